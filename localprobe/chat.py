@@ -1,0 +1,103 @@
+"""A conversation as the text that its model was trained on, by the model's own Jinja template.
+
+Templates are rendered here, once for all engines, so that they cannot drift apart. A template comes with the
+weights and is not trusted: it runs in Jinja's sandbox.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from localprobe.engine import Info
+from localprobe.errors import UsageError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+def render(info: Info, messages: Sequence[Message], *, answer: bool = True) -> str:
+    """Text of a conversation; with `answer`, it ends where the model's next answer begins.
+
+    If the last message is the assistant's and `answer` is False, the text ends with that message's content, so that the
+    model continues it. A model without a template raises UsageError.
+    """
+    if info.chat_template is None:
+        raise UsageError(f"{info.model} has no chat template: it is a base model; give it a raw prompt (--raw)")
+    continues = not answer and bool(messages) and messages[-1].role == "assistant"
+    text = _rendered(info, _foldable(info, messages), answer)
+    return _cut_after(text, messages[-1].content) if continues else text
+
+
+def _rendered(info: Info, messages: Sequence[Message], answer: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return _compiled(str(info.chat_template)).render(
+            messages=[{"role": m.role, "content": m.content} for m in messages],
+            add_generation_prompt=answer,
+            **info.special_text,
+        )
+    except TemplateError as error:
+        raise UsageError(f"the chat template of {info.model} refuses this conversation: {error}") from error
+
+
+def _foldable(info: Info, messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages, or the system prompt folded into the first user message where a template (Gemma's) refuses one."""
+    if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+        return messages
+    try:
+        _rendered(info, messages[:2], True)
+    except UsageError:
+        first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
+        return [first, *messages[2:]]
+    return messages
+
+
+def _cut_after(text: str, content: str) -> str:
+    """`text` up to the end of the last message, without the end-of-turn mark."""
+    content = content.strip()  # many templates strip
+    at = text.rfind(content)
+    return text[: at + len(content)] if at >= 0 else text
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> Template:
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    try:
+        return environment.from_string(source)
+    except TemplateError as error:
+        raise UsageError(f"the model's chat template cannot be read: {error}") from error
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    # Jinja's own filter escapes < and > for HTML, which no model was trained on.
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> NoReturn:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)

@@ -1,0 +1,155 @@
+"""A checkpoint on this disk, a GGUF file or a Hugging Face folder: is it one, is it whole, how big is it.
+
+Only headers are read, so every check takes milliseconds whatever the size of the model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import CorruptFile, UnknownModel, UnsupportedModel
+
+GGUF_MAGIC = b"GGUF"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+"""Bytes of an element of each of the floating-point types of safetensors."""
+MAX_HEADER = 100_000_000  # safetensors' own limit on the length of a header
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much weights hold, as stored."""
+
+    bytes: int
+    floats: int = 0
+    """Elements of plain floating-point tensors: what another dtype makes larger or smaller."""
+    float_bytes: int = 0
+
+    def in_memory(self, itemsize: int | None) -> int:
+        """Bytes once the plain floats have `itemsize` bytes each; None keeps them as stored."""
+        return self.bytes if itemsize is None else self.bytes - self.float_bytes + self.floats * itemsize
+
+
+def is_split(name: str) -> bool:
+    """Whether this is one part of a GGUF file that was split."""
+    return _PART.search(name) is not None
+
+
+def check_gguf(path: Path) -> None:
+    """Raise CorruptFile if a file is no GGUF file, UnsupportedModel if it is a part of one or of another version."""
+    head = _head(path, 8)
+    if not head.startswith(GGUF_MAGIC):
+        raise CorruptFile(f"{path} is not a GGUF file: {_looks_like(head)}")
+    if len(head) < 8:
+        raise CorruptFile(f"{path} is cut off after {len(head)} bytes: fetch it again")
+    (version,) = struct.unpack("<I", head[4:])
+    if version not in (2, 3):
+        raise UnsupportedModel(f"{path} is GGUF version {version}: convert it again with a llama.cpp of today")
+    if is_split(path.name):
+        raise UnsupportedModel(f"{path} is one part of a split file: join the parts with `llama-gguf-split --merge`")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if a folder is no whole checkpoint: UnknownModel for a missing file, CorruptFile for a broken one."""
+    if not (folder / "config.json").is_file():
+        raise UnknownModel(f"{folder} holds no config.json: give a Hugging Face model folder or a .gguf file")
+    read_json(folder / "config.json")
+    files = weight_files(folder)
+    if not files:
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        why = "only pickled weights, which localprobe never loads" if pickled else "no *.safetensors weights"
+        raise UnknownModel(f"{folder} holds {why}: give a folder with safetensors, or a .gguf file")
+    for file in files:
+        if not file.is_file():
+            raise UnknownModel(f"{folder} lacks {file.name}, which its index names: fetch the model again")
+        read_header(file)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UnknownModel(f"{folder} holds no tokenizer.json: fetch the model again, with its tokenizer")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that make up a folder's model, sorted: those its index names, else `model*`, else all."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+            raise CorruptFile(f"{index} has no weight_map of file names: fetch the model again")
+        if strange := next((name for name in weight_map.values() if Path(name).name != name), None):
+            raise CorruptFile(f"{index} names {strange!r}, which is not a file of its folder")
+        return sorted(folder / name for name in set(weight_map.values()))
+    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
+
+
+def size(path: Path) -> Size:
+    """Size of a GGUF file, or of the weights of a folder."""
+    if path.is_file():
+        return Size(path.stat().st_size)
+    stored = floats = float_bytes = 0
+    for file in weight_files(path):
+        stored += file.stat().st_size
+        for tensor in read_header(file).values():
+            if itemsize := FLOATS.get(tensor["dtype"]):
+                elements = math.prod(tensor["shape"])
+                floats += elements
+                float_bytes += elements * itemsize
+    return Size(stored, floats, float_bytes)
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """Each tensor of a safetensors file: its dtype, shape and data_offsets. Raises CorruptFile."""
+    total = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 2 <= length <= min(MAX_HEADER, total - 8):
+            raise CorruptFile(f"{path} is not a safetensors file: {_looks_like(head)}")
+        text = file.read(length)
+    try:
+        header: dict[str, dict[str, Any]] = json.loads(text)
+        header.pop("__metadata__", None)
+        end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+        elements = [math.prod(tensor["shape"]) for tensor in header.values() if isinstance(tensor["dtype"], str)]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise CorruptFile(f"{path} has a broken safetensors header: fetch it again") from error
+    if end != total - 8 - length or len(elements) != len(header):
+        raise CorruptFile(f"{path} should be {8 + length + end} bytes long and is {total}: fetch it again")
+    return header
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint. Raises CorruptFile."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CorruptFile(f"{path} is not readable JSON ({error}): fetch it again") from error
+    if not isinstance(value, dict):
+        raise CorruptFile(f"{path} should hold a JSON object and holds a {type(value).__name__}: fetch it again")
+    return value
+
+
+def _head(path: Path, length: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError as error:
+        raise CorruptFile(f"cannot read {path}: {error.strerror}") from error
+
+
+def _looks_like(head: bytes) -> str:
+    """What the first bytes of a wrong file say of it."""
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version"):
+        return "it is a Git LFS pointer; run `git lfs pull` where it came from"
+    if head.lstrip().startswith(b"<"):
+        return "it is a web page; download the file itself"
+    if head.startswith((b"PK", b"\x80")):
+        return "it is a zip or pickle file, which localprobe never loads"
+    return f"it starts with {head[:4]!r}"

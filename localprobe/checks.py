@@ -1,0 +1,118 @@
+"""What the core checks before it calls an engine, so that engines need not: each failure is one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from localprobe.engine import FloatArray, Info, IntArray, Prompt, Row, Sampler, Span, Steering, Watch
+from localprobe.errors import UsageError, VectorError
+
+
+def check_layer(info: Info, layer: int) -> None:
+    """Raises UsageError if the model has no such block."""
+    if not 0 <= layer < info.layers:
+        raise UsageError(f"layer {layer} is out of range: {info.model} has layers 0 to {info.layers - 1}")
+
+
+def check_vector(info: Info, vector: FloatArray, what: str = "vector") -> None:
+    """Raises VectorError if `vector` cannot be added to, or projected on, this model's residuals."""
+    if vector.shape != (info.width,):
+        shape = vector.shape[0] if vector.ndim == 1 else vector.shape
+        raise VectorError(f"the {what} has width {shape}, but residuals of {info.model} have width {info.width}")
+    if not np.isfinite(vector).all():
+        raise VectorError(f"the {what} holds NaN or infinity at index {int(np.argmin(np.isfinite(vector)))}")
+
+
+def check_steering(info: Info, steering: Steering) -> None:
+    """Raises UsageError or VectorError if a term cannot be applied by this engine."""
+    able = info.capabilities
+    for term in steering:
+        check_layer(info, term.layer)
+        check_vector(info, term.delta, "steering vector")
+        if term.layer < able.first_layer:
+            raise UsageError(
+                f"layer {term.layer} cannot be steered by {info.engine}: the lowest that can is {able.first_layer}"
+            )
+        if term.start < 0 or (term.stop is not None and term.stop < term.start):
+            raise UsageError(f"steered positions [{term.start}, {term.stop}) are not a span")
+        if not able.span_steering and (term.start, term.stop) != (0, None):
+            raise UsageError(f"{info.engine} steers all positions or none: ask for `all`")
+
+
+def check_rows(info: Info, rows: Sequence[Row], layers: Sequence[int]) -> None:
+    """Raises UsageError or VectorError if `Engine.forward` cannot be asked for this."""
+    for layer in layers:
+        check_layer(info, layer)
+    for row in rows:
+        check_ids(info, row.ids)
+        check_steering(info, row.steering)
+        length = len(row.ids)
+        for span in row.spans or ():
+            _check_span(span, length)
+        for position in row.full:
+            _check_position(position, length)
+        if row.targets is not None:
+            for position, target in row.targets.tolist():
+                _check_position(position, length)
+                _check_id(info, target)
+
+
+def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch] = ()) -> None:
+    """Raises UsageError or VectorError if `Engine.open` cannot be asked for this."""
+    if room < 1:
+        raise UsageError(f"an answer needs room for at least 1 token, not {room}")
+    for watched in watch:
+        check_layer(info, watched.layer)
+        check_vector(info, watched.vector, "watched vector")
+    for prompt in prompts:
+        check_ids(info, prompt.ids, room)
+        check_steering(info, prompt.steering)
+        check_sampler(prompt.sampler)
+        if prompt.copies < 1:
+            raise UsageError(f"a prompt needs at least 1 copy, not {prompt.copies}")
+        if not 0 <= prompt.keep < len(prompt.ids):
+            raise UsageError(f"cannot keep {prompt.keep} of {len(prompt.ids)} positions: the last one is run again")
+
+
+def check_ids(info: Info, ids: IntArray, room: int = 0) -> None:
+    """Raises UsageError if `ids` are not a row for this model, with space for `room` more tokens."""
+    if ids.ndim != 1 or len(ids) == 0:
+        raise UsageError("the text is empty: it has no tokens")
+    if int(ids.min()) < 0 or int(ids.max()) >= info.vocabulary:
+        _check_id(info, int(ids.min()))
+        _check_id(info, int(ids.max()))
+    if len(ids) + room > info.context:
+        answer = f" and an answer of up to {room}" if room else ""
+        raise UsageError(
+            f"the text has {len(ids)} tokens{answer}, but {info.model} has a context of {info.context}: shorten it"
+        )
+
+
+def check_sampler(sampler: Sampler) -> None:
+    """Raises UsageError if a sampling option is out of range."""
+    if not (np.isfinite(sampler.temperature) and sampler.temperature >= 0):
+        raise UsageError(f"temperature must be 0 or more, not {sampler.temperature}")
+    if sampler.top_k < 0:
+        raise UsageError(f"top-k must be 0 (keep all) or more, not {sampler.top_k}")
+    if not 0 < sampler.top_p <= 1:
+        raise UsageError(f"top-p must be above 0 and at most 1, not {sampler.top_p}")
+    if not 0 <= sampler.min_p <= 1:
+        raise UsageError(f"min-p must be between 0 and 1, not {sampler.min_p}")
+
+
+def _check_id(info: Info, token: int) -> None:
+    if not 0 <= token < info.vocabulary:
+        raise UsageError(f"token id {token} is out of range: {info.model} has ids 0 to {info.vocabulary - 1}")
+
+
+def _check_position(position: int, length: int) -> None:
+    if not 0 <= position < length:
+        raise UsageError(f"position {position} is out of range: the text has positions 0 to {length - 1}")
+
+
+def _check_span(span: Span, length: int) -> None:
+    start, stop = span
+    if not 0 <= start < stop <= length:
+        raise UsageError(f"positions [{start}, {stop}) are empty or outside the text, which has {length} tokens")

@@ -1,0 +1,337 @@
+"""The contract that every engine fulfils: what it must do, and nothing that the core can do for it.
+
+An engine turns rows of token ids into residuals, log-probabilities and sampled tokens. It has three verbs:
+`encode`/`decode` (text and ids), `forward` (one pass, no cache) and `open` (decoding with a KV cache).
+Batching by length, spans, pooling rules, chat templates, seeds, stop rules, doses and live scores are the core's.
+
+Conventions, everywhere:
+
+- Layer `b` is the 0-based index of a transformer block. Its residual is the block's output, before the final
+  norm and after any steering at that layer.
+- A position is a 0-based index into a row's ids, a first BOS included. A span is `[start, stop)`.
+- Steering adds a term's `delta` (float32, already alpha * v) to the residual of its layer at the positions of its span.
+- Arrays that cross the contract are numpy, on the host: ids int32, residuals, scores and log-probabilities float32.
+
+An engine may be called from any thread, but by one at a time; it is its own business to keep to a thread if its
+library needs that. `localprobe.testing.EngineContract` is the suite that every engine passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray: TypeAlias = NDArray[np.int32]
+FloatArray: TypeAlias = NDArray[np.float32]
+Span: TypeAlias = tuple[int, int]
+WeightsFormat: TypeAlias = Literal["folder", "gguf", "fake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine cannot do is said here; the core works around it or tells the user, never a silent no-op."""
+
+    row_steering: bool = True
+    """Rows of one batch may carry different steerings. If not, the core makes a batch of each steering."""
+    span_steering: bool = True
+    """A term may apply to some positions only. If not, only `all` can be asked for."""
+    early_stop: bool = True
+    """A pass without logits ends after the deepest layer asked for."""
+    reuse: bool = True
+    """`open` can go on from an earlier stream's cache. If not, the core prefills again."""
+    first_layer: int = 0
+    """The lowest layer that can be steered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What was loaded."""
+
+    engine: str
+    """The engine's registered name: `torch`, `mlx`, `llama`, `fake`."""
+    version: str
+    """The libraries that compute, e.g. `torch 2.13.0, transformers 5.23.0`."""
+    model: str
+    """The model's name as the user knows it."""
+    architecture: str
+    """`llama`, `qwen2`, `phi3`, `gemma3_text`, ... as the model's own config calls it."""
+    layers: int
+    width: int
+    """d_model: the length of a residual."""
+    vocabulary: int
+    """Length of a row of logits."""
+    context: int
+    """The most tokens that a row may hold, prompt and answer together."""
+    device: str
+    dtype: str
+    """Type that residuals are computed in: `float32`, `bfloat16`, `float16`."""
+    weights: str
+    """Hash of the weights (`localprobe.weights.fingerprint`)."""
+    quantisation: str | None = None
+    """`Q4_1`, `4bit`, ...; None for plain floats."""
+    chat_template: str | None = None
+    """The model's own Jinja template."""
+    special_text: dict[str, str] = field(default_factory=dict)
+    """Texts that templates name: `bos_token`, `eos_token`, ..."""
+    bos: int | None = None
+    """The id that `encode` puts before plain text; None if the model's rule is to put none."""
+    eos: tuple[int, ...] = ()
+    """Ids that end an answer (end of text and end of turn)."""
+    capabilities: Capabilities = Capabilities()
+    notes: tuple[str, ...] = ()
+    """Lines the user should be told, e.g. that this build has no GPU support."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """One addition to the residual stream of one row: `h' = h + delta` at `layer`, for positions in `[start, stop)`.
+
+    `delta` is alpha * v, float32, shape (width,), multiplied once by the core. `stop=None` reaches every later
+    position, generated ones included.
+    """
+
+    layer: int
+    delta: FloatArray
+    start: int = 0
+    stop: int | None = None
+
+    def covers(self, position: int) -> bool:
+        """Whether `position` is steered by this term."""
+        return self.start <= position and (self.stop is None or position < self.stop)
+
+
+Steering: TypeAlias = tuple[Term, ...]
+"""All terms of one row; several terms at one layer add up."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row of a forward pass, and what is wanted of it."""
+
+    ids: IntArray
+    """(n,) int32, n >= 1."""
+    steering: Steering = ()
+    spans: tuple[Span, ...] | None = None
+    """Residuals are averaged over each of these spans, on the device, in float32; None gives every position.
+    A span is not empty and lies inside the row."""
+    targets: IntArray | None = None
+    """(k, 2) int32 of (position, id): the log-probability of `id` as the token that follows `position`."""
+    full: tuple[int, ...] = ()
+    """Positions whose whole row of next-token log-probabilities is wanted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """What one row of a forward pass gave."""
+
+    residuals: FloatArray
+    """(len(layers), spans or positions, width) float32, in the order of the `layers` asked for."""
+    targets: FloatArray
+    """(k,) float32 log-probabilities, natural log, temperature 1."""
+    full: FloatArray
+    """(len(row.full), vocabulary) float32 log-probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How a token is drawn: temperature, then top-k, top-p, min-p, then the inverse CDF of one uniform number.
+
+    `localprobe.sampling.sample` is the reference that engines follow. Temperature 0 takes the most likely token.
+    """
+
+    temperature: float = 0.7
+    top_k: int = 0
+    """Keep the k most likely; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep the fewest most likely tokens whose probabilities reach p."""
+    min_p: float = 0.0
+    """Keep tokens at least this many times as likely as the most likely one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """A prompt to decode from."""
+
+    ids: IntArray
+    """(n,) int32, n >= 1."""
+    steering: Steering = ()
+    sampler: Sampler = Sampler()
+    copies: int = 1
+    """How many adjacent rows of the stream start from this prompt, prefilled once."""
+    keep: int = 0
+    """With `reuse`: how many first positions of the same row of the old stream stay as they are; keep < n."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """A projection to read at every token: the dot product of the residual after `layer` with `vector` (width,)."""
+
+    layer: int
+    vector: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One token for every live row of a stream."""
+
+    ids: IntArray
+    """(rows,) int32: the tokens just sampled."""
+    logprobs: FloatArray
+    """(rows,) float32: their log-probabilities under the steered model, temperature 1, nothing cut."""
+    scores: FloatArray
+    """(rows, watches) float32: projections of the tokens sampled by the step *before*, whose residuals exist only
+    now; NaN at the first step."""
+
+
+class Stream(Protocol):
+    """Rows being decoded, each with its own steering and sampler. Rows are numbered 0.. in prompt order; `drop`
+    renumbers those that stay."""
+
+    @property
+    def prompt_scores(self) -> Sequence[FloatArray]:
+        """For each prompt given to `open` (not each copy): (n - keep, watches) projections of the positions that
+        its prefill computed."""
+        ...
+
+    def step(self, uniforms: NDArray[np.float64]) -> Step:
+        """Run the tokens sampled last (steered as their positions say), then sample the next from `uniforms` (rows,)
+        in [0, 1). The first step samples from the prompt's last position and runs nothing."""
+        ...
+
+    def settle(self) -> FloatArray:
+        """Run the tokens sampled last without sampling more, so that the cache holds them: (rows, watches) scores of
+        them. If nothing is pending, scores are NaN."""
+        ...
+
+    def steer(self, row: int, steering: Steering) -> None:
+        """Replace a row's terms for every position not yet run: the very next token sampled feels it."""
+        ...
+
+    def drop(self, rows: Sequence[int]) -> None:
+        """Take finished rows out of the batch."""
+        ...
+
+    def close(self) -> None:
+        """Free the cache. A closed stream refuses all else; closing twice is fine."""
+        ...
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    @property
+    def info(self) -> Info: ...
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        """Ids of a text.
+
+        Plain text (`template=False`) follows the model's own BOS rule, gets no EOS, and special tokens written in it
+        are read as ordinary characters. The output of a chat template (`template=True`) has its special tokens
+        read as such, and nothing is put before it.
+        """
+        ...
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        """Text of ids, special tokens left out, no clean-up of spaces; bytes that are not yet UTF-8 give U+FFFD."""
+        ...
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        """One pass over a batch of rows, with no cache.
+
+        Residuals of `layers` (any order, may be empty) as each row's `spans` ask; log-probabilities as its `targets`
+        and `full` ask. Without either, the pass ends after the deepest layer. Rows do not see each other.
+
+        Raises OutOfMemory if the batch does not fit; the engine stays usable.
+        """
+        ...
+
+    def open(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch] = (),
+        reuse: Stream | None = None,
+    ) -> Stream:
+        """Prefill prompts and return the stream that decodes them; each row may grow by `room` tokens.
+
+        With `reuse`, row i goes on from row i of that stream (as many rows, copies=1), whose first `keep` positions
+        stay in the cache; the old stream is closed by this. The core has checked that tokens and steering of
+        those positions are the same.
+
+        Raises OutOfMemory if the cache does not fit; the engine stays usable.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model. Closing twice is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a model's weights are on this disk, as one engine will load them."""
+
+    name: str
+    """The model's name as the user gave it, or its short name."""
+    path: Path
+    """A Hugging Face folder, or a GGUF file."""
+    format: WeightsFormat
+    fingerprint: str
+    """Hash of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to load. An engine refuses, by UsageError, an option that it cannot honour."""
+
+    dtype: str | None = None
+    """`float32`, `bfloat16`, `float16`; None lets the engine choose."""
+    device: str | None = None
+    """`cpu`, `cuda`, `cuda:1`, `mps`, `auto` (spread over cards); None takes the best one."""
+    quantise: Literal["4bit", "8bit"] | None = None
+    """Quantise while loading (torch with bitsandbytes)."""
+    context: int | None = None
+    """Tokens a row may hold, if fewer than the model's own limit."""
+    threads: int | None = None
+    """CPU threads; None takes the physical cores."""
+    gpu_layers: int | None = None
+    """llama.cpp: blocks to put on the GPU; None puts all."""
+    trust_remote_code: bool = False
+    """Run Python that came with the weights. Only ever by the user's own word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an engine can be used here, and on what."""
+
+    installed: bool
+    version: str = ""
+    reason: str = ""
+    """If not installed: why, and the command that installs it."""
+    device: str = ""
+    gpu: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a backend registers in the entry-point group `localprobe.backends`: `name = "module:backend"`.
+
+    Importing the module must not import the engine's library; `available` and `load` may.
+    """
+
+    name: str
+    formats: tuple[WeightsFormat, ...]
+    """Formats that it loads itself, best first."""
+
+    def available(self) -> Availability: ...
+
+    def load(self, weights: Weights, options: LoadOptions) -> Engine:
+        """Load a model. Raises ModelError or EngineError; never leaves half a model behind."""
+        ...

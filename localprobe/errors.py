@@ -1,0 +1,80 @@
+"""Every error that a user can cause, as one small tree.
+
+    LocalprobeError              printed as one line, exit status 2
+    ├── UsageError               an argument out of range: a layer, an empty text, a position
+    ├── DataError                a file of texts, pairs or captures that cannot be read
+    ├── VectorError              a direction that is broken or belongs to another model
+    ├── ModelError               weights that cannot be found, read or fitted into memory
+    │   ├── UnknownModel         a name that is neither known, a folder, a file nor a hub id
+    │   ├── NotDownloaded        known, but not on this disk, and the network is away
+    │   ├── CorruptFile          truncated, torn or hostile
+    │   ├── UnsupportedModel     an architecture, tokenizer or tensor type that this engine cannot run
+    │   └── OutOfMemory          the model does not fit
+    └── EngineError              the engine rather than the model
+        ├── UnknownEngine        no backend of that name is registered
+        ├── EngineNotInstalled   registered, but its library is missing
+        ├── EngineCrashed        its process died
+        └── CanaryFailed         it loads, but capture or steering does not do what it says
+
+A message says what was wrong, with the value, and what to do now. A traceback is for bugs.
+"""
+
+
+class LocalprobeError(Exception):
+    """Base of all errors meant to be read by a user: one line, no traceback."""
+
+
+class UsageError(LocalprobeError, ValueError):
+    """An argument is out of range or does not apply."""
+
+
+class DataError(LocalprobeError):
+    """A file of texts, pairs or captures cannot be read."""
+
+
+class VectorError(LocalprobeError):
+    """A direction is broken, or belongs to another model."""
+
+
+class ModelError(LocalprobeError):
+    """Weights cannot be found, read, or fitted into memory."""
+
+
+class UnknownModel(ModelError):
+    """The name is neither a short name, a folder, a file nor a hub id."""
+
+
+class NotDownloaded(ModelError):
+    """The model is known but not on this disk, and cannot be fetched now."""
+
+
+class CorruptFile(ModelError):
+    """The file is truncated, torn or hostile."""
+
+
+class UnsupportedModel(ModelError):
+    """The architecture, tokenizer or tensor type is not one that this engine can run."""
+
+
+class OutOfMemory(ModelError):
+    """The model, or the batch, does not fit into memory."""
+
+
+class EngineError(LocalprobeError):
+    """The engine is missing, broken or dead."""
+
+
+class UnknownEngine(EngineError):
+    """No backend of that name is registered."""
+
+
+class EngineNotInstalled(EngineError):
+    """The backend is registered, but the library that it drives is missing."""
+
+
+class EngineCrashed(EngineError):
+    """The engine's process died."""
+
+
+class CanaryFailed(EngineError):
+    """The model loads, but capture or steering does not do what it says."""

@@ -1,0 +1,130 @@
+"""The fake engine: the contract's verbs over the little transformer. The plainest example of an engine.
+
+It runs one row after another, so that nothing is padded or masked; a real engine makes one batch of its rows. It does
+not check ids, layers, spans or shapes: `localprobe.checks` has done so before an engine is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from localprobe.engine import Capabilities, FloatArray, Info, IntArray, Output, Prompt, Row, Steering, Stream, Watch
+from localprobe.errors import UsageError
+from localprobe.fake import tokenizer
+from localprobe.fake.stream import FakeStream
+from localprobe.fake.transformer import CONTEXT, LAYERS, WIDTH, Cache, Transformer
+from localprobe.sampling import log_softmax
+
+Fault: TypeAlias = Literal["steering ignored", "decode unsteered"]
+
+
+class FakeEngine:
+    """A loaded fake model.
+
+    `capabilities` plays an engine that can do less, and refuses what it says it cannot do; `delay` (seconds) slows
+    every decode step; `fault` is a silent no-op on purpose, of the two kinds that real engines have had, so that tests
+    can show that the canary and the contract suite catch them.
+    """
+
+    def __init__(
+        self,
+        name: str = "fake",
+        *,
+        seed: int = 0,
+        context: int = CONTEXT,
+        capabilities: Capabilities = Capabilities(),  # noqa: B008 (it is frozen)
+        delay: float = 0.0,
+        fault: Fault | None = None,
+    ) -> None:
+        self._model = Transformer(seed)
+        self._delay = delay
+        self._fault = fault
+        self.info = Info(
+            engine="fake",
+            version=f"numpy {np.__version__}",
+            model=name,
+            architecture="fake",
+            layers=LAYERS,
+            width=WIDTH,
+            vocabulary=tokenizer.VOCABULARY,
+            context=context,
+            device="cpu",
+            dtype="float32",
+            weights=self._model.fingerprint(),
+            chat_template=tokenizer.CHAT_TEMPLATE,
+            special_text={"bos_token": "<|bos|>", "eos_token": "<|eos|>"},
+            bos=tokenizer.BOS,
+            eos=(tokenizer.EOS, tokenizer.TURN_END),
+            capabilities=capabilities,
+        )
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        return tokenizer.encode(text, template=template)
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        return tokenizer.decode(ids)
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        self._refuse_unable(row.steering for row in rows)
+        return [self._forward_row(row, layers) for row in rows]
+
+    def _forward_row(self, row: Row, layers: Sequence[int]) -> Output:
+        scored = row.targets is not None or row.full
+        # Without log-probabilities nobody needs the blocks above the deepest layer asked for.
+        depth = LAYERS if scored or not self.info.capabilities.early_stop else max(layers, default=-1) + 1
+        steering = () if self._fault == "steering ignored" else row.steering
+        residuals = self._model.run(row.ids, Cache(len(row.ids)), steering, depth)  # (depth, n, width)
+
+        wanted = residuals[list(layers)]  # (layers, n, width)
+        if row.spans is not None:
+            means = [wanted[:, start:stop].mean(axis=1) for start, stop in row.spans]
+            wanted = np.stack(means, axis=1) if means else wanted[:, :0]  # (layers, spans, width)
+
+        targets = np.zeros((0, 2), np.int32) if row.targets is None else row.targets
+        # The head is by far the widest matrix of a real model: run it only at the positions asked for.
+        return Output(
+            residuals=wanted,
+            targets=self._logprobs(residuals, targets[:, 0])[np.arange(len(targets)), targets[:, 1]],
+            full=self._logprobs(residuals, np.array(row.full, dtype=np.int32)),
+        )
+
+    def _logprobs(self, residuals: FloatArray, positions: IntArray) -> FloatArray:
+        """Next-token log-probabilities (k, vocabulary) at `positions` (k,)."""
+        if not len(positions):
+            return np.zeros((0, tokenizer.VOCABULARY), np.float32)
+        return log_softmax(self._model.logits(residuals[-1, positions]))
+
+    def open(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch] = (),
+        reuse: Stream | None = None,
+    ) -> FakeStream:
+        self._refuse_unable(prompt.steering for prompt in prompts)
+        if reuse is None:
+            caches = [Cache(len(prompt.ids) + room) for prompt in prompts]
+        elif not self.info.capabilities.reuse or not isinstance(reuse, FakeStream):
+            raise UsageError("this engine cannot go on from an earlier stream: open without reuse")
+        else:
+            caches = reuse.take_caches(prompts, room)
+        return FakeStream(self._model, prompts, caches, watch, delay=self._delay, fault=self._fault)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _refuse_unable(self, steerings: Iterable[Steering]) -> None:
+        """Refuse what the capabilities say cannot be done: the core should never have asked."""
+        able = self.info.capabilities
+        distinct = {tuple((t.layer, t.delta.tobytes(), t.start, t.stop) for t in steering) for steering in steerings}
+        if len(distinct) > 1 and not able.row_steering:
+            raise UsageError("this engine steers all rows of a batch alike: make a batch of each steering")
+        for layer, _, start, stop in (term for steering in distinct for term in steering):
+            if layer < able.first_layer:
+                raise UsageError(f"layer {layer} cannot be steered here: the first that can is {able.first_layer}")
+            if (start, stop) != (0, None) and not able.span_steering:
+                raise UsageError("this engine steers all positions or none: ask for `all`")

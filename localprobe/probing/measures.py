@@ -1,0 +1,43 @@
+"""How well scores tell two poles apart: the measures of the paper's Table 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from localprobe.engine import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Measures at one layer."""
+
+    auroc: float
+    accuracy: float
+    """At the threshold that was fixed on the training texts."""
+    separation: float
+    """Difference of the two poles' mean scores."""
+    std_positive: float
+    """Population standard deviation of the positive scores."""
+    std_negative: float
+
+
+def measure(positive: FloatArray, negative: FloatArray, threshold: float) -> Measures:
+    """Measures of the scores of positive texts (p,) and negative texts (n,); neither may be empty."""
+    right = (positive > threshold).sum() + (negative <= threshold).sum()
+    return Measures(
+        auroc=auroc(positive, negative),
+        accuracy=float(right / (len(positive) + len(negative))),
+        separation=float(positive.mean() - negative.mean()),
+        std_positive=float(positive.std()),
+        std_negative=float(negative.std()),
+    )
+
+
+def auroc(positive: FloatArray, negative: FloatArray) -> float:
+    """Chance that a positive text scores above a negative one, ties counted half."""
+    from sklearn.metrics import roc_auc_score
+
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
+    return float(roc_auc_score(labels, np.concatenate([positive, negative])))

@@ -1,0 +1,26 @@
+"""The contract suite: every promise of `localprobe.engine`, as tests of one engine.
+
+    from localprobe.testing import EngineContract
+
+    class TestMine(EngineContract):
+        @pytest.fixture(scope="class")
+        def engine(self):
+            engine = backend.load(...)
+            yield engine
+            engine.close()
+
+What the engine's capabilities say it cannot do is skipped with that reason.
+"""
+
+from localprobe.testing.contract.base import Tolerance
+from localprobe.testing.contract.decoding import DecodingContract
+from localprobe.testing.contract.forward import ForwardContract
+from localprobe.testing.contract.reuse import ReuseContract
+from localprobe.testing.contract.steering import SteeringContract
+from localprobe.testing.contract.text import TextContract
+
+__all__ = ["EngineContract", "Tolerance"]
+
+
+class EngineContract(TextContract, ForwardContract, SteeringContract, DecodingContract, ReuseContract):
+    """All of it. Override the fixture `engine`, and `tolerance` only if the dtype's own is too strict."""

@@ -1,0 +1,207 @@
+"""Values of the contract as bytes on a socket: how an engine's child process and its parent talk. Never pickle.
+
+A frame is a prefix (magic, length of the header, length of the arrays), a header in JSON, and the bytes of the arrays:
+
+    [["Row", ["array", 0], ["", ["Term", 19, ["array", 1], 0, null]], null, null, [""]], [["<i4", [7]], ["<f4", [576]]]]
+
+In the header's value a JSON list is a tuple (tag ""), an array (by its number), a path, or a dataclass of the contract
+with its fields in order. The header's second part gives each array's dtype and shape. Lists arrive as tuples.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import fields
+from io import BufferedReader
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.engine import Capabilities, Info, LoadOptions, Output, Prompt, Row, Sampler, Step, Term, Watch, Weights
+
+HEADER_LIMIT = 1 << 26
+"""The most bytes of a header: 64 MiB."""
+ARRAYS_LIMIT = 1 << 36
+"""The most bytes of a frame's arrays: 64 GiB."""
+BUFFER = 1 << 18
+"""Bytes that both ends of the socket buffer. Smaller pieces of a frame are joined to spare system calls."""
+
+_MAGIC = b"lpr1"
+_PREFIX = struct.Struct("<4sIQ")
+_DTYPE_KINDS = "biuf"
+_MANY = 16  # integers from which on an array is cheaper than JSON
+
+_CLASSES: dict[str, Callable[..., Any]] = {
+    each.__name__: each
+    for each in (Capabilities, Info, LoadOptions, Output, Prompt, Row, Sampler, Step, Term, Watch, Weights)
+}
+_FIELDS = {each: attrgetter(*(field.name for field in fields(each))) for each in _CLASSES.values()}  # type: ignore[arg-type]
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class TornFrame(Exception):
+    """What arrived is not a whole frame: the other side died in the middle of it, or something else wrote."""
+
+
+def send(to: socket.socket, value: object) -> None:
+    """Write one frame."""
+    transmit(to, pack(value))
+
+
+def transmit(to: socket.socket, parts: list[bytes | memoryview]) -> None:
+    """Write a packed frame, large arrays straight from their memory."""
+    waiting = bytearray()
+    for part in parts:
+        if len(part) >= BUFFER:
+            to.sendall(waiting)
+            to.sendall(part)
+            waiting.clear()
+        else:
+            waiting += part
+    to.sendall(waiting)
+
+
+def pack(value: object) -> list[bytes | memoryview]:
+    """A frame in pieces.
+
+    Raises TypeError if the value holds something that the contract does not, ValueError if it is above the limits.
+    """
+    packer = _Packer()
+    tree = packer.put(value)
+    header = _encode([tree, [[array.dtype.str, array.shape] for array in packer.arrays]]).encode()
+    size = sum(array.nbytes for array in packer.arrays)
+    if len(header) > HEADER_LIMIT or size > ARRAYS_LIMIT:
+        raise ValueError(f"a message of {len(header)} + {size} bytes is too large: make the batch smaller")
+    return [_PREFIX.pack(_MAGIC, len(header), size) + header, *(_bytes(array) for array in packer.arrays)]
+
+
+def receive(source: BufferedReader) -> Any:
+    """Read one frame. Its arrays are the receiver's own, writable; what was sent once is one array.
+
+    Raises EOFError if the other side has ended between two frames, TornFrame if within one or if it is no frame.
+    """
+    prefix = source.read(_PREFIX.size)
+    if not prefix:
+        raise EOFError("the other side has ended")
+    if len(prefix) < _PREFIX.size:
+        raise TornFrame(f"{len(prefix)} bytes of a prefix")
+    magic, length, size = _PREFIX.unpack(prefix)
+    if magic != _MAGIC or length > HEADER_LIMIT or size > ARRAYS_LIMIT:
+        raise TornFrame(f"{prefix!r} is not the prefix of a frame")
+    header = source.read(length)
+    if len(header) < length:
+        raise TornFrame(f"{len(header)} bytes of a header of {length}")
+    try:
+        tree, specifications = json.loads(header)
+        arrays = _arrays(source, specifications, size)
+        return _take(tree, arrays)
+    except (TypeError, ValueError, LookupError, RecursionError) as error:
+        raise TornFrame(f"a header that cannot be read: {error}") from error
+
+
+class _Packer:
+    """Turns a value into JSON, and takes its arrays out."""
+
+    def __init__(self) -> None:
+        self.arrays: list[NDArray[Any]] = []
+        self._sent: dict[bytes, int] = {}
+
+    def put(self, value: object) -> Any:
+        if value is None or isinstance(value, str | int | float):
+            return value
+        if isinstance(value, tuple | list):
+            if len(value) >= _MANY and (table := _table(value)) is not None:
+                return ["ints", *self._array(table)]
+            return ["", *map(self.put, value)]
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, Term):  # a batch often carries one direction in every row
+            return [
+                "Term",
+                self.put(value.layer),
+                self._shared(value.delta),
+                self.put(value.start),
+                self.put(value.stop),
+            ]
+        if getter := _FIELDS.get(type(value)):
+            return [type(value).__name__, *map(self.put, getter(value))]
+        if isinstance(value, dict):
+            return {str(key): self.put(item) for key, item in value.items()}
+        if isinstance(value, Path):
+            return ["Path", str(value)]
+        if isinstance(value, np.generic):
+            return value.item()
+        raise TypeError(f"{type(value).__name__} is not part of the contract between engine and core")
+
+    def _array(self, array: NDArray[Any]) -> list[Any]:
+        if array.dtype.kind not in _DTYPE_KINDS:
+            raise TypeError(f"an array of {array.dtype} is not part of the contract between engine and core")
+        self.arrays.append(np.asarray(array, order="C"))
+        return ["array", len(self.arrays) - 1]
+
+    def _shared(self, delta: NDArray[Any]) -> list[Any]:
+        key = delta.tobytes()
+        if key not in self._sent:
+            self._array(delta)
+            self._sent[key] = len(self.arrays) - 1
+        return ["array", self._sent[key]]
+
+
+def _table(value: tuple[object, ...] | list[object]) -> NDArray[np.int64] | None:
+    """Positions (n,) or spans (n, 2) as an array, if that is what `value` holds."""
+    first = value[0]
+    plain = type(first) is int or (type(first) is tuple and len(first) == 2 and type(first[0]) is int)
+    if not plain:
+        return None
+    try:
+        table = np.array(value)
+    except ValueError:  # not all of one shape
+        return None
+    return table if table.dtype == np.int64 else None
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _arrays(source: BufferedReader, specifications: list[tuple[str, list[int]]], size: int) -> list[NDArray[Any]]:
+    """Read the arrays of a frame, each into memory of its own."""
+    types = [np.dtype(name) for name, _ in specifications]
+    shapes = [tuple(shape) for _, shape in specifications]
+    if any(each.kind not in _DTYPE_KINDS for each in types) or any(n < 0 for shape in shapes for n in shape):
+        raise TornFrame(f"{specifications} are not arrays of the contract")
+    arrays = []
+    for dtype, shape in zip(types, shapes, strict=True):
+        size -= dtype.itemsize * int(np.prod(shape, dtype=object))
+        if size < 0:
+            break
+        array = np.empty(shape, dtype)
+        if (got := source.readinto(_bytes(array))) < array.nbytes:
+            raise TornFrame(f"{got} bytes of an array of {array.nbytes}")
+        arrays.append(array)
+    if size != 0:
+        raise TornFrame("the arrays are not of the length that the prefix says")
+    return arrays
+
+
+def _take(tree: Any, arrays: list[NDArray[Any]]) -> Any:
+    """The value of a header: the inverse of `_Packer.put`."""
+    if isinstance(tree, dict):
+        return {key: _take(item, arrays) for key, item in tree.items()}
+    if not isinstance(tree, list):
+        return tree
+    tag, *items = tree
+    if tag == "array":
+        return arrays[items[0]]
+    if tag == "ints":
+        return tuple(...)
+    if tag == "Path":
+        return Path(items[0])
+    values = [_take(item, arrays) for item in items]
+    return _CLASSES[tag](*values) if tag else tuple(values)

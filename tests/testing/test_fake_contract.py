@@ -1,0 +1,24 @@
+"""The fake engine passes the suite that it is the example for."""
+
+import pytest
+
+from localprobe.engine import Capabilities, Engine
+from localprobe.fake import FakeEngine
+from localprobe.testing import EngineContract
+
+
+class TestFake(EngineContract):
+    @pytest.fixture(scope="class")
+    def engine(self) -> Engine:
+        return FakeEngine()
+
+    @pytest.fixture
+    def spare_engine(self) -> Engine:
+        return FakeEngine()
+
+
+class TestFakeThatCanDoLess(EngineContract):
+    @pytest.fixture(scope="class")
+    def engine(self) -> Engine:
+        unable = Capabilities(row_steering=False, span_steering=False, early_stop=False, reuse=False, first_layer=1)
+        return FakeEngine(capabilities=unable)
