@@ -11,10 +11,10 @@ class Repository:
     """Weights on the Hugging Face hub."""
 
     id: str
-    bytes: int
-    """Size of what is fetched, to about 1 %."""
     file: str | None = None
     """The one GGUF file that is meant; None means a folder of safetensors."""
+    bytes: int = 0
+    """Size of what is fetched, to about 1 %; 0 if not known before it is asked for."""
 
     def __str__(self) -> str:
         return self.id if self.file is None else f"{self.id}:{self.file}"
@@ -41,7 +41,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model with a short name. With a package every engine uses its file; otherwise each the repository it can load."""
+    """A model with a short name. Every engine uses the package's file if there is one, else a repository for it."""
 
     name: str
     about: str
@@ -67,28 +67,28 @@ CATALOGUE: dict[str, Entry] = {
             name="phi-3-mini",
             about="Phi-3-mini-4k-instruct, 3.8B, safety-trained",
             parameters=3_821_079_552,
-            folder=Repository("microsoft/Phi-3-mini-4k-instruct", 7_644_000_000),
-            mlx=Repository("mlx-community/Phi-3-mini-4k-instruct-4bit", 2_150_000_000),
-            gguf=Repository("microsoft/Phi-3-mini-4k-instruct-gguf", 2_390_000_000, "Phi-3-mini-4k-instruct-q4.gguf"),
+            folder=Repository("microsoft/Phi-3-mini-4k-instruct", bytes=7_644_000_000),
+            mlx=Repository("mlx-community/Phi-3-mini-4k-instruct-4bit", bytes=2_150_000_000),
+            gguf=Repository("microsoft/Phi-3-mini-4k-instruct-gguf", "Phi-3-mini-4k-instruct-q4.gguf", 2_390_000_000),
         ),
         Entry(
             name="qwen2.5-7b",
             about="Qwen2.5-7B-Instruct, safety-trained",
             parameters=7_615_616_512,
-            folder=Repository("Qwen/Qwen2.5-7B-Instruct", 15_240_000_000),
-            mlx=Repository("mlx-community/Qwen2.5-7B-Instruct-4bit", 4_290_000_000),
+            folder=Repository("Qwen/Qwen2.5-7B-Instruct", bytes=15_240_000_000),
+            mlx=Repository("mlx-community/Qwen2.5-7B-Instruct-4bit", bytes=4_290_000_000),
             # Qwen's own repository splits this file in two parts; this one holds it whole.
-            gguf=Repository("bartowski/Qwen2.5-7B-Instruct-GGUF", 4_680_000_000, "Qwen2.5-7B-Instruct-Q4_K_M.gguf"),
+            gguf=Repository("bartowski/Qwen2.5-7B-Instruct-GGUF", "Qwen2.5-7B-Instruct-Q4_K_M.gguf", 4_680_000_000),
         ),
         Entry(
             name="dolphin-llama3.1-8b",
             about="dolphin-2.9.4-llama3.1-8b, uncensored",
             parameters=8_030_277_632,
             # The organisation was `cognitivecomputations` when the paper was written; the hub redirects that name here.
-            folder=Repository("dphn/dolphin-2.9.4-llama3.1-8b", 16_070_000_000),
-            mlx=Repository("mlx-community/dolphin-2.9.4-llama3.1-8b-4bit", 4_530_000_000),
+            folder=Repository("dphn/dolphin-2.9.4-llama3.1-8b", bytes=16_070_000_000),
+            mlx=Repository("mlx-community/dolphin-2.9.4-llama3.1-8b-4bit", bytes=4_530_000_000),
             gguf=Repository(
-                "bartowski/dolphin-2.9.4-llama3.1-8b-GGUF", 4_920_000_000, "dolphin-2.9.4-llama3.1-8b-Q4_K_M.gguf"
+                "bartowski/dolphin-2.9.4-llama3.1-8b-GGUF", "dolphin-2.9.4-llama3.1-8b-Q4_K_M.gguf", 4_920_000_000
             ),
         ),
     )

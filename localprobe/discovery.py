@@ -26,7 +26,7 @@ GROUP = "localprobe.backends"
 HIDDEN = ("fake",)
 """Engines for tests: always there, never listed or chosen unless named."""
 
-LIBRARIES = {"mlx": ("mlx_lm",), "torch": ("torch", "transformers"), "llama": ("llama_cpp",)}
+LIBRARIES = {"mlx": ("mlx_lm",), "torch": ("torch", "transformers", "accelerate"), "llama": ("llama_cpp",)}
 """What each of our engines must be able to import: looked for, without importing it."""
 
 _INSTALL = {
@@ -51,8 +51,8 @@ def backend(name: str) -> Backend:
     if name not in registered:
         known = tuple(each for each in registered if each not in HIDDEN)
         match = close_match(name, tuple(registered))
-        meant = f"; did you mean {match!r}?" if match else ""
-        raise UnknownEngine(f"no engine is named {name!r}{meant} Engines: {', '.join(sorted(known))}")
+        meant = f" (did you mean {match!r}?)" if match else ""
+        raise UnknownEngine(f"no engine is named {name!r}{meant}: there are {', '.join(sorted(known))}")
     return _load(registered[name])
 
 
@@ -80,9 +80,11 @@ def best(formats: Collection[WeightsFormat] | None = None) -> Backend:
     """The engine to use if the user names none, of those installed.
 
     MLX on Apple silicon, torch where CUDA works, llama.cpp anywhere else, then torch on the CPU, then third parties'.
-    Never MLX off a Mac, where it runs on one slow CPU path, and never the fake. With `formats`, only engines that
-    load one of these themselves. Raises EngineNotInstalled.
+    Never MLX off a Mac, where it runs on one slow CPU path, and never the fake unless nothing else would do. With
+    `formats`, only engines that load one of these themselves. Raises EngineNotInstalled.
     """
+    if formats is not None and set(formats) <= {"fake"}:
+        return backend("fake")
     registered = _registered()
     for name in _preference(tuple(registered)):
         if name not in registered or not installed(name):
@@ -118,9 +120,11 @@ def _how_to_install(formats: Collection[WeightsFormat] | None) -> str:
     commands = dict(_INSTALL)
     if not is_apple_silicon():
         del commands["mlx"]
+    what = "no engine is installed"
     if formats is not None and "gguf" not in formats:
         del commands["llama"]
-    return f"no engine is installed; run {' or '.join(commands.values())}"
+        what = "no engine that loads Hugging Face folders is installed"
+    return f"{what}; run {' or '.join(commands.values())}"
 
 
 def _registered() -> dict[str, metadata.EntryPoint]:
@@ -130,7 +134,7 @@ def _registered() -> dict[str, metadata.EntryPoint]:
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             raise EngineError(
-                f"two packages register an engine {point.name!r}, {_package(other)} and {_package(point)}: uninstall one"
+                f"packages {_package(other)} and {_package(point)} both register engine {point.name!r}: uninstall one"
             )
     return found
 

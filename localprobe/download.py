@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
 FOLDER_FILES = ("model*.safetensors", "*.json", "tokenizer*", "*.model", "merges.txt", "*.jinja")
-"""What a model folder needs; all of it lies at the top of a repository."""
+"""What a model folder needs, all at the top of a repository: pickles, Python and other formats stay behind."""
 
 _SPARE = 1 << 28  # bytes to leave free on the disk
 
@@ -57,7 +57,7 @@ def cached_ggufs(repo: str) -> list[str]:
     from huggingface_hub.file_download import repo_folder_name
 
     snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"), "snapshots")
-    names = {path.name for path in snapshots.glob("*/*.gguf")}
+    names = {Path(*path.relative_to(snapshots).parts[1:]).as_posix() for path in snapshots.glob("*/**/*.gguf")}
     return sorted(name for name in names if cached_file(repo, name))
 
 
@@ -88,7 +88,7 @@ def fetch_folder(repo: str, progress: Progress = silent) -> Path:
     with _hub_errors(repo, FOLDER_FILES):
         files = _listing(repo)
         names = [each.name for each in files]
-        wanted = [each for each in files if any(fnmatch(each.name, pattern) for pattern in FOLDER_FILES)]
+        wanted = [each for each in files if _belongs(each.name)]
         if not any(each.name.endswith(".safetensors") for each in wanted):
             raise UnsupportedModel(f"{repo} holds no model*.safetensors: {_what_instead(repo, names)}")
         _fetch_large(repo, wanted, progress)
@@ -116,15 +116,19 @@ def not_downloaded(repo: str, files: tuple[str, ...], why: str) -> NotDownloaded
 
 
 def _listing(repo: str) -> list[_File]:
-    """The files at the top of a repository."""
+    """The files of a repository."""
     from huggingface_hub import HfApi
 
     siblings = HfApi().model_info(repo, files_metadata=True).siblings or []
-    return [_file(each) for each in siblings if "/" not in each.rfilename]
+    return [_file(each) for each in siblings]
 
 
 def _file(sibling: RepoSibling) -> _File:
     return _File(sibling.rfilename, sibling.size or 0, sibling.lfs.sha256 if sibling.lfs else None)
+
+
+def _belongs(name: str) -> bool:
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in FOLDER_FILES)
 
 
 def _fetch_large(repo: str, files: list[_File], progress: Progress) -> None:
@@ -154,7 +158,7 @@ def _fetch_blob(repo: str, file: _File, blob: Path, lock: Path, report: Callable
     """Fetch one file to `blob`, going on from a part left by an earlier call."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import WeakFileLock, build_hf_headers
+    from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
 
     part = _part(blob)
     with WeakFileLock(lock):
@@ -217,10 +221,15 @@ def _check_disk(repo: str, blobs: Path, files: list[_File]) -> None:
 def _hub_errors(repo: str, files: tuple[str, ...]) -> Iterator[None]:
     """Silence the hub's own progress bars, and turn its errors into ours."""
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
-    # The base of the errors of whichever HTTP library this version of the hub uses; OSError covers the rest.
-    network = (HfHubHTTPError.__bases__[0], OSError)
+    # The base of the errors of whichever HTTP library this version of the hub uses; ValueError is an answer that is no
+    # JSON, as from the login page of a hotel's network.
+    network: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
     drawing = not are_progress_bars_disabled()
     disable_progress_bars()
     try:
@@ -236,7 +245,7 @@ def _hub_errors(repo: str, files: tuple[str, ...]) -> Iterator[None]:
 
 def _explain(error: Exception, repo: str, files: tuple[str, ...]) -> ModelError:
     from huggingface_hub import constants
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     page = f"{constants.ENDPOINT}/{repo}"
     if isinstance(error, GatedRepoError):
@@ -247,13 +256,13 @@ def _explain(error: Exception, repo: str, files: tuple[str, ...]) -> ModelError:
         status = error.response.status_code
         if status in (401, 403):
             return NotDownloaded(f"{page} refused access ({status}): sign in with `hf auth login`")
-        if isinstance(error, EntryNotFoundError) or status == 404:
-            return UnknownModel(f"{repo} has no file {files[0]!r}: see {page}/tree/main")
-        return not_downloaded(repo, files, f"the hub answered with status {status}")
-    if constants.HF_HUB_OFFLINE:
-        return not_downloaded(repo, files, "HF_HUB_OFFLINE is set")
-    reason = " ".join(str(error.__cause__ or error).split())[:200]
-    return not_downloaded(repo, files, f"fetching it failed ({type(error).__name__}: {reason})")
+        reason = f"the hub answered with status {status}"
+    elif constants.HF_HUB_OFFLINE:
+        reason = "HF_HUB_OFFLINE is set"
+    else:
+        cause = error.__cause__ or error
+        reason = f"fetching it failed ({type(cause).__name__}: {' '.join(str(cause).split())[:200]})"
+    return not_downloaded(repo, files, reason)
 
 
 def _what_instead(repo: str, names: list[str]) -> str:

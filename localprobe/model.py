@@ -11,7 +11,7 @@ Everything runs on one engine, in this process or, with `remote=True`, in a chil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
 
@@ -26,6 +26,7 @@ from localprobe.decode import Event, Request, generate
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.knob import Knob
+from localprobe.progress import Progress, silent
 from localprobe.vectors import Vector
 
 
@@ -44,7 +45,7 @@ class Model:
         *,
         remote: bool = False,
         check: bool = True,
-        notify: Callable[[str], None] | None = None,
+        progress: Progress = silent,
     ) -> Model:
         """Load a model by short name, Hugging Face id, folder or GGUF file.
 
@@ -53,7 +54,7 @@ class Model:
         """
         from localprobe.loading import load
 
-        model = cls(load(name, engine, options or LoadOptions(), remote=remote, notify=notify))
+        model = cls(load(name, engine, options or LoadOptions(), remote=remote, progress=progress))
         if check:
             try:
                 canary.ensure(model.engine)
@@ -135,6 +136,23 @@ class Model:
         if dose is None:
             return unturned
         return Knob(vector, chosen, dose * float(self.scale[chosen]) / unturned.length, positions)
+
+    def knobs(
+        self,
+        vector: Vector,
+        *,
+        layer: int | None = None,
+        alpha: float | None = None,
+        dose: float | None = None,
+        positions: str = "all",
+    ) -> list[Knob]:
+        """The knobs of a vector: one at the layer asked for or its best, or one for each layer of a control vector that
+        is meant to be used whole. Such a vector has no one dose: UsageError unless an alpha is given."""
+        if layer is not None or vector.best is not None:
+            return [self.knob(vector, layer=layer, alpha=alpha, dose=dose, positions=positions)]
+        if alpha is None:
+            vector.layer(None)  # a dose is of one layer: this says which there are
+        return [self.knob(vector, layer=b, alpha=alpha, positions=positions) for b in sorted(vector.directions)]
 
     def dose(self, turned: Knob) -> float:
         """The dose of a knob on this model: alpha * |v| / median |h| at its layer."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """Folder of what can be made again (converted weights, hashes, canary results): LOCALPROBE_CACHE, or the system's."""
+    """Folder of what can be made again (converted weights, hashes, canaries): LOCALPROBE_CACHE, or the system's."""
     return _folder("LOCALPROBE_CACHE", "user_cache_path")
 
 

@@ -66,7 +66,7 @@ def _digest(path: Path, progress: Progress) -> str:
         status = real.stat()
         if status.st_size < _SMALL:
             return sha256(real)
-        stamp = [str(real), status.st_size, status.st_mtime_ns]
+        stamp: list[str | int] = [str(real), status.st_size, status.st_mtime_ns]
         return _recall(stamp) or _remember(stamp, sha256(real, progress))
     except OSError as error:
         raise CorruptFile(f"cannot read {path}: {error.strerror}") from error

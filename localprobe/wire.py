@@ -16,9 +16,10 @@ import struct
 from collections.abc import Callable
 from dataclasses import fields
 from io import BufferedReader
+from math import prod
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ _FIELDS = {each: attrgetter(*(field.name for field in fields(each))) for each in
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-class TornFrame(Exception):
+class FrameError(Exception):
     """What arrived is not a whole frame: the other side died in the middle of it, or something else wrote."""
 
 
@@ -81,28 +82,33 @@ def pack(value: object) -> list[bytes | memoryview]:
     return [_PREFIX.pack(_MAGIC, len(header), size) + header, *(_bytes(array) for array in packer.arrays)]
 
 
+def reader(channel: socket.socket) -> BufferedReader:
+    """The buffered reader of a socket that `receive` needs; close it as well as the socket."""
+    return cast(BufferedReader, channel.makefile("rb", BUFFER))
+
+
 def receive(source: BufferedReader) -> Any:
     """Read one frame. Its arrays are the receiver's own, writable; what was sent once is one array.
 
-    Raises EOFError if the other side has ended between two frames, TornFrame if within one or if it is no frame.
+    Raises EOFError if the other side has ended between two frames, FrameError if within one or if it is no frame.
     """
     prefix = source.read(_PREFIX.size)
     if not prefix:
         raise EOFError("the other side has ended")
     if len(prefix) < _PREFIX.size:
-        raise TornFrame(f"{len(prefix)} bytes of a prefix")
+        raise FrameError(f"{len(prefix)} bytes of a prefix")
     magic, length, size = _PREFIX.unpack(prefix)
     if magic != _MAGIC or length > HEADER_LIMIT or size > ARRAYS_LIMIT:
-        raise TornFrame(f"{prefix!r} is not the prefix of a frame")
+        raise FrameError(f"{prefix!r} is not the prefix of a frame")
     header = source.read(length)
     if len(header) < length:
-        raise TornFrame(f"{len(header)} bytes of a header of {length}")
+        raise FrameError(f"{len(header)} bytes of a header of {length}")
     try:
         tree, specifications = json.loads(header)
         arrays = _arrays(source, specifications, size)
         return _take(tree, arrays)
     except (TypeError, ValueError, LookupError, RecursionError) as error:
-        raise TornFrame(f"a header that cannot be read: {error}") from error
+        raise FrameError(f"a header that cannot be read: {error}") from error
 
 
 class _Packer:
@@ -115,12 +121,15 @@ class _Packer:
     def put(self, value: object) -> Any:
         if value is None or isinstance(value, str | int | float):
             return value
-        if isinstance(value, tuple | list):
-            if len(value) >= _MANY and (table := _table(value)) is not None:
-                return ["ints", *self._array(table)]
-            return ["", *map(self.put, value)]
         if isinstance(value, np.ndarray):
             return self._array(value)
+        if isinstance(value, tuple | list):
+            if len(value) >= _MANY and (table := _table(value)) is not None:
+                return ["ints", self._array(table)[1]]
+            return ["", *map(self.put, value)]
+        return self._object(value)
+
+    def _object(self, value: object) -> Any:
         if isinstance(value, Term):  # a batch often carries one direction in every row
             return [
                 "Term",
@@ -135,7 +144,7 @@ class _Packer:
             return {str(key): self.put(item) for key, item in value.items()}
         if isinstance(value, Path):
             return ["Path", str(value)]
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic):  # numbers that numpy made
             return value.item()
         raise TypeError(f"{type(value).__name__} is not part of the contract between engine and core")
 
@@ -174,19 +183,13 @@ def _arrays(source: BufferedReader, specifications: list[tuple[str, list[int]]],
     """Read the arrays of a frame, each into memory of its own."""
     types = [np.dtype(name) for name, _ in specifications]
     shapes = [tuple(shape) for _, shape in specifications]
-    if any(each.kind not in _DTYPE_KINDS for each in types) or any(n < 0 for shape in shapes for n in shape):
-        raise TornFrame(f"{specifications} are not arrays of the contract")
-    arrays = []
-    for dtype, shape in zip(types, shapes, strict=True):
-        size -= dtype.itemsize * int(np.prod(shape, dtype=object))
-        if size < 0:
-            break
-        array = np.empty(shape, dtype)
+    sizes = [each.itemsize * prod(shape) for each, shape in zip(types, shapes, strict=True)]
+    if any(each.kind not in _DTYPE_KINDS for each in types) or min(sizes, default=0) < 0 or sum(sizes) != size:
+        raise FrameError("the arrays are not what the prefix says")
+    arrays = [np.empty(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)]
+    for array in arrays:
         if (got := source.readinto(_bytes(array))) < array.nbytes:
-            raise TornFrame(f"{got} bytes of an array of {array.nbytes}")
-        arrays.append(array)
-    if size != 0:
-        raise TornFrame("the arrays are not of the length that the prefix says")
+            raise FrameError(f"{got} bytes of an array of {array.nbytes}")
     return arrays
 
 
@@ -200,7 +203,7 @@ def _take(tree: Any, arrays: list[NDArray[Any]]) -> Any:
     if tag == "array":
         return arrays[items[0]]
     if tag == "ints":
-        return tuple(...)
+        return tuple(tuple(each) if isinstance(each, list) else each for each in arrays[items[0]].tolist())
     if tag == "Path":
         return Path(items[0])
     values = [_take(item, arrays) for item in items]

@@ -9,7 +9,8 @@ from localprobe.testing import EngineContract
 
 class TestFake(EngineContract):
     @pytest.fixture(scope="class")
-    def engine(self) -> Engine:
+    @classmethod
+    def engine(cls) -> Engine:
         return FakeEngine()
 
     @pytest.fixture
@@ -19,6 +20,7 @@ class TestFake(EngineContract):
 
 class TestFakeThatCanDoLess(EngineContract):
     @pytest.fixture(scope="class")
-    def engine(self) -> Engine:
+    @classmethod
+    def engine(cls) -> Engine:
         unable = Capabilities(row_steering=False, span_steering=False, early_stop=False, reuse=False, first_layer=1)
         return FakeEngine(capabilities=unable)

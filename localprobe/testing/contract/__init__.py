@@ -4,7 +4,8 @@
 
     class TestMine(EngineContract):
         @pytest.fixture(scope="class")
-        def engine(self):
+        @classmethod
+        def engine(cls):
             engine = backend.load(...)
             yield engine
             engine.close()
@@ -14,6 +15,7 @@ What the engine's capabilities say it cannot do is skipped with that reason.
 
 from localprobe.testing.contract.base import Tolerance
 from localprobe.testing.contract.decoding import DecodingContract
+from localprobe.testing.contract.decoding_steered import SteeredDecodingContract
 from localprobe.testing.contract.forward import ForwardContract
 from localprobe.testing.contract.reuse import ReuseContract
 from localprobe.testing.contract.steering import SteeringContract
@@ -22,5 +24,7 @@ from localprobe.testing.contract.text import TextContract
 __all__ = ["EngineContract", "Tolerance"]
 
 
-class EngineContract(TextContract, ForwardContract, SteeringContract, DecodingContract, ReuseContract):
+class EngineContract(
+    TextContract, ForwardContract, SteeringContract, DecodingContract, SteeredDecodingContract, ReuseContract
+):
     """All of it. Override the fixture `engine`, and `tolerance` only if the dtype's own is too strict."""

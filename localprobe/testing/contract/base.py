@@ -10,13 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from localprobe.engine import Engine, FloatArray, IntArray, Output, Row, Term
-
-TEXTS = (
-    "The river rose over the fields in the night, and in the morning the road to the village was gone.",
-    "She asked twice whether anybody had counted the chairs; nobody answered her, so she counted them herself.",
-    "1, 2, 3, 5, 8, 13 and then? def next(a, b): return a + b  # twenty-one comes after thirteen",
-    "My neighbour is not well today. I will bring some soup and sit with him until his daughter is home.",
-)
+from localprobe.testing.texts import TEXTS
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,8 @@ class ContractBase:
     """None takes the tolerance of the engine's dtype."""
 
     @pytest.fixture(scope="class")
-    def engine(self) -> Engine:
+    @classmethod
+    def engine(cls) -> Engine:
         raise NotImplementedError("override the fixture `engine` with the engine to test")
 
     @pytest.fixture
@@ -104,8 +99,7 @@ def strong_delta(engine: Engine, layer: int, seed: int = 0, dose: float = 0.7) -
     row = Row(text_ids(engine, 0, 9))
     norms = np.linalg.norm(one(engine, row, [layer]).residuals[0], axis=-1)
     direction = np.random.default_rng(seed).normal(size=engine.info.width)
-    scaled = direction * dose * np.median(norms[1:]) / np.linalg.norm(direction)
-    return scaled.astype(np.float32)
+    return np.asarray(direction * dose * np.median(norms[1:]) / np.linalg.norm(direction), dtype=np.float32)
 
 
 def everywhere(engine: Engine, seed: int = 0, dose: float = 0.7) -> tuple[Term, ...]:
@@ -117,7 +111,7 @@ def everywhere(engine: Engine, seed: int = 0, dose: float = 0.7) -> tuple[Term, 
 def unit(engine: Engine, seed: int) -> FloatArray:
     """A random unit vector (width,)."""
     vector = np.random.default_rng(seed).normal(size=engine.info.width)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 def random_uniforms(seed: int, steps: int, rows: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class ForwardContract(ContractBase):
         forwards = one(engine, row, layers).residuals
         backwards = one(engine, row, layers[::-1]).residuals
         np.testing.assert_array_equal(forwards, backwards[::-1])
-        for below, above in zip(forwards[:-1], forwards[1:], strict=True):
+        for below, above in pairwise(forwards):
             assert not np.array_equal(below, above)
 
     def test_a_row_of_one_token(self, engine: Engine) -> None:

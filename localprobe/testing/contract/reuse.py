@@ -10,7 +10,7 @@ import pytest
 from localprobe.engine import Engine, Prompt, Term
 from localprobe.errors import LocalprobeError
 from localprobe.testing.contract.base import everywhere, text_ids
-from localprobe.testing.contract.decoding import PLAIN, StreamChecks, play
+from localprobe.testing.contract.stream import PLAIN, StreamChecks, play
 
 
 class ReuseContract(StreamChecks):
@@ -100,7 +100,7 @@ class ReuseContract(StreamChecks):
         old.step(np.array([0.3, 0.6]))
         old.drop([0])
         answer = play(old, 2, 1, fresh=False).ids[:, 0]
-        # Of the answer only its first token is unknown here, so keep the prompt and run the rest again.
+        # The cache holds other tokens after the prompt: only the prompt is kept.
         second = Prompt(np.concatenate([firsts[1].ids, answer]), sampler=PLAIN, keep=7)
         stream = engine.open([second], room=4, reuse=old)
         self.agrees(engine, second, play(stream, 4, 1), 0)

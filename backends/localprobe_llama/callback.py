@@ -1,0 +1,153 @@
+"""The eval callback: what is read from, added to, or left out of a pass while llama.cpp computes it.
+
+llama.cpp asks of every node of its graph whether it is wanted. Those that are, it computes, and calls again with their
+values at hand. The residual after block `b` is the node named `l_out-<b>`. With a control vector it is the node after
+that addition, so that either way of steering leaves here what the next block sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import llama_cpp
+import numpy as np
+
+from localprobe.engine import FloatArray
+from localprobe.errors import UnsupportedModel
+from localprobe_llama import library
+
+Addition: TypeAlias = tuple[int, int, FloatArray]
+"""(first, last + 1, delta): rows of a residual, and what is added to each of them, (width,)."""
+Reader: TypeAlias = Callable[[FloatArray], None]
+"""Takes a residual (rows, width), which is overwritten once the reader returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the callback does in one pass, by layer."""
+
+    additions: Mapping[int, Sequence[Addition]] = field(default_factory=dict)
+    readers: Mapping[int, Reader] = field(default_factory=dict)
+    """Called after additions."""
+    stop: int | None = None
+    """The pass ends once the residual of this layer has been read."""
+
+
+class _Everything(Container[bytes]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
+_IDLE = Work()
+
+
+class Tap:
+    """The eval callback of one context. Give it `Work`, run the pass, `finish`."""
+
+    def __init__(self, layers: int, width: int) -> None:
+        self._width = width
+        self._names = [f"l_out-{layer}".encode() for layer in range(layers)]
+        self._layers = {name: layer for layer, name in enumerate(self._names)}
+        self._wanted: Container[bytes] = ()
+        self._work = _IDLE
+        self._rows = self._top_rows = 0
+        self._done: dict[int, int] = {}  # rows of each layer seen so far
+        self._parts: dict[int, FloatArray] = {}
+        self._scratch = np.empty((0, width), np.float32)
+        self._error: BaseException | None = None
+        self.callback: Any = llama_cpp.ggml_backend_sched_eval_callback(self._make_callback())
+
+    def begin(self, work: Work, rows: int, top_rows: int) -> None:
+        """Do `work` in the next pass, whose residuals have `rows` rows, but those of the top block `top_rows`."""
+        self._work, self._rows, self._top_rows = work, rows, top_rows
+        self._done = dict.fromkeys((*work.additions, *work.readers), 0)
+        stop = () if work.stop is None else (work.stop,)
+        self._wanted = {self._names[layer] for layer in (*self._done, *stop)}
+        self._error = None
+
+    def cut(self) -> None:
+        """End the pass at the next node."""
+        self._wanted = _EVERYTHING
+
+    def finish(self) -> None:
+        """Raise what went wrong in the callback, if anything did."""
+        self._wanted, self._parts, self._work = (), {}, _IDLE
+        if self._error is not None:
+            raise self._error
+        for layer, rows in self._done.items():
+            if rows != self._total(layer):
+                raise UnsupportedModel(
+                    f"llama.cpp gave {rows} of {self._total(layer)} residuals at layer {layer} (tensor l_out-{layer}): "
+                    "this architecture cannot be read through it, use the torch engine"
+                )
+
+    def _make_callback(self) -> Callable[[int, bool, int | None], bool]:
+        name_of = library.tensor_name
+
+        def visit(tensor: int, ask: bool, _user: int | None) -> bool:
+            # Called for each of a thousand nodes a token: nothing here that can be done elsewhere.
+            if ask:
+                return name_of(tensor) in self._wanted
+            return self._computed(tensor)
+
+        return visit
+
+    def _computed(self, tensor: int) -> bool:
+        """Do the work on a residual; False ends the pass."""
+        try:
+            if self._wanted is not _EVERYTHING and not self._at_layer(tensor, self._layers[library.tensor_name(tensor)]):
+                return True
+        except BaseException as error:  # ctypes would print and lose it
+            self._error = error
+        self.cut()  # False ends only this part of the graph, of which a GPU has several: refuse the first node of each
+        return False
+
+    def _at_layer(self, tensor: int, layer: int) -> bool:
+        """Add and read at `layer`. Returns whether the pass has served its purpose."""
+        work = self._work
+        additions, reader = work.additions.get(layer), work.readers.get(layer)
+        if additions or reader:
+            count = self._count(tensor)
+            size = 4 * count * self._width
+            first, total = self._done[layer], self._total(layer)
+            residual = self._room(layer, first, count, total)  # (count, width)
+            library.tensor_get(tensor, residual.ctypes.data, 0, size)
+            if additions:
+                for start, stop, delta in additions:
+                    if start < first + count and stop > first:
+                        residual[max(start - first, 0) : stop - first] += delta
+                library.tensor_set(tensor, residual.ctypes.data, 0, size)
+            self._done[layer] = first + count
+            if reader and first + count == total:
+                reader(residual if count == total else self._parts[layer])
+        return layer == work.stop
+
+    def _total(self, layer: int) -> int:
+        return self._top_rows if layer == len(self._names) - 1 else self._rows
+
+    def _count(self, tensor: int) -> int:
+        """Rows of a residual, which is float32 in every architecture that llama.cpp has."""
+        elements: int = library.tensor_elements(tensor)
+        plain = library.tensor_bytes(tensor) == 4 * elements and library.tensor_contiguous(tensor)
+        if not plain or elements % self._width:
+            raise UnsupportedModel(
+                f"llama.cpp's tensor {library.tensor_name(tensor).decode()} is not float32 rows of {self._width}: "
+                "this architecture cannot be read through it, use the torch engine"
+            )
+        return elements // self._width
+
+    def _room(self, layer: int, first: int, count: int, total: int) -> FloatArray:
+        """Where to put rows [first, first + count) of `total`: llama.cpp may cut a batch into several passes."""
+        if first + count > total:
+            raise UnsupportedModel(f"llama.cpp gave more than {total} residuals at layer {layer}: use the torch engine")
+        if count == total:
+            if len(self._scratch) < total:
+                self._scratch = np.empty((total, self._width), np.float32)
+            return self._scratch[:total]
+        if layer not in self._parts:
+            self._parts[layer] = np.empty((total, self._width), np.float32)
+        return self._parts[layer][first : first + count]
+

@@ -1,0 +1,170 @@
+"""One llama_context: a KV cache, the memory to compute with, and its eval callback."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from localprobe.engine import FloatArray, IntArray
+from localprobe.errors import EngineError, OutOfMemory
+from localprobe_llama import library
+from localprobe_llama.batch import Batch
+from localprobe_llama.callback import Tap, Work
+from localprobe_llama.interrupt import Interruptible
+from localprobe_llama.model import Model
+
+MOST_SEQUENCES: int = llama_cpp.llama_max_parallel_sequences()
+_FLASH_ATTENTION = 1  # LLAMA_FLASH_ATTN_TYPE_ENABLED
+
+
+class Context:
+    """A KV cache of `cells` tokens, of up to `rows` rows. Raises OutOfMemory if it does not fit."""
+
+    def __init__(self, model: Model, cells: int, rows: int) -> None:
+        self.cells, self.rows = cells, rows
+        self.batch = max(model.batch, rows)
+        """The most tokens of a pass."""
+        self._model = model
+        self._tap = Tap(model.layers, model.width)
+        self._interruptible = Interruptible(self._tap.cut)
+        self._batch = Batch(self.batch)
+        self._control: dict[int, FloatArray] = {}
+        self._pointer = _create(model, cells, rows, self.batch, self._tap)
+        self._memory = llama_cpp.llama_get_memory(self._pointer)
+        self._finalize = weakref.finalize(self, llama_cpp.llama_free, self._pointer)
+
+    def decode(
+        self,
+        tokens: IntArray,
+        positions: IntArray,
+        sequences: IntArray,
+        outputs: NDArray[np.bool_],
+        work: Work,
+    ) -> None:
+        """Run tokens (n,), n at most `batch`; logits are kept of those in `outputs` (n,).
+
+        The top block computes a residual for outputs only: a reader of its layer gets these rows. Additions count
+        tokens, there too.
+        If that fails, or is interrupted, the cache is as it was before, as far as these tokens go.
+        """
+        batch = self._batch.fill(tokens, positions, sequences, outputs)
+        self._tap.begin(_at_outputs(work, self._model.layers - 1, outputs), len(tokens), int(np.count_nonzero(outputs)))
+        library.forget_errors()
+        try:
+            with self._interruptible:
+                code: int = llama_cpp.llama_decode(self._pointer, batch)
+            self._check(code, len(tokens))
+            self._tap.finish()
+        except BaseException:
+            for sequence in set(sequences.tolist()):
+                self.forget(sequence, int(positions[sequences == sequence].min()))
+            raise
+
+    def logits(self, count: int) -> FloatArray:
+        """Logits (count, vocabulary) of the outputs of the last pass, in order. Overwritten by the next pass."""
+        pointer = llama_cpp.llama_get_logits(self._pointer)
+        shape = (count, self._model.vocabulary.size)
+        return np.ctypeslib.as_array(pointer, shape=shape)
+
+    def control(self, deltas: Mapping[int, FloatArray]) -> None:
+        """Add `deltas` (width,), by layer, to every token of every row from now on: llama.cpp's control vector."""
+        if deltas.keys() == self._control.keys() and all(
+            np.array_equal(delta, self._control[layer]) for layer, delta in deltas.items()
+        ):
+            return  # a change makes llama.cpp plan its memory anew
+        width, layers = self._model.width, self._model.layers
+        if deltas:
+            buffer = np.zeros((layers - 1, width), np.float32)  # starts at layer 1
+            for layer, delta in deltas.items():
+                buffer[layer - 1] = delta
+            pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+            size, first, last = buffer.size, min(deltas), max(deltas)
+        else:
+            pointer, size, first, last = None, 0, -1, -1
+        code: int = llama_cpp.llama_set_adapter_cvec(self._pointer, pointer, size, width, first, last)
+        if code != 0:
+            raise EngineError(_reason("llama.cpp refused a control vector"))
+        self._control = dict(deltas)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        llama_cpp.llama_memory_clear(self._memory, False)
+
+    def forget(self, sequence: int, start: int = 0) -> int:
+        """Forget a row's tokens from position `start` on. Returns how many are left.
+
+        That is `start`, but 0 where a recurrent state keeps no past to go back to.
+        """
+        if llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1):
+            return start
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return 0
+
+    def share(self, source: int, target: int) -> None:
+        """Let row `target` begin with all that row `source` holds."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def take(self, other: Context, source: int, target: int) -> None:
+        """Copy row `source` of another context into row `target`."""
+        size: int = llama_cpp.llama_state_seq_get_size(other._pointer, source)
+        state = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(other._pointer, state, size, source)
+        if not llama_cpp.llama_state_seq_set_data(self._pointer, state, written, target):
+            raise EngineError(_reason("llama.cpp could not copy a row of its cache"))
+
+    def close(self) -> None:
+        """Free the memory. Closing twice is fine."""
+        self._finalize()
+
+    def _check(self, code: int, tokens: int) -> None:
+        if code == 0:
+            return
+        if code == 1:
+            raise OutOfMemory(f"the cache of {self.cells} tokens has no place for {tokens} more")
+        if code == -2:
+            raise OutOfMemory(_reason(f"llama.cpp has no memory for a pass over {tokens} tokens"))
+        raise EngineError(_reason(f"llama.cpp failed to compute (code {code})"))
+
+
+def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
+    """The same work, with additions at the top block counting outputs."""
+    if top not in work.additions or outputs.all():
+        return work
+    place = np.concatenate([[0], np.cumsum(outputs)]).tolist()
+    kept = [(place[first], place[last], delta) for first, last, delta in work.additions[top]]
+    return replace(work, additions={**work.additions, top: kept})
+
+
+def _create(model: Model, cells: int, rows: int, batch: int, tap: Tap) -> Any:
+    needed, free = cells * model.cell_bytes, psutil.virtual_memory().available
+    refusal = f"a cache of {cells} tokens takes about {needed / 1e9:.1f} GB"
+    if not model.gpu and needed > free:
+        # Linux promises more memory than it has, and kills the process that believes it.
+        raise OutOfMemory(f"{refusal}, and {free / 1e9:.1f} GB are free: use fewer rows or a shorter context")
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx, params.n_seq_max = cells, rows
+    params.n_batch = params.n_ubatch = batch
+    params.n_outputs_max = rows  # memory is planned for so many; a pass with more makes room when it comes
+    params.n_threads = params.n_threads_batch = model.threads
+    params.cb_eval = tap.callback
+    params.flash_attn_type = _FLASH_ATTENTION
+    params.swa_full = True  # a sliding window would forget what a shortened row needs again
+    params.kv_unified = True  # rows stay together and in order in a pass
+    params.no_perf = True
+    library.forget_errors()
+    pointer = llama_cpp.llama_init_from_model(model.pointer, params)
+    if not pointer:
+        raise OutOfMemory(_reason(f"{refusal}, which llama.cpp could not get: use fewer rows or a shorter context"))
+    return pointer
+
+
+def _reason(what: str) -> str:
+    return "; ".join([what, *library.errors()[-2:]])

@@ -1,0 +1,80 @@
+"""What llama.cpp computes on here: the CPU, or the GPU that its build knows."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import llama_cpp
+import psutil
+
+from localprobe.discovery import has_gpu_driver
+from localprobe.engine import Availability, LoadOptions
+from localprobe.errors import UsageError
+from localprobe_llama import library
+
+_GPUS = (1, 2)
+
+
+def availability() -> Availability:
+    """What this build of llama.cpp can use."""
+    found = gpus()
+    return Availability(
+        installed=True,
+        version=library.version(),
+        device=", ".join(found) or "cpu",
+        gpu=bool(found),
+        notes=() if found else no_gpu_notes(),
+    )
+
+
+def gpus() -> list[str]:
+    """Descriptions of the GPUs that this build can use."""
+    if not llama_cpp.llama_supports_gpu_offload():
+        return []
+    devices = [library.device_at(number) for number in range(library.device_count())]
+    return [library.device_name(device).decode() for device in devices if library.device_kind(device) in _GPUS]
+
+
+def no_gpu_notes() -> tuple[str, ...]:
+    """A line for the user whose machine has a GPU that this build cannot use."""
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    if llama_cpp.llama_supports_gpu_offload() or not (apple or has_gpu_driver()):
+        return ()
+    flag = "GGML_METAL" if apple else "GGML_CUDA"
+    command = f"CMAKE_ARGS=-D{flag}=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
+    return (f"this build of llama.cpp has no GPU support, so the model runs on the CPU; to use the GPU: {command}",)
+
+
+def placement(options: LoadOptions) -> tuple[int, int | None]:
+    """How many blocks go to the GPU (-1 is all), and onto which one alone (None spreads over all of them).
+
+    Raises UsageError for a device or a number of layers that this build cannot honour.
+    """
+    device, layers = options.device, options.gpu_layers
+    if layers is not None and layers < 0:
+        raise UsageError(f"{layers} GPU layers: give 0 or more, or nothing for all")
+    if device == "cpu":
+        if layers:
+            raise UsageError(f"{layers} GPU layers on device 'cpu': leave one of the two out")
+        return 0, None
+    if device is None or device == "auto":
+        return (-1 if layers is None else layers), None
+    kind, _, number = device.partition(":")
+    known = "mps" if sys.platform == "darwin" else "cuda"
+    if kind != known or (number and not number.isdecimal()):
+        raise UsageError(f"llama.cpp knows no device {device!r} here: use 'cpu', {known!r} or nothing")
+    found = gpus()
+    if int(number or 0) >= len(found):
+        raise UsageError(
+            f"this build of llama.cpp has {len(found) or 'no'} GPU{'s' if len(found) > 1 else ''} to run on, "
+            f"so device {device!r} cannot be used: leave it out, or reinstall llama-cpp-python with GPU support"
+        )
+    return (-1 if layers is None else layers), int(number or 0)
+
+
+def threads() -> int:
+    """Physical cores that this process may use: a second thread on a core slows matrix products down."""
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else cores
+    return max(1, min(cores, allowed))

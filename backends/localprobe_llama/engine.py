@@ -1,0 +1,73 @@
+"""The engine's verbs over one loaded model."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
+from localprobe.errors import OutOfMemory, UsageError
+from localprobe_llama.context import MOST_SEQUENCES
+from localprobe_llama.forward import forward
+from localprobe_llama.model import Model
+from localprobe_llama.pool import Pool
+from localprobe_llama.stream import LlamaStream
+
+
+class LlamaEngine:
+    """A loaded GGUF model. See `localprobe.engine.Engine` for what each verb promises."""
+
+    def __init__(self, model: Model, pool: Pool, info: Info) -> None:
+        self.info = info
+        self._model, self._pool = model, pool
+        self._streams: weakref.WeakSet[LlamaStream] = weakref.WeakSet()
+        self._closed = False
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        return self._open().vocabulary.encode(text, template=template)
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        return self._open().vocabulary.decode(ids)
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        return forward(self._open(), self._pool, rows, layers)
+
+    def open(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch] = (),
+        reuse: Stream | None = None,
+    ) -> LlamaStream:
+        model = self._open()
+        if reuse is None:
+            count = sum(prompt.copies for prompt in prompts)
+            if count > MOST_SEQUENCES:
+                raise OutOfMemory(f"llama.cpp decodes at most {MOST_SEQUENCES} rows at once, not {count}: use fewer")
+            cells = sum(len(prompt.ids) + prompt.copies * room for prompt in prompts)
+            longest = max(len(prompt.ids) + room for prompt in prompts)
+            context, sequences = self._pool.take(cells, count, longest), list(range(count))
+        elif isinstance(reuse, LlamaStream):
+            context, sequences = reuse.continue_with(prompts, room)
+        else:
+            raise UsageError("only a stream of this engine can be gone on from: open without reuse")
+        try:
+            stream = LlamaStream(model, self._pool, context, sequences, prompts, room, watch)
+        except BaseException:
+            self._pool.give(context)
+            raise
+        self._streams.add(stream)
+        return stream
+
+    def close(self) -> None:
+        self._closed = True
+        for stream in list(self._streams):
+            stream.close()
+        self._pool.close()
+        self._model.close()
+
+    def _open(self) -> Model:
+        if self._closed:
+            raise UsageError(f"{self.info.model} is closed: load it again")
+        return self._model

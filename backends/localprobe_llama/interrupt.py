@@ -1,0 +1,40 @@
+"""Ctrl-C while native code runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+
+class Interruptible:
+    """While native code runs that calls back into Python, Ctrl-C is noted and raised when it has returned.
+
+    Python would raise KeyboardInterrupt inside the callback, where ctypes prints and loses it. `cut` is called to end
+    the native code early. Only the main thread hears signals, and a handler of the program's own is left alone.
+    """
+
+    def __init__(self, cut: Callable[[], None]) -> None:
+        self._cut = cut
+        self._holds = self._interrupted = False
+
+    def __enter__(self) -> Interruptible:
+        self._interrupted = False
+        self._holds = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._holds:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._holds:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupted = True
+        self._cut()

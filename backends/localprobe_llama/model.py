@@ -1,0 +1,77 @@
+"""A loaded llama_model and what its metadata says."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from functools import cached_property
+from typing import Any
+
+import llama_cpp
+
+from localprobe_llama.tokens import Vocabulary
+
+_OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
+
+
+class Model:
+    """Weights in memory. `threads` compute on the CPU; `gpu` says whether any block is on a GPU."""
+
+    def __init__(self, pointer: Any, *, threads: int, gpu: bool) -> None:
+        self.pointer = pointer
+        self.threads = threads
+        self.gpu = gpu
+        self.close = weakref.finalize(self, llama_cpp.llama_model_free, pointer)
+        self.vocabulary = Vocabulary(llama_cpp.llama_model_get_vocab(pointer))
+        self.layers: int = llama_cpp.llama_model_n_layer(pointer)
+        self.width: int = llama_cpp.llama_model_n_embd(pointer)
+        self.context: int = llama_cpp.llama_model_n_ctx_train(pointer)
+        self.controls = self.layers > 1
+        """Whether control vectors work; `load.probe` tries."""
+
+    @property
+    def batch(self) -> int:
+        """Tokens a pass. Fewer where the vocabulary is so large that a pass with all its logits would take gigabytes."""
+        return max(64, min(512, _OUTPUTS // self.vocabulary.size // 64 * 64))
+
+    @property
+    def architecture(self) -> str:
+        return self.text("general.architecture") or "unknown"
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of KV cache a token: keys and values of every block in float16. About: blocks may differ."""
+        heads: int = llama_cpp.llama_model_n_head_kv(self.pointer)
+        usual = self.width // max(1, llama_cpp.llama_model_n_head(self.pointer))
+        lengths = [self.number(f"attention.{kind}_length") or usual for kind in ("key", "value")]
+        return 2 * self.layers * heads * sum(lengths)
+
+    @cached_property
+    def short_context(self) -> int | None:
+        """Cells past which llama.cpp rotates by other factors (Phi-3 with a long context); None: it never does.
+
+        It goes by the size of the cache rather than by the length of a row.
+        """
+        if self.text(self._key("rope.scaling.type")) != "longrope":
+            return None
+        return self.number("rope.scaling.original_context_length")
+
+    def number(self, name: str) -> int | None:
+        """A whole number of the architecture's own metadata."""
+        value = self.text(self._key(name))
+        return int(value) if value is not None and value.isdecimal() else None
+
+    def text(self, key: str) -> str | None:
+        """A value of the metadata as text; None if the file has no such key."""
+        room = 1 << 10
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            length: int = llama_cpp.llama_model_meta_val_str(self.pointer, key.encode(), buffer, room)
+            if length < 0:
+                return None
+            if length < room:
+                return buffer.raw[:length].decode("utf-8", "replace")
+            room = length + 1
+
+    def _key(self, name: str) -> str:
+        return f"{self.architecture}.{name}"

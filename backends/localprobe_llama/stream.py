@@ -1,0 +1,225 @@
+"""Decoding: rows in one KV cache, a token each at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.engine import FloatArray, IntArray, Prompt, Sampler, Steering, Step, Watch
+from localprobe.errors import UsageError
+from localprobe.sampling import sample
+from localprobe_llama.callback import Addition, Reader, Work
+from localprobe_llama.context import Context
+from localprobe_llama.model import Model
+from localprobe_llama.pool import Pool
+from localprobe_llama.steering import add, control, effective
+
+
+@dataclass(slots=True)
+class _Row:
+    sequence: int
+    """Its number in the cache."""
+    length: int
+    """Positions that the cache holds."""
+    limit: int
+    steering: Steering
+    sampler: Sampler
+
+
+class LlamaStream:
+    """Rows being decoded. See `localprobe.engine.Stream` for what each verb promises.
+
+    `sequences` number the prompts' rows in the cache, which already holds `keep` positions of each.
+    """
+
+    def __init__(
+        self, model: Model, pool: Pool, context: Context, sequences: Sequence[int], prompts: Sequence[Prompt], room: int,
+        watch: Sequence[Watch],
+    ) -> None:
+        self._model, self._pool = model, pool
+        self._context: Context | None = context
+        self._watch = _Watched(watch)
+        self._rows = list(_rows(prompts, sequences, room))
+        self._added = False  # whether steering goes through the callback rather than the control vector
+        self._pending: IntArray | None = None
+        self._prompt_scores: list[FloatArray] = []
+        self._logits = self._prefill(prompts)
+        """(rows, vocabulary) of the tokens run last, while they have not been sampled from."""
+        self._steer_rows()
+
+    @property
+    def prompt_scores(self) -> Sequence[FloatArray]:
+        return self._prompt_scores
+
+    def step(self, uniforms: NDArray[np.float64]) -> Step:
+        self._open()
+        scores = self._run_pending()
+        ids, logprobs = sample(self._logits, [row.sampler for row in self._rows], uniforms)
+        self._pending = ids
+        return Step(ids, logprobs, scores)
+
+    def settle(self) -> FloatArray:
+        self._open()
+        return self._run_pending()
+
+    def steer(self, row: int, steering: Steering) -> None:
+        self._open()
+        self._rows[row].steering = effective(steering)
+        self._steer_rows()
+
+    def drop(self, rows: Sequence[int]) -> None:
+        context = self._open()
+        gone = set(rows)
+        for number in gone:
+            context.forget(self._rows[number].sequence)
+        stay = [number for number in range(len(self._rows)) if number not in gone]
+        self._rows = [self._rows[number] for number in stay]
+        if self._pending is None:
+            self._logits = self._logits[stay]
+        else:
+            self._pending = self._pending[stay]
+        self._steer_rows()
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._pool.give(self._hand_over())
+
+    def continue_with(self, prompts: Sequence[Prompt], room: int) -> tuple[Context, list[Held]]:
+        """Hand the cache over to a stream of `prompts`, shortened to what each keeps; this stream closes.
+
+        Returns the context, another one if this one is too small, and what it holds of each row.
+        """
+        context = self._open()
+        cells = sum(len(prompt.ids) + room for prompt in prompts)
+        longest = max(len(prompt.ids) + room for prompt in prompts)
+        held = [
+            Held(row.sequence, context.forget(row.sequence, prompt.keep))
+            for row, prompt in zip(self._rows, prompts, strict=True)
+        ]
+        if self._pool.fits(context, cells, longest):
+            return self._hand_over(), held
+        try:
+            other = self._pool.take(cells, len(prompts), longest)
+            if not other.continues(context):
+                return other, [Held(number, 0) for number in range(len(held))]
+            for number, row in enumerate(held):
+                if row.length:
+                    other.take(context, row.sequence, number)
+            return other, [Held(number, row.length) for number, row in enumerate(held)]
+        finally:
+            self.close()
+
+    def _hand_over(self) -> Context:
+        context = self._open()
+        self._context, self._rows, self._pending = None, [], None
+        self._logits = np.empty((0, 0), np.float32)  # it was a view into the context
+        return context
+
+    def _prefill(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """Run what the cache lacks of each prompt, once for all its copies. Returns logits (rows, vocabulary)."""
+        context = self._open()
+        firsts = [sum(prompt.copies for prompt in prompts[:number]) for number in range(len(prompts))]
+        added = self._steer([(self._rows[first].steering, prompt.keep) for first, prompt in zip(firsts, prompts, strict=True)])
+        logits = np.empty((len(self._rows), self._model.vocabulary.size), np.float32)
+        for first, prompt in zip(firsts, prompts, strict=True):
+            row, *copies = self._rows[first : first + prompt.copies]
+            logits[first : first + prompt.copies] = self._prefill_one(prompt, row, added=added)
+            for copy in copies:
+                context.share(row.sequence, copy.sequence)
+                copy.length = row.length
+        return logits
+
+    def _prefill_one(self, prompt: Prompt, row: _Row, *, added: bool) -> FloatArray:
+        """One prompt a pass, so that its numbers do not depend on its company. Returns logits (vocabulary,)."""
+        context, n = self._open(), len(prompt.ids)
+        scores = np.empty((n - prompt.keep, self._watch.count), np.float32)
+        outputs = np.zeros(0, np.bool_)
+        for start in range(prompt.keep, n, context.batch):
+            stop = min(start + context.batch, n)
+            outputs = np.full(stop - start, self._model.layers - 1 in self._watch.layers)  # the top block needs them
+            outputs[-1] |= stop == n
+            additions: dict[int, list[Addition]] = {}
+            if added:
+                add(additions, row.steering, start, stop, 0)
+            work = Work(additions, self._watch.readers(scores[start - prompt.keep : stop - prompt.keep]))
+            positions = np.arange(start, stop, dtype=np.int32)
+            sequences = np.full(stop - start, row.sequence, np.int32)
+            context.decode(prompt.ids[start:stop], positions, sequences, outputs, work)
+            row.length = stop
+        self._prompt_scores.append(scores)
+        return context.logits(int(outputs.sum()))[-1]
+
+    def _run_pending(self) -> FloatArray:
+        """Run the tokens sampled last, if they have not been. Returns (rows, watches) scores of them."""
+        context = self._open()
+        scores = np.full((len(self._rows), self._watch.count), np.nan, np.float32)
+        if self._pending is None:
+            return scores
+        additions: dict[int, list[Addition]] = {}
+        for number, row in enumerate(self._rows):
+            if row.length >= row.limit:
+                raise UsageError(f"row {number} is full at {row.length} tokens: open the stream with more room")
+            if self._added:
+                add(additions, row.steering, row.length, row.length + 1, number)
+        positions = np.array([row.length for row in self._rows], np.int32)
+        sequences = np.array([row.sequence for row in self._rows], np.int32)
+        outputs = np.ones(len(self._rows), np.bool_)
+        context.decode(self._pending, positions, sequences, outputs, Work(additions, self._watch.readers(scores)))
+        for row in self._rows:
+            row.length += 1
+        self._pending = None
+        self._logits = context.logits(len(self._rows))
+        return scores
+
+    def _steer_rows(self) -> None:
+        """Choose how the rows are steered from here on."""
+        if self._rows:
+            self._added = self._steer([(row.steering, row.length) for row in self._rows])
+
+    def _steer(self, rows: Sequence[tuple[Steering, int]]) -> bool:
+        """Set the control vector if it can serve all rows, each from a position on; else they need additions."""
+        deltas = control(rows)
+        served = deltas is not None and (self._model.controls or not deltas)
+        self._open().control(deltas if deltas and served else {})
+        return not served
+
+    def _open(self) -> Context:
+        if self._context is None:
+            raise UsageError("this stream is closed: open another")
+        return self._context
+
+
+class _Watched:
+    """What is watched, by layer."""
+
+    def __init__(self, watch: Sequence[Watch]) -> None:
+        self.count = len(watch)
+        self.layers = sorted({watched.layer for watched in watch})
+        self._columns = {layer: [n for n, each in enumerate(watch) if each.layer == layer] for layer in self.layers}
+        self._vectors = {
+            layer: np.stack([watch[n].vector for n in columns], axis=1) for layer, columns in self._columns.items()
+        }  # (width, columns)
+
+    def readers(self, scores: FloatArray) -> Mapping[int, Reader]:
+        """Readers that project residuals into `scores` (rows, watches)."""
+
+        def reader(layer: int) -> Reader:
+            columns, vectors = self._columns[layer], self._vectors[layer]
+
+            def read(residual: FloatArray) -> None:  # (rows, width)
+                scores[:, columns] = residual @ vectors
+
+            return read
+
+        return {layer: reader(layer) for layer in self.layers}
+
+
+def _rows(prompts: Sequence[Prompt], sequences: Sequence[int], room: int) -> Iterator[_Row]:
+    numbers = iter(sequences)
+    for prompt in prompts:
+        steering = effective(prompt.steering)
+        for _ in range(prompt.copies):
+            yield _Row(next(numbers), prompt.keep, len(prompt.ids) + room, steering, prompt.sampler)

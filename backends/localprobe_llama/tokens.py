@@ -1,0 +1,104 @@
+"""Text and ids, by the tokenizer inside the GGUF file."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from localprobe.engine import IntArray
+from localprobe.errors import UsageError
+
+_NO_TOKEN = -1  # LLAMA_TOKEN_NULL
+
+
+class Vocabulary:
+    """The vocabulary of a loaded model; `pointer` is its llama_vocab, which lives as long as the model."""
+
+    def __init__(self, pointer: Any) -> None:
+        self._pointer = pointer
+        self.size: int = llama_cpp.llama_vocab_n_tokens(pointer)
+        self._pieces: list[bytes | None] = [None] * self.size
+
+    def encode(self, text: str, *, template: bool) -> IntArray:
+        """See `localprobe.engine.Engine.encode`."""
+        # add_special=False: llama.cpp would also add an EOS where the model asks for one.
+        ids = self._tokenize(text.encode("utf-8", "replace"), special=template)
+        if template or self.bos is None:
+            return ids
+        return np.concatenate([np.array([self.bos], np.int32), ids])
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        """See `localprobe.engine.Engine.decode`."""
+        text = b"".join(map(self._piece, np.asarray(ids, np.int32).tolist()))
+        # SentencePiece puts a space before a text, which is not part of it. llama_detokenize would take it off too,
+        # but also clean up spaces in the middle.
+        if self._space_prefix:
+            text = text.removeprefix(b" ")
+        return text.decode("utf-8", "replace")
+
+    @cached_property
+    def bos(self) -> int | None:
+        """The id that goes before plain text, if the model's rule is to put one."""
+        token: int = llama_cpp.llama_vocab_bos(self._pointer)
+        return token if token != _NO_TOKEN and llama_cpp.llama_vocab_get_add_bos(self._pointer) else None
+
+    @cached_property
+    def eos(self) -> tuple[int, ...]:
+        """Ids that end an answer."""
+        return tuple(token for token in range(self.size) if llama_cpp.llama_vocab_is_eog(self._pointer, token))
+
+    @cached_property
+    def special_text(self) -> dict[str, str]:
+        """Texts of the special tokens that chat templates name."""
+        tokens = {
+            "bos_token": llama_cpp.llama_vocab_bos(self._pointer),
+            "eos_token": llama_cpp.llama_vocab_eos(self._pointer),
+            "pad_token": llama_cpp.llama_vocab_pad(self._pointer),
+            "sep_token": llama_cpp.llama_vocab_sep(self._pointer),
+        }
+        return {
+            name: llama_cpp.llama_vocab_get_text(self._pointer, token).decode("utf-8", "replace")
+            for name, token in tokens.items()
+            if token != _NO_TOKEN
+        }
+
+    @cached_property
+    def _space_prefix(self) -> bool:
+        """Whether this tokenizer puts a space before a text."""
+        ids = self._tokenize(b"a", special=False)
+        return b"".join(map(self._piece, ids.tolist())).startswith(b" ")
+
+    def _tokenize(self, text: bytes, *, special: bool) -> IntArray:
+        room = len(text) + 8  # no tokenizer makes more tokens than bytes, bar a space put before
+        while True:
+            ids = np.empty(room, np.int32)
+            pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+            count: int = llama_cpp.llama_tokenize(self._pointer, text, len(text), pointer, room, False, special)
+            if count >= 0:
+                return ids[:count].copy()
+            if -count <= room:
+                raise UsageError(f"a text of {len(text)} bytes is too long to tokenize: cut it in pieces")
+            room = -count
+
+    def _piece(self, token: int) -> bytes:
+        """What an id adds to a text, empty if it is a special token. Remembered: texts are decoded again and again."""
+        if not 0 <= token < self.size:  # llama.cpp would abort
+            raise UsageError(f"token id {token} is out of range: this model has ids 0 to {self.size - 1}")
+        piece = self._pieces[token]
+        if piece is None:
+            piece = self._pieces[token] = self._piece_of_library(token)
+        return piece
+
+    def _piece_of_library(self, token: int) -> bytes:
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count: int = llama_cpp.llama_token_to_piece(self._pointer, token, buffer, room, 0, False)
+            if count >= 0:
+                return buffer.raw[:count]
+            room = -count

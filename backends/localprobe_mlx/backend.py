@@ -1,0 +1,61 @@
+"""What registers MLX as an engine. Importing this imports no mlx."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from typing import Any
+
+from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
+from localprobe.errors import EngineNotInstalled
+
+INSTALL = "pip install 'localprobe[mlx]'"
+LINUX_NOTE = (
+    "MLX on Linux runs on the CPU, for tests: preload OpenBLAS "
+    "(LD_PRELOAD=/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0), or it is twenty times slower"
+)
+
+
+class MlxBackend:
+    """MLX, through the models of mlx-lm."""
+
+    name = "mlx"
+    formats: tuple[WeightsFormat, ...] = ("folder",)
+
+    def available(self) -> Availability:
+        try:
+            core: Any = importlib.import_module("mlx.core")
+            version = f"mlx {core.__version__}, mlx-lm {importlib.import_module('mlx_lm._version').__version__}"
+        except Exception as problem:  # a wheel that does not fit the machine fails in ways of its own
+            return Availability(installed=False, reason=_reason(problem))
+        gpu = bool(core.is_available(core.gpu))
+        notes = () if gpu or platform.system() == "Darwin" else (LINUX_NOTE,)
+        return Availability(True, version, device=device_name(core, core.default_device()), gpu=gpu, notes=notes)
+
+    def load(self, weights: Weights, options: LoadOptions) -> Engine:
+        found = self.available()
+        if not found.installed:
+            raise EngineNotInstalled(found.reason)
+        from localprobe_mlx.engine import MlxEngine
+
+        return MlxEngine(weights, options)
+
+
+def device_name(core: Any, device: Any) -> str:
+    """`Metal (Apple M3 Pro)`, `cpu`, ..."""
+    if device.type == core.cpu:
+        return "cpu"
+    return f"{'Metal' if core.metal.is_available() else 'gpu'} ({core.device_info().get('device_name', 'unnamed')})"
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, ModuleNotFoundError) and (problem.name or "").startswith("mlx"):
+        return f"{problem.name.split('.')[0] if problem.name else 'mlx'} is not installed: {INSTALL}"
+    return f"MLX cannot be imported ({_first_line(problem)}): {INSTALL}"
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
+
+
+backend = MlxBackend()

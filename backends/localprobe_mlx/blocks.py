@@ -1,0 +1,109 @@
+"""The transformer blocks of an mlx-lm model, made to record and steer the residual stream.
+
+mlx-lm's models call `layer(h, mask, cache)` in a loop of their own that also reads attributes of the layers. So a
+block is not wrapped: its class is exchanged for a subclass that asks the `Tap` what to do with its output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import mlx.core as mx
+
+from localprobe_mlx.steering import Additions, steer
+
+
+class Stop(Exception):  # noqa: N818 (it is no error)
+    """Ends a pass at the deepest layer that is needed."""
+
+
+class Pass(Protocol):
+    """What happens at each block while the model runs."""
+
+    def at(self, layer: int, block: Callable[[], Any]) -> Any:
+        """What block `layer` returns; `block()` computes it as the model would."""
+        ...
+
+
+class Tap:
+    """Where the blocks of one model look up the pass under way; without one they do what mlx-lm wrote."""
+
+    def __init__(self) -> None:
+        self.running: Pass | None = None
+
+    def run(self, running: Pass, call: Callable[[], Any]) -> Any:
+        """Run the model by `call` under a pass. Returns None if the pass stopped it."""
+        self.running = running
+        try:
+            return call()
+        except Stop:
+            return None
+        finally:
+            self.running = None
+
+
+class Climb:
+    """A pass up to `deepest`: steers, and records the residuals of `wanted` layers.
+
+    Each residual is (rows, length, width), in the model's dtype, after any steering at its layer.
+    """
+
+    def __init__(self, deepest: int, wanted: Sequence[int] = (), additions: Mapping[int, Additions] = {}) -> None:  # noqa: B006 (never changed)
+        self._deepest = deepest
+        self._wanted = {*wanted, deepest}
+        self._additions = additions
+        self.residuals: dict[int, mx.array] = {}
+
+    def at(self, layer: int, block: Callable[[], Any]) -> Any:
+        out = block()
+        hidden = _hidden(out)  # (rows, length, width)
+        if layer in self._additions:
+            hidden = steer(hidden, self._additions[layer])
+            out = (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+        if layer in self._wanted:
+            self.residuals[layer] = hidden
+        if layer == self._deepest:
+            raise Stop
+        return out
+
+
+class Bypass:
+    """A pass that computes no block: the last one returns `hidden`, so that only the final norm and head run on it."""
+
+    def __init__(self, hidden: mx.array, extras: int) -> None:
+        """`extras` is how many values a block returns beside the residual."""
+        self._out = (hidden, *[None] * extras) if extras else hidden
+
+    def at(self, layer: int, block: Callable[[], Any]) -> Any:
+        return self._out
+
+
+def hook(layers: Sequence[Any]) -> Tap:
+    """Make the blocks of a model, in order, obey the tap that is returned."""
+    tap = Tap()
+    hooked: dict[type, type] = {}
+    for number, layer in enumerate(layers):
+        original = type(layer)
+        if original not in hooked:
+            hooked[original] = type(original.__name__, (original,), {"__call__": _hooked_call(original)})
+        layer.__class__ = hooked[original]
+        object.__setattr__(layer, "localprobe_tap", (tap, number))
+    return tap
+
+
+def _hooked_call(original: type) -> Callable[..., Any]:
+    plain: Callable[..., Any] = original.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tap, number = self.localprobe_tap
+        if tap.running is None:
+            return plain(self, *args, **kwargs)
+        return tap.running.at(number, lambda: plain(self, *args, **kwargs))
+
+    return call
+
+
+def _hidden(out: Any) -> mx.array:
+    """The residual in what a block returns: some return a tuple that begins with it."""
+    return out[0] if isinstance(out, tuple) else out

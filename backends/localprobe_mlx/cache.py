@@ -1,0 +1,127 @@
+"""Keys and values of a batch, where slot i of a row holds position i: rows may start anywhere, be cut and go on.
+
+mlx-lm's own caches pad rows of a batch on the left and keep sliding windows in a ring, so that a row can be neither
+cut at a place of its own nor steered again. Here every layer keeps all positions, and masks do the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+
+class Place:
+    """Which positions one pass runs, the same for all layers: `starts[row] .. starts[row] + length` of each row."""
+
+    def __init__(self, starts: Sequence[int], length: int, rows: slice = slice(None), mask_axes: int = 1) -> None:
+        """`rows` are those of the cache that the pass runs; `mask_axes` stand between the mask's rows and queries."""
+        self.length = length
+        self.rows = rows
+        self.end = max(starts) + length
+        """Slots that the pass reads: no row has a query beyond it."""
+        self._starts = starts
+        self._ragged = min(starts) != max(starts)
+        self._mask_axes = mask_axes
+        self._masks: dict[tuple[int | None, bool], Any] = {}
+
+    @cached_property
+    def offset(self) -> Any:
+        """Position of each row's first token, as rotary embeddings take it: one int, or (rows,) int32."""
+        return mx.array(self._starts, mx.int32) if self._ragged else self._starts[0]
+
+    @cached_property
+    def _slots(self) -> mx.array:
+        """(rows, 1, length, 1) int32."""
+        slots = np.array(self._starts)[:, None] + np.arange(self.length)  # (rows, length)
+        return mx.array(slots[:, None, :, None].astype(np.int32))
+
+    def write(self, store: mx.array, new: mx.array) -> mx.array:
+        """`store` (rows, heads, slots, size) with `new` (rows, heads, length, size) at this place."""
+        if self._ragged:
+            return mx.put_along_axis(store, mx.broadcast_to(self._slots, new.shape), new, axis=2)
+        store[self.rows, :, self.offset : self.end, :] = new
+        return store
+
+    def mask(self, window: int | None, as_array: bool) -> Any:
+        """What queries of this place may see: bool, "causal", or None where that is everything."""
+        key = (window, as_array)
+        if key not in self._masks:
+            self._masks[key] = self._mask(window, as_array)
+        return self._masks[key]
+
+    def _mask(self, window: int | None, as_array: bool) -> Any:
+        if not self._ragged and (window is None or self.end <= window):
+            if self.length == 1:
+                return None
+            if not as_array:
+                return "causal"
+        starts = np.array(self._starts if self._ragged else self._starts[:1])
+        query = starts[:, None, None] + np.arange(self.length)[:, None]  # (rows or 1, length, 1)
+        key = np.arange(self.end)  # (slots,)
+        seen = key <= query  # (rows or 1, length, slots)
+        if window is not None:
+            seen &= key > query - window
+        if not self._ragged:
+            return mx.array(seen[0])
+        return mx.array(seen.reshape(len(starts), *[1] * self._mask_axes, *seen.shape[1:]))
+
+
+class LayerCache:
+    """The cache of one layer, as mlx-lm's models use it: `offset`, `make_mask`, `update_and_fetch`."""
+
+    def __init__(self, window: int | None, rows: int, slots: int) -> None:
+        """`window` is how many positions the layer sees, itself included; None for all."""
+        self.place = Place([0], 1)
+        self._window = window
+        self._rows = rows
+        self._slots = slots
+        self._stores: list[mx.array] = []  # keys and values, each (rows, heads, slots, size)
+
+    @property
+    def offset(self) -> Any:
+        return self.place.offset
+
+    def make_mask(self, N: int, return_array: bool = False, window_size: int | None = None) -> Any:  # noqa: ARG002, N803 (mlx-lm's names)
+        return self.place.mask(window_size or self._window, return_array)
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Store (rows, heads, length, size) at the place; returns all slots that the place reads."""
+        if not self._stores:
+            self._stores = [
+                mx.zeros((self._rows, new.shape[1], self._slots, new.shape[3]), new.dtype) for new in (keys, values)
+            ]
+        stored = [self.place.write(store, new) for store, new in zip(self._stores, (keys, values), strict=True)]
+        self._stores = stored
+        rows, end = self.place.rows, self.place.end
+        return stored[0][rows, :, :end], stored[1][rows, :, :end]
+
+    @property
+    def arrays(self) -> list[mx.array]:
+        return self._stores
+
+    def take(self, rows: mx.array) -> None:
+        """Keep these rows, in this order; a row may come more than once."""
+        self._rows = rows.size
+        self._stores = [store[rows] for store in self._stores]
+        mx.eval(self._stores)  # layer by layer, so that only one layer is held twice
+
+    def grow(self, slots: int) -> None:
+        """Make room for positions up to `slots`."""
+        if slots > self._slots:
+            self._stores = [mx.pad(store, [(0, 0), (0, 0), (0, slots - self._slots), (0, 0)]) for store in self._stores]
+            self._slots = slots
+            mx.eval(self._stores)
+
+
+class NoCache(LayerCache):
+    """For a pass that keeps nothing: positions and masks only."""
+
+    def __init__(self, window: int | None) -> None:
+        super().__init__(window, 0, 0)
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        return keys, values

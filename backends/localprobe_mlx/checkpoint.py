@@ -1,0 +1,109 @@
+"""A Hugging Face folder on disk: its config, its weight files, and what they say about the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from localprobe.errors import CorruptFile, ModelError, UnsupportedModel
+
+Config: TypeAlias = dict[str, Any]
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+_WINDOWED_THROUGHOUT = {"mistral", "mixtral", "phi3", "starcoder2"}
+"""Architectures whose every layer sees a sliding window of `sliding_window` positions; mlx-lm leaves it out."""
+
+
+class Checkpoint:
+    """A model folder whose config and safetensors headers have been read. Weights stay on the disk.
+
+    Raises ModelError if the folder is no model, CorruptFile if a file is torn.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{path} is not a model folder: it has no config.json")
+        self.config = _read_json(path / "config.json")
+        generation = path / "generation_config.json"
+        self._generation = _read_json(generation) if generation.is_file() else {}
+        self.files = sorted(path.glob("model*.safetensors"))
+        if not self.files:
+            raise ModelError(f"{path} holds no model*.safetensors: MLX loads weights in that format only")
+        self.tensors = [name for file in self.files for name in _tensor_names(file)]
+        if "model_type" not in self.config:
+            raise UnsupportedModel(f"{path / 'config.json'} has no model_type, so nothing can tell what it is")
+
+    @property
+    def architecture(self) -> str:
+        return str(self.config["model_type"])
+
+    @property
+    def text_config(self) -> Config:
+        """The config of the language model inside a model that also sees or hears."""
+        inner = self.config.get("text_config")
+        return inner if isinstance(inner, dict) else self.config
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the weight files."""
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
+    def eos(self) -> set[int]:
+        """Ids that the configs name as the end of an answer."""
+        named = (self._generation, self.config, self.text_config)
+        found = [config.get("eos_token_id") for config in named]
+        return {int(i) for ids in found if ids is not None for i in (ids if isinstance(ids, list) else [ids])}
+
+    @property
+    def context(self) -> int | None:
+        """Positions that the model was made for."""
+        for config in (self.text_config, self.config):
+            for key in _CONTEXT_KEYS:
+                if isinstance(config.get(key), int):
+                    return int(config[key])
+        return None
+
+    @property
+    def window(self) -> int | None:
+        """Positions that a layer with sliding attention sees, if any layer has it."""
+        config = self.text_config
+        window = config.get("sliding_window")
+        return int(window) if window and config.get("use_sliding_window") is not False else None
+
+    @property
+    def windowed_throughout(self) -> bool:
+        """Whether every layer sees `window` positions only."""
+        return self.window is not None and self.text_config.get("model_type") in _WINDOWED_THROUGHOUT
+
+    @property
+    def quantisation(self) -> str | None:
+        """`4bit`, `mxfp4`, ...; None for plain floats."""
+        found = self.config.get("quantization") or self.config.get("quantization_config")
+        if not found:
+            return None
+        mode = found.get("mode", "affine")
+        return f"{found['bits']}bit" if mode == "affine" and "bits" in found else str(found.get("quant_method", mode))
+
+
+def _read_json(file: Path) -> Config:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise CorruptFile(f"{file} cannot be read as JSON ({problem}): fetch the model again") from None
+    if not isinstance(found, dict):
+        raise CorruptFile(f"{file} does not hold a JSON object: fetch the model again")
+    return found
+
+
+def _tensor_names(file: Path) -> list[str]:
+    """Names in a safetensors file. Opening it also checks that its header and its length agree."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "numpy") as opened:
+            return list(opened.keys())
+    except (SafetensorError, OSError) as problem:
+        raise CorruptFile(f"{file} is truncated or torn ({problem}): fetch the model again") from None

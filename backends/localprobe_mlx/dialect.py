@@ -1,0 +1,58 @@
+"""config.json as mlx-lm reads it: what transformers 5 renamed is given its old name back.
+
+mlx-lm falls back to a default where a key is missing, and the residuals are then quietly wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localprobe.errors import UnsupportedModel
+from localprobe_mlx.checkpoint import Checkpoint, Config
+
+
+def config_for_mlx(checkpoint: Checkpoint) -> Config:
+    """Changes to a checkpoint's config, to pass to mlx-lm beside it."""
+    changes = _changes(checkpoint.config)
+    inner = checkpoint.config.get("text_config")
+    if isinstance(inner, dict):
+        changes["text_config"] = {**inner, **_changes(inner)}
+    if "tie_word_embeddings" not in checkpoint.config:  # defaults differ between the two libraries
+        changes["tie_word_embeddings"] = not any(name.endswith("lm_head.weight") for name in checkpoint.tensors)
+    return changes
+
+
+def _changes(config: Config) -> Config:
+    changes: Config = {}
+    rope = config.get("rope_parameters")
+    if isinstance(rope, dict):
+        changes |= _rope(rope.get("full_attention") or rope)
+        if isinstance(local := rope.get("sliding_attention"), dict):
+            changes["rope_local_base_freq"] = local["rope_theta"]
+    if config.get("model_type") == "gemma3_text" and config.get("layer_types"):
+        changes["sliding_window_pattern"] = _pattern(config["layer_types"])
+    if config.get("model_type") == "gpt2":
+        changes["n_ctx"] = config["n_positions"]
+    return changes
+
+
+def _rope(rope: Config) -> Config:
+    """`rope_parameters` (transformers 5) as `rope_theta`, `rope_scaling` and friends."""
+    changes: Config = {}
+    if "rope_theta" in rope:
+        changes["rope_theta"] = changes["rotary_emb_base"] = rope["rope_theta"]  # the second is GPT-NeoX's name
+    if "partial_rotary_factor" in rope:
+        changes["partial_rotary_factor"] = changes["rotary_pct"] = rope["partial_rotary_factor"]
+    kind = rope.get("rope_type", "default")
+    if kind != "default":
+        changes["rope_scaling"] = {**rope, "type": kind}
+    return changes
+
+
+def _pattern(kinds: list[Any]) -> int:
+    """Gemma 3 has one layer of full attention in every so many: how many."""
+    full = [number for number, kind in enumerate(kinds) if kind == "full_attention"]
+    pattern = full[0] + 1 if full else len(kinds) + 1
+    if full != list(range(pattern - 1, len(kinds), pattern)):
+        raise UnsupportedModel("mlx-lm cannot run a Gemma 3 whose layers of full attention are not evenly spaced")
+    return pattern

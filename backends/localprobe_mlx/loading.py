@@ -1,0 +1,143 @@
+"""A model folder -> a network and a tokenizer in memory, each failure as one clear line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten, tree_map_with_path
+
+from localprobe.engine import LoadOptions
+from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
+from localprobe_mlx.checkpoint import Checkpoint, Config
+from localprobe_mlx.dialect import config_for_mlx
+from localprobe_mlx.memory import Memory, memory_errors
+
+DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
+_ADVICE = "take a smaller or a quantised model, or close other programs"
+
+
+def check_options(options: LoadOptions) -> None:
+    """Raises UsageError for an option that MLX cannot honour."""
+    if options.quantise is not None:
+        raise UsageError(f"MLX does not quantise while loading ({options.quantise}): take a folder of MLX 4-bit weights")
+    if options.gpu_layers is not None:
+        raise UsageError("gpu_layers is an option of llama.cpp: MLX puts the whole model on one device")
+    if options.threads is not None:
+        raise UsageError("MLX chooses its own threads: leave threads out (OMP_NUM_THREADS sets those of OpenBLAS)")
+    if options.dtype is not None and options.dtype not in DTYPES:
+        raise UsageError(f"dtype {options.dtype!r} is none of {', '.join(DTYPES)}")
+    if options.context is not None and options.context < 1:
+        raise UsageError(f"context must be at least 1 token, not {options.context}")
+
+
+def find_device(name: str | None) -> Any:
+    """The `mx.Device` of `cpu` or `gpu`; None takes the best one. Raises UsageError if there is no such device."""
+    if name is None:
+        return mx.Device(mx.gpu if mx.is_available(mx.gpu) else mx.cpu)
+    if name not in ("cpu", "gpu"):
+        raise UsageError(f"MLX has no device {name!r}: choose cpu or gpu")
+    if name == "gpu" and not mx.is_available(mx.gpu):
+        raise UsageError("MLX finds no GPU on this machine: leave the device out, or choose cpu")
+    return mx.Device(mx.gpu if name == "gpu" else mx.cpu)
+
+
+def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> tuple[Any, str]:
+    """The mlx-lm model with its weights in memory, and the name of the dtype that it computes in."""
+    if checkpoint.config.get("model_file") and not options.trust_remote_code:
+        raise UsageError(
+            f"{checkpoint.path} brings Python code of its own ({checkpoint.config['model_file']}): "
+            "load it with trust_remote_code only if you trust its author"
+        )
+    if checkpoint.nbytes > memory.total:
+        memory.check(checkpoint.nbytes, "the model", _ADVICE)
+    model = _build(checkpoint, options.trust_remote_code)
+    parameters = tree_flatten(model.parameters())
+    dtype = _choose_dtype(checkpoint, options.dtype, parameters, memory.gpu)
+    _cast(model, DTYPES[dtype])
+    memory.check(sum(array.nbytes for _, array in tree_flatten(model.parameters())), "the model", _ADVICE)
+    if memory.gpu and (limit := mx.device_info().get("max_recommended_working_set_size")):
+        mx.set_wired_limit(limit)  # or macOS pages a large model out between two steps
+    with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
+        mx.eval(model.parameters())
+    return model, dtype
+
+
+def _build(checkpoint: Checkpoint, trust: bool) -> Any:
+    """The model, its weights still on the disk."""
+    from mlx_lm import utils
+
+    def classes(config: Config) -> tuple[type, type]:
+        model, arguments = utils._get_classes(config)
+        return _without_prefix(model), arguments
+
+    try:
+        with _torn_files(checkpoint):
+            model, _ = utils.load_model(
+                checkpoint.path,
+                lazy=True,
+                model_config=config_for_mlx(checkpoint),
+                get_model_classes=classes,
+                trust_remote_code=trust,
+            )
+    except (CorruptFile, UnsupportedModel):
+        raise
+    except Exception as problem:
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise UnsupportedModel(f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture}): {reason}") from None
+    return model
+
+
+def _without_prefix(model: type) -> type:
+    """GPT-2 saved by transformers names its tensors `transformer.h.0...`, where mlx-lm expects `h.0...`."""
+    if not model.__module__.endswith(".gpt2"):
+        return model
+    plain: Callable[..., Config] = model.sanitize  # type: ignore[attr-defined]
+
+    def sanitize(self: Any, weights: Config) -> Config:
+        own = {name.removeprefix("transformer."): array for name, array in weights.items()}
+        return plain(self, {name: array for name, array in own.items() if name != "lm_head.weight"})
+
+    return type(model.__name__, (model,), {"sanitize": sanitize})
+
+
+class _torn_files:  # noqa: N801 (used as a context)
+    """Names the model when MLX cannot read its weights."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._path = checkpoint.path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, problem: BaseException | None, trace: object) -> None:
+        if isinstance(problem, RuntimeError) and "safetensors" in str(problem):
+            raise CorruptFile(f"the weights in {self._path} cannot be read ({problem}): fetch them again") from None
+
+
+def _choose_dtype(checkpoint: Checkpoint, asked: str | None, parameters: list[Any], gpu: bool) -> str:
+    """float32 on the CPU, where nothing else is fast; else the checkpoint's own. Never float16 for a Gemma."""
+    gemma = "gemma" in checkpoint.architecture
+    if asked == "float16" and gemma:
+        raise UsageError("residuals of a Gemma overflow in float16: choose bfloat16 or float32")
+    if asked or not gpu:
+        return asked or "float32"
+    sizes: Counter[str] = Counter()
+    for _, array in parameters:
+        sizes[str(array.dtype).removeprefix("mlx.core.")] += array.size
+    own = [name for name, _ in sizes.most_common() if name in DTYPES]
+    if not own or (own[0] == "float16" and gemma):
+        return "bfloat16"
+    return own[0]
+
+
+def _cast(model: Any, dtype: Any) -> None:
+    """Cast floating parameters, but for those that the model says must stay as they are."""
+    casts = getattr(model, "cast_predicate", lambda path: True)
+
+    def cast(path: str, array: mx.array) -> mx.array:
+        return array.astype(dtype) if mx.issubdtype(array.dtype, mx.floating) and casts(path) else array
+
+    model.update(tree_map_with_path(cast, model.parameters()))

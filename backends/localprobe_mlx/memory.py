@@ -1,0 +1,73 @@
+"""How much memory a model, a batch or a cache may take, and MLX's complaints in words.
+
+MLX on the CPU ends the process when an allocation fails, so what certainly does not fit is refused beforehand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+import psutil
+
+from localprobe.errors import OutOfMemory
+
+_COMPLAINT = re.compile(r"malloc|allocat|insufficient memory|out of memory", re.IGNORECASE)
+
+
+class Memory:
+    """The memory that a device computes in."""
+
+    def __init__(self, device: Any) -> None:
+        self._gpu = device.type == mx.gpu
+
+    @property
+    def gpu(self) -> bool:
+        return self._gpu
+
+    @property
+    def total(self) -> int:
+        """Bytes that a model may ever take."""
+        if self._gpu:
+            info = mx.device_info()
+            return int(info.get("max_recommended_working_set_size") or info.get("memory_size") or 0) or _installed()
+        return _installed()
+
+    @property
+    def free(self) -> int:
+        """Bytes that can be taken now."""
+        if self._gpu:
+            return max(self.total - mx.get_active_memory(), 0)
+        return int(psutil.virtual_memory().available) + mx.get_cache_memory()
+
+    def check(self, nbytes: int, what: str, advice: str) -> None:
+        """Raises OutOfMemory if `nbytes` are not free."""
+        if nbytes > self.free:
+            raise OutOfMemory(f"{what} needs about {_size(nbytes)}, but {_size(self.free)} are free: {advice}")
+
+
+@contextmanager
+def memory_errors(what: str, advice: str) -> Iterator[None]:
+    """Turns MLX's failed allocations into OutOfMemory."""
+    try:
+        yield
+    except (RuntimeError, ValueError, MemoryError) as problem:
+        if not isinstance(problem, MemoryError) and not _COMPLAINT.search(str(problem)):
+            raise
+        mx.clear_cache()
+        raise OutOfMemory(f"{what} does not fit into memory ({_first_line(problem)}): {advice}") from None
+
+
+def _installed() -> int:
+    return int(psutil.virtual_memory().total)
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.1f} GB"
+
+
+def _first_line(problem: BaseException) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]

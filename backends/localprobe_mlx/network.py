@@ -1,0 +1,191 @@
+"""A loaded mlx-lm model as three operations: climb its blocks, read its head, and make caches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from localprobe.errors import UnsupportedModel
+from localprobe_mlx.blocks import Bypass, Climb, hook
+from localprobe_mlx.cache import LayerCache, NoCache, Place
+from localprobe_mlx.steering import Additions, Steerings
+
+_PROBED = 5
+"""Positions of the passes that learn a model's structure."""
+
+
+class Network:
+    """Blocks, head and caches of one model.
+
+    Raises UnsupportedModel, with the reason, if the model is not a plain stack of blocks with one residual stream.
+    """
+
+    def __init__(self, model: Any, window: int | None = None) -> None:
+        """`window` is how many positions every layer sees, where mlx-lm's model has forgotten it."""
+        self._model = model
+        blocks = getattr(model, "layers", None)
+        if not isinstance(blocks, Sequence) or not blocks:
+            raise UnsupportedModel("this mlx-lm model has no list of blocks to read residuals from: use another engine")
+        self.layers = len(blocks)
+        self._tap = hook(blocks)
+        self._windows = [window or own for own in _windows(model, self.layers)]
+        self._ragged_axes: int | None = None
+        self._extras = self._count_extras()
+        self.width, self.vocabulary = self._check_structure()
+        self._ragged_axes = self._find_ragged_axes()
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether some layer sees a sliding window only."""
+        return any(window is not None for window in self._windows)
+
+    def caches(self, rows: int, slots: int) -> list[LayerCache]:
+        """Empty caches, one a layer, for `rows` rows of up to `slots` positions."""
+        return [LayerCache(window, rows, slots) for window in self._windows]
+
+    def no_caches(self) -> list[LayerCache]:
+        """Caches that keep nothing, for one pass."""
+        return [NoCache(window) for window in self._windows]
+
+    def climb(
+        self,
+        ids: mx.array,
+        starts: Sequence[int],
+        caches: list[LayerCache],
+        deepest: int,
+        wanted: Sequence[int] = (),
+        steerings: Steerings | None = None,
+    ) -> dict[int, mx.array]:
+        """Run ids (rows, length) at positions from `starts` on, up to the block `deepest`, and no further.
+
+        Returns residuals (rows, length, width) of `wanted` and `deepest`, in the model's dtype, not yet evaluated.
+        """
+        length = ids.shape[1]
+        if min(starts) == max(starts) or self._ragged_axes is not None:
+            place = Place(starts, length, mask_axes=self._ragged_axes or 1)
+            return self._climb(ids, place, caches, deepest, wanted, steerings.at(starts, length) if steerings else {})
+        # The model cannot have rows at different positions in one pass, so each has a pass of its own.
+        alone = []
+        for row, start in enumerate(starts):
+            additions = steerings.take([row]).at([start], length) if steerings else {}
+            place = Place([start], length, rows=slice(row, row + 1))
+            alone.append(self._climb(ids[row : row + 1], place, caches, deepest, wanted, additions))
+        return {layer: mx.concatenate([residuals[layer] for residuals in alone]) for layer in alone[0]}
+
+    def _climb(
+        self,
+        ids: mx.array,
+        place: Place,
+        caches: list[LayerCache],
+        deepest: int,
+        wanted: Sequence[int],
+        additions: Mapping[int, Additions],
+    ) -> dict[int, mx.array]:
+        for cache in caches:
+            cache.place = place
+        climb = Climb(deepest, wanted, additions)
+        self._tap.run(climb, lambda: self._model(ids, cache=caches))
+        return climb.residuals
+
+    def logits(self, hidden: mx.array) -> mx.array:
+        """Next-token logits (k, vocabulary) float32 of residuals (k, width) after the last block."""
+        ids = mx.zeros((1, hidden.shape[0]), mx.int32)
+        bypass = Bypass(hidden[None], self._extras)
+        logits: mx.array = self._tap.run(bypass, lambda: self._model(ids, cache=self.no_caches()))  # (1, k, vocabulary)
+        return logits[0].astype(mx.float32)
+
+    def _count_extras(self) -> int:
+        """How many values a block returns beside the residual; also whether each block runs once, and in order."""
+        seen = _Watchdog()
+        ids = mx.zeros((2, _PROBED), mx.int32)
+        caches = self.no_caches()
+        for cache in caches:
+            cache.place = Place([0, 0], _PROBED)
+        try:
+            self._tap.run(seen, lambda: self._model(ids, cache=caches))
+        except Exception as problem:
+            raise UnsupportedModel(f"mlx-lm cannot run this model with a plain KV cache ({problem})") from None
+        shapes = {_shape(out) for out in seen.outs}
+        if seen.order != list(range(self.layers)) or len(shapes) != 1 or None in shapes:
+            raise UnsupportedModel(
+                "the blocks of this mlx-lm model are not one stack with one residual stream: use another engine"
+            )
+        first = seen.outs[0]
+        return len(first) - 1 if isinstance(first, tuple) else 0
+
+    def _check_structure(self) -> tuple[int, int]:
+        """Width and vocabulary, having checked on a few tokens that blocks + head give the model's own logits."""
+        ids = mx.arange(_PROBED)[None]
+        last = self.layers - 1
+        hidden = self.climb(ids, [0], self.no_caches(), last)[last]
+        caches = self.no_caches()
+        for cache in caches:
+            cache.place = Place([0], _PROBED)
+        expected = self._model(ids, cache=caches)[0].astype(mx.float32)
+        found = self.logits(hidden[0])
+        if found.shape != expected.shape or not mx.allclose(found, expected, rtol=2e-2, atol=2e-2, equal_nan=True).item():
+            raise UnsupportedModel(
+                "this mlx-lm model does more than a norm and a head after its last block: use another engine"
+            )
+        return hidden.shape[-1], found.shape[-1]
+
+    def _find_ragged_axes(self) -> int | None:
+        """How many axes a mask needs between rows and queries when rows start at different positions.
+
+        Most models hand the mask to MLX's attention: 1. Some (Gemma 2) group heads themselves: 2. None: neither works.
+        Only shapes are looked at. Two batch sizes, for one of them may equal a number of heads and broadcast by chance.
+        """
+        for axes in (1, 2):
+            self._ragged_axes = axes
+            try:
+                for rows in (2, 3):
+                    starts = list(range(rows))
+                    self.climb(mx.zeros((rows, 2), mx.int32), starts, self.caches(rows, rows + 2), self.layers - 1)
+            except Exception:  # noqa: S112 (any failure means the same)
+                continue
+            return axes
+        return None
+
+
+class _Watchdog:
+    """A pass that only notes which blocks ran and what they returned."""
+
+    def __init__(self) -> None:
+        self.order: list[int] = []
+        self.outs: list[Any] = []
+
+    def at(self, layer: int, block: Any) -> Any:
+        out = block()
+        self.order.append(layer)
+        self.outs.append(out)
+        return out
+
+
+def _shape(out: Any) -> tuple[int, ...] | None:
+    """(rows, length, width) of a block's residual; None if that is not what it returns."""
+    hidden = out[0] if isinstance(out, tuple) and out else out
+    if not isinstance(hidden, mx.array) or hidden.shape[:-1] != (2, _PROBED):
+        return None
+    return tuple(hidden.shape)
+
+
+def _windows(model: Any, layers: int) -> list[int | None]:
+    """For each cache that the model wants: how many positions its layer sees, None for all."""
+    from mlx_lm.models.cache import KVCache, RotatingKVCache
+
+    if not hasattr(model, "make_cache"):
+        return [None] * layers
+    windows: list[int | None] = []
+    for own in model.make_cache():
+        if type(own) is RotatingKVCache and own.keep == 0:
+            windows.append(own.max_size)
+        elif type(own) is KVCache:
+            windows.append(None)
+        else:
+            raise UnsupportedModel(
+                f"this model keeps a {type(own).__name__} beside keys and values, which the MLX engine cannot cut or "
+                "batch: use another engine"
+            )
+    return windows

@@ -1,0 +1,78 @@
+"""Text <-> ids by the model's own Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localprobe.engine import IntArray
+from localprobe.errors import UnsupportedModel
+
+
+class Tokenizer:
+    """The tokenizer in a model folder. Raises UnsupportedModel if there is none that can be read."""
+
+    def __init__(self, path: Path, *, trust_remote_code: bool = False) -> None:
+        with _quiet():
+            from transformers import AutoTokenizer
+
+            try:
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                    path, local_files_only=True, trust_remote_code=trust_remote_code
+                )
+            except Exception as problem:
+                reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+                raise UnsupportedModel(f"the tokenizer in {path} cannot be read: {reason}") from None
+        self._tokenizer.model_max_length = int(1e30)  # the core knows the context; the tokenizer would only warn
+        put_before: list[int] = self._tokenizer.encode("", add_special_tokens=True)
+        bos: int | None = self._tokenizer.bos_token_id
+        self.bos = bos if bos is not None and put_before[:1] == [bos] else None
+        """What the model's own rule puts before plain text."""
+
+    @property
+    def eos(self) -> set[int]:
+        found: int | None = self._tokenizer.eos_token_id
+        return set() if found is None else {found}
+
+    @property
+    def special_text(self) -> dict[str, str]:
+        named: dict[str, Any] = self._tokenizer.special_tokens_map
+        return {name: str(text) for name, text in named.items() if not isinstance(text, list)}
+
+    @property
+    def chat_template(self) -> str | None:
+        found: str | dict[str, str] | None = self._tokenizer.chat_template
+        return found.get("default") if isinstance(found, dict) else found
+
+    def encode(self, text: str, *, template: bool) -> IntArray:
+        """See `localprobe.engine.Engine.encode`."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not template)
+        if not template and self.bos is not None:
+            ids = [self.bos, *ids]
+        return np.array(ids, dtype=np.int32)
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        """See `localprobe.engine.Engine.decode`."""
+        plain = [int(i) for i in ids]
+        text: str = self._tokenizer.decode(plain, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers logs advice to the terminal while it loads a tokenizer."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

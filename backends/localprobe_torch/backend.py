@@ -1,0 +1,72 @@
+"""What the package registers in `localprobe.backends`. Nothing here imports torch before it is asked to."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from localprobe.engine import Availability, LoadOptions, Weights, WeightsFormat
+from localprobe.errors import EngineNotInstalled, UnsupportedModel
+
+if TYPE_CHECKING:
+    from localprobe_torch.engine import TorchEngine
+
+INSTALL = "pip install 'localprobe[torch]'"
+
+
+class TorchBackend:
+    """Loads Hugging Face folders of safetensors with transformers."""
+
+    name = "torch"
+    formats: tuple[WeightsFormat, ...] = ("folder",)
+
+    def available(self) -> Availability:
+        """Versions and the device that a load would take, or what is missing and the line that installs it."""
+        if reason := _missing():
+            return Availability(installed=False, reason=reason)
+        try:
+            from localprobe_torch.device import best_device, describe
+        except (ImportError, OSError) as error:  # a torch built for another machine fails to load its libraries
+            return Availability(installed=False, reason=f"torch does not import: {_line(error)}. Reinstall: {INSTALL}")
+        device = best_device()
+        return Availability(
+            installed=True, version=versions(), device=describe(device), gpu=device.type != "cpu", notes=()
+        )
+
+    def load(self, weights: Weights, options: LoadOptions) -> TorchEngine:
+        """Load a folder of safetensors.
+
+        Raises EngineNotInstalled, UsageError for options that do not apply, and ModelError for weights that are not a
+        model folder, are torn, of an unknown architecture, or too large.
+        """
+        if reason := _missing():
+            raise EngineNotInstalled(reason)
+        if weights.format not in self.formats:
+            raise UnsupportedModel(
+                f"The torch engine loads Hugging Face folders, not {weights.format} files: {weights.path}"
+            )
+        from localprobe_torch.load import load_engine
+
+        return load_engine(weights, options)
+
+
+def versions() -> str:
+    """The libraries that compute, e.g. `torch 2.13.0, transformers 5.23.0`."""
+    return ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers"))
+
+
+def _missing() -> str:
+    """What keeps this engine from being used, with the line that installs it; empty if nothing does."""
+    for name in ("torch", "transformers", "accelerate"):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            return f"{name} is not installed. Install it: {INSTALL}"
+        if name == "transformers" and int(found.split(".")[0]) < 5:
+            return f"transformers {found} is too old; 5.0 or newer is needed. Install it: {INSTALL}"
+    return ""
+
+
+def _line(error: BaseException) -> str:
+    """First line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,165 @@
+"""The KV cache: position p of a row is in column p of its row, whatever the other rows hold.
+
+So rows of different lengths need no padding between tokens, cutting a row back needs no move, and every mask, sliding
+windows and chunks included, follows from the position of the query alone.
+
+transformers makes the masks while a model runs. `sdpa` and `eager` masks are registered anew here: within a pass over
+this cache they see each row's own positions; outside of one they are what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
+
+from localprobe.engine import IntArray
+
+
+class Frame:
+    """Where the tokens of one pass go: row r takes columns `starts[r]` on, `columns` of them, padding included."""
+
+    def __init__(self, starts: Sequence[int], columns: int, capacity: int, device: torch.device) -> None:
+        first = np.asarray(starts, dtype=np.int64)
+        self.capacity = capacity
+        self.seen = int(first.max())
+        self.length = self.seen + columns
+        """Columns that the pass attends over."""
+        self.causal = columns == self.length or (columns == 1 and bool((first == first[0]).all()))
+        """Whether the mask is the plain causal one of every row, which attention kernels know by themselves."""
+        positions = first[:, None] + np.arange(columns)  # (rows, columns)
+        slots = np.arange(len(first))[:, None] * capacity + positions
+        both = torch.from_numpy(np.stack([positions, slots])).to(device, non_blocking=True)
+        self.positions = both[0]
+        """(rows, columns) int64."""
+        self._slots = {device: both[1].reshape(-1)}
+
+    def slots(self, device: torch.device) -> Tensor:
+        """Index of each token of the pass into all columns of all rows, (rows * columns,) int64."""
+        if device not in self._slots:
+            self._slots[device] = next(iter(self._slots.values())).to(device)
+        return self._slots[device]
+
+    @contextmanager
+    def masked(self) -> Iterator[None]:
+        """Masks made inside are of this frame."""
+        token = _frame.set(self)
+        try:
+            yield
+        finally:
+            _frame.reset(token)
+
+
+class ColumnCache(Cache):  # type: ignore[misc]
+    """Keys and values of all layers."""
+
+    def __init__(self, layers: int) -> None:
+        self._place = _Place()
+        super().__init__(layers=[_Layer(self._place) for _ in range(layers)])
+
+    def place(self, frame: Frame) -> None:
+        """Say where the tokens of the next pass go."""
+        self._place.frame = frame
+
+    def take(self, rows: Sequence[int] | IntArray, length: int, capacity: int) -> None:
+        """Keep some rows, in the order given and as often as named, with their first `length` columns."""
+        for layer in self.layers:
+            layer.take(rows, length, capacity)
+
+
+class _Place:
+    """What the layers of a cache share. They do not hold the cache itself: a cycle would keep its memory from being
+    freed at once."""
+
+    frame: Frame
+
+
+class _Layer(CacheLayerMixin):  # type: ignore[misc]
+    """Keys and values of one layer, (rows, capacity, heads, dimensions): the tokens of a pass land in one copy."""
+
+    is_compileable = False
+    is_croppable = False
+    is_sliding = False
+
+    def __init__(self, place: _Place) -> None:
+        super().__init__()
+        self._place = place
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys, self.values = self._empty(key_states), self._empty(value_states)
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Store (rows, heads, columns, dimensions) and return all columns of the pass, (rows, heads, length, ...)."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return self._store(self.keys, key_states), self._store(self.values, value_states)
+
+    def take(self, rows: Sequence[int] | IntArray, length: int, capacity: int) -> None:
+        """Keep some rows with their first `length` columns, in new room."""
+        if self.is_initialized:
+            index = torch.as_tensor(rows, dtype=torch.int64, device=self.keys.device)
+            self.keys = _rows(self.keys, index, length, capacity)
+            self.values = _rows(self.values, index, length, capacity)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._place.frame.length, 0
+
+    def get_seq_length(self) -> int:
+        return self._place.frame.seen
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def _empty(self, states: Tensor) -> Tensor:
+        rows, heads, _, dimensions = states.shape
+        # zeros: a column that is masked still enters the product of weights and values, where NaN would spread
+        return states.new_zeros(rows, self._place.frame.capacity, heads, dimensions)
+
+    def _store(self, kept: Tensor, states: Tensor) -> Tensor:
+        frame = self._place.frame
+        flat = kept.view(-1, *kept.shape[2:])  # (rows * capacity, heads, dimensions)
+        flat.index_copy_(0, frame.slots(kept.device), states.transpose(1, 2).reshape(-1, *kept.shape[2:]))
+        seen = kept[:, : frame.length].transpose(1, 2)  # (rows, heads, length, dimensions)
+        return seen.contiguous() if kept.device.type == "mps" else seen  # Metal kernels have erred on strides
+
+
+def _rows(kept: Tensor, index: Tensor, length: int, capacity: int) -> Tensor:
+    taken = kept.new_zeros(len(index), capacity, *kept.shape[2:])
+    taken[:, :length] = kept[index, :length]
+    return taken
+
+
+_frame: ContextVar[Frame | None] = ContextVar("frame", default=None)
+
+
+def _mask(own: Callable[..., Any], **arguments: Any) -> Any:
+    """The mask that `own`, a mask maker of transformers, makes of each row's own positions."""
+    frame = _frame.get()
+    if frame is None:
+        return own(**arguments)
+    pattern = arguments.pop("mask_function", causal_mask_function)
+    positions = frame.positions.to(arguments.get("device", frame.positions.device))
+    columns = positions.shape[1]
+
+    def of_positions(row: Any, head: Any, query: Any, key: Any) -> Any:
+        return pattern(row, head, positions[row, query], key)
+
+    if "cache_position" in arguments:  # before transformers 5.4 a mask maker took the queries' indices, since then
+        arguments["cache_position"] = torch.arange(columns, device=positions.device)
+    else:  # their number and offset
+        arguments["q_offset"] = 0
+    arguments["allow_is_causal_skip"] = frame.causal and arguments.get("allow_is_causal_skip", True)
+    return own(**arguments, mask_function=of_positions)
+
+
+for _name in ("sdpa", "eager"):
+    ALL_MASK_ATTENTION_FUNCTIONS.register(_name, partial(_mask, ALL_MASK_ATTENTION_FUNCTIONS[_name]))

@@ -1,0 +1,73 @@
+"""From a folder of safetensors to an engine, and every way that this can fail as one clear line."""
+
+from __future__ import annotations
+
+import torch
+
+from localprobe.engine import Info, LoadOptions, Weights
+from localprobe.errors import UsageError
+from localprobe_torch.backend import versions
+from localprobe_torch.blocks import KNOWN, find_blocks
+from localprobe_torch.checkpoint import inspect
+from localprobe_torch.config import read_config
+from localprobe_torch.device import choose_device, choose_dtype, dtype_name
+from localprobe_torch.engine import TorchEngine
+from localprobe_torch.limits import context_of
+from localprobe_torch.memory import out_of_memory
+from localprobe_torch.network import Network
+from localprobe_torch.proof import prove
+from localprobe_torch.quantise import quantisation
+from localprobe_torch.quiet import quiet
+from localprobe_torch.tokens import load_vocabulary
+from localprobe_torch.weights import Placement, load_model
+
+
+@torch.inference_mode()
+def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
+    """Load a model; see `TorchBackend.load`. Cheap checks come first, the weights last."""
+    _check(options)
+    folder = weights.path
+    checkpoint = inspect(folder)
+    device = choose_device(options.device)
+    with quiet(), out_of_memory(f"{weights.name} does not fit into memory: choose a smaller model or dtype"):
+        config = read_config(folder, options.trust_remote_code)
+        text = config.get_text_config(decoder=True)
+        dtype = choose_dtype(options.dtype, config.dtype or checkpoint.dtype, device, config.model_type)
+        vocabulary = load_vocabulary(folder, options.trust_remote_code)
+        context = context_of(text, vocabulary.longest, options.context)
+        placement = Placement(device, dtype, spread=options.device == "auto", quantise=options.quantise)
+        model = load_model(folder, config, checkpoint, placement, options.trust_remote_code)
+        network = Network(model, find_blocks(model), context)
+        if config.model_type not in KNOWN:
+            prove(network, model, vocabulary.encode("Whether it holds for one more model is shown, not assumed."))
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    info = Info(
+        engine="torch",
+        version=versions(),
+        model=weights.name,
+        architecture=config.model_type,
+        layers=network.layers,
+        width=network.width,
+        vocabulary=network.vocabulary,
+        context=context,
+        device=", ".join(sorted({str(each) for each in network.devices})),
+        dtype=dtype_name(dtype),
+        weights=weights.fingerprint,
+        quantisation=quantisation(config, options.quantise),
+        chat_template=vocabulary.chat_template,
+        special_text=vocabulary.special_text,
+        bos=vocabulary.bos,
+        eos=vocabulary.eos([model.generation_config, model.config, text]),
+    )
+    return TorchEngine(info, network, vocabulary)
+
+
+def _check(options: LoadOptions) -> None:
+    if options.gpu_layers is not None:
+        raise UsageError(
+            f"gpu_layers={options.gpu_layers} is an option of the llama engine: torch takes device=auto to share a model "
+            "among cards and memory"
+        )
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"threads={options.threads} is out of range: give at least 1")

@@ -1,0 +1,68 @@
+"""Memory: what is free on a device, and running out of it as one clear error."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from localprobe.errors import OutOfMemory
+
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+
+
+@contextmanager
+def out_of_memory(what: str) -> Iterator[None]:
+    """Turn torch's many ways to say that memory ran out into OutOfMemory, and give the freed memory back.
+
+    `what` starts the message: what did not fit, and what to do now.
+    """
+    reason = ""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if reason:  # raised outside of the handler: the old traceback would keep the tensors of its frames alive
+        release()
+        raise OutOfMemory(f"{what} ({reason})")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch means that memory ran out: CUDA has a class for it, MPS and the CPU only a text."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that can still be taken on a device without swapping."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
+    return int(psutil.virtual_memory().available)  # a Mac's GPU shares it
+
+
+def check_room(needed: int, device: torch.device, what: str) -> None:
+    """Raise OutOfMemory if a device has not `needed` bytes free: the CPU would hand them out and be killed for it."""
+    free = free_bytes(device)
+    if needed > free:
+        raise OutOfMemory(f"{what} (needs {gigabytes(needed)}, {gigabytes(free)} are free on {device})")
+
+
+def gigabytes(count: float) -> str:
+    """A number of bytes as `1.5 GB`."""
+    return f"{count / 1e9:.1f} GB"
+
+
+def release() -> None:
+    """Give cached memory of dead tensors back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -1,0 +1,87 @@
+"""A loaded network, and the one way to run it: with taps after its blocks, with or without a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from localprobe.errors import EngineError
+from localprobe_torch.head import Head
+from localprobe_torch.kv import ColumnCache, Frame
+from localprobe_torch.taps import Plan, Taps
+
+
+class Network:
+    """The decoder, its blocks and its head. Used under `torch.inference_mode`, by one thread at a time."""
+
+    def __init__(self, model: Any, blocks: Sequence[nn.Module], context: int) -> None:
+        config = model.config.get_text_config(decoder=True)
+        self.head = Head(model)
+        self.device: torch.device = model.get_input_embeddings().weight.device
+        """Where ids go in."""
+        self.devices = [_device(block, self.device) for block in blocks]
+        """Where the residual of each layer is."""
+        self.dtype: torch.dtype = model.dtype
+        self.width: int = config.hidden_size
+        self.layers = len(blocks)
+        self.vocabulary: int = getattr(model.get_output_embeddings(), "out_features", None) or config.vocab_size
+        """Length of a row of logits."""
+        self.context = context
+        """The most positions that a row may have."""
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or self.width // config.num_attention_heads
+        self.column_bytes: int = 2 * self.layers * heads * size * self.dtype.itemsize
+        """Bytes that the KV cache takes for one position of one row."""
+        self.closed = False
+        self._taps = Taps(blocks)
+
+    def forward(self, ids: Tensor, plan: Plan) -> Tensor | None:
+        """Run right-padded `ids` (rows, columns) without a cache.
+
+        Attention is causal: no token sees what is right of it, so padding needs no mask. Returns the hidden states
+        after the final norm (rows, columns, width), or None if `plan` ended the pass early.
+        """
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
+        return self._run(plan, input_ids=ids, position_ids=positions, use_cache=False)
+
+    def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan) -> Tensor:
+        """Run `ids` (rows, columns) at the places that `frame` gives them, over what `cache` holds, and store them in it.
+
+        Returns the hidden states after the final norm (rows, columns, width).
+        """
+        cache.place(frame)
+        positions = frame.positions.clamp(max=self.context - 1)  # beyond it is padding, which may have no embedding
+        with frame.masked():
+            states = self._run(plan, input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
+        assert states is not None
+        return states
+
+    def _run(self, plan: Plan, **inputs: Any) -> Tensor | None:
+        if self.closed:
+            raise EngineError("The engine is closed: load the model again")
+        output = None
+        with self._taps.following(plan):
+            output = self.head.decoder(**inputs)
+        if output is None:
+            return None
+        self.head.kind = type(output)
+        return output[0]  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Take the hooks off and let go of the weights."""
+        if not self.closed:
+            self.closed = True
+            self._taps.remove()
+            del self.head
+
+
+def _device(block: nn.Module, default: torch.device) -> torch.device:
+    """Where a block computes: its weights may be kept elsewhere, and brought in by accelerate."""
+    placed = getattr(getattr(block, "_hf_hook", None), "execution_device", None)
+    if placed is not None:
+        return torch.device(placed if not isinstance(placed, int) else f"cuda:{placed}")
+    weights = next(block.parameters(), None)
+    return default if weights is None or weights.device.type == "meta" else weights.device

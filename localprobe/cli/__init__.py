@@ -1,0 +1,77 @@
+"""The command line: one file a group of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from localprobe import __version__
+from localprobe.errors import LocalprobeError
+
+_COMMANDS = {
+    "demo": ("demo", "Find empathy in a small model, check it, and steer with it."),
+    "models": ("models", "List models: names, what is on this disk, what fits."),
+    "doctor": ("doctor", "Check engines, and that capture and steering do what they say."),
+    "capture": ("capture", "Write the residuals of texts to a file."),
+    "steer": ("steer", "Answer a prompt with a direction added."),
+}
+"""Command -> (module of this package, one line of help): `--help` lists them without importing any."""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"localprobe.cli.{_COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no command {args[0]!r}{meant} Commands: {', '.join(_COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="localprobe")
+def root() -> None:
+    """Find, test and steer a concept inside a language model on your own machine."""
+
+
+def main() -> None:
+    """Run the command line. A LocalprobeError is one line and status 2; Ctrl-C is status 130; a traceback is a bug."""
+    try:
+        status = root.main(standalone_mode=False)
+    except click.exceptions.Exit as left:
+        status = left.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except LocalprobeError as error:
+        click.echo(f"localprobe: {error}", err=True)
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("localprobe: stopped", err=True)
+        status = 130
+    except BrokenPipeError:  # whoever read our output has left: no more can be said to them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status if isinstance(status, int) else 0)

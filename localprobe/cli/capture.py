@@ -1,0 +1,88 @@
+"""`localprobe capture`: the residuals of texts, to a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localprobe.cli.options import Chosen, model_options
+
+if TYPE_CHECKING:
+    from localprobe.model import Model
+
+
+@click.command()
+@click.argument("texts", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The safetensors file to write.")
+@click.option("--layers", help="Layers, as 8,12,16 or 8-24 or -1; all if not given.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "mean-without-first", "last", "tokens"]),
+    default="mean",
+    show_default=True,
+    help="What of a text's tokens to keep.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Cut texts to so many tokens, rather than refuse long ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@model_options
+def capture(
+    texts: Path, output: Path, layers: str | None, pooling: str, limit: int | None, as_json: bool, chosen: Chosen
+) -> None:
+    """Write the residuals of TEXTS (a line each of .txt, or `text` of .jsonl; - for stdin) to a file.
+
+    \b
+    localprobe capture texts.txt -o texts.safetensors --layers 8-24
+    """
+    from localprobe.cli.layers import parse
+    from localprobe.contrast.pairs import read_texts
+
+    lines = read_texts(texts)
+    asked = parse(layers)
+    with chosen.load() as model:
+        numbers = model.layers(asked)
+        done = _write(model, lines, output, numbers, pooling, limit)
+    if as_json:
+        click.echo(json.dumps(done))
+    else:
+        cut = f", {done['cut']} cut to {limit} tokens" if done["cut"] else ""
+        click.echo(
+            f"{done['texts']} texts, {done['tokens']} tokens, {len(numbers)} layers "
+            f"({done['tokens_per_second']:,.0f} tok/s{cut}) -> {output}"
+        )
+
+
+def _write(
+    model: Model, texts: list[str], output: Path, layers: list[int], pooling: str, limit: int | None
+) -> dict[str, Any]:
+    """Capture to the file; returns what was done."""
+    import numpy as np
+
+    from localprobe.captures import writing
+    from localprobe.cli.show import counting
+    from localprobe.vectors import Origin
+
+    lengths = np.array([len(model.engine.encode(text)) for text in texts], dtype=np.int64)
+    tokens = lengths if limit is None else np.minimum(lengths, min(limit, model.info.context))
+    cut = int((lengths > tokens).sum())
+    origin = Origin.of(model.info, method="capture", pooling=pooling)
+    with (
+        counting("capturing", len(texts)) as count,
+        writing(output, origin, layers, tokens, cut) as file,
+    ):
+        for captured in model.capture(texts, layers, pooling, limit=limit):
+            file.add(captured)
+            count.advance(len(captured.ids))
+    return {
+        "output": str(output),
+        "model": model.info.model,
+        "engine": model.info.engine,
+        "texts": len(texts),
+        "tokens": count.tokens,
+        "cut": cut,
+        "layers": layers,
+        "pooling": pooling,
+        "tokens_per_second": round(count.rate, 1),
+    }

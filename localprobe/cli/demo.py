@@ -1,0 +1,173 @@
+"""`localprobe demo`: the whole of it in minutes, on a model small enough for any machine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from localprobe.cli.options import Chosen, model_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from localprobe.contrast.pairs import Pair
+    from localprobe.engine import FloatArray
+    from localprobe.model import Model
+    from localprobe.probing.held_out import HeldOut
+    from localprobe.vectors import Vector
+
+DOSES = (-0.25, 0.0, 0.25)
+_SCENARIO = "the_listener"
+_TOKENS = 90
+_ABOVE = 4  # layers above the steered one, for a reading that is not just what was added
+
+
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("empathy.safetensors"),
+    show_default=True,
+    help="Where to save the direction.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split of pairs, and of the answers.")
+@model_options
+def demo(output: Path, seed: int, chosen: Chosen) -> None:
+    """Find empathy in a small model, check it on pairs held out, and answer one scenario at three doses."""
+    from rich.console import Console
+
+    from localprobe import vectors
+    from localprobe.contrast.pairs import read_pairs, shipped
+
+    start = time.perf_counter()
+    console = Console()
+    pairs = read_pairs(shipped("empathy"))
+    with chosen.load() as model:
+        info = model.info
+        console.print(
+            f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.device}): {info.layers} layers of {info.width}"
+        )
+        found = _probe(model, pairs, seed, console)
+        vector = found.vector("empathy", info, "mean", model.scale)
+        vectors.save(vector, output)
+        _answers(model, vector, seed, console)
+    _next(output, chosen, vector, console)
+    console.print(f"[dim]{time.perf_counter() - start:.0f} seconds[/]")
+
+
+def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> HeldOut:
+    """Capture every pair at every layer, fit on 70 %, and show what the other 30 % say."""
+    import numpy as np
+
+    from localprobe.cli.show import counting
+    from localprobe.contrast.pairs import split
+    from localprobe.probing.held_out import hold_out, split_rows
+
+    train, test = split(pairs, seed=seed)
+    texts = [text for pair in pairs for text in (pair.positive, pair.negative)]
+    residuals = np.empty((len(texts), model.info.layers, model.info.width), dtype=np.float32)
+    with counting("capturing residuals", len(texts)) as count:
+        for captured in model.capture(texts, limit=512):
+            residuals[captured.index] = captured.residuals
+            count.advance(len(captured.ids))
+    place = {pair.id: i for i, pair in enumerate(pairs)}
+    found = hold_out(
+        split_rows(residuals, [place[pair.id] for pair in train]),
+        split_rows(residuals, [place[pair.id] for pair in test]),
+        seed=seed,
+    )
+    console.print(
+        f"{len(texts)} texts, {count.tokens} tokens captured at every layer ({count.rate:,.0f} tok/s); "
+        f"fitted on {len(train)} pairs, measured on the {len(test)} held out"
+    )
+    _table(found, console)
+    return found
+
+
+def _table(found: HeldOut, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for name in ("layer", "AUROC", "", "accuracy", "separation"):
+        table.add_column(name, justify="left" if name == "" else "right")
+    for layer, each in enumerate(found.measures):
+        bar = "█" * round(24 * max(0.0, each.auroc - 0.5) * 2)
+        chosen = layer == found.best
+        table.add_row(
+            str(layer),
+            f"{each.auroc:.3f}",
+            bar,
+            f"{each.accuracy:.0%}",
+            f"{each.separation:.2f}" + (" ← chosen" if chosen else ""),
+            style="bold green" if chosen else None,
+        )
+    console.print(table)
+    console.print(
+        f"Layer {found.best} was chosen by cross-validation inside the training pairs, not by this table.\n"
+        "[dim]High AUROC at layer 0 too means that words alone nearly do it: a probe that reads words is no finding.[/]"
+    )
+
+
+def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
+    """One scenario at three doses, three rows of one batch, side by side as they come."""
+    from rich.live import Live
+
+    from localprobe.contrast.scenarios import scenario
+    from localprobe.decode import Finished, Score, Token
+    from localprobe.engine import Sampler
+    from localprobe.knob import watch
+
+    chosen = scenario(_SCENARIO)
+    prompt = chosen.prompt()
+    layer = vector.layer()
+    above = min(layer + _ABOVE, model.info.layers - 1)
+    knobs = [model.knob(vector, dose=dose) for dose in DOSES]
+    sampler = Sampler(temperature=0.7)
+    requests = [
+        model.request(prompt, [turned] if turned.alpha else [], sampler=sampler, key=f"demo {seed}", tokens=_TOKENS)
+        for turned in knobs
+    ]
+    texts = [""] * len(DOSES)
+    scores: list[list[FloatArray]] = [[] for _ in DOSES]
+    heads = [f"dose {dose:+.2f} (alpha {turned.alpha:+.1f})" for dose, turned in zip(DOSES, knobs, strict=True)]
+    console.print(f"\n[bold]{chosen.title}[/]  {prompt}\n")
+    with Live(console=console, refresh_per_second=10, transient=False) as live:
+        for event in model.generate(requests, [watch(vector, layer), watch(vector, above)]):
+            if isinstance(event, Token | Finished):
+                texts[event.row] += event.text
+            elif isinstance(event, Score):
+                scores[event.row].append(event.values)
+            live.update(_columns(heads, texts, scores, (layer, above)))
+    console.print(
+        f"[dim]Probe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the steered one, "
+        f"it contains the alpha that was added; at layer {above} it is what the model made of it.[/]"
+    )
+
+
+def _columns(heads: list[str], texts: list[str], scores: list[list[FloatArray]], layers: tuple[int, int]) -> Table:
+    import numpy as np
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(expand=True, show_footer=True)
+    for head, row in zip(heads, scores, strict=True):
+        means = np.mean(row, axis=0) if row else ()
+        reading = ", ".join(f"{mean:+.1f} at layer {layer}" for mean, layer in zip(means, layers, strict=False))
+        table.add_column(head, footer=f"probe {reading}", ratio=1)
+    table.add_row(*(Text(text) for text in texts))
+    return table
+
+
+def _next(output: Path, chosen: Chosen, vector: Vector, console: Console) -> None:
+    model = "" if chosen.model == "smollm2-135m" else f" --model {chosen.model}"
+    console.print(
+        f"\nSaved the direction of every layer to [bold]{output}[/]. Next:\n"
+        f'  localprobe steer {output} "My friend has gone quiet. What should I do?" --dose 0.2{model}\n'
+        f"  localprobe demo --model phi-3-mini         a larger model (see: localprobe models)\n"
+        f"  localprobe doctor                          check the engines on this machine"
+    )

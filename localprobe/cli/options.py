@@ -1,0 +1,71 @@
+"""Options that several commands share, and loading a model with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from localprobe.engine import LoadOptions
+
+if TYPE_CHECKING:
+    from localprobe.model import Model
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BUNDLED = "smollm2-135m"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The model and engine that the user asked for."""
+
+    model: str
+    engine: str | None
+    options: LoadOptions
+
+    @contextmanager
+    def load(self, **how: Any) -> Iterator[Model]:
+        """Load the model, say what was loaded and what the user should know, and close it at the end."""
+        from localprobe.cli.show import loading
+        from localprobe.model import Model
+
+        with loading(self.model) as progress:
+            model = Model.load(self.model, self.engine, self.options, progress=progress, **how)
+        with model:
+            for note in model.info.notes:
+                click.echo(f"note: {note}", err=True)
+            yield model
+
+
+def model_options(command: F) -> F:
+    """`--model`, `--engine` and how to load; the command gets them as one argument, `chosen`."""
+
+    @wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
+        chosen = Chosen(kwargs.pop("model"), kwargs.pop("engine"), options)
+        return command(*args, chosen=chosen, **kwargs)
+
+    for option in reversed(_OPTIONS):
+        collected = option(collected)
+    return collected  # type: ignore[return-value]
+
+
+_OPTIONS = [
+    click.option("--model", "-m", default=BUNDLED, show_default=True, help="Short name, hub id, folder or GGUF file."),
+    click.option("--engine", "-e", help="torch, mlx or llama; the best one installed if not given."),
+    click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="Type to compute in."),
+    click.option("--device", help="cpu, cuda, cuda:1, mps, or auto to spread over cards."),
+    click.option("--quantise", type=click.Choice(["4bit", "8bit"]), help="Quantise while loading (torch on CUDA)."),
+    click.option("--context", type=click.IntRange(min=1), help="Tokens that a prompt and its answer may hold."),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads; the physical cores if not given."),
+    click.option(
+        "--gpu-layers", type=click.IntRange(min=0), help="llama.cpp: blocks to put on the GPU; all if not given."
+    ),
+    click.option("--trust-remote-code", is_flag=True, help="Run Python that came with the weights."),
+]

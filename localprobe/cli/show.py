@@ -1,0 +1,73 @@
+"""What commands draw while they work: on stderr, so that stdout holds results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from localprobe.progress import Progress as Report
+
+errors = Console(stderr=True)
+
+
+@contextmanager
+def loading(name: str) -> Iterator[Report]:
+    """A spinner while a model loads, and a bar for each download, conversion or hash that reports bytes."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as bars:
+        bars.add_task(f"loading {name}", total=None, amount="")
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, amount="")
+            bars.update(tasks[what], completed=done, total=total, amount=f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB")
+
+        yield report
+
+
+@contextmanager
+def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
+    """A bar that counts things, with tokens a second and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed}/{task.total} {task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as bars:
+        yield Count(bars, bars.add_task(what, total=total, unit=unit, rate=""))
+
+
+class Count:
+    """A running count of things and of the tokens that they hold."""
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        import time
+
+        self._bars, self._task = bars, task
+        self._clock = time.perf_counter
+        self._start = self._clock()
+        self.tokens = 0
+
+    def advance(self, tokens: int) -> None:
+        """One thing is done, of so many tokens."""
+        self.tokens += tokens
+        self._bars.update(self._task, advance=1, rate=f"{self.rate:,.0f} tok/s")
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second so far."""
+        return self.tokens / max(self._clock() - self._start, 1e-9)

@@ -1,0 +1,118 @@
+"""Does a model fit into this machine's memory: an estimate before loading, so that the answer is a line, not a crash.
+
+Only the host's memory is judged. What goes to a graphics card is the engine's to know and to refuse.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localprobe.checkpoint import Size, size
+from localprobe.discovery import has_gpu_driver, is_apple_silicon
+from localprobe.errors import OutOfMemory, UsageError
+
+if TYPE_CHECKING:
+    from localprobe.engine import LoadOptions, Weights
+
+IGNORE = "LOCALPROBE_IGNORE_MEMORY"
+"""Set to 1, this environment variable turns the check off."""
+
+ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
+BASE = 400_000_000
+"""Bytes for the engine's own libraries, the KV cache and activations of ordinary use."""
+LLAMA_REPACKED = 1.25
+"""llama.cpp maps the file, and makes copies of some tensors in a layout that its kernels prefer."""
+
+
+def check(weights: Weights, engine: str, options: LoadOptions) -> None:
+    """Raise OutOfMemory, with both numbers, if loading these weights would take more than is free."""
+    if weights.format == "fake" or os.environ.get(IGNORE) == "1":
+        return
+    need, free = needed(size(weights.path), engine, options), available()
+    if need is not None and need > free:
+        raise OutOfMemory(
+            f"{weights.name} needs about {need / 1e9:.1f} GB in engine {engine!r} and {free / 1e9:.1f} GB of memory is "
+            f"free: close other programs, use a smaller model{_smaller(engine, options)}, or set {IGNORE}=1 to try"
+        )
+
+
+def needed(stored: Size, engine: str, options: LoadOptions) -> int | None:
+    """Bytes of host memory that an engine takes to load and run weights; None if they go to a graphics card."""
+    if options.dtype is not None and options.dtype not in ITEMSIZE:
+        raise UsageError(f"dtype {options.dtype!r} is unknown: use {', '.join(ITEMSIZE)}")
+    itemsize = ITEMSIZE[options.dtype] if options.dtype else None
+    if engine == "llama":
+        on_card = has_gpu_driver() and options.gpu_layers != 0
+        return None if on_card else round(stored.bytes * LLAMA_REPACKED) + BASE
+    if engine == "torch":
+        if _torch_uses_card(options):
+            return None
+        if itemsize is None and not is_apple_silicon():
+            itemsize = ITEMSIZE["float32"]  # what CPUs are fast in
+    return stored.in_memory(itemsize) + BASE
+
+
+def available() -> int:
+    """Bytes that can be had now: the system's estimate, or what a container's limit leaves, whichever is less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    return min([free, *(_left(folder) for folder in _cgroups())])
+
+
+def _torch_uses_card(options: LoadOptions) -> bool:
+    if options.device is not None:
+        return options.device.startswith(("cuda", "auto"))
+    return has_gpu_driver()
+
+
+def _smaller(engine: str, options: LoadOptions) -> str:
+    if engine == "torch" and options.dtype in (None, "float32"):
+        return ", a quantised GGUF with --engine llama, or dtype bfloat16"
+    return " or a quantised GGUF with --engine llama" if engine != "llama" else " or a file of fewer bits"
+
+
+def _cgroups(process: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
+    """Folders of the memory cgroups that this process is in, its ancestors too: any of them may hold the limit."""
+    try:
+        lines = process.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base = root
+        elif "memory" in controllers.split(","):
+            base = root / "memory"
+        else:
+            continue
+        inside = base / path.lstrip("/")  # inside a container this may not exist; its limit is then at the base
+        found += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(base) and folder.is_dir()]
+    return found
+
+
+def _left(folder: Path) -> int:
+    """Bytes below a cgroup's limit, page cache that would be given up counted as free; very many without a limit."""
+    limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+    used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+    if limit is None or used is None:
+        return 1 << 62
+    return max(0, limit - max(0, used - _page_cache(folder / "memory.stat")))
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())  # `max` stands for no limit
+    except (OSError, ValueError):
+        return None
+
+
+def _page_cache(file: Path) -> int:
+    try:
+        pairs = dict(line.split() for line in file.read_text().splitlines())
+        return int(pairs.get("total_inactive_file", pairs.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return 0

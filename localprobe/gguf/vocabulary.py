@@ -1,0 +1,140 @@
+"""The vocabulary of a GGUF: its tokens, what kind each is, and the ids that have a role."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.errors import CorruptFile, UnsupportedModel
+from localprobe.gguf.header import Header
+from localprobe.gguf.words import Words, words
+
+
+class Kind(IntEnum):
+    """`tokenizer.ggml.token_type`."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+# llama.cpp takes tokens with these texts for control tokens, whatever the file says: those that end a text or a turn,
+END_TEXTS = frozenset(
+    "<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] "
+    "<|end_of_text|> <end_of_utterance> <eos> <｜end▁of▁sentence｜>".split()
+)
+# and those that fill in the middle.
+_FILL_TEXTS = frozenset(
+    "<|fim_prefix|> <fim-prefix> <fim_prefix> <｜fim▁begin｜> <PRE> ▁<PRE> <|code_prefix|> <|prefix|> "
+    "<|fim_suffix|> <fim-suffix> <fim_suffix> <｜fim▁hole｜> <SUF> ▁<SUF> <|code_suffix|> <|suffix|> "
+    "<|fim_middle|> <fim-middle> <fim_middle> <｜fim▁end｜> <MID> ▁<MID> <|code_middle|> <|middle|> "
+    "<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD] <|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame> "
+    "<|file_sep|>".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens and their roles. An id that the model does not have is None."""
+
+    tokens: list[str]
+    kinds: NDArray[np.int32]
+    """(tokens,), of `Kind`."""
+    scores: NDArray[np.float32]
+    """(tokens,): SentencePiece's scores, zeros for BPE."""
+    words: Words | None
+    """How BPE cuts words; None for SentencePiece."""
+    bos: int | None
+    eos: int | None
+    unknown: int | None
+    padding: int | None
+    ends: tuple[int, ...]
+    """Every id that ends a text or a turn, `eos` first."""
+    add_bos: bool
+    """Whether plain text starts with BOS."""
+    space_prefix: bool
+    """Whether SentencePiece puts a space before text."""
+
+    def text(self, token: int | None) -> str | None:
+        """The text of an id."""
+        return None if token is None else self.tokens[token]
+
+    def added(self) -> list[int]:
+        """Ids of tokens that are cut out of text whole, before any merge."""
+        return [int(i) for i in np.flatnonzero(np.isin(self.kinds, (Kind.CONTROL, Kind.USER_DEFINED, Kind.UNKNOWN)))]
+
+
+def vocabulary(header: Header) -> Vocabulary:
+    """Read a GGUF's vocabulary. Raises CorruptFile, or UnsupportedModel for another kind of tokenizer."""
+    model = header.required("tokenizer.ggml.model", str)
+    if model not in ("gpt2", "llama"):
+        raise UnsupportedModel(
+            f"{header.path}: tokenizers of the kind {model!r} are not known here, only BPE (gpt2) and SentencePiece "
+            "(llama): use the llama engine, which reads the GGUF itself"
+        )
+    sentencepiece = model == "llama"
+    cut = None if sentencepiece else words(header.value("tokenizer.ggml.pre", str) or "default")
+    tokens = _tokens(header)
+    kinds = _kinds(header, tokens)
+    default = {"bos": 1, "eos": 2, "unknown": 0} if sentencepiece else {}
+    roles = {role: _id(header, role, len(tokens), default.get(role)) for role in ("bos", "eos", "unknown", "padding")}
+    named = [_id(header, role, len(tokens), None) for role in ("eot", "eom")]
+    listed = [i for i, token in enumerate(tokens) if token in END_TEXTS and token != "</s>"]  # Gemma: an HTML tag
+    add_bos = header.value("tokenizer.ggml.add_bos_token", bool)
+    return Vocabulary(
+        tokens=tokens,
+        kinds=kinds,
+        scores=_numbers(header, "scores", len(tokens), 0.0).astype(np.float32),
+        words=cut,
+        bos=roles["bos"],
+        eos=roles["eos"],
+        unknown=roles["unknown"],
+        padding=roles["padding"],
+        ends=tuple(dict.fromkeys(int(i) for i in [roles["eos"], *named, *listed] if i is not None)),
+        add_bos=(cut is None or cut.add_bos) if add_bos is None else add_bos,
+        space_prefix=sentencepiece and header.value("tokenizer.ggml.add_space_prefix", bool) is not False,
+    )
+
+
+def _tokens(header: Header) -> list[str]:
+    tokens = header.texts("tokenizer.ggml.tokens")
+    if not tokens:
+        raise CorruptFile(f"{header.path}: tokenizer.ggml.tokens is missing from its metadata")
+    tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(tokens)]
+    if len(set(tokens)) < len(tokens):
+        twice = Counter(tokens).most_common(1)[0][0]
+        raise CorruptFile(f"{header.path}: its vocabulary holds the token {twice!r} twice")
+    return tokens
+
+
+def _kinds(header: Header, tokens: list[str]) -> NDArray[np.int32]:
+    kinds = _numbers(header, "token_type", len(tokens), Kind.NORMAL).astype(np.int32)
+    for i, token in enumerate(tokens):
+        if token in END_TEXTS or token in _FILL_TEXTS:
+            kinds[i] = Kind.CONTROL
+    return kinds
+
+
+def _numbers(header: Header, key: str, count: int, default: float) -> NDArray[Any]:
+    """One number a token; all `default` if the file has none."""
+    numbers = header.numbers(f"tokenizer.ggml.{key}")
+    if numbers is None:
+        return np.full(count, default)
+    if len(numbers) < count:
+        raise CorruptFile(f"{header.path}: tokenizer.ggml.{key} has {len(numbers)} numbers for {count} tokens")
+    return np.nan_to_num(numbers[:count])
+
+
+def _id(header: Header, role: str, count: int, default: int | None) -> int | None:
+    token = header.value(f"tokenizer.ggml.{role}_token_id", int)
+    if token is None or not 0 <= token < count:  # llama.cpp too goes on with its default
+        token = default
+    return token if token is not None and token < count else None

@@ -1,0 +1,93 @@
+"""How each BPE tokenizer cuts text into words before it merges within them, by the GGUF's `tokenizer.ggml.pre`.
+
+The expressions are what llama.cpp applies, which for a few tokenizers (tekken, gpt-4o) is close to the model's own but
+not the same: ids must agree between engines. Each is applied in turn to the pieces that the one before it left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localprobe.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from tokenizers.pre_tokenizers import PreTokenizer
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_CONTRACTION = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
+_WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n]*"
+_SPACE = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+_LLAMA3 = rf"{_CONTRACTION}|{_WORD}|\p{{N}}{{1,3}}|{_MARKS}|{_SPACE}"
+_QWEN2 = rf"{_CONTRACTION}|{_WORD}|\p{{N}}|{_MARKS}|{_SPACE}"
+_SEED = rf"{_CONTRACTION}|{_WORD}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|{_SPACE}"
+_UPPER, _LOWER = r"(?:(?=\p{L})[^a-z])", r"(?:(?=\p{L})[^A-Z])"  # letters outside ASCII count as both
+_START = r"[^\r\n\p{L}\p{N}]?"
+_SLASH = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACE}"
+_TEKKEN = rf"{_START}{_UPPER}*{_LOWER}+|{_START}{_UPPER}+{_LOWER}*|\p{{N}}|{_SLASH}"
+_GPT4O = (
+    rf"{_START}{_UPPER}*{_LOWER}+(?:{_CONTRACTION})?|{_START}{_UPPER}+{_LOWER}*(?:{_CONTRACTION})?"
+    rf"|\p{{N}}{{1,3}}|{_SLASH}"
+)
+_DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
+_DEEPSEEK_V3 = (
+    r"\p{N}{1,3}",
+    "[一-龥぀-ゟ゠-ヿ]+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
+    rf"| ?[\p{{P}}\p{{S}}]+[\r\n]*|{_SPACE}",
+)
+_FALCON = (r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")
+_DEFAULT = (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How text becomes words, and two rules that llama.cpp ties to it."""
+
+    patterns: tuple[str, ...]
+    ignore_merges: bool = False
+    """A word that is a token itself is taken whole, whatever the merges say."""
+    add_bos: bool = False
+    """Plain text starts with BOS, unless the file says otherwise."""
+
+
+_KINDS = {
+    Words((_LLAMA3,), ignore_merges=True, add_bos=True): (
+        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"
+    ),
+    Words((_LLAMA3,), ignore_merges=True): "glm4",
+    Words((_LLAMA3,)): "dbrx smaug-bpe chatglm-bpe",
+    Words((_QWEN2,)): "qwen2 deepseek-r1-qwen megrez kormo f2llmv2 stablelm2 hunyuan solar-open grok-2",
+    Words((_GPT2,)): (
+        "gpt-2 phi-2 gigachat a.x-4.0 mellum modern-bert exaone4 mpt olmo jais trillion granite-docling"
+    ),
+    Words((r"\p{N}", _GPT2)): "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2",
+    Words((_TEKKEN,), ignore_merges=True, add_bos=True): "tekken",
+    Words((_GPT4O,)): "gpt-4o llama4 kanana2",
+    Words((_SEED,)): "seed-coder",
+    Words(_DEEPSEEK_CODER): "deepseek-coder",
+    Words(_DEEPSEEK_V3): "deepseek-v3 hunyuan-dense joyai-llm",
+    Words(_FALCON): "falcon",
+    Words(_DEFAULT): "default",
+}
+_BY_NAME = {name: words for words, names in _KINDS.items() for name in names.split()}
+
+
+def words(pre: str) -> Words:
+    """The rules of a `tokenizer.ggml.pre`. Raises UnsupportedModel if it is not known."""
+    if pre not in _BY_NAME:
+        raise UnsupportedModel(
+            f"its tokenizer cuts words by the rule {pre!r}, which is not known here: "
+            "use the llama engine, which reads the GGUF itself"
+        )
+    return _BY_NAME[pre]
+
+
+def pre_tokenizer(patterns: tuple[str, ...]) -> PreTokenizer:
+    """The same as a `tokenizers` pre-tokenizer, which also writes bytes as GPT-2's printable letters."""
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    splits = [Split(Regex(pattern), "isolated") for pattern in patterns]
+    return Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])

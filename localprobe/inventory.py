@@ -1,0 +1,146 @@
+"""What models there are for this machine: those with short names, and those that lie in the hub's cache.
+
+Nothing is fetched, converted or loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localprobe import discovery, fits
+from localprobe.catalogue import CATALOGUE, Entry, Repository
+from localprobe.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
+from localprobe.engine import Backend, LoadOptions
+from localprobe.errors import EngineError, ModelError
+from localprobe.models import Source, locate, variant
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One engine that can load some weights."""
+
+    engine: str
+    installed: bool
+    needed: int | None
+    """Bytes of memory that it takes; None where that is not known, or is a graphics card's matter."""
+    fits: bool | None
+    """Whether that much is free now; None where `needed` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Weights, and what can be done with them here."""
+
+    name: str
+    """What to give as the model."""
+    weights: str
+    """Where they come from: package, repository or repository:file."""
+    format: str
+    """`folder` or `gguf`."""
+    bytes: int
+    """Size on the disk, or of what would be fetched."""
+    path: Path | None
+    """Where they are on this disk; None if they must be fetched."""
+    about: str = ""
+    uses: list[Use] = field(default_factory=list)
+
+
+def items() -> list[Item]:
+    """Known models first, then what else the hub's cache holds."""
+    backends = _backends()
+    free = fits.available()
+    known = [item for entry in CATALOGUE.values() for item in _known(entry, backends, free)]
+    listed = {item.path for item in known}
+    return known + [item for item in _cached(backends, free) if item.path not in listed]
+
+
+def _backends() -> dict[Backend, bool]:
+    """Registered backends, and whether each is installed; a broken third party's is left out."""
+    found: dict[Backend, bool] = {}
+    for name in discovery.names():
+        try:
+            found[discovery.backend(name)] = discovery.installed(name)
+        except EngineError:
+            continue
+    return found
+
+
+def _known(entry: Entry, backends: dict[Backend, bool], free: int) -> Iterator[Item]:
+    """One item for each of a model's weights that some engine uses."""
+    sources: dict[Source, list[Backend]] = {}
+    for backend in backends:
+        try:
+            sources.setdefault(variant(entry, backend), []).append(backend)
+        except ModelError:
+            continue
+    for source, users in sources.items():
+        assert not isinstance(source, Path)
+        try:
+            path = locate(source, users[0], download=False)
+        except ModelError:
+            path = None
+        stored = size(path) if path else Size(source.bytes)
+        kind = "folder" if isinstance(source, Repository) and source.file is None else "gguf"
+        here = {backend: backends[backend] for backend in users}
+        uses = _uses(here, kind, stored, entry.parameters, free)
+        yield Item(entry.name, str(source), kind, stored.bytes, path, entry.about, uses)
+
+
+def _cached(backends: dict[Backend, bool], free: int) -> Iterator[Item]:
+    """GGUF files and folders of language models in the hub's cache."""
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except CacheNotFound:
+        return
+    for repository in sorted(repositories, key=lambda each: each.repo_id):
+        main = repository.refs.get("main")
+        if repository.repo_type != "model" or main is None:
+            continue
+        for path in [*sorted(main.snapshot_path.rglob("*.gguf")), main.snapshot_path]:
+            if not _is_language_model(path):
+                continue
+            name, kind, parameters, able = repository.repo_id, "folder", 0, backends
+            if path.is_file():
+                name, kind = f"{name}:{path.relative_to(main.snapshot_path).as_posix()}", "gguf"
+                parameters = _parameters(path)
+            else:
+                able = {backend: here for backend, here in backends.items() if "folder" in backend.formats}
+            stored = size(path)
+            yield Item(name, name, kind, stored.bytes, path, uses=_uses(able, kind, stored, parameters, free))
+
+
+def _is_language_model(path: Path) -> bool:
+    try:
+        if path.is_file():
+            check_gguf(path)
+            return not is_split(path.name)
+        check_folder(path)
+        architectures = read_json(path / "config.json").get("architectures") or []
+    except ModelError:
+        return False
+    return any(str(each).endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for each in architectures)
+
+
+def _parameters(path: Path) -> int:
+    from localprobe.gguf.header import read_header
+
+    return sum(tensor.count for tensor in read_header(path).tensors.values())
+
+
+def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, parameters: int, free: int) -> list[Use]:
+    """What each engine would take. `parameters` is for weights that have no safetensors headers to count them in."""
+    uses = []
+    for backend, here in backends.items():
+        loaded = stored
+        if item_format not in backend.formats:  # a GGUF file that is converted, to 16 bits an element
+            loaded = Size(2 * parameters, parameters, 2 * parameters)
+        elif item_format == "folder" and not stored.floats and backend.name != "mlx":
+            loaded = Size(stored.bytes, parameters, stored.bytes)
+        need = fits.needed(loaded, backend.name, LoadOptions())
+        uses.append(Use(backend.name, here, need, None if need is None else need <= free))
+    return uses

@@ -1,0 +1,203 @@
+"""A model's name -> its weights on this disk, as one engine loads them.
+
+A name is a short name (`localprobe.catalogue`), a Hugging Face id (`org/name`), a GGUF file of a repository
+(`org/name:file.gguf`), a local folder, a local `.gguf` file, or `fake`. Engines that load folders get a GGUF file
+converted, once, into a folder in the cache; its weights keep the file's fingerprint.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from localprobe import download as hub
+from localprobe.catalogue import CATALOGUE, FAKE, Entry, Package, Repository, close_match
+from localprobe.checkpoint import check_folder, check_gguf, is_split
+from localprobe.errors import ModelError, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
+from localprobe.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from localprobe.engine import Backend, Weights, WeightsFormat
+
+Source: TypeAlias = Package | Repository | Path
+"""Where the weights that one engine uses come from."""
+
+_HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<file>[\w./ +-]+\.gguf))?", re.ASCII)
+
+
+def resolve(name: str, backend: Backend, *, download: bool = True, progress: Progress = silent) -> Weights:
+    """The weights that `backend` loads for `name`: fetched if need be (and `download`), converted if need be, hashed.
+
+    Raises UnknownModel, NotDownloaded, CorruptFile, UnsupportedModel or UsageError: one line that says what to do.
+    """
+    from localprobe.engine import Weights
+    from localprobe.weights import fingerprint
+
+    if name == FAKE or backend.formats == ("fake",):
+        return _fake(name, backend)
+    known = CATALOGUE.get(name.lower())
+    where = variant(known, backend) if known else source(name)
+    path = locate(where, backend, download=download, progress=progress)
+    if path.is_dir() and "folder" not in backend.formats:
+        raise UnsupportedModel(
+            f"{path} is a Hugging Face folder and engine {backend.name!r} loads GGUF files: "
+            "give a .gguf file, or org/name:file.gguf of the hub, or use an engine that loads folders"
+        )
+    hashed = fingerprint(path, progress)
+    if path.is_file() and "gguf" not in backend.formats:
+        path = _convert(path, hashed, progress)
+    return Weights(known.name if known else name, path, "folder" if path.is_dir() else "gguf", hashed)
+
+
+def formats(name: str) -> tuple[WeightsFormat, ...]:
+    """Formats that an engine may load to run `name`: what the choice of an engine depends on. Touches no network."""
+    if name == FAKE:
+        return ("fake",)
+    known = CATALOGUE.get(name.lower())
+    where = None if known else source(name)
+    match where:
+        case Path():
+            only_folder = where.is_dir() and (where / "config.json").is_file()
+        case Repository(file=None):  # a guess by its name, until it is here
+            only_folder = "gguf" not in where.id.lower() and not hub.cached_ggufs(where.id)
+        case _:
+            only_folder = False
+    return ("folder",) if only_folder else ("gguf", "folder")
+
+
+def source(name: str) -> Repository | Path:
+    """What a name that is not a short one stands for. Touches no network. Raises UnknownModel."""
+    path = Path(name).expanduser()
+    if name and path.exists():
+        return path
+    written_as_path = name.startswith(("/", "./", "../", "~")) or "\\" in name or name.count("/") > 1
+    if (match := _HUB_NAME.fullmatch(name)) and not written_as_path and not match["repo"].endswith(".gguf"):
+        return Repository(match["repo"], match["file"])
+    if written_as_path or name.endswith((".gguf", ".safetensors")):
+        raise UnknownModel(f"there is no file or folder {name}")
+    meant = f" (did you mean {near!r}?)" if (near := close_match(name)) else ""
+    raise UnknownModel(
+        f"no model is named {name!r}{meant}: "
+        f"give {', '.join(CATALOGUE)}, a Hugging Face id (org/name or org/name:file.gguf), a folder or a .gguf file"
+    )
+
+
+def variant(entry: Entry, backend: Backend) -> Source:
+    """Which of a known model's weights an engine uses."""
+    chosen: Source | None = entry.package
+    if chosen is None and backend.name == "mlx":
+        chosen = entry.mlx
+    if chosen is None:
+        chosen = entry.folder if backend.formats[0] == "folder" else entry.gguf
+    if chosen is None:
+        raise UnsupportedModel(f"{entry.name} has no weights for engine {backend.name!r}: use another engine")
+    return chosen
+
+
+def locate(where: Source, backend: Backend, *, download: bool, progress: Progress = silent) -> Path:
+    """The checked folder or GGUF file of a source, fetched if it is not here and `download`."""
+    match where:
+        case Package():
+            return _in_package(where)
+        case Repository(file=None) if "folder" in backend.formats:
+            return _hub_folder(where.id, download, progress)
+        case Repository():
+            return _hub_file(where.id, where.file or _only_gguf(where.id, backend, download), download, progress)
+    return _local(where)
+
+
+def _fake(name: str, backend: Backend) -> Weights:
+    from localprobe.engine import Weights
+
+    if name != FAKE:
+        raise UsageError(f"engine {backend.name!r} loads only the model {FAKE!r}, not {name!r}")
+    if FAKE not in backend.formats:
+        raise UsageError(f"the model {FAKE!r} is for the engine {FAKE!r}, not for {backend.name!r}: use --engine fake")
+    return Weights(FAKE, Path(FAKE), "fake", FAKE)
+
+
+def _in_package(package: Package) -> Path:
+    spec = find_spec(package.module)  # finds a top-level package without importing it
+    if spec is None or not spec.submodule_search_locations:
+        raise NotDownloaded(f"the package that carries this model is not installed: run `{package.install}`")
+    path = Path(spec.submodule_search_locations[0]) / package.file
+    if not path.is_file():
+        raise NotDownloaded(f"package {package.name} has no {package.file}: run `{package.install} --force-reinstall`")
+    return _checked(path)
+
+
+def _hub_folder(repo: str, download: bool, progress: Progress) -> Path:
+    folder = hub.cached_folder(repo)
+    if folder is not None:
+        try:
+            check_folder(folder)
+        except ModelError:  # not whole yet, or from a tool that fetched only the tokenizer
+            folder = None
+    if folder is None:
+        if not download:
+            raise hub.not_downloaded(repo, hub.FOLDER_FILES, "fetching it was not asked for")
+        folder = hub.fetch_folder(repo, progress)
+        check_folder(folder)
+    return folder
+
+
+def _hub_file(repo: str, file: str, download: bool, progress: Progress) -> Path:
+    if is_split(file):
+        raise UnsupportedModel(
+            f"{repo}:{file} is one part of a split file: choose a file or a repository that is whole"
+        )
+    path = hub.cached_file(repo, file)
+    if path is None:
+        if not download:
+            raise hub.not_downloaded(repo, (file,), "fetching it was not asked for")
+        path = hub.fetch_file(repo, file, progress)
+    return _checked(path)
+
+
+def _only_gguf(repo: str, backend: Backend, download: bool) -> str:
+    """The GGUF file of a repository that was named without one, if there is no choice."""
+    files = hub.cached_ggufs(repo)
+    if not files:
+        if not download:
+            raise hub.not_downloaded(repo, ("*.gguf",), "fetching it was not asked for")
+        files = hub.remote_ggufs(repo)
+    if not files:
+        raise UnsupportedModel(
+            f"{repo} holds no GGUF file, which engine {backend.name!r} needs: "
+            "find a GGUF repository of this model and give org/name:file.gguf, or use an engine that loads folders"
+        )
+    if len(files) > 1:
+        raise UnknownModel(f"{repo} holds several GGUF files: give {repo}:FILE with one of {', '.join(files)}")
+    return files[0]
+
+
+def _local(path: Path) -> Path:
+    if path.is_file():
+        if path.suffix == ".safetensors":
+            raise UnknownModel(f"{path} is weights without a model: give the folder that holds it and config.json")
+        return _checked(path.absolute())
+    files = sorted(path.glob("*.gguf"))
+    if files and not (path / "config.json").is_file():
+        if len(files) > 1:
+            raise UnknownModel(f"{path} holds several GGUF files: give one of {', '.join(each.name for each in files)}")
+        return _local(files[0])
+    check_folder(path)
+    return path.absolute()
+
+
+def _checked(path: Path) -> Path:
+    """A GGUF file whose header is sound and whose tensors are all there: engines would only crash on another."""
+    from localprobe.gguf.header import read_header
+
+    check_gguf(path)
+    read_header(path)
+    return path
+
+
+def _convert(path: Path, hashed: str, progress: Progress) -> Path:
+    from localprobe.gguf import to_folder
+    from localprobe.paths import cache
+
+    return to_folder(path, hashed, cache(), progress=progress)

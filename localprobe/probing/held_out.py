@@ -1,0 +1,57 @@
+"""A probe fitted on some pairs, its layer chosen among them, and measured on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from localprobe.engine import FloatArray, Info
+from localprobe.probing.choice import choose_layer
+from localprobe.probing.mean_difference import MeanDifference, fit
+from localprobe.probing.measures import Measures, measure
+from localprobe.vectors import Direction, Origin, Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """A mean-difference probe of every layer, and what it measures on pairs that it has not seen."""
+
+    probe: MeanDifference
+    measures: tuple[Measures, ...]
+    """A layer each, on the pairs held out."""
+    best: int
+    """The layer chosen inside the training pairs."""
+
+    def vector(self, concept: str, info: Info, pooling: str, scale: FloatArray) -> Vector:
+        """The probe as a vector to steer with; `scale` is the model's, (layers,)."""
+        directions = {
+            layer: Direction(
+                vector=self.probe.directions[layer],
+                norm=float(self.probe.norms[layer]),
+                threshold=float(self.probe.thresholds[layer]),
+                scale=float(scale[layer]),
+                measures={"auroc": each.auroc, "accuracy": each.accuracy, "separation": each.separation},
+            )
+            for layer, each in enumerate(self.measures)
+        }
+        return Vector(concept, Origin.of(info, method="mean difference", pooling=pooling), directions, self.best)
+
+
+def hold_out(train: tuple[FloatArray, FloatArray], test: tuple[FloatArray, FloatArray], *, seed: int = 0) -> HeldOut:
+    """Fit on the training pairs and measure on the test pairs.
+
+    Each is (positive, negative), pooled residuals (pairs, layers, width) of which row i is one pair. Raises DataError.
+    """
+    probe = fit(*train)
+    high, low = probe.scores(test[0]), probe.scores(test[1])  # (pairs, layers)
+    measures = tuple(
+        measure(high[:, layer], low[:, layer], float(probe.thresholds[layer])) for layer in range(high.shape[1])
+    )
+    return HeldOut(probe, measures, choose_layer(*train, seed=seed))
+
+
+def split_rows(residuals: FloatArray, rows: list[int]) -> tuple[FloatArray, FloatArray]:
+    """Positive and negative residuals of some pairs, of residuals (2 * pairs, ...) that alternate the two."""
+    index = np.array(rows)
+    return residuals[2 * index], residuals[2 * index + 1]

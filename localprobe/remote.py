@@ -1,0 +1,218 @@
+"""The contract of `localprobe.engine` across a process boundary: an engine that lives in a child.
+
+A native abort kills the child alone, a load can be cancelled, and nothing that a library prints reaches the terminal.
+
+    engine = remote.load("llama", weights, LoadOptions())
+
+After a crash every call raises EngineCrashed, and the model can be loaded again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.engine import (
+    FloatArray,
+    Info,
+    IntArray,
+    LoadOptions,
+    Output,
+    Prompt,
+    Row,
+    Steering,
+    Step,
+    Stream,
+    Watch,
+    Weights,
+)
+from localprobe.errors import EngineCrashed, EngineError, UsageError
+from localprobe.remote_process import EngineProcess
+
+_numbers = itertools.count()  # of streams
+
+
+def load(
+    backend_name: str, weights: Weights, options: LoadOptions, *, on_notice: Callable[[str], None] | None = None
+) -> RemoteEngine:
+    """Load a model in a child process and wait for it.
+
+    `backend_name` is a registered engine, or `module:attribute`. `on_notice` is called with the Python warnings of the
+    child while an answer is waited for. Raises what the backend raises, and EngineCrashed if the child dies. If the
+    wait is interrupted (KeyboardInterrupt), the child is killed.
+    """
+    return start(backend_name, weights, options, on_notice=on_notice).wait()
+
+
+def start(
+    backend_name: str, weights: Weights, options: LoadOptions, *, on_notice: Callable[[str], None] | None = None
+) -> Loading:
+    """Begin to load a model in a child process; see `load`."""
+    return Loading(backend_name, weights, options, on_notice)
+
+
+class Loading:
+    """A model that is being loaded. If it is let go before it is loaded, the child ends."""
+
+    def __init__(
+        self, backend_name: str, weights: Weights, options: LoadOptions, on_notice: Callable[[str], None] | None
+    ) -> None:
+        self._name = weights.name
+        self._process = EngineProcess(backend_name, on_notice)
+        self._abandon = weakref.finalize(self, self._process.kill, EngineError, "abandoned")
+        self._answer = self._process.post("load", backend_name, weights, options)
+        self._engine: RemoteEngine | None = None
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def wait(self, timeout: float | None = None) -> RemoteEngine:
+        """The loaded engine.
+
+        Raises TimeoutError after `timeout` seconds, while the load goes on; EngineError if it was cancelled. An error
+        or an interrupt ends the child.
+        """
+        if self._engine is None:
+            try:
+                info = self._answer.wait(timeout)
+            except TimeoutError:
+                raise
+            except BaseException:
+                self.cancel()
+                raise
+            self._abandon.detach()
+            self._engine = RemoteEngine(self._process, info)
+        return self._engine
+
+    def cancel(self) -> None:
+        """Kill the child, from any thread; when this returns it is gone. An engine already handed out is left alone."""
+        if self._engine is None:
+            self._abandon.detach()
+            self._process.kill(EngineError, f"loading {self._name} was cancelled")
+            self._process.close()
+
+
+class RemoteEngine:
+    """An engine in a child process, behind the contract. It ends with its last reference, with `close`, or with us."""
+
+    def __init__(self, process: EngineProcess, info: Info) -> None:
+        self.info = info
+        self._process = process
+        self._abandon = weakref.finalize(self, process.kill, EngineError, "abandoned")
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child is there to answer."""
+        return self._process.alive
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        ids: IntArray = self._process.call("encode", text, template)
+        return ids
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        text: str = self._process.call("decode", np.asarray(ids, dtype=np.int32))
+        return text
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        return list(self._process.call("forward", tuple(rows), tuple(layers)))
+
+    def open(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch] = (),
+        reuse: Stream | None = None,
+    ) -> RemoteStream:
+        if reuse is not None and not (isinstance(reuse, RemoteStream) and reuse.engine is self):
+            raise UsageError("a stream of another engine cannot be gone on from: open without reuse")
+        return RemoteStream(self, self._process, prompts, room=room, watch=watch, reuse=reuse)
+
+    def kill(self) -> None:
+        """End the child at once, whatever it is doing, from any thread. Every call then raises EngineCrashed."""
+        self._abandon.detach()
+        self._process.kill(EngineCrashed, f"the {self._process.name} engine was stopped; the model can be loaded again")
+
+    def close(self) -> None:
+        self._abandon.detach()
+        self._process.close()
+
+
+class RemoteStream:
+    """A stream in the child, known there by a number. When the last reference goes, the child closes it too.
+
+    If KeyboardInterrupt comes while an answer is awaited, nobody knows what the child has done since: it is closed.
+    """
+
+    def __init__(
+        self,
+        engine: RemoteEngine,
+        process: EngineProcess,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch],
+        reuse: RemoteStream | None,
+    ) -> None:
+        self.engine = engine  # which must not end before its streams do
+        self._process = process
+        self._number = next(_numbers)
+        self._closing = weakref.finalize(self, process.post, "close", self._number)
+        self._closing.atexit = False  # the whole child ends then
+        old = None if reuse is None else reuse._open_number()
+        try:
+            scores = self._call("open", tuple(prompts), room, tuple(watch), old)
+        except KeyboardInterrupt:
+            if reuse is not None:
+                reuse.close()
+            raise
+        if reuse is not None:
+            reuse._closing.detach()  # the child has closed it
+        self._prompt_scores: tuple[FloatArray, ...] = scores
+
+    @property
+    def prompt_scores(self) -> Sequence[FloatArray]:
+        self._open_number()
+        return self._prompt_scores
+
+    def step(self, uniforms: NDArray[np.float64]) -> Step:
+        step: Step = self._call("step", uniforms)
+        return step
+
+    def settle(self) -> FloatArray:
+        scores: FloatArray = self._call("settle")
+        return scores
+
+    def steer(self, row: int, steering: Steering) -> None:
+        self._call("steer", row, steering)
+
+    def drop(self, rows: Sequence[int]) -> None:
+        self._call("drop", tuple(rows))
+
+    def close(self) -> None:
+        self._closing()
+
+    def _call(self, verb: str, *arguments: object) -> Any:
+        number = self._open_number()
+        try:
+            return self._process.call(verb, number, *arguments)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
+    def _open_number(self) -> int:
+        if not self._closing.alive:
+            raise UsageError("this stream is closed: open another")
+        return self._number

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_hub import folder_files, gguf_bytes, write_folder
+from safetensors.numpy import save
+
+from localprobe.checkpoint import Size, check_folder, check_gguf, is_split, size, weight_files
+from localprobe.errors import CorruptFile, ModelError, UnknownModel, UnsupportedModel
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is not a GGUF file: it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+        (b"<!doctype html>", "it is a web page"),
+        (b"PK\x03\x04", "zip or pickle"),
+        (b"\x80\x02}q", "zip or pickle"),
+        (b"hello", "it starts with b'hell'"),
+        (b"GGUF\x03", "is cut off after 5 bytes"),
+    ],
+)
+def test_a_file_that_is_no_gguf(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(data)
+    with pytest.raises(CorruptFile, match=said):
+        check_gguf(path)
+
+
+def test_gguf_of_an_old_version_or_split(tmp_path: Path) -> None:
+    data = gguf_bytes(tmp_path)
+    (tmp_path / "whole.gguf").write_bytes(data)
+    check_gguf(tmp_path / "whole.gguf")
+    (tmp_path / "old.gguf").write_bytes(data[:4] + b"\x01\0\0\0" + data[8:])
+    with pytest.raises(UnsupportedModel, match=r"old\.gguf is GGUF version 1"):
+        check_gguf(tmp_path / "old.gguf")
+    (tmp_path / "a-00001-of-00002.gguf").write_bytes(data)
+    assert is_split("a-00001-of-00002.gguf")
+    with pytest.raises(UnsupportedModel, match="one part of a split file"):
+        check_gguf(tmp_path / "a-00001-of-00002.gguf")
+
+
+def test_a_whole_folder_and_its_size(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model")
+    check_folder(folder)
+    stored = (folder / "model.safetensors").stat().st_size
+    assert size(folder) == Size(bytes=stored, floats=256, float_bytes=512)
+    assert size(folder).in_memory(None) == stored
+    assert size(folder).in_memory(4) == stored + 512
+
+
+def test_packed_integers_do_not_grow_with_the_dtype(tmp_path: Path) -> None:
+    tensors = {"w": np.zeros((4, 8), np.uint32), "scales": np.zeros((4, 2), np.float16)}
+    folder = write_folder(tmp_path / "4bit", {**folder_files(), "model.safetensors": save(tensors)})
+    assert size(folder).in_memory(4) - size(folder).bytes == 8 * 2
+
+
+def test_an_index_says_which_files_count(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model")
+    names = ["model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"]
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}))
+    assert [path.name for path in weight_files(folder)] == sorted(names)
+    with pytest.raises(UnknownModel, match=r"lacks model-00001-of-00002\.safetensors, which its index names"):
+        check_folder(folder)
+    index.write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}))
+    with pytest.raises(CorruptFile, match=r"names '\.\./\.\./etc/passwd', which is not a file of its folder"):
+        check_folder(folder)
+    index.write_text(json.dumps({"weight_map": ["a"]}))
+    with pytest.raises(CorruptFile, match="has no weight_map"):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "error", "said"),
+    [
+        ("config.json", UnknownModel, "holds no config.json"),
+        ("model.safetensors", UnknownModel, r"holds no \*\.safetensors weights"),
+        ("tokenizer.json", UnknownModel, "holds no tokenizer.json"),
+    ],
+)
+def test_a_folder_that_lacks_something(tmp_path: Path, lacking: str, error: type[ModelError], said: str) -> None:
+    folder = write_folder(tmp_path / "model")
+    (folder / lacking).unlink()
+    with pytest.raises(error, match=said):
+        check_folder(folder)
+
+
+def test_a_folder_of_pickles(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", {"config.json": b"{}", "pytorch_model.bin": b"\x80"})
+    with pytest.raises(UnknownModel, match="only pickled weights, which localprobe never loads"):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"{", "not readable JSON"), (b"[]", "a JSON object and holds a list")])
+def test_a_broken_config(tmp_path: Path, data: bytes, said: str) -> None:
+    folder = write_folder(tmp_path / "model", {**folder_files(), "config.json": data})
+    with pytest.raises(CorruptFile, match=said):
+        check_folder(folder)
+
+
+def test_broken_safetensors(tmp_path: Path) -> None:
+    whole = folder_files()["model.safetensors"]
+    folder = tmp_path / "model"
+    for data, said in [
+        (whole[:-1], f"should be {len(whole)} bytes long and is {len(whole) - 1}"),
+        (whole + b"x", f"should be {len(whole)} bytes long"),
+        (whole[:4], "is not a safetensors file"),
+        (b"\xff" * 8 + whole[8:], "is not a safetensors file"),
+        (whole[:8] + b"!" + whole[9:], "has a broken safetensors header"),
+        (b"\x02" + b"\0" * 7 + b"[]", "has a broken safetensors header"),
+        (b"\x80\x02}q" + b"\0" * 16, "is not a safetensors file: it is a zip or pickle file"),
+    ]:
+        write_folder(folder, {**folder_files(), "model.safetensors": data})
+        with pytest.raises(CorruptFile, match=said):
+            check_folder(folder)

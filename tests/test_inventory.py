@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import fake_hub
+import pytest
+from fake_hub import Hub, folder_files, gguf_bytes
+
+from localprobe import download, fits, inventory
+from localprobe.inventory import Item
+
+hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 GB free and no card."""
+    monkeypatch.setattr(fits, "available", lambda: 8_000_000_000)
+    monkeypatch.setattr(fits, "has_gpu_driver", lambda: False)
+    monkeypatch.setattr(fits, "is_apple_silicon", lambda: False)
+
+
+def find(items: list[Item], name: str) -> dict[str, Item]:
+    """Items of a name, by the engines that use them."""
+    return {use.engine: item for item in items if item.name == name for use in item.uses}
+
+
+def test_known_models_are_listed_with_the_weights_of_each_engine(hub_cache: Path) -> None:
+    items = inventory.items()
+    smol = find(items, "smollm2-135m")
+    assert set(smol) >= {"torch", "mlx", "llama"}
+    assert smol["torch"] is smol["llama"]
+    assert smol["llama"].bytes == 98_362_432
+    assert smol["llama"].path is not None
+
+    phi = find(items, "phi-3-mini")
+    assert phi["torch"].weights == "microsoft/Phi-3-mini-4k-instruct"
+    assert phi["mlx"].weights == "mlx-community/Phi-3-mini-4k-instruct-4bit"
+    assert phi["llama"].weights == "microsoft/Phi-3-mini-4k-instruct-gguf:Phi-3-mini-4k-instruct-q4.gguf"
+    assert [phi[engine].path for engine in ("torch", "mlx", "llama")] == [None] * 3
+    assert [phi[engine].format for engine in ("torch", "mlx", "llama")] == ["folder", "folder", "gguf"]
+
+
+def test_what_fits_into_memory(hub_cache: Path) -> None:
+    fitting = {(item.name, use.engine) for item in inventory.items() for use in item.uses if use.fits}
+    assert {("smollm2-135m", "torch"), ("phi-3-mini", "llama"), ("qwen2.5-7b", "mlx")} <= fitting
+    assert ("phi-3-mini", "torch") not in fitting  # float32: 15.7 GB
+    torch = next(use for use in find(inventory.items(), "phi-3-mini")["torch"].uses if use.engine == "torch")
+    assert torch.needed == 4 * 3_821_079_552 + fits.BASE
+
+
+def test_the_hubs_cache_is_listed_too(hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["org/model"] = folder_files()
+    hub.repositories["org/embeds"] = {**folder_files(), "config.json": b'{"architectures": ["BertModel"]}'}
+    hub.repositories["org/model-GGUF"] = {"a.gguf": gguf_bytes(tmp_path)}
+    download.fetch_folder("org/model")
+    download.fetch_folder("org/embeds")
+    download.fetch_file("org/model-GGUF", "a.gguf")
+    hub.requests.clear()
+
+    items = inventory.items()
+    assert [item.name for item in items if item.name.startswith("org/")] == ["org/model", "org/model-GGUF:a.gguf"]
+    assert "llama" not in find(items, "org/model")
+    by_engine = {use.engine: use for use in find(items, "org/model-GGUF:a.gguf")["llama"].uses}
+    assert by_engine["torch"].needed == 4 * 256 + fits.BASE
+    assert not hub.requests
+
+
+def test_a_known_model_in_the_cache_is_listed_once(hub: Hub, tmp_path: Path) -> None:
+    repo, file = "microsoft/Phi-3-mini-4k-instruct-gguf", "Phi-3-mini-4k-instruct-q4.gguf"
+    hub.repositories[repo] = {file: gguf_bytes(tmp_path)}
+    path = download.fetch_file(repo, file)
+    assert [item.name for item in inventory.items() if item.path == path] == ["phi-3-mini"]

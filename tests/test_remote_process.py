@@ -1,0 +1,207 @@
+"""How an engine's process begins and ends: crashes, cancelled loads, interrupts, and whose end ends whom."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from remotes import HALF, WEIGHTS, gone, interrupted, load, open_one, wait_until
+
+from localprobe import errors, remote, remote_process
+from localprobe.engine import LoadOptions, Row, Weights
+from localprobe.remote import RemoteEngine
+
+
+@pytest.fixture
+def engine() -> Iterator[RemoteEngine]:
+    engine = load()
+    yield engine
+    engine.close()
+
+
+class TestCrashes:
+    @pytest.mark.parametrize("verb", ["load", "forward", "open", "step"])
+    def test_an_abort_is_told_in_one_line(self, verb: str, capfd: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(errors.EngineCrashed) as caught:
+            self.use(f"faulty:abort_in_{verb}")
+        assert str(caught.value) == (
+            f"the faulty:abort_in_{verb} engine died in {verb} (SIGABRT, Aborted): "
+            "ggml.c:12: GGML_ASSERT(n > 0) failed; the model can be loaded again"
+        )
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize(
+        ("fault", "message"),
+        [
+            ("segfault", r"died in forward \(SIGSEGV, Segmentation fault"),
+            ("killed", r"died in forward \(SIGKILL, Killed, memory likely ran out\)"),
+            ("exit", r"died in forward \(exit status 3\)"),
+            ("garbage", r"died in forward \(what it sent cannot be read"),
+        ],
+    )
+    def test_other_ends(self, fault: str, message: str) -> None:
+        with pytest.raises(errors.EngineCrashed, match=message):
+            self.use(f"faulty:{fault}_in_forward")
+
+    def test_afterwards_every_call_says_so_at_once(self, engine: RemoteEngine) -> None:
+        stream = open_one(engine)
+        os.kill(engine.pid, signal.SIGKILL)
+        wait_until(lambda: not engine.alive)
+        calls: list[Callable[[], object]] = [
+            lambda: engine.encode("a"),
+            lambda: engine.forward([Row(np.array([1], np.int32))]),
+            lambda: open_one(engine),
+            lambda: stream.step(HALF),
+            stream.settle,
+        ]
+        for call in calls * 2:
+            with pytest.raises(errors.EngineCrashed, match="died between calls .SIGKILL"):
+                call()
+        stream.close()
+        engine.close()
+        engine.close()
+
+    def test_kill_stops_a_long_call_of_another_thread(self) -> None:
+        engine = load("faulty:hang_in_forward")
+        threading.Timer(0.1, engine.kill).start()
+        for _ in range(2):
+            with pytest.raises(errors.EngineCrashed, match="was stopped"):
+                engine.forward([Row(np.array([1], np.int32))])
+        assert gone(engine.pid)
+
+    def use(self, backend: str) -> None:
+        engine = load(backend)
+        try:
+            engine.forward([Row(engine.encode("a"))])
+            open_one(engine).step(HALF)
+        finally:
+            assert not engine.alive
+            engine.close()
+
+
+class TestLoading:
+    def test_it_can_be_waited_for_in_pieces_and_cancelled_from_another_thread(self) -> None:
+        loading = remote.start("faulty:hang_in_load", WEIGHTS, LoadOptions())
+        with pytest.raises(TimeoutError):
+            loading.wait(0.05)
+        assert psutil.pid_exists(loading.pid)
+        threading.Timer(0.1, loading.cancel).start()
+        with pytest.raises(errors.EngineError, match="loading fake was cancelled"):
+            loading.wait()
+        assert not psutil.pid_exists(loading.pid)
+
+    def test_cancelling_a_model_that_is_loaded_does_nothing(self) -> None:
+        loading = remote.start("fake", WEIGHTS, LoadOptions())
+        engine = loading.wait()
+        loading.cancel()
+        assert loading.wait() is engine
+        assert engine.decode(engine.encode("a")) == "a"
+        engine.close()
+
+    def test_one_that_is_let_go_ends(self) -> None:
+        loading = remote.start("faulty:hang_in_load", WEIGHTS, LoadOptions())
+        pid = loading.pid
+        del loading
+        gc.collect()
+        wait_until(lambda: not psutil.pid_exists(pid))
+
+    def test_an_interrupt_kills_the_child(self) -> None:
+        before = psutil.Process().children()
+        with pytest.raises(KeyboardInterrupt), interrupted(0.3):
+            load("faulty:hang_in_load")
+        assert psutil.Process().children() == before
+
+
+class TestInterrupts:
+    def test_the_next_call_gets_its_own_answer(self) -> None:
+        engine = load("faulty:pause_in_forward")
+        for text in ("one", "two"):
+            with pytest.raises(KeyboardInterrupt), interrupted(0.1):
+                engine.forward([Row(engine.encode(text))], [0])
+            assert engine.encode(text).tolist() == [256, *text.encode()]
+        engine.close()
+
+    @pytest.mark.parametrize("verb", ["open", "step"])
+    def test_a_stream_of_which_nobody_knows_how_far_it_is_is_closed(self, verb: str) -> None:
+        engine = load(f"faulty:pause_in_{verb}")
+        with pytest.raises(KeyboardInterrupt), interrupted(0.1):
+            open_one(engine).step(HALF)
+        wait_until(lambda: engine.decode([0]) == "0")
+        engine.close()
+
+
+class TestEnds:
+    def test_close_lets_the_engine_close_and_leaves_no_process(self, tmp_path: Path) -> None:
+        path = tmp_path / "weights"
+        path.touch()
+        engine = load("faulty:pause_in_nothing", Weights("fake", path, "fake", ""))
+        engine.close()
+        engine.close()
+        assert path.read_text() == "closed in good order"
+        assert not engine.alive
+        assert not psutil.pid_exists(engine.pid)
+        with pytest.raises(errors.UsageError, match="is closed"):
+            engine.encode("a")
+
+    def test_close_does_not_wait_for_one_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(remote_process, "GRACE", 0.1)
+        engine = load("faulty:hang_in_forward")
+        with pytest.raises(KeyboardInterrupt), interrupted(0.1):
+            engine.forward([Row(np.array([1], np.int32))])
+        start = time.monotonic()
+        engine.close()
+        assert time.monotonic() - start < 2
+        assert not psutil.pid_exists(engine.pid)
+
+    def test_an_engine_that_nobody_holds_ends(self) -> None:
+        engine = load()
+        pid = engine.pid
+        del engine
+        gc.collect()
+        wait_until(lambda: not psutil.pid_exists(pid))
+
+    def test_it_ends_with_a_parent_that_just_ends(self) -> None:
+        parent = self.parent("engine = remote.load('fake', weights, LoadOptions()); print(engine.pid)")
+        output, complaints = parent.communicate(timeout=20)
+        assert (parent.returncode, complaints) == (0, "")
+        wait_until(lambda: gone(int(output)))
+
+    @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
+    def test_it_ends_with_a_parent_that_is_killed_even_in_a_long_load(self, end: signal.Signals) -> None:
+        with self.parent(
+            "loading = remote.start('faulty:hang_in_load', weights, LoadOptions())",
+            "print(loading.pid, flush=True)",
+            "loading.wait()",
+        ) as parent:
+            assert parent.stdout is not None
+            child = int(parent.stdout.readline())
+            time.sleep(0.3)  # until it is in the load
+            assert not gone(child)
+            parent.send_signal(end)
+        wait_until(lambda: gone(child))
+
+    def parent(self, *lines: str) -> subprocess.Popen[str]:
+        program = [
+            "from pathlib import Path",
+            "from localprobe import remote",
+            "from localprobe.engine import LoadOptions, Weights",
+            "weights = Weights('fake', Path('/nowhere'), 'fake', '')",
+            *lines,
+        ]
+        return subprocess.Popen(
+            [sys.executable, "-c", "\n".join(program)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        )
