@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from localprobe.errors import CorruptFile, VectorError
+from localprobe.errors import ModelError, VectorError
 from localprobe.vectors import Direction, Origin, Vector, checked
 
 
@@ -21,27 +21,27 @@ def load_gguf(path: Path) -> Vector:
 
     try:
         header = read_header(path)
-    except CorruptFile as error:
+        kind = header.architecture
+    except ModelError as error:
         raise VectorError(f"{path} is not a readable control vector: {error}") from error
-    kind = header.metadata.get("general.architecture")
     if kind != "controlvector":
         raise VectorError(f"{path} is a GGUF file of a {kind} model, not a control vector")
     directions = {}
-    for tensor in header.tensors:
+    for tensor in header.tensors.values():
         match = re.fullmatch(r"direction\.(\d+)", tensor.name)
         if not match:
             continue
         layer = int(match[1])
         if layer == 0:
             raise VectorError(f"{path} has a direction for block 0, which a control vector cannot reach: remove it")
-        if tensor.type_name != "F32":
-            raise VectorError(f"{path}: {tensor.name} is {tensor.type_name}; llama.cpp takes F32 only")
-        values = np.fromfile(path, dtype="<f4", count=int(np.prod(tensor.shape)), offset=tensor.offset)
+        if tensor.type.name != "F32":
+            raise VectorError(f"{path}: {tensor.name} is {tensor.type.name}; llama.cpp takes F32 only")
+        values = np.fromfile(path, dtype="<f4", count=tensor.count, offset=tensor.offset)
         vector = checked(values.reshape(tensor.shape), layer)
         directions[layer] = Direction(vector, norm=float(np.linalg.norm(vector)))
     if not directions:
         raise VectorError(f"{path} holds no tensor named direction.<layer>")
-    hint = str(header.metadata.get("controlvector.model_hint", ""))
+    hint = header.value("controlvector.model_hint", str) or ""
     origin = Origin(model="", architecture=hint, width=len(vector), method="control vector", version="")
     only = next(iter(directions)) if len(directions) == 1 else None
     return Vector(path.stem, origin, directions, only)

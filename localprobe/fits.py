@@ -43,14 +43,12 @@ def needed(stored: Size, engine: str, options: LoadOptions) -> int | None:
     if options.dtype is not None and options.dtype not in ITEMSIZE:
         raise UsageError(f"dtype {options.dtype!r} is unknown: use {', '.join(ITEMSIZE)}")
     itemsize = ITEMSIZE[options.dtype] if options.dtype else None
+    if engine in ("torch", "llama") and _on_card(engine, options):
+        return None
     if engine == "llama":
-        on_card = has_gpu_driver() and options.gpu_layers != 0
-        return None if on_card else round(stored.bytes * LLAMA_REPACKED) + BASE
-    if engine == "torch":
-        if _torch_uses_card(options):
-            return None
-        if itemsize is None and not is_apple_silicon():
-            itemsize = ITEMSIZE["float32"]  # what CPUs are fast in
+        return round(stored.bytes * LLAMA_REPACKED) + BASE
+    if itemsize is None and engine in ("torch", "mlx") and (options.device == "cpu" or not is_apple_silicon()):
+        itemsize = ITEMSIZE["float32"]  # what CPUs are fast in, so these engines choose it
     return stored.in_memory(itemsize) + BASE
 
 
@@ -62,10 +60,11 @@ def available() -> int:
     return min([free, *(_left(folder) for folder in _cgroups())])
 
 
-def _torch_uses_card(options: LoadOptions) -> bool:
-    if options.device is not None:
-        return options.device.startswith(("cuda", "auto"))
-    return has_gpu_driver()
+def _on_card(engine: str, options: LoadOptions) -> bool:
+    """Whether weights go to a card with memory of its own; an Apple GPU shares the host's."""
+    if options.device not in (None, "auto"):
+        return options.device not in {"cpu", "mps"}
+    return has_gpu_driver() and not (engine == "llama" and options.gpu_layers == 0)
 
 
 def _smaller(engine: str, options: LoadOptions) -> str:

@@ -137,8 +137,9 @@ def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, paramet
     uses = []
     for backend, here in backends.items():
         loaded = stored
-        if item_format not in backend.formats:  # a GGUF file that is converted, to 16 bits an element
-            loaded = Size(2 * parameters, parameters, 2 * parameters)
+        if item_format not in backend.formats:  # a GGUF file that is converted
+            converted = parameters * (4 if parameters < 500_000_000 else 2)  # as `localprobe.gguf.to_folder` does
+            loaded = Size(converted, parameters, converted)
         elif item_format == "folder" and not stored.floats and backend.name != "mlx":
             loaded = Size(stored.bytes, parameters, stored.bytes)
         need = fits.needed(loaded, backend.name, LoadOptions())

@@ -53,10 +53,11 @@ def watch(vector: Vector, layer: int) -> Watch:
     return Watch(layer, np.asarray(direction / np.linalg.norm(direction), dtype=np.float32))
 
 
-def strength(alpha: float | None, dose: float | None) -> None:
-    """Refuse both or neither of alpha and dose, and values that are not finite."""
-    if (alpha is None) == (dose is None):
-        raise UsageError("give a strength, either --dose or --alpha, not both")
-    value = alpha if alpha is not None else dose
-    if not np.isfinite(value):
-        raise UsageError(f"strength {value} is not a finite number")
+def strength(alpha: float | None, dose: float | None) -> float:
+    """The one of alpha and dose that is given; UsageError for both, neither, or a value that is not finite."""
+    given = [value for value in (alpha, dose) if value is not None]
+    if len(given) != 1:
+        raise UsageError("give one strength, either --dose or --alpha, not both")
+    if not np.isfinite(given[0]):
+        raise UsageError(f"strength {given[0]} is not a finite number")
+    return given[0]

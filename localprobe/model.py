@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
 
-
 import numpy as np
 
 from localprobe import canary, dose, knob

@@ -200,4 +200,7 @@ def _convert(path: Path, hashed: str, progress: Progress) -> Path:
     from localprobe.gguf import to_folder
     from localprobe.paths import cache
 
-    return to_folder(path, hashed, cache(), progress=progress)
+    def report(done: int, total: int) -> None:
+        progress(f"converting {path.name}", done, total)
+
+    return to_folder(path, hashed, cache() / "folders", progress=report)

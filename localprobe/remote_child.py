@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 import warnings
+from contextlib import suppress
 from importlib import import_module
 
 import numpy as np
@@ -103,14 +104,12 @@ class Channel:
 
     def serve(self, session: Session) -> None:
         """Answer one verb after another, here on the main thread, until the parent hangs up."""
-        while True:
-            try:
+        with suppress(EOFError, ConnectionError):
+            while True:
                 verb, *arguments = wire.receive(self._source)
-            except (EOFError, ConnectionError):
-                return
-            answer = _answer(session, verb, arguments)
-            with self._sending:
-                wire.transmit(self._socket, answer)
+                answer = _answer(session, verb, arguments)
+                with self._sending:
+                    wire.transmit(self._socket, answer)
 
     def warn(self, message: Warning | str, *_details: object, **_named: object) -> None:
         """Send a Python warning as a notice. One that is raised while something is being sent is left out."""

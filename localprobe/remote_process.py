@@ -211,6 +211,6 @@ def _how(code: int, broken: Exception | None) -> str:
         name = {each.value: each.name for each in signal.Signals}.get(-code, f"signal {-code}")
         cause = ", memory likely ran out" if -code == signal.SIGKILL else ""
         return f"{name}, {signal.strsignal(-code)}{cause}"
-    if broken is None or isinstance(broken, EOFError | OSError):
+    if code or broken is None or isinstance(broken, EOFError | OSError):
         return f"exit status {code}"
     return f"what it sent cannot be read: {broken}"

@@ -1,4 +1,4 @@
-"""Engines that fail on purpose, for the tests of `localprobe.remote`: `faulty:abort_in_step` aborts in a decode step.
+"""Engines that fail on purpose: `tests.faulty:abort_in_step` aborts in a decode step.
 
 A child process finds them by that name, as an entry point would give it.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from localprobe import wire
 from localprobe.engine import Engine, IntArray, LoadOptions, Output, Row, Step, Weights
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe.fake import FakeBackend, FakeEngine
@@ -42,6 +43,16 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+def _tear() -> None:
+    """Die in the middle of an answer."""
+    os.write(int(sys.argv[2]), wire.pack("half of this")[0][:20])
+    os._exit(4)
+
+
+def _bug() -> None:
+    raise KeyError("no such key")
+
+
 def _chatter() -> None:
     for _ in range(3000):
         _print("loading 12 %\rloading 100 %\n" * 10)
@@ -56,12 +67,13 @@ FAULTS: dict[str, Callable[[], object]] = {
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(60),
     "pause": lambda: time.sleep(0.4),
-    "bug": lambda: {}["no such key"],
+    "bug": _bug,
     "quit": sys.exit,
     "usage": lambda: _raise(UsageError("layer 99 is out of range")),
     "memory": lambda: _raise(OutOfCardMemory("the batch does not fit")),
     "chatter": _chatter,
     "warning": lambda: warnings.warn("this build has no GPU", stacklevel=2),
+    "tear": _tear,
     "garbage": lambda: os.write(int(sys.argv[2]), b"llama_model_loader: - kv 0: general.architecture"),
 }
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_hub import folder_files, gguf_bytes, write_folder
 from safetensors.numpy import save
 
 from localprobe.checkpoint import Size, check_folder, check_gguf, is_split, size, weight_files
 from localprobe.errors import CorruptFile, ModelError, UnknownModel, UnsupportedModel
+from tests.fake_hub import folder_files, gguf_bytes, write_folder
 
 
 @pytest.mark.parametrize(

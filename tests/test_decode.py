@@ -79,7 +79,7 @@ def test_the_key_names_the_random_numbers(engine: FakeEngine) -> None:
 
 
 def test_steering_reaches_every_generated_token(engine: FakeEngine) -> None:
-    """A push towards one token's own direction makes it the whole answer; the same push on the prompt alone does not."""
+    """A push towards one token makes it the whole answer; the same push on the prompt alone does not."""
     v = 40 * vector(engine, 3)
     last = engine.info.layers - 1
     everywhere, *_ = collect(generate(engine, [request(engine, steering=(Term(last, v),), sampler=GREEDY)]))

@@ -4,13 +4,13 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
-import fake_hub
 import pytest
-from fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
 from localprobe import download
 from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel
 from localprobe.weights import fingerprint
+from tests import fake_hub
+from tests.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 

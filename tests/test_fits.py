@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from fake_hub import write_folder
 
 from localprobe import fits
 from localprobe.checkpoint import Size
 from localprobe.engine import LoadOptions, Weights
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe.fits import BASE, needed
+from tests.fake_hub import write_folder
 
 BF16 = Size(bytes=2_000, floats=1_000, float_bytes=2_000)
 FOUR_BIT = Size(bytes=600, floats=50, float_bytes=100)
@@ -34,9 +34,17 @@ def test_llama_maps_the_file_and_repacks_some() -> None:
     assert needed(Size(1_000), "llama", LoadOptions()) == 1_250 + BASE
 
 
-def test_mlx_keeps_packed_weights_whatever_the_dtype() -> None:
-    assert needed(FOUR_BIT, "mlx", LoadOptions()) == 600 + BASE
-    assert needed(FOUR_BIT, "mlx", LoadOptions(dtype="float32")) == 700 + BASE
+def test_packed_weights_stay_packed_whatever_the_dtype() -> None:
+    assert needed(FOUR_BIT, "mlx", LoadOptions(dtype="bfloat16")) == 600 + BASE
+    assert needed(FOUR_BIT, "mlx", LoadOptions()) == 700 + BASE  # float32, as on any CPU
+
+
+def test_a_mac_keeps_the_dtype_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "is_apple_silicon", lambda: True)
+    for engine in ("mlx", "torch"):
+        assert needed(BF16, engine, LoadOptions()) == 2_000 + BASE
+        assert needed(BF16, engine, LoadOptions(device="cpu")) == 4_000 + BASE
+    assert needed(BF16, "torch", LoadOptions(device="mps")) == 2_000 + BASE
 
 
 def test_what_goes_to_a_card_is_the_engines_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +54,7 @@ def test_what_goes_to_a_card_is_the_engines_matter(monkeypatch: pytest.MonkeyPat
     assert needed(BF16, "torch", LoadOptions(device="cpu")) == 4_000 + BASE
     assert needed(BF16, "llama", LoadOptions()) is None
     assert needed(BF16, "llama", LoadOptions(gpu_layers=0)) == 2_500 + BASE
+    assert needed(BF16, "mlx", LoadOptions()) == 4_000 + BASE
 
 
 def test_unknown_dtype() -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fake_hub
 import pytest
-from fake_hub import Hub, folder_files, gguf_bytes
 
 from localprobe import download, fits, inventory
 from localprobe.inventory import Item
+from tests import fake_hub
+from tests.fake_hub import Hub, folder_files, gguf_bytes
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 

@@ -4,16 +4,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import fake_hub
 import pytest
-from fake_hub import Hub, folder_files, gguf_bytes, write_folder
 
 from localprobe import models
 from localprobe.catalogue import CATALOGUE, Package
+from localprobe.checkpoint import check_folder, size
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
 from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
 from localprobe.fake import backend as fake
 from localprobe.models import resolve
+from tests import fake_hub
+from tests.fake_hub import Hub, folder_files, gguf_bytes, write_folder
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 
@@ -51,9 +52,9 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str]]:
 
     def to_folder(path: Path, fingerprint: str, cache: Path, **rest: object) -> Path:
         asked.append((path, fingerprint))
-        return write_folder(cache / "folders" / fingerprint)
+        return write_folder(cache / fingerprint)
 
-    monkeypatch.setattr("localprobe.gguf.to_folder", to_folder, raising=False)
+    monkeypatch.setattr("localprobe.gguf.to_folder", to_folder)
     return asked
 
 
@@ -72,6 +73,23 @@ def test_other_engines_get_the_same_weights_as_a_folder(backend: Backend, conver
     original, weights = resolve("smollm2-135m", LLAMA), resolve("smollm2-135m", backend)
     assert converted == [(original.path, original.fingerprint)]
     assert (weights.format, weights.fingerprint) == ("folder", original.fingerprint)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_bundled_model_as_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALPROBE_CACHE", str(tmp_path))
+    steps: list[tuple[str, int, int]] = []
+    weights = resolve("smollm2-135m", TORCH, progress=lambda *step: steps.append(step))
+    check_folder(weights.path)
+    assert size(weights.path).floats == CATALOGUE["smollm2-135m"].parameters
+    assert {what for what, _, _ in steps} == {
+        f"{verb} SmolLM2-135M-Instruct.Q4_1.gguf" for verb in ("hashing", "converting")
+    }
+    assert resolve(str(weights.path), MLX).fingerprint == weights.fingerprint
+    steps.clear()
+    assert resolve("smollm2-135m", MLX, progress=lambda *step: steps.append(step)) == weights
+    assert not steps
 
 
 def test_without_the_package_the_error_is_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

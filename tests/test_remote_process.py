@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from remotes import HALF, WEIGHTS, gone, interrupted, load, open_one, wait_until
 
 from localprobe import errors, remote, remote_process
 from localprobe.engine import LoadOptions, Row, Weights
 from localprobe.remote import RemoteEngine
+from tests.remotes import HALF, WEIGHTS, gone, interrupted, load, open_one, wait_until
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ class TestCrashes:
     @pytest.mark.parametrize("verb", ["load", "forward", "open", "step"])
     def test_an_abort_is_told_in_one_line(self, verb: str, capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(errors.EngineCrashed) as caught:
-            self.use(f"faulty:abort_in_{verb}")
+            self.use(f"tests.faulty:abort_in_{verb}")
         assert str(caught.value) == (
-            f"the faulty:abort_in_{verb} engine died in {verb} (SIGABRT, Aborted): "
+            f"the tests.faulty:abort_in_{verb} engine died in {verb} (SIGABRT, Aborted): "
             "ggml.c:12: GGML_ASSERT(n > 0) failed; the model can be loaded again"
         )
         assert capfd.readouterr() == ("", "")
@@ -46,12 +46,13 @@ class TestCrashes:
             ("segfault", r"died in forward \(SIGSEGV, Segmentation fault"),
             ("killed", r"died in forward \(SIGKILL, Killed, memory likely ran out\)"),
             ("exit", r"died in forward \(exit status 3\)"),
+            ("tear", r"died in forward \(exit status 4\)"),
             ("garbage", r"died in forward \(what it sent cannot be read"),
         ],
     )
     def test_other_ends(self, fault: str, message: str) -> None:
         with pytest.raises(errors.EngineCrashed, match=message):
-            self.use(f"faulty:{fault}_in_forward")
+            self.use(f"tests.faulty:{fault}_in_forward")
 
     def test_afterwards_every_call_says_so_at_once(self, engine: RemoteEngine) -> None:
         stream = open_one(engine)
@@ -65,14 +66,14 @@ class TestCrashes:
             stream.settle,
         ]
         for call in calls * 2:
-            with pytest.raises(errors.EngineCrashed, match="died between calls .SIGKILL"):
+            with pytest.raises(errors.EngineCrashed, match=r"died between calls \(SIGKILL"):
                 call()
         stream.close()
         engine.close()
         engine.close()
 
     def test_kill_stops_a_long_call_of_another_thread(self) -> None:
-        engine = load("faulty:hang_in_forward")
+        engine = load("tests.faulty:hang_in_forward")
         threading.Timer(0.1, engine.kill).start()
         for _ in range(2):
             with pytest.raises(errors.EngineCrashed, match="was stopped"):
@@ -91,7 +92,7 @@ class TestCrashes:
 
 class TestLoading:
     def test_it_can_be_waited_for_in_pieces_and_cancelled_from_another_thread(self) -> None:
-        loading = remote.start("faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.start("tests.faulty:hang_in_load", WEIGHTS, LoadOptions())
         with pytest.raises(TimeoutError):
             loading.wait(0.05)
         assert psutil.pid_exists(loading.pid)
@@ -109,7 +110,7 @@ class TestLoading:
         engine.close()
 
     def test_one_that_is_let_go_ends(self) -> None:
-        loading = remote.start("faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.start("tests.faulty:hang_in_load", WEIGHTS, LoadOptions())
         pid = loading.pid
         del loading
         gc.collect()
@@ -118,13 +119,13 @@ class TestLoading:
     def test_an_interrupt_kills_the_child(self) -> None:
         before = psutil.Process().children()
         with pytest.raises(KeyboardInterrupt), interrupted(0.3):
-            load("faulty:hang_in_load")
+            load("tests.faulty:hang_in_load")
         assert psutil.Process().children() == before
 
 
 class TestInterrupts:
     def test_the_next_call_gets_its_own_answer(self) -> None:
-        engine = load("faulty:pause_in_forward")
+        engine = load("tests.faulty:pause_in_forward")
         for text in ("one", "two"):
             with pytest.raises(KeyboardInterrupt), interrupted(0.1):
                 engine.forward([Row(engine.encode(text))], [0])
@@ -133,7 +134,7 @@ class TestInterrupts:
 
     @pytest.mark.parametrize("verb", ["open", "step"])
     def test_a_stream_of_which_nobody_knows_how_far_it_is_is_closed(self, verb: str) -> None:
-        engine = load(f"faulty:pause_in_{verb}")
+        engine = load(f"tests.faulty:pause_in_{verb}")
         with pytest.raises(KeyboardInterrupt), interrupted(0.1):
             open_one(engine).step(HALF)
         wait_until(lambda: engine.decode([0]) == "0")
@@ -144,7 +145,7 @@ class TestEnds:
     def test_close_lets_the_engine_close_and_leaves_no_process(self, tmp_path: Path) -> None:
         path = tmp_path / "weights"
         path.touch()
-        engine = load("faulty:pause_in_nothing", Weights("fake", path, "fake", ""))
+        engine = load("tests.faulty:pause_in_nothing", Weights("fake", path, "fake", ""))
         engine.close()
         engine.close()
         assert path.read_text() == "closed in good order"
@@ -155,7 +156,7 @@ class TestEnds:
 
     def test_close_does_not_wait_for_one_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(remote_process, "GRACE", 0.1)
-        engine = load("faulty:hang_in_forward")
+        engine = load("tests.faulty:hang_in_forward")
         with pytest.raises(KeyboardInterrupt), interrupted(0.1):
             engine.forward([Row(np.array([1], np.int32))])
         start = time.monotonic()
@@ -179,7 +180,7 @@ class TestEnds:
     @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
     def test_it_ends_with_a_parent_that_is_killed_even_in_a_long_load(self, end: signal.Signals) -> None:
         with self.parent(
-            "loading = remote.start('faulty:hang_in_load', weights, LoadOptions())",
+            "loading = remote.start('tests.faulty:hang_in_load', weights, LoadOptions())",
             "print(loading.pid, flush=True)",
             "loading.wait()",
         ) as parent:
@@ -203,5 +204,5 @@ class TestEnds:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         )

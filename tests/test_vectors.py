@@ -120,7 +120,9 @@ def test_broken_metadata_is_one_clear_error(engine: FakeEngine, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("value", "complaint"), [(np.nan, "NaN or infinity"), (np.inf, "NaN or infinity")])
-def test_values_that_are_not_finite_are_refused(engine: FakeEngine, tmp_path: Path, value: float, complaint: str) -> None:
+def test_values_that_are_not_finite_are_refused(
+    engine: FakeEngine, tmp_path: Path, value: float, complaint: str
+) -> None:
     bad = np.ones(32, np.float32)
     bad[5] = value
     tensors = {"direction.1": bad, "direction.3": np.ones(32, np.float32)}

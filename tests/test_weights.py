@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_hub import folder_files, write_folder
 
 from localprobe import weights
 from localprobe.errors import CorruptFile
 from localprobe.weights import fingerprint
+from tests.fake_hub import folder_files, write_folder
 
 BIG = b"GGUF" + bytes(2_000_000)
 

@@ -22,7 +22,9 @@ class Batch:
         self._outputs = np.empty(size, np.int8)
         self._counts = np.ones(size, np.int32)  # sequences of each token
         step = self._sequences.itemsize
-        self._pointers = self._sequences.ctypes.data + step * np.arange(size, dtype=np.uintp)  # to each token's sequence
+        self._pointers = self._sequences.ctypes.data + step * np.arange(
+            size, dtype=np.uintp
+        )  # to each token's sequence
         self._batch = llama_cpp.llama_batch(
             token=_pointer(self._tokens, ctypes.c_int32),
             pos=_pointer(self._positions, ctypes.c_int32),

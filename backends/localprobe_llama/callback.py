@@ -98,7 +98,9 @@ class Tap:
     def _computed(self, tensor: int) -> bool:
         """Do the work on a residual; False ends the pass."""
         try:
-            if self._wanted is not _EVERYTHING and not self._at_layer(tensor, self._layers[library.tensor_name(tensor)]):
+            if self._wanted is not _EVERYTHING and not self._at_layer(
+                tensor, self._layers[library.tensor_name(tensor)]
+            ):
                 return True
         except BaseException as error:  # ctypes would print and lose it
             self._error = error
@@ -150,4 +152,3 @@ class Tap:
         if layer not in self._parts:
             self._parts[layer] = np.empty((total, self._width), np.float32)
         return self._parts[layer][first : first + count]
-

@@ -26,18 +26,20 @@ _FLASH_ATTENTION = 1  # LLAMA_FLASH_ATTN_TYPE_ENABLED
 
 
 class Context:
-    """A KV cache of `cells` tokens, of up to `rows` rows. Raises OutOfMemory if it does not fit."""
+    """A KV cache of `cells` tokens, of up to `rows` rows. Raises OutOfMemory if it does not fit.
 
-    def __init__(self, model: Model, cells: int, rows: int) -> None:
-        self.cells, self.rows = cells, rows
+    A pass runs at most `batch` tokens, and gives logits of at most `outputs` of them.
+    """
+
+    def __init__(self, model: Model, cells: int, rows: int, outputs: int) -> None:
+        self.cells, self.rows, self.outputs = cells, rows, outputs
         self.batch = max(model.batch, rows)
-        """The most tokens of a pass."""
         self._model = model
         self._tap = Tap(model.layers, model.width)
         self._interruptible = Interruptible(self._tap.cut)
         self._batch = Batch(self.batch)
         self._control: dict[int, FloatArray] = {}
-        self._pointer = _create(model, cells, rows, self.batch, self._tap)
+        self._pointer = _create(model, self, self._tap)
         self._memory = llama_cpp.llama_get_memory(self._pointer)
         self._finalize = weakref.finalize(self, llama_cpp.llama_free, self._pointer)
 
@@ -143,16 +145,17 @@ def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
     return replace(work, additions={**work.additions, top: kept})
 
 
-def _create(model: Model, cells: int, rows: int, batch: int, tap: Tap) -> Any:
+def _create(model: Model, context: Context, tap: Tap) -> Any:
+    cells = context.cells
     needed, free = cells * model.cell_bytes, psutil.virtual_memory().available
     refusal = f"a cache of {cells} tokens takes about {needed / 1e9:.1f} GB"
     if not model.gpu and needed > free:
         # Linux promises more memory than it has, and kills the process that believes it.
         raise OutOfMemory(f"{refusal}, and {free / 1e9:.1f} GB are free: use fewer rows or a shorter context")
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx, params.n_seq_max = cells, rows
-    params.n_batch = params.n_ubatch = batch
-    params.n_outputs_max = rows  # memory is planned for so many; a pass with more makes room when it comes
+    params.n_ctx, params.n_seq_max = cells, context.rows
+    params.n_batch = params.n_ubatch = context.batch
+    params.n_outputs_max = context.outputs  # memory for logits is set aside
     params.n_threads = params.n_threads_batch = model.threads
     params.cb_eval = tap.callback
     params.flash_attn_type = _FLASH_ATTENTION

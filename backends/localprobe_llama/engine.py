@@ -11,7 +11,7 @@ from localprobe_llama.context import MOST_SEQUENCES
 from localprobe_llama.forward import forward
 from localprobe_llama.model import Model
 from localprobe_llama.pool import Pool
-from localprobe_llama.stream import LlamaStream
+from localprobe_llama.stream import Held, LlamaStream, need
 
 
 class LlamaEngine:
@@ -41,19 +41,17 @@ class LlamaEngine:
         reuse: Stream | None = None,
     ) -> LlamaStream:
         model = self._open()
+        needed = need(model, prompts, room, watch)
+        if needed.rows > MOST_SEQUENCES:
+            raise OutOfMemory(f"llama.cpp decodes at most {MOST_SEQUENCES} rows at once, not {needed.rows}: use fewer")
         if reuse is None:
-            count = sum(prompt.copies for prompt in prompts)
-            if count > MOST_SEQUENCES:
-                raise OutOfMemory(f"llama.cpp decodes at most {MOST_SEQUENCES} rows at once, not {count}: use fewer")
-            cells = sum(len(prompt.ids) + prompt.copies * room for prompt in prompts)
-            longest = max(len(prompt.ids) + room for prompt in prompts)
-            context, sequences = self._pool.take(cells, count, longest), list(range(count))
+            context, held = self._pool.take(needed), [Held(number) for number in range(needed.rows)]
         elif isinstance(reuse, LlamaStream):
-            context, sequences = reuse.continue_with(prompts, room)
+            context, held = reuse.continue_with(needed, prompts)
         else:
             raise UsageError("only a stream of this engine can be gone on from: open without reuse")
         try:
-            stream = LlamaStream(model, self._pool, context, sequences, prompts, room, watch)
+            stream = LlamaStream(model, self._pool, context, held, prompts, room, watch)
         except BaseException:
             self._pool.give(context)
             raise

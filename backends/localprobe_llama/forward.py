@@ -13,7 +13,7 @@ from localprobe.sampling import log_softmax
 from localprobe_llama.callback import Addition, Reader, Work
 from localprobe_llama.context import MOST_SEQUENCES, Context
 from localprobe_llama.model import Model
-from localprobe_llama.pool import Pool
+from localprobe_llama.pool import Need, Pool
 from localprobe_llama.steering import add, control, effective
 
 _ROWS = min(64, MOST_SEQUENCES)
@@ -25,13 +25,13 @@ def forward(model: Model, pool: Pool, rows: Sequence[Row], layers: Sequence[int]
     gathered = [_Gathered(row, layers, model) for row in rows]
     busy = [each for each in gathered if layers or each.scored]
     if busy:
-        longest = max(len(each.row.ids) for each in busy)
-        context = pool.take(max(longest, model.batch), min(len(busy), _ROWS), longest)
+        groups = list(_groups(busy, model.batch))
+        context = pool.take(_need(model, groups, layers))
         try:
             deltas = control([(each.steering, 0) for each in busy])
             controlled = deltas is not None and (model.controls or not deltas)
             context.control(deltas if deltas and controlled else {})
-            for group in _groups(busy, model.batch):
+            for group in groups:
                 _run_group(context, model, group, layers, steered=not controlled)
                 context.clear()
         finally:
@@ -50,6 +50,13 @@ def _groups(rows: Sequence[_Gathered], size: int) -> Iterator[list[_Gathered]]:
         group.append(row)
         tokens += len(row.row.ids)
     yield group
+
+
+def _need(model: Model, groups: Sequence[Sequence[_Gathered]], layers: Sequence[int]) -> Need:
+    longest = max(len(row.row.ids) for group in groups for row in group)
+    scored = max(sum(int(row.wanted.sum()) for row in group) for group in groups)
+    outputs = model.batch if model.layers - 1 in layers else min(scored, model.batch)
+    return Need(max(longest, model.batch), max(map(len, groups)), longest, outputs)
 
 
 def _run_group(
@@ -118,9 +125,7 @@ def _readers(pieces: Sequence[_Piece], layers: Sequence[int]) -> Mapping[int, Re
     return {layer: reader(layer) for layer in set(layers)}
 
 
-def _score(
-    logits: FloatArray, pieces: Sequence[_Piece], scored: NDArray[np.bool_], outputs: NDArray[np.bool_]
-) -> None:
+def _score(logits: FloatArray, pieces: Sequence[_Piece], scored: NDArray[np.bool_], outputs: NDArray[np.bool_]) -> None:
     """Hand log-probabilities to the rows that asked for them. `logits` (outputs, vocabulary)."""
     places = np.cumsum(outputs) - 1
     asked = [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections import deque
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-from llama_cpp._ctypes_extensions import load_shared_library
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # a native abort would start a debugger and print pages
+
+import llama_cpp  # noqa: E402
+from llama_cpp._ctypes_extensions import load_shared_library  # noqa: E402
 
 _ERROR, _CONTINUED = 4, 5  # ggml_log_level
 

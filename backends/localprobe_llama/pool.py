@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from localprobe.errors import OutOfMemory
 from localprobe_llama.context import MOST_SEQUENCES, Context
 from localprobe_llama.model import Model
@@ -11,6 +13,19 @@ _WASTE = 4  # a kept context may be so many times larger than asked for
 _GRAIN = 1024  # cells are rounded up to it, so that a chat seldom needs a larger cache
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a call needs of a context."""
+
+    cells: int
+    """Tokens of all rows."""
+    rows: int
+    longest: int
+    """Tokens of the longest row."""
+    outputs: int
+    """Tokens of a pass whose logits are computed."""
+
+
 class Pool:
     """The contexts of one model."""
 
@@ -18,32 +33,42 @@ class Pool:
         self._model = model
         self._idle: list[Context] = []
 
-    def take(self, cells: int, rows: int, longest: int) -> Context:
-        """An empty context for `cells` tokens of `rows` rows, the longest of `longest` tokens. Raises OutOfMemory."""
-        cells, rows = self._cells(cells, longest), min(1 << (rows - 1).bit_length(), MOST_SEQUENCES)
+    def take(self, need: Need) -> Context:
+        """An empty context. Raises OutOfMemory."""
+        cells, rows = self._cells(need), min(_doubled(need.rows), MOST_SEQUENCES)
         for context in self._idle:
-            if self.fits(context, cells, longest) and context.cells <= _WASTE * cells and rows <= context.rows <= _WASTE * rows:
+            slim = context.cells <= _WASTE * cells and context.rows <= _WASTE * rows
+            if slim and self.fits(context, need):
                 self._idle.remove(context)
                 return context
         while len(self._idle) >= _IDLE:
             self._idle.pop(0).close()
-        return Context(self._model, cells, rows)
+        return Context(self._model, cells, rows, max(rows, min(_doubled(need.outputs), self._model.batch)))
 
-    def fits(self, context: Context, cells: int, longest: int) -> bool:
-        """Whether a context can hold `cells` tokens, and rotates as a row of `longest` tokens needs."""
+    def fits(self, context: Context, need: Need) -> bool:
+        """Whether a context is large enough, and rotates as the longest row needs."""
+        large = context.cells >= need.cells and context.rows >= need.rows and context.outputs >= need.outputs
         short = self._model.short_context
-        return context.cells >= cells and (short is None or (context.cells > short) == (longest > short))
+        return large and (short is None or self._is_long(context) == (need.longest > short))
 
-    def _cells(self, cells: int, longest: int) -> int:
-        rounded = -(-cells // _GRAIN) * _GRAIN
+    def alike(self, one: Context, other: Context) -> bool:
+        """Whether two contexts compute the same keys, so that one can go on from the other's."""
+        return self._is_long(one) == self._is_long(other)
+
+    def _is_long(self, context: Context) -> bool:
+        short = self._model.short_context
+        return short is not None and context.cells > short
+
+    def _cells(self, need: Need) -> int:
+        rounded = -(-need.cells // _GRAIN) * _GRAIN
         short = self._model.short_context
         if short is None:
             return rounded
-        if longest > short:
+        if need.longest > short:
             return max(rounded, short + 1)
-        if cells > short:
+        if need.cells > short:
             raise OutOfMemory(
-                f"rows of {cells} tokens in all: this model takes {short} at once before llama.cpp computes it as a "
+                f"rows of {need.cells} tokens in all: this model takes {short} at once before llama.cpp computes it as a "
                 "long-context model; use fewer rows"
             )
         return min(rounded, short)
@@ -60,3 +85,7 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
+
+def _doubled(count: int) -> int:
+    """The next power of two."""
+    return 1 << (count - 1).bit_length() if count else 1

@@ -14,7 +14,7 @@ from localprobe.sampling import sample
 from localprobe_llama.callback import Addition, Reader, Work
 from localprobe_llama.context import Context
 from localprobe_llama.model import Model
-from localprobe_llama.pool import Pool
+from localprobe_llama.pool import Need, Pool
 from localprobe_llama.steering import add, control, effective
 
 
@@ -29,20 +29,34 @@ class _Row:
     sampler: Sampler
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a cache holds of a row: the row's number in it, and its first positions."""
+
+    sequence: int
+    length: int = 0
+
+
 class LlamaStream:
     """Rows being decoded. See `localprobe.engine.Stream` for what each verb promises.
 
-    `sequences` number the prompts' rows in the cache, which already holds `keep` positions of each.
+    `held` is what `context` holds of each row.
     """
 
     def __init__(
-        self, model: Model, pool: Pool, context: Context, sequences: Sequence[int], prompts: Sequence[Prompt], room: int,
+        self,
+        model: Model,
+        pool: Pool,
+        context: Context,
+        held: Sequence[Held],
+        prompts: Sequence[Prompt],
+        room: int,
         watch: Sequence[Watch],
     ) -> None:
         self._model, self._pool = model, pool
         self._context: Context | None = context
         self._watch = _Watched(watch)
-        self._rows = list(_rows(prompts, sequences, room))
+        self._rows = list(_rows(prompts, held, room))
         self._added = False  # whether steering goes through the callback rather than the control vector
         self._pending: IntArray | None = None
         self._prompt_scores: list[FloatArray] = []
@@ -87,30 +101,28 @@ class LlamaStream:
         if self._context is not None:
             self._pool.give(self._hand_over())
 
-    def continue_with(self, prompts: Sequence[Prompt], room: int) -> tuple[Context, list[Held]]:
+    def continue_with(self, need: Need, prompts: Sequence[Prompt]) -> tuple[Context, list[Held]]:
         """Hand the cache over to a stream of `prompts`, shortened to what each keeps; this stream closes.
 
-        Returns the context, another one if this one is too small, and what it holds of each row.
+        Returns the context, another one if this one does not serve `need`, and what it holds of each row.
         """
         context = self._open()
-        cells = sum(len(prompt.ids) + room for prompt in prompts)
-        longest = max(len(prompt.ids) + room for prompt in prompts)
         held = [
             Held(row.sequence, context.forget(row.sequence, prompt.keep))
             for row, prompt in zip(self._rows, prompts, strict=True)
         ]
-        if self._pool.fits(context, cells, longest):
+        if self._pool.fits(context, need):
             return self._hand_over(), held
         try:
-            other = self._pool.take(cells, len(prompts), longest)
-            if not other.continues(context):
-                return other, [Held(number, 0) for number in range(len(held))]
-            for number, row in enumerate(held):
-                if row.length:
-                    other.take(context, row.sequence, number)
-            return other, [Held(number, row.length) for number, row in enumerate(held)]
+            other = self._pool.take(need)
+            alike = self._pool.alike(context, other)
+            moved = [Held(number, row.length if alike else 0) for number, row in enumerate(held)]
+            for old, new in zip(held, moved, strict=True):
+                if new.length:
+                    other.take(context, old.sequence, new.sequence)
         finally:
             self.close()
+        return other, moved
 
     def _hand_over(self) -> Context:
         context = self._open()
@@ -122,7 +134,8 @@ class LlamaStream:
         """Run what the cache lacks of each prompt, once for all its copies. Returns logits (rows, vocabulary)."""
         context = self._open()
         firsts = [sum(prompt.copies for prompt in prompts[:number]) for number in range(len(prompts))]
-        added = self._steer([(self._rows[first].steering, prompt.keep) for first, prompt in zip(firsts, prompts, strict=True)])
+        rows = [self._rows[first] for first in firsts]
+        added = self._steer([(row.steering, row.length) for row in rows])
         logits = np.empty((len(self._rows), self._model.vocabulary.size), np.float32)
         for first, prompt in zip(firsts, prompts, strict=True):
             row, *copies = self._rows[first : first + prompt.copies]
@@ -135,21 +148,22 @@ class LlamaStream:
     def _prefill_one(self, prompt: Prompt, row: _Row, *, added: bool) -> FloatArray:
         """One prompt a pass, so that its numbers do not depend on its company. Returns logits (vocabulary,)."""
         context, n = self._open(), len(prompt.ids)
-        scores = np.empty((n - prompt.keep, self._watch.count), np.float32)
+        held = row.length
+        scores = np.empty((n - held, self._watch.count), np.float32)
         outputs = np.zeros(0, np.bool_)
-        for start in range(prompt.keep, n, context.batch):
+        for start in range(held, n, context.batch):
             stop = min(start + context.batch, n)
             outputs = np.full(stop - start, self._model.layers - 1 in self._watch.layers)  # the top block needs them
             outputs[-1] |= stop == n
             additions: dict[int, list[Addition]] = {}
             if added:
                 add(additions, row.steering, start, stop, 0)
-            work = Work(additions, self._watch.readers(scores[start - prompt.keep : stop - prompt.keep]))
+            work = Work(additions, self._watch.readers(scores[start - held : stop - held]))
             positions = np.arange(start, stop, dtype=np.int32)
             sequences = np.full(stop - start, row.sequence, np.int32)
             context.decode(prompt.ids[start:stop], positions, sequences, outputs, work)
             row.length = stop
-        self._prompt_scores.append(scores)
+        self._prompt_scores.append(scores[prompt.keep - held :])
         return context.logits(int(outputs.sum()))[-1]
 
     def _run_pending(self) -> FloatArray:
@@ -192,6 +206,16 @@ class LlamaStream:
         return self._context
 
 
+def need(model: Model, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch]) -> Need:
+    """What a stream needs of a context."""
+    rows = sum(prompt.copies for prompt in prompts)
+    longest = max(len(prompt.ids) for prompt in prompts)
+    cells = sum(len(prompt.ids) + prompt.copies * room for prompt in prompts)
+    # The top block's residual is computed for outputs only: to watch it, the whole prompt is output.
+    every = model.layers - 1 in _Watched(watch).layers
+    return Need(cells, rows, longest + room, max(rows, min(longest, model.batch)) if every else rows)
+
+
 class _Watched:
     """What is watched, by layer."""
 
@@ -217,9 +241,10 @@ class _Watched:
         return {layer: reader(layer) for layer in self.layers}
 
 
-def _rows(prompts: Sequence[Prompt], sequences: Sequence[int], room: int) -> Iterator[_Row]:
-    numbers = iter(sequences)
+def _rows(prompts: Sequence[Prompt], held: Sequence[Held], room: int) -> Iterator[_Row]:
+    places = iter(held)
     for prompt in prompts:
         steering = effective(prompt.steering)
         for _ in range(prompt.copies):
-            yield _Row(next(numbers), prompt.keep, len(prompt.ids) + room, steering, prompt.sampler)
+            place = next(places)
+            yield _Row(place.sequence, place.length, len(prompt.ids) + room, steering, prompt.sampler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+from importlib import metadata
 from typing import Any
 
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
@@ -25,12 +26,12 @@ class MlxBackend:
     def available(self) -> Availability:
         try:
             core: Any = importlib.import_module("mlx.core")
-            version = f"mlx {core.__version__}, mlx-lm {importlib.import_module('mlx_lm._version').__version__}"
+            libraries = version()
         except Exception as problem:  # a wheel that does not fit the machine fails in ways of its own
             return Availability(installed=False, reason=_reason(problem))
         gpu = bool(core.is_available(core.gpu))
         notes = () if gpu or platform.system() == "Darwin" else (LINUX_NOTE,)
-        return Availability(True, version, device=device_name(core, core.default_device()), gpu=gpu, notes=notes)
+        return Availability(True, libraries, device=device_name(core, core.default_device()), gpu=gpu, notes=notes)
 
     def load(self, weights: Weights, options: LoadOptions) -> Engine:
         found = self.available()
@@ -41,6 +42,11 @@ class MlxBackend:
         return MlxEngine(weights, options)
 
 
+def version() -> str:
+    """The libraries that compute. Without importing mlx-lm, which takes seconds."""
+    return f"mlx {metadata.version('mlx')}, mlx-lm {metadata.version('mlx-lm')}"
+
+
 def device_name(core: Any, device: Any) -> str:
     """`Metal (Apple M3 Pro)`, `cpu`, ..."""
     if device.type == core.cpu:
@@ -49,7 +55,9 @@ def device_name(core: Any, device: Any) -> str:
 
 
 def _reason(problem: Exception) -> str:
-    if isinstance(problem, ModuleNotFoundError) and (problem.name or "").startswith("mlx"):
+    if isinstance(problem, (ModuleNotFoundError, metadata.PackageNotFoundError)) and (problem.name or "").startswith(
+        "mlx"
+    ):
         return f"{problem.name.split('.')[0] if problem.name else 'mlx'} is not installed: {INSTALL}"
     return f"MLX cannot be imported ({_first_line(problem)}): {INSTALL}"
 

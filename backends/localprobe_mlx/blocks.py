@@ -14,7 +14,7 @@ import mlx.core as mx
 from localprobe_mlx.steering import Additions, steer
 
 
-class Stop(Exception):  # noqa: N818 (it is no error)
+class Stop(Exception):
     """Ends a pass at the deepest layer that is needed."""
 
 
@@ -49,7 +49,7 @@ class Climb:
     Each residual is (rows, length, width), in the model's dtype, after any steering at its layer.
     """
 
-    def __init__(self, deepest: int, wanted: Sequence[int] = (), additions: Mapping[int, Additions] = {}) -> None:  # noqa: B006 (never changed)
+    def __init__(self, deepest: int, wanted: Sequence[int], additions: Mapping[int, Additions]) -> None:
         self._deepest = deepest
         self._wanted = {*wanted, deepest}
         self._additions = additions
@@ -106,4 +106,5 @@ def _hooked_call(original: type) -> Callable[..., Any]:
 
 def _hidden(out: Any) -> mx.array:
     """The residual in what a block returns: some return a tuple that begins with it."""
-    return out[0] if isinstance(out, tuple) else out
+    hidden: mx.array = out[0] if isinstance(out, tuple) else out
+    return hidden

@@ -23,7 +23,7 @@ class Place:
         self.rows = rows
         self.end = max(starts) + length
         """Slots that the pass reads: no row has a query beyond it."""
-        self._starts = starts
+        self._starts = list(starts)
         self._ragged = min(starts) != max(starts)
         self._mask_axes = mask_axes
         self._masks: dict[tuple[int | None, bool], Any] = {}
@@ -85,7 +85,7 @@ class LayerCache:
     def offset(self) -> Any:
         return self.place.offset
 
-    def make_mask(self, N: int, return_array: bool = False, window_size: int | None = None) -> Any:  # noqa: ARG002, N803 (mlx-lm's names)
+    def make_mask(self, N: int, return_array: bool = False, window_size: int | None = None) -> Any:  # noqa: N803 (mlx-lm's names)
         return self.place.mask(window_size or self._window, return_array)
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:

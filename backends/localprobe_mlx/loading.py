@@ -22,7 +22,9 @@ _ADVICE = "take a smaller or a quantised model, or close other programs"
 def check_options(options: LoadOptions) -> None:
     """Raises UsageError for an option that MLX cannot honour."""
     if options.quantise is not None:
-        raise UsageError(f"MLX does not quantise while loading ({options.quantise}): take a folder of MLX 4-bit weights")
+        raise UsageError(
+            f"MLX does not quantise while loading ({options.quantise}): take a folder of MLX 4-bit weights"
+        )
     if options.gpu_layers is not None:
         raise UsageError("gpu_layers is an option of llama.cpp: MLX puts the whole model on one device")
     if options.threads is not None:
@@ -59,7 +61,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
     _cast(model, DTYPES[dtype])
     memory.check(sum(array.nbytes for _, array in tree_flatten(model.parameters())), "the model", _ADVICE)
     if memory.gpu and (limit := mx.device_info().get("max_recommended_working_set_size")):
-        mx.set_wired_limit(limit)  # or macOS pages a large model out between two steps
+        mx.set_wired_limit(int(limit))  # or macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
         mx.eval(model.parameters())
     return model, dtype

@@ -22,7 +22,7 @@ class Memory:
     """The memory that a device computes in."""
 
     def __init__(self, device: Any) -> None:
-        self._gpu = device.type == mx.gpu
+        self._gpu: bool = device.type == mx.gpu
 
     @property
     def gpu(self) -> bool:

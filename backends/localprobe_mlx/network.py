@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -10,7 +10,7 @@ import mlx.core as mx
 from localprobe.errors import UnsupportedModel
 from localprobe_mlx.blocks import Bypass, Climb, hook
 from localprobe_mlx.cache import LayerCache, NoCache, Place
-from localprobe_mlx.steering import Additions, Steerings
+from localprobe_mlx.steering import Steerings
 
 _PROBED = 5
 """Positions of the passes that learn a model's structure."""
@@ -33,8 +33,13 @@ class Network:
         self._windows = [window or own for own in _windows(model, self.layers)]
         self._ragged_axes: int | None = None
         self._extras = self._count_extras()
-        self.width, self.vocabulary = self._check_structure()
+        self._check_structure()
         self._ragged_axes = self._find_ragged_axes()
+
+    @property
+    def batches(self) -> bool:
+        """Whether rows at different positions can share a pass; if not, each quietly gets its own."""
+        return self._ragged_axes is not None
 
     @property
     def has_windows(self) -> bool:
@@ -54,6 +59,7 @@ class Network:
         ids: mx.array,
         starts: Sequence[int],
         caches: list[LayerCache],
+        *,
         deepest: int,
         wanted: Sequence[int] = (),
         steerings: Steerings | None = None,
@@ -64,28 +70,20 @@ class Network:
         """
         length = ids.shape[1]
         if min(starts) == max(starts) or self._ragged_axes is not None:
+            additions = steerings.at(starts, length) if steerings else {}
             place = Place(starts, length, mask_axes=self._ragged_axes or 1)
-            return self._climb(ids, place, caches, deepest, wanted, steerings.at(starts, length) if steerings else {})
+            return self._run(ids, place, caches, Climb(deepest, wanted, additions))
         # The model cannot have rows at different positions in one pass, so each has a pass of its own.
         alone = []
         for row, start in enumerate(starts):
             additions = steerings.take([row]).at([start], length) if steerings else {}
             place = Place([start], length, rows=slice(row, row + 1))
-            alone.append(self._climb(ids[row : row + 1], place, caches, deepest, wanted, additions))
+            alone.append(self._run(ids[row : row + 1], place, caches, Climb(deepest, wanted, additions)))
         return {layer: mx.concatenate([residuals[layer] for residuals in alone]) for layer in alone[0]}
 
-    def _climb(
-        self,
-        ids: mx.array,
-        place: Place,
-        caches: list[LayerCache],
-        deepest: int,
-        wanted: Sequence[int],
-        additions: Mapping[int, Additions],
-    ) -> dict[int, mx.array]:
+    def _run(self, ids: mx.array, place: Place, caches: list[LayerCache], climb: Climb) -> dict[int, mx.array]:
         for cache in caches:
             cache.place = place
-        climb = Climb(deepest, wanted, additions)
         self._tap.run(climb, lambda: self._model(ids, cache=caches))
         return climb.residuals
 
@@ -115,21 +113,25 @@ class Network:
         first = seen.outs[0]
         return len(first) - 1 if isinstance(first, tuple) else 0
 
-    def _check_structure(self) -> tuple[int, int]:
-        """Width and vocabulary, having checked on a few tokens that blocks + head give the model's own logits."""
+    def _check_structure(self) -> None:
+        """Check on a few tokens that blocks + head give the model's own logits, and learn sizes on the way."""
         ids = mx.arange(_PROBED)[None]
         last = self.layers - 1
-        hidden = self.climb(ids, [0], self.no_caches(), last)[last]
-        caches = self.no_caches()
-        for cache in caches:
-            cache.place = Place([0], _PROBED)
-        expected = self._model(ids, cache=caches)[0].astype(mx.float32)
-        found = self.logits(hidden[0])
-        if found.shape != expected.shape or not mx.allclose(found, expected, rtol=2e-2, atol=2e-2, equal_nan=True).item():
+        caches = self.caches(1, _PROBED)
+        hidden = self.climb(ids, [0], caches, deepest=last)[last]  # (1, probed, width)
+        self.width = hidden.shape[-1]
+        self.slot_bytes = sum(array.nbytes for cache in caches for array in cache.arrays) // _PROBED
+        """Bytes of cache that a position of a row takes."""
+        found = self.logits(hidden[0])  # (probed, vocabulary)
+        self.vocabulary = found.shape[-1]
+        expected = self._model(ids, cache=caches)[0].astype(mx.float32)  # the caches still stand at position 0
+        if (
+            found.shape != expected.shape
+            or not mx.allclose(found, expected, rtol=2e-2, atol=2e-2, equal_nan=True).item()
+        ):
             raise UnsupportedModel(
                 "this mlx-lm model does more than a norm and a head after its last block: use another engine"
             )
-        return hidden.shape[-1], found.shape[-1]
 
     def _find_ragged_axes(self) -> int | None:
         """How many axes a mask needs between rows and queries when rows start at different positions.
@@ -141,9 +143,9 @@ class Network:
             self._ragged_axes = axes
             try:
                 for rows in (2, 3):
-                    starts = list(range(rows))
-                    self.climb(mx.zeros((rows, 2), mx.int32), starts, self.caches(rows, rows + 2), self.layers - 1)
-            except Exception:  # noqa: S112 (any failure means the same)
+                    ids, caches = mx.zeros((rows, 2), mx.int32), self.caches(rows, rows + 2)
+                    self.climb(ids, list(range(rows)), caches, deepest=self.layers - 1)
+            except Exception:
                 continue
             return axes
         return None

@@ -90,4 +90,4 @@ def _inverse_cdf(weights: mx.array, uniforms: mx.array) -> mx.array:
 
 
 def _column(values: Sequence[float], dtype: Any) -> mx.array:
-    return mx.array(values, dtype)[:, None]
+    return mx.array(list(values), dtype)[:, None]

@@ -38,19 +38,19 @@ def _by_structure(model: Any, config: Any) -> list[nn.Module]:
     architecture = model.config.model_type
     count = getattr(config, "num_hidden_layers", None)
     if not count:
-        raise UnsupportedModel(f"The config of architecture {architecture!r} does not say num_hidden_layers")
+        raise UnsupportedModel(f"the config of architecture {architecture!r} does not say num_hidden_layers")
     lists = _lists(_decoder(model), "", count)
     if not lists:
-        raise UnsupportedModel(f"Architecture {architecture!r} has no list of {count} blocks to hook")
+        raise UnsupportedModel(f"architecture {architecture!r} has no list of {count} blocks to hook")
     if len(lists) > 1:
         raise UnsupportedModel(
-            f"Architecture {architecture!r} has several lists of {count} blocks ({', '.join(lists)}): "
+            f"architecture {architecture!r} has several lists of {count} blocks ({', '.join(lists)}): "
             "which one carries the residual stream is not known"
         )
     blocks = next(iter(lists.values()))
     kinds = sorted({type(block).__name__ for block in blocks})
     if len(kinds) > 1:
-        raise UnsupportedModel(f"Architecture {architecture!r} mixes kinds of blocks: {', '.join(kinds)}")
+        raise UnsupportedModel(f"architecture {architecture!r} mixes kinds of blocks: {', '.join(kinds)}")
     return blocks
 
 

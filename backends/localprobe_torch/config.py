@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from localprobe.checkpoint import read_json
 from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe_torch.quiet import first_line
 
@@ -17,14 +17,16 @@ def read_config(folder: Path, trust_remote_code: bool) -> Any:
     """
     import transformers
 
-    raw = _read(folder / "config.json")
+    raw = read_json(folder / "config.json")
     kind = raw.get("model_type")
-    if "AutoModelForCausalLM" in (raw.get("auto_map") or {}) and not trust_remote_code and not _known(kind):
-        raise UnsupportedModel(
-            f"Architecture {kind!r} is Python code in {folder}: load it with trust_remote_code, if you trust its authors"
-        )
+    if not isinstance(kind, str):
+        raise CorruptFile(f"{folder / 'config.json'} does not describe a model: it names no model_type")
     if not trust_remote_code and not _known(kind):
-        raise UnsupportedModel(f"Architecture {kind!r} is not known to transformers {transformers.__version__}")
+        if "AutoModelForCausalLM" in (raw.get("auto_map") or {}):
+            raise UnsupportedModel(
+                f"architecture {kind!r} is Python code in {folder}: give trust_remote_code if you trust its authors"
+            )
+        raise UnsupportedModel(f"architecture {kind!r} is not known to transformers {transformers.__version__}")
     try:
         config = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
@@ -33,21 +35,11 @@ def read_config(folder: Path, trust_remote_code: bool) -> Any:
         raise CorruptFile(f"{folder / 'config.json'} does not describe a model: {first_line(error)}") from None
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModel(
-            f"Architecture {kind!r} is an encoder-decoder: it has no single residual stream to probe"
+            f"architecture {kind!r} is an encoder-decoder: it has no single residual stream to probe"
         )
     if not _is_causal(type(config)) and "AutoModelForCausalLM" not in (getattr(config, "auto_map", None) or {}):
-        raise UnsupportedModel(f"Architecture {kind!r} is no causal language model of transformers")
+        raise UnsupportedModel(f"architecture {kind!r} is no causal language model of transformers")
     return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CorruptFile(f"{path} cannot be read: {first_line(error)}") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
-        raise CorruptFile(f"{path} does not describe a model: it names no model_type")
-    return raw
 
 
 def _known(kind: object) -> bool:

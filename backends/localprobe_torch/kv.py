@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
@@ -27,7 +28,7 @@ from localprobe.engine import IntArray
 class Frame:
     """Where the tokens of one pass go: row r takes columns `starts[r]` on, `columns` of them, padding included."""
 
-    def __init__(self, starts: Sequence[int], columns: int, capacity: int, device: torch.device) -> None:
+    def __init__(self, starts: Sequence[int] | NDArray[np.int64], columns: int, capacity: int, device: torch.device) -> None:
         first = np.asarray(starts, dtype=np.int64)
         self.capacity = capacity
         self.seen = int(first.max())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from localprobe.checkpoint import check_folder
 from localprobe.engine import Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe_torch.backend import versions
 from localprobe_torch.blocks import KNOWN, find_blocks
-from localprobe_torch.checkpoint import inspect
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
@@ -27,16 +27,16 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
     """Load a model; see `TorchBackend.load`. Cheap checks come first, the weights last."""
     _check(options)
     folder = weights.path
-    checkpoint = inspect(folder)
+    check_folder(folder)
     device = choose_device(options.device)
     with quiet(), out_of_memory(f"{weights.name} does not fit into memory: choose a smaller model or dtype"):
         config = read_config(folder, options.trust_remote_code)
         text = config.get_text_config(decoder=True)
-        dtype = choose_dtype(options.dtype, config.dtype or checkpoint.dtype, device, config.model_type)
+        dtype = choose_dtype(options.dtype, config.dtype, device, config.model_type)
         vocabulary = load_vocabulary(folder, options.trust_remote_code)
         context = context_of(text, vocabulary.longest, options.context)
         placement = Placement(device, dtype, spread=options.device == "auto", quantise=options.quantise)
-        model = load_model(folder, config, checkpoint, placement, options.trust_remote_code)
+        model = load_model(folder, config, placement, options.trust_remote_code)
         network = Network(model, find_blocks(model), context)
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("Whether it holds for one more model is shown, not assumed."))
@@ -66,7 +66,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
 def _check(options: LoadOptions) -> None:
     if options.gpu_layers is not None:
         raise UsageError(
-            f"gpu_layers={options.gpu_layers} is an option of the llama engine: torch takes device=auto to share a model "
+            f"gpu_layers={options.gpu_layers} is an option of the llama engine: with torch, device auto shares a model "
             "among cards and memory"
         )
     if options.threads is not None and options.threads < 1:

@@ -6,9 +6,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
 import torch
 
+from localprobe import fits
 from localprobe.errors import OutOfMemory
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
@@ -44,7 +44,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
-    return int(psutil.virtual_memory().available)  # a Mac's GPU shares it
+    return fits.available()  # a Mac's GPU shares it
 
 
 def check_room(needed: int, device: torch.device, what: str) -> None:

@@ -48,7 +48,7 @@ class Network:
         return self._run(plan, input_ids=ids, position_ids=positions, use_cache=False)
 
     def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan) -> Tensor:
-        """Run `ids` (rows, columns) at the places that `frame` gives them, over what `cache` holds, and store them in it.
+        """Run `ids` (rows, columns) at the places that `frame` gives them, and keep their keys and values in `cache`.
 
         Returns the hidden states after the final norm (rows, columns, width).
         """
@@ -61,7 +61,7 @@ class Network:
 
     def _run(self, plan: Plan, **inputs: Any) -> Tensor | None:
         if self.closed:
-            raise EngineError("The engine is closed: load the model again")
+            raise EngineError("the engine is closed: load the model again")
         output = None
         with self._taps.following(plan):
             output = self.head.decoder(**inputs)

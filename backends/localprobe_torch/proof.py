@@ -13,8 +13,8 @@ from localprobe.errors import UnsupportedModel
 from localprobe_torch.kv import ColumnCache, Frame
 from localprobe_torch.memory import is_out_of_memory
 from localprobe_torch.network import Network
-from localprobe_torch.padding import pad
 from localprobe_torch.quiet import first_line
+from localprobe_torch.rows import pad
 from localprobe_torch.taps import Plan
 
 
@@ -33,11 +33,11 @@ def prove(network: Network, model: Any, ids: IntArray) -> None:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            raise UnsupportedModel(f"Architecture {kind!r} does not run {what} here: {first_line(error)}") from None
+            raise UnsupportedModel(f"architecture {kind!r} does not run {what} here: {first_line(error)}") from None
         tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
         for expected, given in zip(own, found, strict=True):
             if not _distance(expected, given) <= tolerance:
-                raise UnsupportedModel(f"Architecture {kind!r} computes something else {what} than for one text alone")
+                raise UnsupportedModel(f"architecture {kind!r} computes something else {what} than for one text alone")
 
 
 def _in_a_batch(network: Network, rows: list[IntArray]) -> list[Tensor]:

@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localprobe.engine import FloatArray, Prompt, Step, Steering, Watch
+from localprobe.engine import FloatArray, Prompt, Steering, Step, Watch
 from localprobe.errors import UsageError
-from localprobe_torch.checks import check_steering
 from localprobe_torch.kv import ColumnCache, Frame
 from localprobe_torch.memory import check_room, out_of_memory
 from localprobe_torch.network import Network
-from localprobe_torch.padding import pad
 from localprobe_torch.residuals import Projections
+from localprobe_torch.rows import pad
 from localprobe_torch.sampling import BatchSampler
 from localprobe_torch.steering import LayerSteering, next_change, plan_steering
 from localprobe_torch.taps import Plan
@@ -86,11 +85,6 @@ class TorchStream:
         return [scores[row, :length] for row, length in enumerate(lengths)]
 
     @property
-    def rows(self) -> int:
-        """Rows that are left."""
-        return len(self._steerings)
-
-    @property
     def lengths(self) -> Sequence[int]:
         """Positions in the cache, by row."""
         self._check_open()
@@ -104,14 +98,14 @@ class TorchStream:
     @torch.inference_mode()
     def step(self, uniforms: NDArray[np.float64]) -> Step:
         self._check_open()
-        if len(uniforms) != self.rows:
-            raise UsageError(f"step needs a uniform number a row: {self.rows}, not {len(uniforms)}")
-        if self.rows == 0:
+        if len(uniforms) != self._rows:
+            raise UsageError(f"a step needs a uniform number a row: {self._rows}, not {len(uniforms)}")
+        if self._rows == 0:
             return Step(
                 np.empty(0, np.int32), np.empty(0, np.float32), np.empty((0, self._projections.count), np.float32)
             )
         if self._sampled == self._room:
-            raise UsageError(f"The stream was opened with room for {self._room} tokens, and they are used up")
+            raise UsageError(f"the stream was opened with room for {self._room} tokens, and they are used up")
         with out_of_memory(_FULL):
             scores = self._run_pending()
             logits = self.network.head(self._hidden)  # (rows, vocabulary)
@@ -125,7 +119,7 @@ class TorchStream:
     def settle(self) -> FloatArray:
         self._check_open()
         with out_of_memory(_FULL):
-            return self._run_pending().cpu().numpy()  # type: ignore[no-any-return]
+            return self._run_pending().cpu().numpy()
 
     def _run_pending(self) -> Tensor:
         """Run the tokens sampled last; their scores (rows, watches), NaN if there are none to run."""
@@ -142,20 +136,23 @@ class TorchStream:
         self._pending = None
         return self._projections.take(network.device)[:, -1] if count else self._no_scores()
 
+    @property
+    def _rows(self) -> int:
+        return len(self._steerings)
+
     def _no_scores(self) -> Tensor:
-        return torch.full((self.rows, self._projections.count), torch.nan, device=self.network.device)
+        return torch.full((self._rows, self._projections.count), torch.nan, device=self.network.device)
 
     def _steer_anew(self) -> None:
         """Make the additions of the positions that come next; they stay the same until a term begins or ends."""
         starts = [int(length) for length in self._lengths]
-        self._adds = plan_steering(self._steerings, starts, [1] * self.rows, self.network.devices)
+        self._adds = plan_steering(self._steerings, starts, [1] * self._rows, self.network.devices)
         changes = (next_change(terms, start) - start for terms, start in zip(self._steerings, starts, strict=True))
         self._stale = min(changes)
 
     def steer(self, row: int, steering: Steering) -> None:
         self._check_open()
         self._check_rows([row])
-        check_steering(steering, self.network)
         self._steerings[row] = steering
         self._stale = 0
 
@@ -163,8 +160,8 @@ class TorchStream:
     def drop(self, rows: Sequence[int]) -> None:
         self._check_open()
         self._check_rows(rows)
-        stay = [row for row in range(self.rows) if row not in set(rows)]
-        if len(stay) == self.rows:
+        stay = [row for row in range(self._rows) if row not in set(rows)]
+        if len(stay) == self._rows:
             return
         index = torch.tensor(stay, dtype=torch.int64, device=self.network.device)
         with out_of_memory(_FULL):
@@ -185,9 +182,9 @@ class TorchStream:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UsageError("This stream is closed: open a new one")
+            raise UsageError("this stream is closed: open a new one")
 
     def _check_rows(self, rows: Sequence[int]) -> None:
         for row in rows:
-            if not 0 <= row < self.rows:
-                raise UsageError(f"Row {row} is out of range: the stream has {self.rows} rows")
+            if not 0 <= row < self._rows:
+                raise UsageError(f"row {row} is out of range: the stream has {self._rows} rows")

@@ -20,8 +20,8 @@ Read: TypeAlias = Callable[[Tensor], None]
 """Reads the residual of one layer, (rows, positions, width) in the model's dtype; it must copy what it keeps."""
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: the pass has gone deep enough
-    pass
+class _Stopped(Exception):
+    """The pass has gone as deep as it needs to."""
 
 
 @dataclass(frozen=True, slots=True)

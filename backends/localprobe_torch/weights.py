@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
+from localprobe.checkpoint import size
 from localprobe.errors import CorruptFile, EngineNotInstalled, OutOfMemory, UnsupportedModel
-from localprobe_torch.checkpoint import Checkpoint
 from localprobe_torch.memory import check_room, is_out_of_memory
 from localprobe_torch.quantise import quantising
 from localprobe_torch.quiet import first_line
@@ -27,7 +27,7 @@ class Placement:
     quantise: Literal["4bit", "8bit"] | None = None
 
 
-def load_model(folder: Path, config: Any, checkpoint: Checkpoint, placement: Placement, trust_remote_code: bool) -> Any:
+def load_model(folder: Path, config: Any, placement: Placement, trust_remote_code: bool) -> Any:
     """A causal language model of transformers, ready to run.
 
     Raises CorruptFile if the weights are not those of the config, OutOfMemory if they do not fit.
@@ -36,11 +36,7 @@ def load_model(folder: Path, config: Any, checkpoint: Checkpoint, placement: Pla
 
     bits = placement.quantise
     quantiser = quantising(bits, placement.dtype, placement.device) if bits else None
-    if not placement.spread and getattr(config, "quantization_config", None) is None:
-        bytes_each = {"4bit": 0.6, "8bit": 1.1, None: placement.dtype.itemsize}[bits]
-        name = str(placement.dtype).removeprefix("torch.") if bits is None else bits
-        what = f"{folder.name} does not fit into memory as {name}: choose a smaller dtype or model"
-        check_room(int(checkpoint.numbers * bytes_each), placement.device, what)
+    _check_card(folder, placement)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -70,6 +66,16 @@ def load_model(folder: Path, config: Any, checkpoint: Checkpoint, placement: Pla
     if model.config.get_text_config(decoder=True)._attn_implementation not in ("sdpa", "eager"):
         raise UnsupportedModel(f"{folder} asks for attention that this engine cannot mask: take it out of config.json")
     return model.eval()
+
+
+def _check_card(folder: Path, placement: Placement) -> None:
+    """Refuse what a card cannot hold before it is half loaded; the host's memory has been checked by the core."""
+    if placement.device.type != "cuda" or placement.spread:
+        return
+    itemsize = {"4bit": 1, "8bit": 1, None: placement.dtype.itemsize}[placement.quantise]
+    needed = size(folder).in_memory(itemsize) * (0.6 if placement.quantise == "4bit" else 1)
+    what = f"{folder.name} does not fit onto the card: choose device auto, quantise, or a smaller model"
+    check_room(int(needed), placement.device, what)
 
 
 def _device_map(placement: Placement) -> Any:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.options import BUNDLED
-from localprobe.errors import LocalprobeError
+from localprobe.errors import LocalprobeError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from localprobe.agreement import Agreement
     from localprobe.canary import Check
     from localprobe.engine import Availability, FloatArray, Info
+
+
+POOLED, TOKEN = 0.999, 0.99
+"""Cosines that engines with the same weights reach, with room for 8-bit activations; one block off gives 0.9."""
 
 
 @dataclass
@@ -24,7 +28,10 @@ class Examined:
     engine: str
     info: Info | None = None
     checks: tuple[Check, ...] = ()
+    refused: str = ""
+    """Why this engine cannot load this model: another format, a missing file."""
     error: str = ""
+    """What is wrong with the engine: a crash, a failure."""
     residuals: list[FloatArray] = field(default_factory=list, repr=False)
 
 
@@ -50,8 +57,19 @@ def doctor(model: str, engine: str | None, as_json: bool) -> None:
     else:
         for (a, b), layers in agreements.items():
             _show_agreement(a, b, layers)
-    if any(each.error or not all(c.passed for c in each.checks) for each in examined):
+    if not _healthy(examined, agreements):
         raise click.exceptions.Exit(2)
+
+
+def _healthy(examined: list[Examined], agreements: dict[tuple[str, str], list[Agreement]]) -> bool:
+    """Whether some engine loads the model, every one that does passes its canary, and they agree."""
+    loaded = [each for each in examined if not each.refused]
+    sound = all(not each.error and all(check.passed for check in each.checks) for each in loaded)
+    return bool(loaded) and sound and all(map(_agree, agreements.values()))
+
+
+def _agree(layers: list[Agreement]) -> bool:
+    return all(each.pooled >= POOLED and each.token >= TOKEN for each in layers)
 
 
 def _examine(name: str, engine: str, quiet: bool) -> Examined:
@@ -68,6 +86,8 @@ def _examine(name: str, engine: str, quiet: bool) -> Examined:
             found.info = model.info
             found.checks = canary.run(model.engine)
             found.residuals = agreement.residuals(model.engine, _texts())
+    except (ModelError, UsageError) as error:
+        found.refused = str(error)
     except LocalprobeError as error:
         found.error = str(error)
     if not quiet:
@@ -134,15 +154,19 @@ def _show_examined(found: Examined) -> None:
             click.echo(f"  note: {note}")
     for check in found.checks:
         click.echo(f"  {'ok  ' if check.passed else 'FAIL'} {check.name} ({check.detail})")
+    if found.refused:
+        click.echo(f"{found.engine} does not load it: {found.refused}")
     if found.error:
-        click.echo(f"  {found.engine}: {found.error}")
+        click.echo(f"FAIL {found.engine}: {found.error}")
 
 
 def _show_agreement(a: str, b: str, layers: list[Agreement]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("layer", "pooled", "per token", box=None, title=f"{a} and {b}: lowest cosine", title_justify="left")
+    verdict = "agree" if _agree(layers) else f"DIFFER (pooled under {POOLED} or a token under {TOKEN})"
+    title = f"{a} and {b} {verdict}: lowest cosine by layer"
+    table = Table("layer", "pooled", "per token", box=None, title=title, title_justify="left")
     for each in layers:
         table.add_row(str(each.layer), f"{each.pooled:.6f}", f"{each.token:.6f}")
     Console().print("", table)
@@ -158,11 +182,13 @@ def _as_json(
                 "engine": each.engine,
                 "info": asdict(each.info) if each.info else None,
                 "canary": [asdict(check) for check in each.checks],
+                "refused": each.refused or None,
                 "error": each.error or None,
             }
             for each in examined
         ],
         "agreement": [
-            {"engines": list(pair), "layers": [asdict(each) for each in layers]} for pair, layers in agreements.items()
+            {"engines": list(pair), "agree": _agree(layers), "layers": [asdict(each) for each in layers]}
+            for pair, layers in agreements.items()
         ],
     }

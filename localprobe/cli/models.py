@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from localprobe.inventory import Item
+    from localprobe.inventory import Item, Use
 
 
 @click.command()
@@ -42,39 +42,40 @@ def _print_table(found: list[Item]) -> None:
     from localprobe.fits import available
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("Model", style="bold", overflow="fold")
-    table.add_column("Weights", overflow="fold")
-    table.add_column("Size", justify="right", no_wrap=True)
+    for heading in ("Model", "Engine"):
+        table.add_column(heading, no_wrap=True, style="bold" if heading == "Model" else None)
+    for heading in ("Memory", "Size"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("On disk", no_wrap=True)
-    table.add_column("Engine: memory it takes", overflow="fold")
+    table.add_column("Weights", overflow="fold")
     previous = ""
     for item in found:
-        table.add_row(
-            "" if item.name == previous else item.name,
-            "the cache of Hugging Face" if item.weights == item.name else item.weights,
-            _gigabytes(item.bytes),
-            "yes" if item.path else "no",
-            "\n".join(_engines(item)) or "no engine",
-        )
-        previous = item.name
+        for use in item.uses:
+            first = use is item.uses[0]
+            table.add_row(
+                item.name if item.name not in {previous, item.weights} else "",
+                use.engine if use.installed else f"[dim]{use.engine}[/dim]",
+                _memory(use),
+                _gigabytes(item.bytes) if first else "",
+                ("yes" if item.path else "no") if first else "",
+                item.weights if first else "",
+            )
+            previous = item.name
     console = Console()
     console.print(table)
     console.print(
-        f"\n{_gigabytes(available())} of memory is free. Also: --model org/name, org/name:file.gguf, a folder or a "
-        ".gguf file; what is not on disk is fetched when it is first used.",
+        f"\nMemory: what an engine takes; ! marks more than the {_gigabytes(available())} that is free, card that it "
+        "is the graphics card's. Dim engines are not installed. What is not on disk is fetched when it is first used. "
+        "--model also takes any org/name, org/name:file.gguf, folder or .gguf file.",
         style="dim",
     )
 
 
-def _engines(item: Item) -> list[str]:
-    """A line for each engine that can load an item."""
-    lines = []
-    for use in item.uses:
-        memory = "on the graphics card" if use.needed is None else _gigabytes(use.needed)
-        verdict = "" if use.fits in (None, True) else " [red]does not fit[/red]"
-        missing = "" if use.installed else " [dim](not installed)[/dim]"
-        lines.append(f"{use.engine}: {memory}{verdict}{missing}")
-    return lines
+def _memory(use: Use) -> str:
+    """What an engine takes, marked where that is more than is free."""
+    if use.needed is None:
+        return "card"
+    return _gigabytes(use.needed) if use.fits else f"[red]{_gigabytes(use.needed)}![/red]"
 
 
 def _gigabytes(count: int) -> str:

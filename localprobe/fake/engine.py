@@ -35,7 +35,7 @@ class FakeEngine:
         *,
         seed: int = 0,
         context: int = CONTEXT,
-        capabilities: Capabilities = Capabilities(),  # noqa: B008 (it is frozen)
+        capabilities: Capabilities = Capabilities(),
         delay: float = 0.0,
         fault: Fault | None = None,
     ) -> None:

@@ -1,0 +1,6 @@
+"""GGUF files in numpy: header, tensors and tokenizer, and the Hugging Face folder they become."""
+
+from localprobe.gguf.folder import to_folder
+from localprobe.gguf.header import Header, TensorInfo, read_header
+
+__all__ = ["Header", "TensorInfo", "read_header", "to_folder"]

@@ -51,8 +51,13 @@ def sizes(header: Header) -> Sizes:
     head_width = _size(header, "attention.key_length", width // heads)
     if _size(header, "attention.value_length", head_width) != head_width:
         raise UnsupportedModel(f"{header.path}: its keys and values differ in length, which only llama.cpp can run")
+    layers = _size(header, "block_count")
+    if layers > len(header.tensors):
+        raise CorruptFile(f"{header.path}: it claims {layers:,} layers, but holds {len(header.tensors)} tensors")
+    if head_width % 2:
+        raise CorruptFile(f"{header.path}: its heads are {head_width} wide, an odd number")
     return Sizes(
-        layers=_size(header, "block_count"),
+        layers=layers,
         width=width,
         heads=heads,
         kv_heads=_size(header, "attention.head_count_kv", heads),

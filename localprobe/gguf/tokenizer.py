@@ -1,8 +1,8 @@
 """A `tokenizers` tokenizer that gives the ids llama.cpp gives for the same GGUF, and the config that goes with it.
 
-BPE (`gpt2`) is a vocabulary, ranked merges and a rule that cuts words. SentencePiece (`llama`) has no merges but a score
-a token: any two neighbours that make a token may merge, the best score first, the leftmost first among equals. As
-ranked merges that is every split of every token into two tokens, ranked by the token's score.
+BPE (`gpt2`) is a vocabulary, ranked merges and a rule that cuts words. SentencePiece (`llama`) has no merges but a
+score a token: any two neighbours that make a token may merge, the best score first, the leftmost first among equals.
+As ranked merges that is every split of every token into two tokens, ranked by the token's score.
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ def _sentencepiece(vocabulary: Vocabulary) -> Tokenizer:
     prefix = [normalizers.Prepend(SPACE)] if vocabulary.space_prefix else []
     model.normalizer = normalizers.Sequence([*prefix, escape])
     strip = [decoders.Strip(" ", 1, 0)] if vocabulary.space_prefix else []
-    model.decoder = decoders.Sequence(
-        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
-    )
+    model.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
     return model
 
 

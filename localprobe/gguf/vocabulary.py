@@ -26,19 +26,20 @@ class Kind(IntEnum):
     BYTE = 6
 
 
-# llama.cpp takes tokens with these texts for control tokens, whatever the file says: those that end a text or a turn,
-END_TEXTS = frozenset(
-    "<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] "
-    "<|end_of_text|> <end_of_utterance> <eos> <｜end▁of▁sentence｜>".split()
-)
-# and those that fill in the middle.
-_FILL_TEXTS = frozenset(
-    "<|fim_prefix|> <fim-prefix> <fim_prefix> <｜fim▁begin｜> <PRE> ▁<PRE> <|code_prefix|> <|prefix|> "
-    "<|fim_suffix|> <fim-suffix> <fim_suffix> <｜fim▁hole｜> <SUF> ▁<SUF> <|code_suffix|> <|suffix|> "
-    "<|fim_middle|> <fim-middle> <fim_middle> <｜fim▁end｜> <MID> ▁<MID> <|code_middle|> <|middle|> "
-    "<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD] <|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame> "
-    "<|file_sep|>".split()
-)
+# llama.cpp takes tokens with these texts for control tokens, whatever the file says.
+_ENDS = """
+    <|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS]
+    <|end_of_text|> <end_of_utterance> <eos> <\uff5cend▁of▁sentence\uff5c>
+"""
+_FILLS = """
+    <|fim_prefix|> <fim-prefix> <fim_prefix> <\uff5cfim▁begin\uff5c> <PRE> ▁<PRE> <|code_prefix|> <|prefix|>
+    <|fim_suffix|> <fim-suffix> <fim_suffix> <\uff5cfim▁hole\uff5c> <SUF> ▁<SUF> <|code_suffix|> <|suffix|>
+    <|fim_middle|> <fim-middle> <fim_middle> <\uff5cfim▁end\uff5c> <MID> ▁<MID> <|code_middle|> <|middle|>
+    <|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD] <|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame> <|file_sep|>
+"""
+END_TEXTS = frozenset(_ENDS.split())
+"""Texts of tokens that end a text or a turn."""
+CONTROL_TEXTS = END_TEXTS | frozenset(_FILLS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _tokens(header: Header) -> list[str]:
 def _kinds(header: Header, tokens: list[str]) -> NDArray[np.int32]:
     kinds = _numbers(header, "token_type", len(tokens), Kind.NORMAL).astype(np.int32)
     for i, token in enumerate(tokens):
-        if token in END_TEXTS or token in _FILL_TEXTS:
+        if token in CONTROL_TEXTS:
             kinds[i] = Kind.CONTROL
     return kinds
 
@@ -130,7 +131,7 @@ def _numbers(header: Header, key: str, count: int, default: float) -> NDArray[An
         return np.full(count, default)
     if len(numbers) < count:
         raise CorruptFile(f"{header.path}: tokenizer.ggml.{key} has {len(numbers)} numbers for {count} tokens")
-    return np.nan_to_num(numbers[:count])
+    return np.asarray(np.nan_to_num(numbers[:count]))
 
 
 def _id(header: Header, role: str, count: int, default: int | None) -> int | None:

@@ -30,14 +30,7 @@ _GPT4O = (
     rf"{_START}{_UPPER}*{_LOWER}+(?:{_CONTRACTION})?|{_START}{_UPPER}+{_LOWER}*(?:{_CONTRACTION})?"
     rf"|\p{{N}}{{1,3}}|{_SLASH}"
 )
-_DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
-_DEEPSEEK_V3 = (
-    r"\p{N}{1,3}",
-    "[一-龥぀-ゟ゠-ヿ]+",
-    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
-    rf"| ?[\p{{P}}\p{{S}}]+[\r\n]*|{_SPACE}",
-)
-_FALCON = (r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")
+_DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", r"\p{N}")
 _DEFAULT = (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")
 
 
@@ -53,22 +46,15 @@ class Words:
 
 
 _KINDS = {
-    Words((_LLAMA3,), ignore_merges=True, add_bos=True): (
-        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"
-    ),
-    Words((_LLAMA3,), ignore_merges=True): "glm4",
-    Words((_LLAMA3,)): "dbrx smaug-bpe chatglm-bpe",
-    Words((_QWEN2,)): "qwen2 deepseek-r1-qwen megrez kormo f2llmv2 stablelm2 hunyuan solar-open grok-2",
-    Words((_GPT2,)): (
-        "gpt-2 phi-2 gigachat a.x-4.0 mellum modern-bert exaone4 mpt olmo jais trillion granite-docling"
-    ),
-    Words((r"\p{N}", _GPT2)): "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2",
+    Words((_LLAMA3,), ignore_merges=True, add_bos=True): "llama-bpe llama3 llama-v3 falcon3 pixtral midm-2.0",
+    Words((_LLAMA3,)): "dbrx smaug-bpe",  # dbrx is Phi-4's
+    Words((_QWEN2,)): "qwen2 deepseek-r1-qwen megrez kormo f2llmv2",
+    Words((_GPT2,)): "gpt-2 a.x-4.0 mellum trillion",
+    Words((r"\p{N}", _GPT2)): "smollm starcoder refact minerva-7b",
     Words((_TEKKEN,), ignore_merges=True, add_bos=True): "tekken",
-    Words((_GPT4O,)): "gpt-4o llama4 kanana2",
+    Words((_GPT4O,)): "gpt-4o",  # Phi-4-mini's
     Words((_SEED,)): "seed-coder",
     Words(_DEEPSEEK_CODER): "deepseek-coder",
-    Words(_DEEPSEEK_V3): "deepseek-v3 hunyuan-dense joyai-llm",
-    Words(_FALCON): "falcon",
     Words(_DEFAULT): "default",
 }
 _BY_NAME = {name: words for words, names in _KINDS.items() for name in names.split()}

@@ -24,7 +24,7 @@ def test_the_table_names_every_model_and_whether_it_is_here() -> None:
     assert "yes" in smol
     phi = next(line for line in lines if "Phi-3-mini-4k-instruct-q4.gguf" in line)
     assert "no" in phi.split()
-    assert "of memory is free" in result.output
+    assert " GB that is free" in result.output
 
 
 def test_json_is_a_list_of_objects() -> None:

@@ -1,0 +1,176 @@
+"""Loading a GGUF file: options, errors that say why, and a look at what the model gives."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+import psutil
+
+from localprobe.engine import Capabilities, FloatArray, Info, LoadOptions, Weights
+from localprobe.errors import CorruptFile, LocalprobeError, ModelError, OutOfMemory, UnsupportedModel, UsageError
+from localprobe_llama import device, library
+from localprobe_llama.callback import Work
+from localprobe_llama.engine import LlamaEngine
+from localprobe_llama.interrupt import Interruptible
+from localprobe_llama.model import Model
+from localprobe_llama.pool import Need, Pool
+
+_UNSUPPORTED = ("unknown model architecture", "unsupported model architecture", "pre-tokenizer", "unknown tokenizer")
+_NO_MEMORY = ("unable to allocate", "failed to allocate", "out of memory", "cannot allocate")
+_ROOM_TO_COMPUTE = 1 << 28  # bytes
+
+
+def load(weights: Weights, options: LoadOptions) -> LlamaEngine:
+    """Load a GGUF file. See `localprobe.engine.Backend.load`."""
+    _refuse_foreign(options)
+    blocks, gpu = device.placement(options)
+    _refuse_too_large(weights.path, blocks)
+    model = _open(weights.path, options, blocks, gpu)
+    pool = Pool(model)
+    try:
+        _refuse_unreadable(model, weights.path)
+        _probe(model, pool)
+        info = _info(model, weights, options)
+    except BaseException:
+        pool.close()
+        model.close()
+        raise
+    return LlamaEngine(model, pool, info)
+
+
+def _refuse_foreign(options: LoadOptions) -> None:
+    if options.dtype is not None:
+        raise UsageError(f"llama.cpp computes in the types of the file: leave out dtype {options.dtype!r}")
+    if options.quantise is not None:
+        raise UsageError(f"llama.cpp cannot quantise while loading: load a file that is {options.quantise} already")
+    if options.trust_remote_code:
+        raise UsageError("a GGUF file carries no code to trust: leave out trust_remote_code")
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"{options.threads} threads: give at least 1, or nothing for the physical cores")
+    if options.context is not None and options.context < 1:
+        raise UsageError(f"a context of {options.context} tokens: give at least 1, or nothing for the model's own")
+
+
+def _refuse_too_large(path: Path, blocks: int) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file: llama.cpp loads one GGUF file")
+    size, memory = path.stat().st_size, psutil.virtual_memory().total
+    on_gpu = blocks != 0 and device.gpus()
+    if not on_gpu and size + _ROOM_TO_COMPUTE > memory:
+        raise OutOfMemory(
+            f"{path.name} takes {size / 1e9:.1f} GB and this machine has {memory / 1e9:.1f}: use a smaller quantisation"
+        )
+
+
+def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Model:
+    on_gpu = blocks != 0 and bool(device.gpus())
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = blocks
+    if options.device == "cpu" or gpu is not None:
+        params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_NONE
+        params.main_gpu = -1 if gpu is None else gpu  # -1 keeps every GPU out of it
+    going = [True]
+    progress = llama_cpp.llama_progress_callback(lambda _share, _user: going[0])
+    params.progress_callback = progress
+    library.forget_errors()
+    with Interruptible(lambda: going.__setitem__(0, False)):
+        pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if not pointer:
+        raise _why_not(path)
+    return Model(pointer, threads=options.threads or device.threads(), gpu=on_gpu)
+
+
+def _why_not(path: Path) -> LocalprobeError:
+    """The error for a file that llama.cpp did not load, from what it said."""
+    lines = library.errors()
+    reason = next((line for line in lines if "failed to load model" not in line), "llama.cpp gave no reason")
+    reason = reason.removeprefix("error loading model: ").rstrip(".")
+    text = " ".join(lines).lower()
+    if any(sign in text for sign in _NO_MEMORY):
+        return OutOfMemory(f"{path.name} does not fit into memory: {reason}; use a smaller quantisation")
+    if any(sign in text for sign in _UNSUPPORTED):
+        return UnsupportedModel(
+            f"this llama.cpp cannot run {path.name}: {reason}; try pip install --upgrade llama-cpp-python"
+        )
+    return CorruptFile(f"{path.name} cannot be loaded: {reason}; delete it and fetch it again")
+
+
+def _refuse_unreadable(model: Model, path: Path) -> None:
+    if not llama_cpp.llama_model_has_decoder(model.pointer) or llama_cpp.llama_model_has_encoder(model.pointer):
+        raise UnsupportedModel(f"{path.name} ({model.architecture}) is not a decoder: it cannot continue a text")
+    if llama_cpp.llama_model_is_diffusion(model.pointer):
+        raise UnsupportedModel(f"{path.name} ({model.architecture}) is a diffusion model: no token follows another")
+    if model.vocabulary.size == 0:
+        raise UnsupportedModel(f"{path.name} has no tokenizer: convert it again with its vocabulary")
+
+
+def _probe(model: Model, pool: Pool) -> None:
+    """Read every layer's residual once, and see whether a control vector moves one as an addition does.
+
+    Raises UnsupportedModel if a layer cannot be read. Where control vectors do nothing, all steering goes through the
+    callback, which needs no more than that a residual can be read.
+    """
+    context = pool.take(Need(1, 1, 1, 1))
+    token, here, seen = np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.bool_)
+
+    def residuals(stop: int) -> dict[int, FloatArray]:
+        found: dict[int, FloatArray] = {}
+        readers = {
+            layer: lambda residual, at=layer: found.__setitem__(at, residual[0].copy()) for layer in range(stop + 1)
+        }
+        context.decode(token, here, here, seen, Work(readers=readers, stop=stop))
+        context.clear()
+        return found
+
+    try:
+        plain = residuals(model.layers - 1)
+        if model.layers > 1:
+            delta = np.full(model.width, np.abs(plain[1]).max() + 1, np.float32)
+            context.control({1: delta})
+            model.controls = np.array_equal(residuals(1)[1], plain[1] + delta)
+            context.control({})
+    finally:
+        pool.give(context)
+
+
+def _info(model: Model, weights: Weights, options: LoadOptions) -> Info:
+    if options.context is not None and options.context > model.context:
+        raise UsageError(f"{weights.name} holds at most {model.context} tokens, not {options.context}")
+    notes = () if device.gpus() or options.device == "cpu" else device.no_gpu_notes()
+    if options.gpu_layers and not model.gpu:
+        asked = f"{options.gpu_layers} GPU layers were asked for, but this build of llama.cpp has no GPU support"
+        notes = (f"{asked}: everything runs on the CPU", *notes)
+    return Info(
+        engine="llama",
+        version=library.version(),
+        model=weights.name,
+        architecture=model.architecture,
+        layers=model.layers,
+        width=model.width,
+        vocabulary=model.vocabulary.size,
+        context=options.context or model.context,
+        device=", ".join(device.gpus()) if model.gpu else "cpu",
+        dtype="float32",
+        weights=weights.fingerprint,
+        quantisation=_quantisation(model),
+        chat_template=model.text("tokenizer.chat_template"),
+        special_text=model.vocabulary.special_text,
+        bos=model.vocabulary.bos,
+        eos=model.vocabulary.eos,
+        capabilities=Capabilities(),
+        notes=notes,
+    )
+
+
+def _quantisation(model: Model) -> str | None:
+    """`Q4_K_M`, ...; None for plain floats."""
+    from gguf import LlamaFileType
+
+    kind = model.text("general.file_type")
+    if kind is None or not kind.isdecimal() or int(kind) not in LlamaFileType._value2member_map_:
+        return None
+    name = str(LlamaFileType(int(kind)).name).removeprefix("MOSTLY_")
+    return None if name in {"ALL_F32", "F16", "BF16"} else name

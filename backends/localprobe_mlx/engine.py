@@ -1,0 +1,132 @@
+"""The MLX engine: a network, a tokenizer, and the one thread that they live on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from localprobe.engine import Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
+from localprobe.errors import UsageError
+from localprobe_mlx.backend import device_name, version
+from localprobe_mlx.checkpoint import Checkpoint
+from localprobe_mlx.forward import forward
+from localprobe_mlx.loading import check_options, find_device, load_model
+from localprobe_mlx.memory import Memory, memory_errors
+from localprobe_mlx.network import Network
+from localprobe_mlx.stream import MlxStream
+from localprobe_mlx.tokenizer import Tokenizer
+from localprobe_mlx.worker import Worker
+
+_UNKNOWN_CONTEXT = 2048
+
+
+class MlxEngine:
+    """A loaded model. See `localprobe.engine.Engine` for what each verb promises; any thread may call."""
+
+    def __init__(self, weights: Weights, options: LoadOptions) -> None:
+        """Raises ModelError or UsageError; nothing is left behind then."""
+        check_options(options)
+        device = find_device(options.device)
+        self._memory = Memory(device)
+        self._worker = Worker(device)
+        try:
+            self._worker.run(lambda: self._load(weights, options, device))
+        except BaseException:
+            self._worker.close()
+            raise
+
+    def _load(self, weights: Weights, options: LoadOptions, device: Any) -> None:
+        checkpoint = Checkpoint(weights.path)
+        model, dtype = load_model(checkpoint, options, self._memory)
+        self._network: Network | None = Network(model, checkpoint.window if checkpoint.windowed_throughout else None)
+        self._tokenizer = Tokenizer(weights.path, trust_remote_code=options.trust_remote_code)
+        context, notes = _context(checkpoint, self._network, options.context)
+        self.info = Info(
+            engine="mlx",
+            version=version(),
+            model=weights.name,
+            architecture=checkpoint.architecture,
+            layers=self._network.layers,
+            width=self._network.width,
+            vocabulary=self._network.vocabulary,
+            context=context,
+            device=device_name(mx, device),
+            dtype=dtype,
+            weights=weights.fingerprint,
+            quantisation=checkpoint.quantisation,
+            chat_template=self._tokenizer.chat_template,
+            special_text=self._tokenizer.special_text,
+            bos=self._tokenizer.bos,
+            eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
+            notes=notes,
+        )
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        return self._tokenizer.encode(text, template=template)
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        return self._tokenizer.decode(ids)
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        def run() -> list[Output]:
+            network = self._loaded()
+            length = max(len(row.ids) for row in rows)
+            what, advice = f"a batch of {len(rows)} rows of {length} tokens", "run fewer or shorter rows at a time"
+            self._memory.check(self._pass_bytes(network.width, len(rows), length), what, advice)
+            with memory_errors(what, advice):
+                return forward(network, rows, layers)
+
+        return self._worker.run(run) if rows else []
+
+    def open(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch] = (),
+        reuse: Stream | None = None,
+    ) -> Stream:
+        if reuse is not None and not isinstance(reuse, MlxStream):
+            raise UsageError("an MLX stream can only go on from another MLX stream")
+
+        def prefill() -> MlxStream:
+            network = self._loaded()
+            with memory_errors(f"a stream of {len(prompts)} prompts", "open fewer rows or less room"):
+                return MlxStream(self._worker, network, self._memory, prompts, room=room, watch=watch, reuse=reuse)
+
+        return self._worker.run(prefill)
+
+    def close(self) -> None:
+        if self._network is not None:
+            self._worker.run(self._forget)
+            self._worker.close()
+
+    def _pass_bytes(self, width: int, rows: int, length: int) -> int:
+        """Roughly what a pass takes at its widest: a block's own arrays and, on the CPU, its attention scores."""
+        scores = 0 if self._memory.gpu else length * width // 64  # heads of 64 are usual
+        return 4 * rows * length * (32 * width + scores)
+
+    def _loaded(self) -> Network:
+        if self._network is None:
+            raise UsageError("this model is closed: load it again")
+        return self._network
+
+    def _forget(self) -> None:
+        self._network = None
+        mx.clear_cache()
+
+
+def _context(checkpoint: Checkpoint, network: Network, asked: int | None) -> tuple[int, tuple[str, ...]]:
+    """Tokens that a row may hold, and notes on why they are fewer than the model's own."""
+    notes: list[str] = []
+    limit = checkpoint.context or _UNKNOWN_CONTEXT
+    if checkpoint.window is not None and checkpoint.window < limit and not network.has_windows:
+        limit = checkpoint.window
+        notes.append(f"mlx-lm has no sliding window for this model, so rows hold at most {limit} tokens here")
+    if asked is not None and asked > limit:
+        raise UsageError(f"context {asked} is more than the {limit} tokens that this model can hold")
+    if not network.batches:
+        notes.append("mlx-lm cannot batch answers of different length for this model: they are decoded one by one")
+    return asked or limit, tuple(notes)

@@ -1,0 +1,191 @@
+"""A GGUF as a Hugging Face folder in the cache: made once, whole or not at all, then only found."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from localprobe import __version__
+from localprobe.errors import ModelError, UsageError
+from localprobe.gguf.config import config, generation_config
+from localprobe.gguf.header import Header, read_header
+from localprobe.gguf.names import Source, sources
+from localprobe.gguf.sizes import Sizes, sizes
+from localprobe.gguf.tensors import DTYPE_BYTES, Dtype, check_types, total_bytes, write_shards
+from localprobe.gguf.tokenizer import tokenizer, tokenizer_config
+from localprobe.gguf.vocabulary import Vocabulary, vocabulary
+
+Progress: TypeAlias = Callable[[int, int], None]
+FORMAT = 1
+"""Of the folders: one more whenever what is written changes, so that older folders are made again."""
+MARK = "localprobe.json"
+
+_FLOAT32_LIMIT = 2 * 10**9  # bytes; larger models are written in 16 bits
+_SPARE = 100 * 10**6  # bytes for the tokenizer and a little air
+
+
+def to_folder(
+    path: Path | str,
+    fingerprint: str,
+    cache: Path,
+    *,
+    dtype: Dtype | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The folder in `cache` that holds the model of a GGUF file, for transformers and mlx-lm; made if it is not there.
+
+    `fingerprint` names the file's content (`localprobe.weights.fingerprint`). `dtype` None takes float32 up to 2 GB,
+    bfloat16 above. `progress` is called with bytes written and bytes in all. Safe against a crash, Ctrl-C, a full disk
+    and two processes at once: the second waits for the first.
+
+    Raises UnsupportedModel or CorruptFile for the file, UsageError for a dtype it cannot have, ModelError if the disk
+    has no room.
+    """
+    header = read_header(path)
+    shape = sizes(header)
+    tensors = sources(header, shape)
+    dtype = _dtype(header, tensors, dtype)
+    folder = cache / f"{_safe(fingerprint)}-{dtype}-v{FORMAT}"
+    if not _complete(folder):
+        work = _Conversion(header, shape, tensors, dtype, fingerprint, folder)
+        try:
+            with _alone(folder):
+                if not _complete(folder):  # another process may have made it while this one waited
+                    work.make(progress or _silent)
+        except OSError as error:
+            raise work.unwritable(error) from error
+    return folder
+
+
+def _dtype(header: Header, tensors: list[Source], asked: Dtype | None) -> Dtype:
+    if asked is None:
+        return "float32" if total_bytes(tensors, "float32") < _FLOAT32_LIMIT else "bfloat16"
+    if asked not in DTYPE_BYTES:
+        raise UsageError(f"dtype {asked!r} is not one of {', '.join(DTYPE_BYTES)}")
+    if asked == "float16" and header.architecture == "gemma3":
+        raise UsageError("Gemma's residuals reach 100,000, more than float16 holds: take bfloat16 or float32")
+    return asked
+
+
+def _safe(fingerprint: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", fingerprint).lstrip(".")
+    if not name:
+        raise UsageError("the fingerprint of a model must not be empty")
+    return name
+
+
+def _complete(folder: Path) -> bool:
+    """Whether all files are there, as long as they were when they were written."""
+    try:
+        lengths: dict[str, int] = json.loads((folder / MARK).read_text())["files"]
+        return all((folder / name).stat().st_size == length for name, length in lengths.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _alone(folder: Path) -> Any:
+    """A lock that dies with its process."""
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.parent / f".{folder.name}.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """One folder to be made."""
+
+    header: Header
+    shape: Sizes
+    tensors: list[Source]
+    dtype: Dtype
+    fingerprint: str
+    folder: Path
+
+    def make(self, progress: Progress) -> None:
+        """Write into a folder beside it, then rename: nobody ever sees half of it. Called under the lock."""
+        check_types(self.header, self.tensors)
+        words = vocabulary(self.header)
+        settings = config(self.header, self.shape, words, self.dtype)
+        prefix = f".{self.folder.name}."
+        for left_over in [*self.folder.parent.glob(f"{prefix}*.part"), self.folder]:  # of a killed process, or damaged
+            shutil.rmtree(left_over, ignore_errors=True)
+        self._check_room()
+        half = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=self.folder.parent))
+        try:
+            half.chmod(0o755)  # mkdtemp's 0o700 would hide a shared cache from its other users
+            self._write_settings(words, settings, half)
+            self._write_tensors(half, progress)
+            self._write_mark(half)
+            half.rename(self.folder)
+        except BaseException:
+            shutil.rmtree(half, ignore_errors=True)
+            raise
+
+    def _write_settings(self, words: Vocabulary, settings: dict[str, Any], half: Path) -> None:
+        spoken = tokenizer_config(self.header, words, self.shape.context)
+        _write_json(half / "config.json", settings)
+        _write_json(half / "generation_config.json", generation_config(words))
+        _write_json(half / "tokenizer_config.json", spoken)
+        tokenizer(self.header, words).save(str(half / "tokenizer.json"), pretty=False)
+
+    def _write_tensors(self, half: Path, progress: Progress) -> None:
+        total, done = total_bytes(self.tensors, self.dtype), 0
+
+        def written(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done, total)
+
+        write_shards(self.header, self.tensors, half, self.dtype, written)
+
+    def _write_mark(self, half: Path) -> None:
+        mark = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "source": self.header.path.name,
+            "architecture": self.header.architecture,
+            "quantisation": self.header.quantisation,
+            "dtype": self.dtype,
+            "localprobe": __version__,
+            "gguf": version("gguf"),
+            "files": {file.name: file.stat().st_size for file in sorted(half.iterdir())},
+        }
+        _write_json(half / MARK, mark)
+
+    def _needed(self) -> int:
+        return total_bytes(self.tensors, self.dtype) + _SPARE
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.folder.parent).free
+        if free < self._needed():
+            raise ModelError(
+                f"converting {self.header.path.name} takes {self._needed() / 1e9:.1f} GB in {self.folder.parent}, "
+                f"which has {free / 1e9:.1f} GB left: free some space, or set LOCALPROBE_CACHE to a folder elsewhere"
+            )
+
+    def unwritable(self, error: OSError) -> ModelError:
+        """What went wrong while writing, for the user."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ModelError(
+                f"the disk filled up while converting {self.header.path.name}, which takes "
+                f"{self._needed() / 1e9:.1f} GB in {self.folder.parent}; nothing was left there: free some space, "
+                "or set LOCALPROBE_CACHE to a folder elsewhere"
+            )
+        return ModelError(f"cannot convert {self.header.path} into {self.folder.parent}: {error.strerror or error}")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _silent(done: int, total: int) -> None:
+    """Draw nothing."""

@@ -1,0 +1,54 @@
+"""What the three engines are measured by: the same capture, the same steered and watched answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from localprobe.decode import Decoding
+from localprobe.engine import Row, Sampler, Watch
+from localprobe.model import Model
+from localprobe.positions import term
+
+TOKENS = 96
+LAYER = 15
+
+
+def load(engine: str) -> Model:
+    """The bundled model on an engine, in this process."""
+    return Model.load("smollm2-135m", engine)
+
+
+def capture(model: Model, ids: np.ndarray) -> Callable[[], None]:
+    """Mean-pooled residuals of a batch at LAYER."""
+    rows = [Row(row, spans=((0, len(row)),)) for row in ids]
+    return lambda: _drop(model.engine.forward(rows, [LAYER]))
+
+
+def answer(model: Model, prompt: str) -> Callable[[], float]:
+    """Seconds a token of one stream, steered at LAYER and watched above it."""
+    v = np.random.default_rng(0).standard_normal(model.info.width).astype(np.float32)
+    v /= np.linalg.norm(v)
+    steering = (term(LAYER, v, 0.05 * float(model.scale[LAYER])),)
+    watch = [Watch(LAYER + 3, v)]
+
+    def seconds() -> float:
+        request = model.request(prompt, sampler=Sampler(temperature=0.7), key="bench", tokens=TOKENS)
+        steered = type(request)(request.ids, steering, request.sampler, request.key, request.tokens)
+        decoding = Decoding(model.engine, [steered], watch)
+        try:
+            decoding.step()
+            start, said = time.perf_counter(), len(decoding.answer())
+            while not decoding.done:
+                decoding.step()
+            return (time.perf_counter() - start) / max(len(decoding.answer()) - said, 1)
+        finally:
+            decoding.close()
+
+    return seconds
+
+
+def _drop(_: object) -> None:
+    return None

@@ -1,0 +1,67 @@
+"""localprobe on torch against transformers itself."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.generation.streamers import BaseStreamer
+
+from benchmarks.common import LAYER, TOKENS, answer, capture, load
+from benchmarks.timing import PROMPT, interleaved, random_rows, row
+from localprobe import discovery, models
+
+
+class Clock(BaseStreamer):
+    """When each token came: the prompt first, then one call a token."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        pass
+
+
+def main() -> None:
+    model = load("torch")
+    folder = models.resolve("smollm2-135m", discovery.backend("torch")).path
+    bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = random_rows(16, 64, model.info.vocabulary)
+    results = []
+
+    whole = torch.tensor(ids, dtype=torch.long)
+    layers, norm = bare.model.layers, bare.model.norm
+
+    def stopped() -> None:
+        bare.model.layers, bare.model.norm = layers[: LAYER + 1], torch.nn.Identity()
+        with torch.inference_mode():
+            bare.model(whole, attention_mask=torch.ones_like(whole), use_cache=False)
+        bare.model.layers, bare.model.norm = layers, norm
+
+    ours, other = interleaved(capture(model, ids), stopped, rounds=9)
+    results.append(
+        row("torch: capture, against transformers stopped at the layer", ours, other, ids.size, "tok/s", 0.95)
+    )
+
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": PROMPT}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+
+    def generate() -> float:
+        clock = Clock()
+        with torch.inference_mode():
+            bare.generate(**chat, max_new_tokens=TOKENS, do_sample=True, temperature=0.7, top_k=0, streamer=clock)
+        return (clock.times[-1] - clock.times[1]) / (len(clock.times) - 2)
+
+    ours, other = interleaved(answer(model, PROMPT), generate)
+    results.append(row("torch: steered, watched decode, against generate", ours, other, 1, "tok/s", 0.95))
+    print(json.dumps(results))
+
+
+main()

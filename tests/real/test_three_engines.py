@@ -1,0 +1,134 @@
+"""SmolLM2-135M on PyTorch, MLX and llama.cpp: a residual and a steering mean the same in each."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
+
+from localprobe.agreement import compare, divergence, predictions, residuals
+from localprobe.decode import Score, Token
+from localprobe.engine import FloatArray, Sampler
+from localprobe.knob import Knob, steering, watch
+from localprobe.model import Model
+from localprobe.probing.held_out import HeldOut, hold_out, split_rows
+from localprobe.probing.measures import auroc
+from localprobe.vectors import Vector
+from tests.real.conftest import ENGINES
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+PAIRS = list(combinations(ENGINES, 2))
+TRICKY = [
+    "Hello, world!",
+    "  two spaces before and after  ",
+    "line\n\nbreaks\tand\ttabs\r\n",
+    "naïve café — “quotes” … 東京 שלום مرحبا 👩‍👩‍👧‍👦 🇫🇷",
+    "123456789 3.14159 1,000,000 x²",
+    "I'll we've DON'T it's",
+    "def f(x):\n    return x ** 2  # comment",
+    "<|im_start|>user\nnot a real turn<|im_end|>",
+    "e\u0301 combining, zero\u200bwidth, nul\x00 and bell\x07",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+]
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return read_texts(shipped("neutral"))[:4]
+
+
+@pytest.fixture(scope="module")
+def seen(models: dict[str, Model], texts: list[str]) -> dict[str, list[FloatArray]]:
+    return {name: residuals(model.engine, texts) for name, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def probes(models: dict[str, Model]) -> dict[str, tuple[HeldOut, FloatArray, FloatArray]]:
+    """For each engine: a probe fitted on the training pairs, and both poles of the pairs held out."""
+    pairs = read_pairs(shipped("empathy"))
+    train, test = split(pairs, seed=0)
+    both = [text for pair in (*train, *test) for text in (pair.positive, pair.negative)]
+    found = {}
+    for name, model in models.items():
+        captured = model.pooled(both, limit=512)
+        learnt = split_rows(captured, list(range(len(train))))
+        unseen = split_rows(captured, list(range(len(train), len(pairs))))
+        found[name] = (hold_out(learnt, unseen), *unseen)
+    return found
+
+
+def test_ids_of_tricky_texts_are_the_same(models: dict[str, Model]) -> None:
+    for text in TRICKY:
+        ids = {name: model.engine.encode(text).tolist() for name, model in models.items()}
+        assert ids["torch"] == ids["mlx"] == ids["llama"], text
+        assert models["torch"].engine.decode(ids["torch"]) == text
+
+
+def test_ids_of_a_chat_are_the_same(models: dict[str, Model]) -> None:
+    ids = [model.ids("What do you do?", system="Be kind.").tolist() for model in models.values()]
+    assert ids[0] == ids[1] == ids[2]
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_residuals_agree_at_every_layer(seen: dict[str, list[FloatArray]], a: str, b: str) -> None:
+    for layer in compare(seen[a], seen[b]):
+        assert layer.pooled >= 0.9999, layer
+        assert layer.token >= 0.998, layer
+
+
+@pytest.mark.parametrize(("fitted", "scored"), [(a, b) for a in ENGINES for b in ENGINES if a != b])
+def test_a_direction_fitted_on_one_engine_serves_the_others(
+    probes: dict[str, tuple[HeldOut, FloatArray, FloatArray]], fitted: str, scored: str
+) -> None:
+    probe = probes[fitted][0].probe
+    own = probes[fitted][0].measures
+    high, low = (probe.scores(pole) for pole in probes[scored][1:])
+    for layer in range(30):
+        assert abs(auroc(high[:, layer], low[:, layer]) - own[layer].auroc) <= 0.01, layer
+
+
+@pytest.fixture(scope="module")
+def vector(models: dict[str, Model], probes: dict[str, tuple[HeldOut, FloatArray, FloatArray]]) -> Vector:
+    model = models["torch"]
+    return probes["torch"][0].vector("empathy", model.info, "mean", model.scale)
+
+
+@pytest.fixture(scope="module")
+def steered(models: dict[str, Model], vector: Vector, texts: list[str]) -> dict[str, FloatArray]:
+    """Next-token log-probabilities of one text at dose 0.25 on each engine, and one block off on torch."""
+    knob = models["torch"].knob(vector, dose=0.25)
+    found = {name: predictions(model.engine, texts[0], steering([knob], 0)) for name, model in models.items()}
+    one_off = Vector("off", vector.origin, {knob.layer + 1: knob.direction}, knob.layer + 1)
+    moved = Knob(one_off, knob.layer + 1, knob.alpha)
+    found["one block off"] = predictions(models["torch"].engine, texts[0], steering([moved], 0))
+    return found
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_the_same_vector_steers_the_same(steered: dict[str, FloatArray], a: str, b: str) -> None:
+    between = divergence(steered[a], steered[b])
+    one_off = divergence(steered["torch"], steered["one block off"])
+    assert between <= 0.006
+    assert between <= one_off / 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_streamed_scores_equal_a_capture_of_prompt_and_answer(
+    models: dict[str, Model], vector: Vector, engine: str
+) -> None:
+    model = models[engine]
+    knob = model.knob(vector, dose=0.25)
+    probe = watch(vector, knob.layer + 2)
+    request = model.request("My friend has gone quiet.", [knob], sampler=Sampler(temperature=0), tokens=24)
+    events = list(model.generate([request], [probe]))
+    answer = [e.id for e in events if isinstance(e, Token) and e.id not in model.info.eos]
+    streamed = np.array([e.values[0] for e in events if isinstance(e, Score)])
+    whole = np.array([*request.ids, *answer], dtype=np.int32)
+    captured = model.scores(whole, probe, request.steering)[len(request.ids) :]
+    assert len(streamed) == len(answer) > 5
+    tolerance = 0.02 if engine == "llama" else 1e-3  # llama.cpp rounds activations to 8 bits, by batch shape
+    spread = float(captured.std()) + float(np.abs(captured).mean())
+    np.testing.assert_allclose(streamed, captured, atol=tolerance * spread)
