@@ -54,7 +54,7 @@ def run(engine: Engine) -> tuple[Check, ...]:
 
 def _checks(engine: Engine) -> Iterator[Check]:
     info = engine.info
-    ids = engine.encode(_TEXT)[:24]
+    ids = engine.encode(_TEXT)[: max(4, min(24, info.context - 4))]
     layer = max(info.layers // 2, info.capabilities.first_layer)
     below = max(layer - 1, 0)
     tolerance = _TOLERANCE.get(info.dtype, _TOLERANCE["bfloat16"])

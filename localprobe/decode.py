@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from localprobe.batches import ROWS
 from localprobe.checks import check_prompts
 from localprobe.engine import Engine, FloatArray, IntArray, Prompt, Sampler, Steering, Stream, Watch
-from localprobe.errors import OutOfMemory, UsageError
+from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.positions import begun, ended
 from localprobe.sampling import uniforms
 from localprobe.text import Detokenizer, StopStrings
@@ -152,6 +152,11 @@ class Decoding:
         if all(row.ending for row in self._live):
             return self._stepped(self._stream.settle())
         step = self._stream.step(np.array([row.uniform() for row in self._live]))
+        if not np.isfinite(step.logprobs).all():
+            raise EngineError(
+                f"{self._engine.info.model} gives predictions that are not finite in {self._engine.info.dtype}: "
+                "lower the dose, or load it with --dtype float32"
+            )
         going = [row for row in self._live if not row.ending]
         sampled = {
             row.number: (token, logprob)

@@ -190,7 +190,10 @@ class Step:
 
 class Stream(Protocol):
     """Rows being decoded, each with its own steering and sampler. Rows are numbered 0.. in prompt order; `drop`
-    renumbers those that stay."""
+    renumbers those that stay.
+
+    The core keeps at most one stream open at a time. A `forward` between two steps disturbs neither.
+    """
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:
@@ -217,7 +220,7 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the cache. A closed stream refuses all else; closing twice is fine."""
+        """Free the cache. A closed stream refuses all else by a LocalprobeError; closing twice is fine."""
         ...
 
 

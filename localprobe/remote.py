@@ -31,7 +31,7 @@ from localprobe.engine import (
     Watch,
     Weights,
 )
-from localprobe.errors import EngineCrashed, EngineError, UsageError
+from localprobe.errors import EngineCrashed, EngineError, LocalprobeError, UsageError
 from localprobe.remote_process import EngineProcess
 
 _numbers = itertools.count()  # of streams
@@ -87,8 +87,8 @@ class Loading:
             except BaseException:
                 self.cancel()
                 raise
-            self._abandon.detach()
             self._engine = RemoteEngine(self._process, info)
+            self._abandon.detach()
         return self._engine
 
     def cancel(self) -> None:
@@ -153,7 +153,7 @@ class RemoteEngine:
 class RemoteStream:
     """A stream in the child, known there by a number. When the last reference goes, the child closes it too.
 
-    If KeyboardInterrupt comes while an answer is awaited, nobody knows what the child has done since: it is closed.
+    If the wait for an answer is interrupted (KeyboardInterrupt), nobody knows how far the child is: it is closed.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class RemoteStream:
         old = None if reuse is None else reuse._open_number()
         try:
             scores = self._call("open", tuple(prompts), room, tuple(watch), old)
-        except KeyboardInterrupt:
-            if reuse is not None:
+        except BaseException:
+            if reuse is not None and not self._closing.alive:  # interrupted: the child may have used it or not
                 reuse.close()
             raise
         if reuse is not None:
@@ -208,7 +208,9 @@ class RemoteStream:
         number = self._open_number()
         try:
             return self._process.call(verb, number, *arguments)
-        except KeyboardInterrupt:
+        except LocalprobeError:
+            raise
+        except BaseException:
             self.close()
             raise
 

@@ -19,6 +19,7 @@ from localprobe import errors, wire
 GRACE = 1.0
 """Seconds that a process has to end by itself before it is killed."""
 
+_QUIET = {"GGML_NO_BACKTRACE": "1"}  # or llama.cpp, when it aborts, runs gdb and buries the reason under its output
 _KEPT = 1 << 14  # bytes kept of what the child prints
 _TELLING = re.compile(r"error|fail|assert|what\(\)|abort|exception|cannot|unable|out of memory", re.IGNORECASE)
 _FRAME = re.compile(r"\[0x[0-9a-f]+\]|^#\d+ ")  # a line of a native backtrace
@@ -181,6 +182,7 @@ class LastWords:
         """The last line that tells of an error, or else the last line."""
         self._thread.join(0.5)  # a process that the child started may hold the pipe open
         text = _ESCAPE.sub("", self._kept.decode(errors="replace"))
+        text = "".join(each if each.isprintable() or each in "\r\n" else " " for each in text)
         lines = [" ".join(line.split()) for line in re.split(r"[\r\n]+", text)]
         lines = [line for line in lines if line and not _FRAME.search(line)]
         telling = [line for line in lines[-20:] if _TELLING.search(line)]
@@ -201,7 +203,7 @@ def _start(descriptor: int) -> subprocess.Popen[bytes]:
         stderr=subprocess.STDOUT,
         pass_fds=[descriptor],
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env=_QUIET | os.environ | {"PYTHONPATH": path},
     )
 
 

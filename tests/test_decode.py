@@ -9,7 +9,7 @@ import pytest
 
 from localprobe.decode import Decoding, Finished, Request, Score, Token, generate
 from localprobe.engine import Capabilities, Prompt, Row, Sampler, Steering, Stream, Term, Watch
-from localprobe.errors import OutOfMemory, UsageError
+from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.fake import FakeEngine
 from localprobe.positions import term
 
@@ -197,3 +197,12 @@ def test_an_engine_that_steers_whole_batches_still_gives_each_row_its_own(engine
 def test_alpha_zero_says_what_the_unsteered_model_says(engine: FakeEngine) -> None:
     zero = collect(generate(engine, [request(engine, steering=(term(1, vector(engine), 0.0),))]))
     assert zero == collect(generate(engine, [request(engine)]))
+
+
+def test_predictions_that_are_not_finite_are_an_error(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflown(logits: np.ndarray, *_: object) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(logits), np.int32), np.full(len(logits), np.nan, np.float32)
+
+    monkeypatch.setattr("localprobe.fake.stream.sample", overflown)
+    with pytest.raises(EngineError, match="predictions that are not finite in float32: lower the dose"):
+        list(generate(engine, [request(engine)]))

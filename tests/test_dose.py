@@ -20,7 +20,7 @@ def test_the_scale_is_the_median_length_of_residuals_after_the_first_token(engin
     found = dose.measure(engine)
     assert found.shape == (engine.info.layers,)
     rows = [Row(engine.encode(text)[: engine.info.context]) for text in read_texts(shipped("neutral"))[:16]]
-    lengths = [np.linalg.norm(o.residuals[2, 1:], axis=-1) for o in engine.forward(rows, [2])]
+    lengths = [np.linalg.norm(o.residuals[0, 1:], axis=-1) for o in engine.forward(rows, [2])]
     assert found[2] == pytest.approx(np.median(np.concatenate(lengths)), rel=1e-5)
 
 

@@ -161,6 +161,7 @@ def _create(model: Model, context: Context, tap: Tap) -> Any:
     params.flash_attn_type = _FLASH_ATTENTION
     params.swa_full = True  # a sliding window would forget what a shortened row needs again
     params.kv_unified = True  # rows stay together and in order in a pass
+    params.type_k = params.type_v = 0
     params.no_perf = True
     library.forget_errors()
     pointer = llama_cpp.llama_init_from_model(model.pointer, params)

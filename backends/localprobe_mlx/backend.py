@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 from importlib import metadata
 from typing import Any
 
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
-from localprobe.errors import EngineNotInstalled
+from localprobe.errors import EngineNotInstalled, UnsupportedModel
 
 INSTALL = "pip install 'localprobe[mlx]'"
-LINUX_NOTE = (
-    "MLX on Linux runs on the CPU, for tests: preload OpenBLAS "
-    "(LD_PRELOAD=/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0), or it is twenty times slower"
-)
+_OPENBLAS = "/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0"
 
 
 class MlxBackend:
@@ -30,13 +28,15 @@ class MlxBackend:
         except Exception as problem:  # a wheel that does not fit the machine fails in ways of its own
             return Availability(installed=False, reason=_reason(problem))
         gpu = bool(core.is_available(core.gpu))
-        notes = () if gpu or platform.system() == "Darwin" else (LINUX_NOTE,)
+        notes = () if gpu or platform.system() == "Darwin" else _linux_notes()
         return Availability(True, libraries, device=device_name(core, core.default_device()), gpu=gpu, notes=notes)
 
     def load(self, weights: Weights, options: LoadOptions) -> Engine:
         found = self.available()
         if not found.installed:
             raise EngineNotInstalled(found.reason)
+        if weights.format not in self.formats:
+            raise UnsupportedModel(f"the MLX engine loads folders, not {weights.format} files: {weights.path}")
         from localprobe_mlx.engine import MlxEngine
 
         return MlxEngine(weights, options)
@@ -52,6 +52,13 @@ def device_name(core: Any, device: Any) -> str:
     if device.type == core.cpu:
         return "cpu"
     return f"{'Metal' if core.metal.is_available() else 'gpu'} ({core.device_info().get('device_name', 'unnamed')})"
+
+
+def _linux_notes() -> tuple[str, ...]:
+    note = "MLX on Linux runs on the CPU, for tests"
+    if "openblas" not in os.environ.get("LD_PRELOAD", ""):
+        note += f"; without OpenBLAS it is twenty times slower: set LD_PRELOAD={_OPENBLAS}"
+    return (note,)
 
 
 def _reason(problem: Exception) -> str:

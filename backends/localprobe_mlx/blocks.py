@@ -79,29 +79,40 @@ class Bypass:
         return self._out
 
 
-def hook(layers: Sequence[Any]) -> Tap:
-    """Make the blocks of a model, in order, obey the tap that is returned."""
+def hook(layers: Sequence[Any], *, own_masks: bool = False) -> Tap:
+    """Make the blocks of a model, in order, obey the tap that is returned.
+
+    With `own_masks`, each block takes the mask of its own cache instead of the one that the model hands to all.
+    """
     tap = Tap()
     hooked: dict[type, type] = {}
     for number, layer in enumerate(layers):
         original = type(layer)
         if original not in hooked:
-            hooked[original] = type(original.__name__, (original,), {"__call__": _hooked_call(original)})
+            hooked[original] = type(original.__name__, (original,), {"__call__": _hooked_call(original, own_masks)})
         layer.__class__ = hooked[original]
         object.__setattr__(layer, "localprobe_tap", (tap, number))
     return tap
 
 
-def _hooked_call(original: type) -> Callable[..., Any]:
+def _hooked_call(original: type, own_masks: bool) -> Callable[..., Any]:
     plain: Callable[..., Any] = original.__call__
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         tap, number = self.localprobe_tap
         if tap.running is None:
             return plain(self, *args, **kwargs)
+        if own_masks:
+            args = _with_own_mask(*args, **kwargs)
         return tap.running.at(number, lambda: plain(self, *args, **kwargs))
 
     return call
+
+
+def _with_own_mask(hidden: mx.array, mask: Any, *rest: Any, cache: Any = None) -> tuple[Any, ...]:
+    """The arguments of a block `(hidden, mask, cache)`, with the mask of its own cache."""
+    own = (cache or rest[0]).make_mask(hidden.shape[1], return_array=isinstance(mask, mx.array))
+    return (hidden, own, *rest)
 
 
 def _hidden(out: Any) -> mx.array:

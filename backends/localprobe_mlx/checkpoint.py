@@ -11,8 +11,8 @@ from localprobe.errors import CorruptFile, ModelError, UnsupportedModel
 Config: TypeAlias = dict[str, Any]
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
-_WINDOWED_THROUGHOUT = {"mistral", "mixtral", "phi3", "starcoder2"}
-"""Architectures whose every layer sees a sliding window of `sliding_window` positions; mlx-lm leaves it out."""
+_ALWAYS_WINDOWED = {"mistral", "mixtral", "phi3", "starcoder2"}
+"""Architectures whose every layer has sliding attention, if `sliding_window` is set."""
 
 
 class Checkpoint:
@@ -32,7 +32,7 @@ class Checkpoint:
         if not self.files:
             raise ModelError(f"{path} holds no model*.safetensors: MLX loads weights in that format only")
         self.tensors = [name for file in self.files for name in _tensor_names(file)]
-        if "model_type" not in self.config:
+        if not self.config.get("model_type"):
             raise UnsupportedModel(f"{path / 'config.json'} has no model_type, so nothing can tell what it is")
 
     @property
@@ -73,10 +73,21 @@ class Checkpoint:
         window = config.get("sliding_window")
         return int(window) if window and config.get("use_sliding_window") is not False else None
 
-    @property
-    def windowed_throughout(self) -> bool:
-        """Whether every layer sees `window` positions only."""
-        return self.window is not None and self.text_config.get("model_type") in _WINDOWED_THROUGHOUT
+    def layer_windows(self) -> list[int | None] | None:
+        """For each layer: how many positions it sees, None for all. None if the config does not say how to tell."""
+        config, layers = self.text_config, range(self.text_config.get("num_hidden_layers", 0))
+        kind = config.get("model_type")
+        if self.window is None:
+            return [None for _ in layers]
+        if config.get("layer_types"):
+            return [self.window if each == "sliding_attention" else None for each in config["layer_types"]]
+        if kind in _ALWAYS_WINDOWED:
+            return [self.window for _ in layers]
+        if kind == "gemma2":
+            return [None if layer % 2 else self.window for layer in layers]
+        if kind == "qwen2":
+            return [self.window if layer >= config["max_window_layers"] else None for layer in layers]
+        return None
 
     @property
     def quantisation(self) -> str | None:

@@ -40,7 +40,7 @@ class MlxEngine:
     def _load(self, weights: Weights, options: LoadOptions, device: Any) -> None:
         checkpoint = Checkpoint(weights.path)
         model, dtype = load_model(checkpoint, options, self._memory)
-        self._network: Network | None = Network(model, checkpoint.window if checkpoint.windowed_throughout else None)
+        self._network: Network | None = Network(model, checkpoint.layer_windows())
         self._tokenizer = Tokenizer(weights.path, trust_remote_code=options.trust_remote_code)
         context, notes = _context(checkpoint, self._network, options.context)
         self.info = Info(
@@ -74,7 +74,8 @@ class MlxEngine:
             network = self._loaded()
             length = max(len(row.ids) for row in rows)
             what, advice = f"a batch of {len(rows)} rows of {length} tokens", "run fewer or shorter rows at a time"
-            self._memory.check(self._pass_bytes(network.width, len(rows), length), what, advice)
+            whole = len(layers) if any(row.spans is None for row in rows) else 0  # residuals kept at every position
+            self._memory.check(len(rows) * length * self._position_bytes(length, whole), what, advice)
             with memory_errors(what, advice):
                 return forward(network, rows, layers)
 
@@ -103,10 +104,11 @@ class MlxEngine:
             self._worker.run(self._forget)
             self._worker.close()
 
-    def _pass_bytes(self, width: int, rows: int, length: int) -> int:
-        """Roughly what a pass takes at its widest: a block's own arrays and, on the CPU, its attention scores."""
-        scores = 0 if self._memory.gpu else length * width // 64  # heads of 64 are usual
-        return 4 * rows * length * (32 * width + scores)
+    def _position_bytes(self, length: int, layers: int) -> int:
+        """Roughly what a position of a pass takes: arrays of a block, attention on the CPU, residuals of layers."""
+        size = 4 if self.info.dtype == "float32" else 2
+        scores = 0 if self._memory.gpu else length * self.info.width // 64  # heads of 64 are usual
+        return size * (24 * self.info.width + scores) + 4 * self.info.width * layers
 
     def _loaded(self) -> Network:
         if self._network is None:

@@ -105,7 +105,7 @@ def _logprobs(network: Network, rows: Sequence[Row], hidden: mx.array) -> list[L
     step = max(_LOGITS // network.vocabulary, 1)
     for low in range(0, len(places), step):
         part = places[low : low + step]
-        logits = network.logits(flat[mx.array(part)])  # (part, vocabulary)
+        logits = network.logits(flat[mx.array(part.astype(np.int32))])  # (part, vocabulary)
         logits = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
         for places_asked, out, columns in ((wanted, logprobs, ids), (complete, rest, None)):
             here = np.isin(places_asked, part)

@@ -53,13 +53,11 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
             f"{checkpoint.path} brings Python code of its own ({checkpoint.config['model_file']}): "
             "load it with trust_remote_code only if you trust its author"
         )
-    if checkpoint.nbytes > memory.total:
-        memory.check(checkpoint.nbytes, "the model", _ADVICE)
     model = _build(checkpoint, options.trust_remote_code)
     parameters = tree_flatten(model.parameters())
     dtype = _choose_dtype(checkpoint, options.dtype, parameters, memory.gpu)
     _cast(model, DTYPES[dtype])
-    memory.check(sum(array.nbytes for _, array in tree_flatten(model.parameters())), "the model", _ADVICE)
+    memory.check_total(sum(array.nbytes for _, array in tree_flatten(model.parameters())), "the model", _ADVICE)
     if memory.gpu and (limit := mx.device_info().get("max_recommended_working_set_size")):
         mx.set_wired_limit(int(limit))  # or macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):

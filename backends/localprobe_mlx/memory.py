@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
-import psutil
 
 from localprobe.errors import OutOfMemory
+from localprobe.fits import available
 
 _COMPLAINT = re.compile(r"malloc|allocat|insufficient memory|out of memory", re.IGNORECASE)
 
@@ -41,7 +41,12 @@ class Memory:
         """Bytes that can be taken now."""
         if self._gpu:
             return max(self.total - mx.get_active_memory(), 0)
-        return int(psutil.virtual_memory().available) + mx.get_cache_memory()
+        return available() + mx.get_cache_memory()
+
+    def check_total(self, nbytes: int, what: str, advice: str) -> None:
+        """Raises OutOfMemory if `nbytes` could not be had even with nothing else running."""
+        if nbytes > self.total:
+            raise OutOfMemory(f"{what} takes {_size(nbytes)}, but there are {_size(self.total)} in all: {advice}")
 
     def check(self, nbytes: int, what: str, advice: str) -> None:
         """Raises OutOfMemory if `nbytes` are not free."""
@@ -62,6 +67,8 @@ def memory_errors(what: str, advice: str) -> Iterator[None]:
 
 
 def _installed() -> int:
+    import psutil
+
     return int(psutil.virtual_memory().total)
 
 

@@ -22,15 +22,19 @@ class Network:
     Raises UnsupportedModel, with the reason, if the model is not a plain stack of blocks with one residual stream.
     """
 
-    def __init__(self, model: Any, window: int | None = None) -> None:
-        """`window` is how many positions every layer sees, where mlx-lm's model has forgotten it."""
+    def __init__(self, model: Any, windows: Sequence[int | None] | None = None) -> None:
+        """`windows`: how many positions each layer sees, for a model to which mlx-lm gives no sliding window."""
         self._model = model
         blocks = getattr(model, "layers", None)
         if not isinstance(blocks, Sequence) or not blocks:
             raise UnsupportedModel("this mlx-lm model has no list of blocks to read residuals from: use another engine")
         self.layers = len(blocks)
-        self._tap = hook(blocks)
-        self._windows = [window or own for own in _windows(model, self.layers)]
+        self._windows = _windows(model, self.layers)
+        forgotten = windows is not None and len(windows) == self.layers and not self.has_windows and any(windows)
+        if forgotten:
+            self._windows = list(windows or ())
+        self._tap = hook(blocks, own_masks=forgotten)
+        self._head_caches = self.no_caches()
         self._ragged_axes: int | None = None
         self._extras = self._count_extras()
         self._check_structure()
@@ -91,8 +95,8 @@ class Network:
         """Next-token logits (k, vocabulary) float32 of residuals (k, width) after the last block."""
         ids = mx.zeros((1, hidden.shape[0]), mx.int32)
         bypass = Bypass(hidden[None], self._extras)
-        logits: mx.array = self._tap.run(bypass, lambda: self._model(ids, cache=self.no_caches()))  # (1, k, vocabulary)
-        return logits[0].astype(mx.float32)
+        logits: mx.array = self._tap.run(bypass, lambda: self._model(ids, cache=self._head_caches))
+        return logits[0].astype(mx.float32)  # of (1, k, vocabulary)
 
     def _count_extras(self) -> int:
         """How many values a block returns beside the residual; also whether each block runs once, and in order."""

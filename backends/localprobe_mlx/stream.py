@@ -119,7 +119,8 @@ class MlxStream:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._worker.run(self._forget)
+            if not self._worker.closed:
+                self._worker.run(self._forget)
 
     def _work(self, job: Callable[[], T]) -> T:
         def guarded() -> T:
@@ -168,6 +169,8 @@ class MlxStream:
 
     def _drop(self, rows: set[int]) -> None:
         live = [row for row in range(len(self._lengths)) if row not in rows]
+        if len(live) == len(self._lengths):
+            return
         index = mx.array(live, mx.int32)
         self._lengths = [self._lengths[row] for row in live]
         self._steerings, self._sampler = self._steerings.take(live), self._sampler.take(live)

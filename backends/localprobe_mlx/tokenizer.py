@@ -30,9 +30,8 @@ class Tokenizer:
                 reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
                 raise UnsupportedModel(f"the tokenizer in {path} cannot be read: {reason}") from None
         self._tokenizer.model_max_length = int(1e30)  # the core knows the context; the tokenizer would only warn
-        put_before: list[int] = self._tokenizer.encode("", add_special_tokens=True)
-        bos: int | None = self._tokenizer.bos_token_id
-        self.bos = bos if bos is not None and put_before[:1] == [bos] else None
+        plain, marked = (self._tokenizer.encode("a", add_special_tokens=marks) for marks in (False, True))
+        self.bos = int(marked[0]) if marked[:1] != plain[:1] else None
         """What the model's own rule puts before plain text."""
 
     @property

@@ -29,9 +29,13 @@ class Worker:
         # A finalizer also runs at exit, while daemon threads still live: a plain thread would never be told to end.
         self._stop = weakref.finalize(self, _stop, self._jobs, thread)
 
+    @property
+    def closed(self) -> bool:
+        return not self._stop.alive
+
     def run(self, job: Callable[[], T]) -> T:
         """Run a job on the thread, wait for it, and return what it returns or raise what it raises."""
-        if not self._stop.alive:
+        if self.closed:
             raise UsageError("this model is closed: load it again")
         future: Future[T] = Future()
         self._jobs.put((future, job))

@@ -3,7 +3,7 @@
 Importing this package imports neither torch nor transformers; `backend.available()` and `backend.load()` do.
 """
 
-from localprobe_torch.backend import TorchBackend
+from localprobe_torch.plugin import TorchBackend
 
 __all__ = ["backend"]
 

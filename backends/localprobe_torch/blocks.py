@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from localprobe.errors import UnsupportedModel
+from localprobe_torch.head import find_decoder
 
 # Path to the list of blocks, by the model_type of the text config. All of these are tested.
 KNOWN = {
@@ -39,7 +40,7 @@ def _by_structure(model: Any, config: Any) -> list[nn.Module]:
     count = getattr(config, "num_hidden_layers", None)
     if not count:
         raise UnsupportedModel(f"the config of architecture {architecture!r} does not say num_hidden_layers")
-    lists = _lists(_decoder(model), "", count)
+    lists = _lists(find_decoder(model), "", count)
     if not lists:
         raise UnsupportedModel(f"architecture {architecture!r} has no list of {count} blocks to hook")
     if len(lists) > 1:
@@ -52,15 +53,6 @@ def _by_structure(model: Any, config: Any) -> list[nn.Module]:
     if len(kinds) > 1:
         raise UnsupportedModel(f"architecture {architecture!r} mixes kinds of blocks: {', '.join(kinds)}")
     return blocks
-
-
-def _decoder(model: Any) -> nn.Module:
-    """The text decoder, without the vision or audio towers of a multimodal model."""
-    try:
-        decoder = model.get_decoder()
-    except (AttributeError, NotImplementedError):
-        decoder = None
-    return decoder if isinstance(decoder, nn.Module) else model
 
 
 def _lists(module: nn.Module, path: str, count: int) -> dict[str, list[nn.Module]]:

@@ -33,20 +33,20 @@ def choose_device(asked: str | None) -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        raise UsageError(f"Unknown device {asked!r}: use cpu, cuda, cuda:1, mps or auto") from None
+        raise UsageError(f"unknown device {asked!r}: use cpu, cuda, cuda:1, mps or auto") from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "cuda":
         cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = device.index or 0
         if index >= cards:
-            raise UsageError(f"Device {asked!r} is not here: torch {torch.__version__} sees {cards} CUDA cards")
+            raise UsageError(f"device {asked!r} is not here: torch {torch.__version__} sees {cards} CUDA cards")
         return torch.device("cuda", index)
     if device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise UsageError(f"Device {asked!r} is not here: torch {torch.__version__} sees no Apple GPU")
+            raise UsageError(f"device {asked!r} is not here: torch {torch.__version__} sees no Apple GPU")
         return torch.device("mps")
-    raise UsageError(f"Device {asked!r} is not supported: use cpu, cuda, cuda:1, mps or auto")
+    raise UsageError(f"device {asked!r} is not supported: use cpu, cuda, cuda:1, mps or auto")
 
 
 def choose_dtype(asked: str | None, own: object, device: torch.device, architecture: str) -> torch.dtype:
@@ -57,7 +57,7 @@ def choose_dtype(asked: str | None, own: object, device: torch.device, architect
     gemma = architecture.startswith("gemma")
     if asked is not None:
         if asked not in DTYPES:
-            raise UsageError(f"Unknown dtype {asked!r}: use {', '.join(DTYPES)}")
+            raise UsageError(f"unknown dtype {asked!r}: use {', '.join(DTYPES)}")
         if gemma and asked == "float16":
             raise UsageError("dtype float16 overflows on Gemma, whose residuals reach 1e5: use bfloat16 or float32")
         return DTYPES[asked]

@@ -19,11 +19,11 @@ from localprobe_torch.stream import TorchStream
 from localprobe_torch.taps import Plan
 from localprobe_torch.tokens import Vocabulary
 
-_FULL = "The batch does not fit into memory: use fewer or shorter rows"
+_FULL = "the batch does not fit into memory: use fewer or shorter rows"
 
 
 class TorchEngine:
-    """A loaded model. Made by `localprobe_torch.backend.load`."""
+    """A loaded model. Made by `TorchBackend.load`."""
 
     def __init__(self, info: Info, network: Network, vocabulary: Vocabulary) -> None:
         self._info = info

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from localprobe.errors import UnsupportedModel
 
@@ -23,9 +24,7 @@ class Head:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self.decoder = model.base_model
-        if self.decoder is model:
-            raise UnsupportedModel(f"{type(model).__name__} does not keep its decoder apart from its head")
+        self.decoder = find_decoder(model)
 
         self.kind: Any = None
         """The type that the decoder returns, known once it has run."""
@@ -49,3 +48,14 @@ class Head:
         for start in range(0, len(hidden), step):
             part = slice(start, min(start + step, len(hidden)))
             yield part, self(hidden[part])
+
+
+def find_decoder(model: Any) -> Any:
+    """The text decoder inside of a causal language model, without the towers of a multimodal one.
+
+    Raises UnsupportedModel if there is none apart from the head.
+    """
+    for decoder in (model.get_decoder(), model.base_model, getattr(model, "model", None)):
+        if isinstance(decoder, PreTrainedModel) and decoder is not model:
+            return decoder
+    raise UnsupportedModel(f"{type(model).__name__} does not keep its decoder apart from its head")

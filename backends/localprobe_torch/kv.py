@@ -28,7 +28,9 @@ from localprobe.engine import IntArray
 class Frame:
     """Where the tokens of one pass go: row r takes columns `starts[r]` on, `columns` of them, padding included."""
 
-    def __init__(self, starts: Sequence[int] | NDArray[np.int64], columns: int, capacity: int, device: torch.device) -> None:
+    def __init__(
+        self, starts: Sequence[int] | NDArray[np.int64], columns: int, capacity: int, device: torch.device
+    ) -> None:
         first = np.asarray(starts, dtype=np.int64)
         self.capacity = capacity
         self.seen = int(first.max())
@@ -120,6 +122,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     def get_max_length(self) -> int:
         return -1
 
+    get_max_cache_shape = get_max_length  # its name in earlier versions of transformers 5
+
     def _empty(self, states: Tensor) -> Tensor:
         rows, heads, _, dimensions = states.shape
         # zeros: a column that is masked still enters the product of weights and values, where NaN would spread
@@ -127,10 +131,15 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
 
     def _store(self, kept: Tensor, states: Tensor) -> Tensor:
         frame = self._place.frame
+        slots = frame.slots(kept.device)
         flat = kept.view(-1, *kept.shape[2:])  # (rows * capacity, heads, dimensions)
-        flat.index_copy_(0, frame.slots(kept.device), states.transpose(1, 2).reshape(-1, *kept.shape[2:]))
+        fresh = states.transpose(1, 2).reshape(-1, *kept.shape[2:])  # (rows * columns, heads, dimensions)
         seen = kept[:, : frame.length].transpose(1, 2)  # (rows, heads, length, dimensions)
-        return seen.contiguous() if kept.device.type == "mps" else seen  # Metal kernels have erred on strides
+        if kept.device.type == "mps":  # Metal has lacked index_copy_, and its attention has erred on strided keys
+            flat[slots] = fresh
+            return seen.contiguous()
+        flat.index_copy_(0, slots, fresh)
+        return seen
 
 
 def _rows(kept: Tensor, index: Tensor, length: int, capacity: int) -> Tensor:
@@ -154,9 +163,9 @@ def _mask(own: Callable[..., Any], **arguments: Any) -> Any:
     def of_positions(row: Any, head: Any, query: Any, key: Any) -> Any:
         return pattern(row, head, positions[row, query], key)
 
-    if "cache_position" in arguments:  # before transformers 5.4 a mask maker took the queries' indices, since then
+    if "cache_position" in arguments:  # the first versions of transformers 5 name queries by their indices
         arguments["cache_position"] = torch.arange(columns, device=positions.device)
-    else:  # their number and offset
+    else:
         arguments["q_offset"] = 0
     arguments["allow_is_causal_skip"] = frame.causal and arguments.get("allow_is_causal_skip", True)
     return own(**arguments, mask_function=of_positions)

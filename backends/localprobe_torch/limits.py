@@ -19,7 +19,7 @@ def context_of(config: Any, longest: int | None, asked: int | None) -> int:
     if asked is None:
         return own
     if not 1 <= asked <= own:
-        raise UsageError(f"A context of {asked} tokens is out of range: this model takes 1 to {own}")
+        raise UsageError(f"a context of {asked} tokens is out of range: this model takes 1 to {own}")
     return asked
 
 
@@ -29,9 +29,9 @@ def _positions(config: Any) -> int | None:
     A yarn config names the length before stretching; `linear` and `dynamic` ones may have either in
     max_position_embeddings, which is then left alone: too short a context is safe. llama3 and longrope count it.
     """
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(config, "max_position_embeddings", None) or 0
     rope = getattr(config, "rope_parameters", None) or {}
-    if positions and isinstance(rope, dict) and rope.get("rope_type") == "yarn":
+    if positions > 0 and isinstance(rope, dict) and rope.get("rope_type") == "yarn":
         before = rope.get("original_max_position_embeddings") or positions
         return max(int(positions), int(before * rope.get("factor", 1)))
-    return int(positions) if positions else None
+    return int(positions) if positions > 0 else None

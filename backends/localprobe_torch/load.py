@@ -7,7 +7,6 @@ import torch
 from localprobe.checkpoint import check_folder
 from localprobe.engine import Info, LoadOptions, Weights
 from localprobe.errors import UsageError
-from localprobe_torch.backend import versions
 from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
@@ -15,6 +14,7 @@ from localprobe_torch.engine import TorchEngine
 from localprobe_torch.limits import context_of
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
+from localprobe_torch.plugin import versions
 from localprobe_torch.proof import prove
 from localprobe_torch.quantise import quantisation
 from localprobe_torch.quiet import quiet
@@ -22,7 +22,6 @@ from localprobe_torch.tokens import load_vocabulary
 from localprobe_torch.weights import Placement, load_model
 
 
-@torch.inference_mode()
 def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
     """Load a model; see `TorchBackend.load`. Cheap checks come first, the weights last."""
     _check(options)
@@ -39,7 +38,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         model = load_model(folder, config, placement, options.trust_remote_code)
         network = Network(model, find_blocks(model), context)
         if config.model_type not in KNOWN:
-            prove(network, model, vocabulary.encode("Whether it holds for one more model is shown, not assumed."))
+            prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     info = Info(

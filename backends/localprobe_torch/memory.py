@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import clear_frames
 
 import torch
 
 from localprobe import fits
 from localprobe.errors import OutOfMemory
+from localprobe_torch.quiet import first_line
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 
@@ -20,16 +22,14 @@ def out_of_memory(what: str) -> Iterator[None]:
 
     `what` starts the message: what did not fit, and what to do now.
     """
-    reason = ""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if reason:  # raised outside of the handler: the old traceback would keep the tensors of its frames alive
+        clear_frames(error.__traceback__)  # their tensors are what filled the memory
         release()
-        raise OutOfMemory(f"{what} ({reason})")
+        raise OutOfMemory(f"{what} ({first_line(error)})") from None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ class Network:
     def __init__(self, model: Any, blocks: Sequence[nn.Module], context: int) -> None:
         config = model.config.get_text_config(decoder=True)
         self.head = Head(model)
-        self.device: torch.device = model.get_input_embeddings().weight.device
+        self.device = _device(model.get_input_embeddings(), torch.device("cpu"))
         """Where ids go in."""
         self.devices = [_device(block, self.device) for block in blocks]
         """Where the residual of each layer is."""
@@ -31,9 +31,7 @@ class Network:
         """Length of a row of logits."""
         self.context = context
         """The most positions that a row may have."""
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or self.width // config.num_attention_heads
-        self.column_bytes: int = 2 * self.layers * heads * size * self.dtype.itemsize
+        self.column_bytes = 2 * self.layers * _key_width(config) * self.dtype.itemsize
         """Bytes that the KV cache takes for one position of one row."""
         self.closed = False
         self._taps = Taps(blocks)
@@ -60,8 +58,7 @@ class Network:
         return states
 
     def _run(self, plan: Plan, **inputs: Any) -> Tensor | None:
-        if self.closed:
-            raise EngineError("the engine is closed: load the model again")
+        self.check_open()
         output = None
         with self._taps.following(plan):
             output = self.head.decoder(**inputs)
@@ -69,6 +66,11 @@ class Network:
             return None
         self.head.kind = type(output)
         return output[0]  # type: ignore[no-any-return]
+
+    def check_open(self) -> None:
+        """Raise EngineError once the engine is closed: without its hooks a pass would not be steered."""
+        if self.closed:
+            raise EngineError("the engine is closed: load the model again")
 
     def close(self) -> None:
         """Take the hooks off and let go of the weights."""
@@ -85,3 +87,10 @@ def _device(block: nn.Module, default: torch.device) -> torch.device:
         return torch.device(placed if not isinstance(placed, int) else f"cuda:{placed}")
     weights = next(block.parameters(), None)
     return default if weights is None or weights.device.type == "meta" else weights.device
+
+
+def _key_width(config: Any) -> int:
+    """Numbers in the keys of one position and layer; an estimate where a config does not say."""
+    heads = getattr(config, "num_attention_heads", None) or 1
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return int(size * (getattr(config, "num_key_value_heads", None) or heads))

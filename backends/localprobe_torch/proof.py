@@ -1,7 +1,10 @@
-"""A proof, at load, that a model of an architecture not tested here computes the same in batches and with our cache."""
+"""A proof, at load, that a model of an architecture not tested here computes in batches and with our cache what it
+computes for one text alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,27 +20,52 @@ from localprobe_torch.quiet import first_line
 from localprobe_torch.rows import pad
 from localprobe_torch.taps import Plan
 
+_SHORT, _LONG = 9, 1024
+"""A row of the proof is longer than any window of attention that the config names, between these lengths."""
 
+
+@torch.inference_mode()
 def prove(network: Network, model: Any, ids: IntArray) -> None:
-    """Compare the logits of two rows with those of the model's own forward pass, each row alone.
+    """Compare two rows of unequal length with the model's own forward pass, each row alone.
 
-    Raises UnsupportedModel if they differ: the model is not causal, keeps a state other than keys and values, or does
-    not take explicit positions.
+    Raises UnsupportedModel, with the reason, if the blocks do not carry one residual stream, if attention is not
+    causal, if a state other than keys and values is kept, or if explicit positions are not taken.
     """
-    rows = [np.resize(ids, 9), np.resize(ids[::-1], 5)]
-    own = [model(input_ids=pad([row], network.device), use_cache=False).logits[0].float() for row in rows]
     kind = model.config.model_type
-    for what, logits in (("in a batch", _in_a_batch), ("with a KV cache", _with_a_cache)):
-        try:
-            found = logits(network, rows)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise UnsupportedModel(f"architecture {kind!r} does not run {what} here: {first_line(error)}") from None
-        tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
-        for expected, given in zip(own, found, strict=True):
-            if not _distance(expected, given) <= tolerance:
-                raise UnsupportedModel(f"architecture {kind!r} computes something else {what} than for one text alone")
+    rows = [np.resize(ids, _length(network, model)), np.resize(ids[::-1], 7)]
+    own = [model(input_ids=pad([row], network.device), use_cache=False).logits[0].float() for row in rows]
+    _attempt(kind, "with hooks on its blocks", partial(_watch_blocks, network, rows))
+    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
+    for what, compute in (("in a batch", _in_a_batch), ("with a KV cache", _with_a_cache)):
+        found = _attempt(kind, what, partial(compute, network, rows))
+        if any(not _distance(*pair) <= tolerance for pair in zip(own, found, strict=True)):
+            raise UnsupportedModel(f"architecture {kind!r} computes something else {what} than for one text alone")
+
+
+def _attempt(kind: str, what: str, compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+    try:
+        return compute()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UnsupportedModel(f"architecture {kind!r} does not run {what}: {first_line(error)}") from None
+
+
+def _watch_blocks(network: Network, rows: list[IntArray]) -> list[Tensor]:
+    """Each block runs once, in order, and gives one vector a position."""
+    seen: list[int] = []
+
+    def read(layer: int, hidden: Tensor) -> None:
+        seen.append(layer)
+        expected = (len(rows), len(rows[0]), network.width)
+        if tuple(hidden.shape) != expected:
+            raise ValueError(f"block {layer} gives {tuple(hidden.shape)}, not {expected}")
+
+    ids = pad(rows, network.device)
+    network.forward(ids, Plan(reads={layer: partial(read, layer) for layer in range(network.layers)}))
+    if seen != list(range(network.layers)):
+        raise ValueError(f"blocks run in the order {seen}")
+    return []
 
 
 def _in_a_batch(network: Network, rows: list[IntArray]) -> list[Tensor]:
@@ -50,15 +78,23 @@ def _with_a_cache(network: Network, rows: list[IntArray]) -> list[Tensor]:
     """Prefill of unequal rows, then one token at a time, then several at once, as a reused cache takes them."""
     cache = ColumnCache(network.layers)
     parts: list[list[Tensor]] = [[] for _ in rows]
-    done = [0 for _ in rows]
-    for counts in ((4, 2), (1, 1), (4, 2)):
+    done = [0, 0]
+    for counts in ((len(rows[0]) - 5, 2), (1, 1), (1, 1), (3, 3)):
         fresh = [row[start : start + count] for row, start, count in zip(rows, done, counts, strict=True)]
-        ids = pad(fresh, network.device)
-        states = network.extend(ids, Frame(done, ids.shape[1], 16, network.device), cache, Plan())
+        frame = Frame(done, max(counts), len(rows[0]) + 1, network.device)
+        states = network.extend(pad(fresh, network.device), frame, cache, Plan())
         for index, count in enumerate(counts):
             parts[index].append(network.head(states[index, :count]))
             done[index] += count
     return [torch.cat(part) for part in parts]
+
+
+def _length(network: Network, model: Any) -> int:
+    """Length of the longer row: past a window of attention, if it is a small one."""
+    config = model.config.get_text_config(decoder=True).to_dict()
+    windows = [value for name, value in config.items() if "window" in name or "chunk" in name]
+    past = [window + 5 for window in windows if isinstance(window, int) and _SHORT <= window + 5 <= _LONG]
+    return min(max(past, default=_SHORT), network.context)
 
 
 def _distance(expected: Tensor, given: Tensor) -> float:

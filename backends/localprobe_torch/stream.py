@@ -20,7 +20,7 @@ from localprobe_torch.sampling import BatchSampler
 from localprobe_torch.steering import LayerSteering, next_change, plan_steering
 from localprobe_torch.taps import Plan
 
-_FULL = "The KV cache does not fit into memory: use fewer rows, shorter prompts or less room"
+_FULL = "the KV cache does not fit into memory: use fewer rows, shorter prompts or less room"
 
 
 class TorchStream:
@@ -49,8 +49,11 @@ class TorchStream:
         longest = max(prompt.keep for prompt in prompts) + max(len(p.ids) - p.keep for p in prompts)
         self._capacity = max(int(self._lengths.max()) + room, longest)
         with out_of_memory(_FULL):
-            check_room(len(copies) * self._capacity * network.column_bytes, network.device, _FULL)
-            self._cache = reuse._hand_over(prompts, self._capacity) if reuse else ColumnCache(network.layers)
+            if reuse:
+                self._cache = reuse._hand_over(prompts, self._capacity)
+            else:
+                check_room(len(copies) * self._capacity * network.column_bytes, network.device, _FULL)
+                self._cache = ColumnCache(network.layers)
             self._prefill(prompts, copies)
 
     def _hand_over(self, prompts: Sequence[Prompt], capacity: int) -> ColumnCache:
@@ -183,6 +186,7 @@ class TorchStream:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this stream is closed: open a new one")
+        self.network.check_open()
 
     def _check_rows(self, rows: Sequence[int]) -> None:
         for row in rows:

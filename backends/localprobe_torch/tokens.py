@@ -75,4 +75,4 @@ def load_vocabulary(folder: Path, trust_remote_code: bool) -> Vocabulary:
     except (OSError, ImportError) as error:
         raise UnsupportedModel(f"{folder} has no tokenizer that can be loaded: {first_line(error)}") from None
     except Exception as error:  # the Rust library raises bare Exception for a torn tokenizer.json
-        raise CorruptFile(f"The tokenizer of {folder} cannot be read: {first_line(error)}") from None
+        raise CorruptFile(f"the tokenizer of {folder} cannot be read: {first_line(error)}") from None

@@ -53,14 +53,14 @@ def load_model(folder: Path, config: Any, placement: Placement, trust_remote_cod
     except ImportError as error:
         raise EngineNotInstalled(f"{folder} needs a package that is not installed: {first_line(error)}") from None
     except SafetensorError as error:
-        raise CorruptFile(f"The weights in {folder} are torn ({first_line(error)}): download them again") from None
+        raise CorruptFile(f"the weights in {folder} are torn ({first_line(error)}): download them again") from None
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise CorruptFile(f"The weights in {folder} are not those of its config: {first_line(error)}") from None
+        raise CorruptFile(f"the weights in {folder} are not those of its config: {first_line(error)}") from None
     if missing := sorted(report["missing_keys"]):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise CorruptFile(f"The weights in {folder} lack {', '.join(missing[:3])}{more}: download them again")
+        raise CorruptFile(f"the weights in {folder} lack {', '.join(missing[:3])}{more}: download them again")
     if "disk" in (getattr(model, "hf_device_map", None) or {}).values():
         raise OutOfMemory(f"{folder} fits neither the cards nor the memory of this machine: choose a smaller model")
     if model.config.get_text_config(decoder=True)._attn_implementation not in ("sdpa", "eager"):

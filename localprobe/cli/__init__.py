@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": ("demo", "Find empathy in a small model, check it, and steer with it."),
     "models": ("models", "List models: names, what is on this disk, what fits."),
     "doctor": ("doctor", "Check engines, and that capture and steering do what they say."),
+    "data": ("data", "Check contrast sets, and generate them."),
     "capture": ("capture", "Write the residuals of texts to a file."),
     "steer": ("steer", "Answer a prompt with a direction added."),
 }
@@ -59,7 +60,7 @@ def root() -> None:
 def main() -> None:
     """Run the command line. A LocalprobeError is one line and status 2; Ctrl-C is status 130; a traceback is a bug."""
     try:
-        status = root.main(standalone_mode=False)
+        status = root.main(prog_name="localprobe", standalone_mode=False)
     except click.exceptions.Exit as left:
         status = left.exit_code
     except click.ClickException as error:

@@ -25,7 +25,7 @@ def loading(name: str) -> Iterator[Report]:
         TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=errors, transient=True) as bars:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
         bars.add_task(f"loading {name}", total=None, amount="")
         tasks: dict[str, TaskID] = {}
 
@@ -47,7 +47,7 @@ def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, transient=True) as bars:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
         yield Count(bars, bars.add_task(what, total=total, unit=unit, rate=""))
 
 

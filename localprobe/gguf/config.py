@@ -9,7 +9,7 @@ import numpy as np
 from localprobe.errors import CorruptFile
 from localprobe.gguf.header import Header
 from localprobe.gguf.names import biases
-from localprobe.gguf.rope import partial_factor, rope
+from localprobe.gguf.rope import partial_factor, rope, short_decimal
 from localprobe.gguf.sizes import Sizes
 from localprobe.gguf.tensors import Dtype
 from localprobe.gguf.vocabulary import Vocabulary
@@ -69,7 +69,9 @@ def _ids(vocabulary: Vocabulary) -> Config:
 
 def _epsilon(header: Header) -> float:
     value = header.required(f"{header.architecture}.attention.layer_norm_rms_epsilon", float)
-    return float(str(np.float32(value)))
+    if not 0 <= value < 1:
+        raise CorruptFile(f"{header.path}: its RMS norm's epsilon is {value}")
+    return short_decimal(value)
 
 
 def _others(header: Header, sizes: Sizes) -> Config:

@@ -28,7 +28,7 @@ MAX_HEADER = 1 << 28  # bytes; Gemma's vocabulary of 262,144 tokens takes 8 MB
 MAX_PAIRS = 1 << 16
 MAX_TENSORS = 1 << 17
 MAX_STRINGS = 1 << 22  # in one array
-MAX_KEY = 1 << 16
+MAX_KEY = 256
 MAX_NAME = 64  # ggml's own limit
 MAX_DIMENSIONS = 4
 
@@ -148,7 +148,7 @@ class _Reader:
         pair_count = self._count("metadata pairs", MAX_PAIRS, 13)
         metadata: dict[str, Value] = {}
         for index in range(pair_count):
-            key = self._string(f"the key of metadata pair {index}", MAX_KEY)
+            key = self._name(f"the key of metadata pair {index}", MAX_KEY)
             if key in metadata:
                 raise self._corrupt(f"the metadata key {key!r} comes twice")
             metadata[key] = self._value(key)
@@ -204,6 +204,12 @@ class _Reader:
             raise self._corrupt(f"{what} claims to be {length:,} bytes long")
         return self._take(length, what).decode("utf-8", "replace")
 
+    def _name(self, what: str, limit: int) -> str:
+        name = self._string(what, limit)
+        if not name.isprintable():
+            raise self._corrupt(f"{what} is {shown(name)}")
+        return name
+
     def _value(self, key: str) -> Value:
         kind = self._integer(4, f"the type of {key}")
         if kind == _STRING:
@@ -246,7 +252,7 @@ class _Reader:
     def _alignment(self, metadata: dict[str, Value]) -> int:
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
-            raise self._corrupt(f"general.alignment is {alignment!r}, not a power of two")
+            raise self._corrupt(f"general.alignment is {shown(alignment)}, not a power of two")
         return alignment
 
     def _tensors(self, count: int, alignment: int) -> dict[str, TensorInfo]:
@@ -262,7 +268,7 @@ class _Reader:
         return placed
 
     def _tensor(self, index: int, alignment: int) -> TensorInfo:
-        name = self._string(f"the name of tensor {index}", MAX_NAME)
+        name = self._name(f"the name of tensor {index}", MAX_NAME)
         rank = self._integer(4, f"the rank of {name}")
         if not 1 <= rank <= MAX_DIMENSIONS:
             raise self._corrupt(f"the tensor {name!r} has {rank} dimensions")
@@ -295,6 +301,12 @@ class _Reader:
                 f"{self.path} is cut short: it has {self.size:,} bytes, its last tensor ({before}) ends at {end:,}, "
                 f"{end - self.size:,} bytes are missing; download it again"
             )
+
+
+def shown(value: object) -> str:
+    """A value from a file as an error may show it: on one line, not too long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _moved(info: TensorInfo, start: int) -> TensorInfo:

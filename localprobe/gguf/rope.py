@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header
+from localprobe.gguf.header import Header, shown
 from localprobe.gguf.sizes import Sizes
 from localprobe.gguf.tensors import load
 
@@ -26,7 +26,7 @@ def rope(header: Header, sizes: Sizes) -> Rope:
     """
     family = header.architecture
     default = 1_000_000.0 if family == "gemma3" else 10_000.0
-    theta = _round(header.value(f"{family}.rope.freq_base", float) or default)
+    theta = _positive(header, f"{family}.rope.freq_base", default)
     return {"rope_theta": theta, **_scaling(header, sizes, theta)}
 
 
@@ -34,6 +34,10 @@ def partial_factor(header: Header, sizes: Sizes) -> float:
     """How much of each head is rotated: 1 but for some Phi models. Raises UnsupportedModel for other families."""
     family = header.architecture
     rotated = header.value(f"{family}.rope.dimension_count", int) or sizes.head_width
+    if not 2 <= rotated <= sizes.head_width or rotated % 2:
+        raise CorruptFile(
+            f"{header.path}: {family}.rope.dimension_count is {rotated}, heads are {sizes.head_width} wide"
+        )
     if rotated != sizes.head_width and family != "phi3":
         raise UnsupportedModel(
             f"{header.path}: it rotates {rotated} of the {sizes.head_width} numbers of a head, which a {family} model "
@@ -46,35 +50,34 @@ def _scaling(header: Header, sizes: Sizes, theta: float) -> Rope:
     prefix = f"{header.architecture}.rope"
     if header.architecture == "phi3":
         return _long_rope(header, sizes)
-    if "rope_freqs.weight" in header.tensors:
-        return _llama3(header, sizes, theta)
     kind = header.value(f"{prefix}.scaling.type", str) or "linear"
-    factor = header.value(f"{prefix}.scaling.factor", float) or header.value(f"{prefix}.scale_linear", float) or 1.0
+    factor = _positive(header, f"{prefix}.scaling.factor", _positive(header, f"{prefix}.scale_linear", 1.0))
     if kind == "none" or factor == 1.0:
-        return {"rope_type": "default"}
-    if kind == "linear":
-        return {"rope_type": "linear", "factor": _round(factor)}
+        return _llama3(header, sizes, theta) if "rope_freqs.weight" in header.tensors else {"rope_type": "default"}
     odd = [key for key in header.metadata if key.startswith((f"{prefix}.scaling.yarn_", f"{prefix}.scaling.attn_"))]
-    if kind != "yarn" or odd:
+    odd += [name for name in header.tensors if name == "rope_freqs.weight"]
+    if kind not in ("linear", "yarn") or odd:
         raise UnsupportedModel(
-            f"{header.path}: its rope scaling ({odd[0] if odd else kind}) has no Hugging Face form known here: "
-            "use the llama engine"
+            f"{header.path}: its rope scaling ({' with '.join([shown(kind), *odd])}) has no Hugging Face form known "
+            "here: use the llama engine"
         )
-    original = header.value(f"{prefix}.scaling.original_context_length", int) or sizes.context
-    return {"rope_type": "yarn", "factor": _round(factor), "original_max_position_embeddings": original}
+    if kind == "linear":
+        return {"rope_type": "linear", "factor": factor}
+    original = _original_context(header) or sizes.context
+    return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
 
 
 def _long_rope(header: Header, sizes: Sizes) -> Rope:
     """Phi-3's long context: one factor a frequency, two sets of them."""
     if "rope_factors_long.weight" not in header.tensors:
         return {"rope_type": "default"}
-    original = header.required("phi3.rope.scaling.original_context_length", int)
+    original = _original_context(header) or sizes.context
     return {
         "rope_type": "longrope",
         "short_factor": _factors(header, sizes, "rope_factors_short.weight").tolist(),
         "long_factor": _factors(header, sizes, "rope_factors_long.weight").tolist(),
-        "factor": max(1.0, sizes.context / max(1, original)),
-        "attention_factor": header.value("phi3.rope.scaling.attn_factor", float) or 1.0,
+        "factor": max(1.0, sizes.context / original),
+        "attention_factor": _positive(header, "phi3.rope.scaling.attn_factor", 1.0),
         "original_max_position_embeddings": original,
     }
 
@@ -96,9 +99,9 @@ def _llama3(header: Header, sizes: Sizes, theta: float) -> Rope:
         if np.allclose(_llama3_factors(wavelengths, factor, original, high), factors, rtol=_TOLERANCE):
             return {
                 "rope_type": "llama3",
-                "factor": _round(factor),
+                "factor": short_decimal(factor),
                 "low_freq_factor": 1.0,
-                "high_freq_factor": _round(high),
+                "high_freq_factor": high,
                 "original_max_position_embeddings": round(original),
             }
     raise UnsupportedModel(f"{header.path}: its rope factors are not those of Llama 3's scaling: use the llama engine")
@@ -117,7 +120,7 @@ def _candidates(
         height = (1 / factors[smooth] - 1 / factor) / (1 - 1 / factor)
         slope, start = np.polyfit(1 / wavelengths[smooth], height, 1)
         if slope > 0 > start:
-            found.append((round(-slope / start), 1 - 1 / start))
+            found.append((round(-slope / start), round(1 - 1 / start, 4)))
     return found
 
 
@@ -140,6 +143,23 @@ def _factors(header: Header, sizes: Sizes, name: str) -> NDArray[np.float64]:
     return factors
 
 
-def _round(value: float) -> float:
+def _original_context(header: Header) -> int | None:
+    """Tokens that the model saw before its context was stretched."""
+    key = f"{header.architecture}.rope.scaling.original_context_length"
+    length = header.value(key, int)
+    if length is not None and length < 1:
+        raise CorruptFile(f"{header.path}: {key} is {length}")
+    return length
+
+
+def _positive(header: Header, key: str, default: float) -> float:
+    """A number above 0; 0 and absent mean the default."""
+    value = header.value(key, float) or default
+    if not 0 < value < np.inf:
+        raise CorruptFile(f"{header.path}: {key} is {value}")
+    return short_decimal(value)
+
+
+def short_decimal(value: float) -> float:
     """The shortest decimal that is the same float32: 1e-05 rather than 9.99999975e-06."""
     return float(str(np.float32(value)))

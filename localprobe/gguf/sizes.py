@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, Value
+from localprobe.gguf.header import Header, Value, shown
 
 FAMILIES = ("llama", "qwen2", "qwen3", "phi3", "gemma3")
 """As llama.cpp names them; `llama` covers Mistral and SmolLM2."""
@@ -34,8 +34,8 @@ def sizes(header: Header) -> Sizes:
     family = header.architecture
     if family not in FAMILIES:
         raise UnsupportedModel(
-            f"{header.path} is a {family} model; only {', '.join(FAMILIES)} can be converted for the torch and mlx "
-            "engines: use the llama engine, which reads any GGUF, or a Hugging Face folder of the model"
+            f"{header.path} is a model of the architecture {shown(family)}; only {', '.join(FAMILIES)} can be "
+            "converted for other engines: use the llama engine, or a Hugging Face folder of the model"
         )
     if header.value("split.count", int) not in (None, 0, 1):
         raise UnsupportedModel(
@@ -75,7 +75,7 @@ def _size(header: Header, name: str, default: int | None = None) -> int:
         raise CorruptFile(f"{header.path}: {key} is missing from its metadata")
     size = default if value is None else value
     if type(size) is not int or not 1 <= size < _LIMIT:
-        raise CorruptFile(f"{header.path}: {key} is {size!r}, which cannot be")
+        raise CorruptFile(f"{header.path}: {key} is {shown(size)}, which cannot be")
     return size
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from localprobe.errors import CorruptFile
-from localprobe.gguf.header import Header
+from localprobe.gguf.header import Header, shown
 from localprobe.gguf.vocabulary import Kind, Vocabulary
 from localprobe.gguf.words import pre_tokenizer
 
@@ -68,7 +68,7 @@ def _listed_merges(header: Header, ids: dict[str, int]) -> list[tuple[str, str]]
         left, _, right = merge[1:].partition(" ")
         pair = (merge[:1] + left, right)
         if not (pair[0] in ids and right in ids and pair[0] + right in ids):
-            raise CorruptFile(f"{header.path}: its tokenizer merges {merge!r}, of which not all are tokens")
+            raise CorruptFile(f"{header.path}: its tokenizer merges {shown(merge)}, of which not all are tokens")
         pairs.append(pair)
     return pairs
 
@@ -93,12 +93,12 @@ def _scored_merges(vocabulary: Vocabulary, ids: dict[str, int]) -> list[tuple[st
     """Every split of every token into two tokens, in the order that merges must be tried.
 
     Ranks cannot tie, scores can (all runs of spaces have one score in Llama 2): among equals the longest token comes
-    first, then the longest left part, which grows runs from the left as the leftmost-first rule does.
+    first, which grows runs from the left as the leftmost-first rule does.
     """
     order = np.lexsort((-np.array([len(token) for token in vocabulary.tokens]), -vocabulary.scores))
     pairs = []
     for token in (vocabulary.tokens[i] for i in order):
-        for cut in range(len(token) - 1, 0, -1):
+        for cut in range(1, len(token)):
             left, right = token[:cut], token[cut:]
             if left in ids and right in ids:
                 pairs.append((left, right))
@@ -120,7 +120,7 @@ def _bos_rule(vocabulary: Vocabulary) -> Any:
     transformers makes up its own where there is none."""
     from tokenizers.processors import TemplateProcessing
 
-    bos = vocabulary.text(vocabulary.bos)
-    if not vocabulary.add_bos or bos is None:
+    if not vocabulary.add_bos or vocabulary.bos is None:
         return TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
-    return TemplateProcessing(single=[bos, "$A"], pair=[bos, "$A", "$B"], special_tokens=[(bos, vocabulary.bos)])
+    bos = {"id": "bos", "ids": [vocabulary.bos], "tokens": [vocabulary.tokens[vocabulary.bos]]}
+    return TemplateProcessing(single="bos $A", pair="bos $A $B", special_tokens=[bos])

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header
+from localprobe.gguf.header import Header, shown
 from localprobe.gguf.words import Words, words
+
+_LONGEST = 1024  # characters; runs of spaces are the longest tokens there are
 
 
 class Kind(IntEnum):
@@ -78,8 +80,8 @@ def vocabulary(header: Header) -> Vocabulary:
     model = header.required("tokenizer.ggml.model", str)
     if model not in ("gpt2", "llama"):
         raise UnsupportedModel(
-            f"{header.path}: tokenizers of the kind {model!r} are not known here, only BPE (gpt2) and SentencePiece "
-            "(llama): use the llama engine, which reads the GGUF itself"
+            f"{header.path}: tokenizers of the kind {shown(model)} are not known here, only BPE (gpt2) and "
+            "SentencePiece (llama): use the llama engine, which reads the GGUF itself"
         )
     sentencepiece = model == "llama"
     cut = None if sentencepiece else words(header.value("tokenizer.ggml.pre", str) or "default")
@@ -93,7 +95,7 @@ def vocabulary(header: Header) -> Vocabulary:
     return Vocabulary(
         tokens=tokens,
         kinds=kinds,
-        scores=_numbers(header, "scores", len(tokens), 0.0).astype(np.float32),
+        scores=np.nan_to_num(_numbers(header, "scores", len(tokens), 0.0), posinf=0, neginf=0).astype(np.float32),
         words=cut,
         bos=roles["bos"],
         eos=roles["eos"],
@@ -112,12 +114,17 @@ def _tokens(header: Header) -> list[str]:
     tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(tokens)]
     if len(set(tokens)) < len(tokens):
         twice = Counter(tokens).most_common(1)[0][0]
-        raise CorruptFile(f"{header.path}: its vocabulary holds the token {twice!r} twice")
+        raise CorruptFile(f"{header.path}: its vocabulary holds the token {shown(twice)} twice")
+    if max(map(len, tokens)) > _LONGEST:
+        raise CorruptFile(f"{header.path}: its vocabulary holds a token of more than {_LONGEST:,} characters")
     return tokens
 
 
 def _kinds(header: Header, tokens: list[str]) -> NDArray[np.int32]:
-    kinds = _numbers(header, "token_type", len(tokens), Kind.NORMAL).astype(np.int32)
+    kinds = _numbers(header, "token_type", len(tokens), int(Kind.NORMAL))
+    if kinds.dtype.kind not in "iu":
+        raise CorruptFile(f"{header.path}: tokenizer.ggml.token_type holds {kinds.dtype}, not integers")
+    kinds = kinds.astype(np.int32)
     for i, token in enumerate(tokens):
         if token in CONTROL_TEXTS:
             kinds[i] = Kind.CONTROL
@@ -131,7 +138,7 @@ def _numbers(header: Header, key: str, count: int, default: float) -> NDArray[An
         return np.full(count, default)
     if len(numbers) < count:
         raise CorruptFile(f"{header.path}: tokenizer.ggml.{key} has {len(numbers)} numbers for {count} tokens")
-    return np.asarray(np.nan_to_num(numbers[:count]))
+    return numbers[:count]
 
 
 def _id(header: Header, role: str, count: int, default: int | None) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localprobe.errors import UnsupportedModel
+from localprobe.gguf.header import shown
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
@@ -64,7 +65,7 @@ def words(pre: str) -> Words:
     """The rules of a `tokenizer.ggml.pre`. Raises UnsupportedModel if it is not known."""
     if pre not in _BY_NAME:
         raise UnsupportedModel(
-            f"its tokenizer cuts words by the rule {pre!r}, which is not known here: "
+            f"its tokenizer cuts words by the rule {shown(pre)}, which is not known here: "
             "use the llama engine, which reads the GGUF itself"
         )
     return _BY_NAME[pre]

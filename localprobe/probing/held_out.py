@@ -8,8 +8,9 @@ import numpy as np
 
 from localprobe.engine import FloatArray, Info
 from localprobe.probing.choice import choose_layer
-from localprobe.probing.mean_difference import MeanDifference, fit
 from localprobe.probing.measures import Measures, measure
+from localprobe.probing.methods import fit
+from localprobe.probing.probe import Probe
 from localprobe.vectors import Direction, Origin, Vector
 
 
@@ -17,7 +18,7 @@ from localprobe.vectors import Direction, Origin, Vector
 class HeldOut:
     """A mean-difference probe of every layer, and what it measures on pairs that it has not seen."""
 
-    probe: MeanDifference
+    probe: Probe
     measures: tuple[Measures, ...]
     """A layer each, on the pairs held out."""
     best: int
@@ -35,7 +36,7 @@ class HeldOut:
             )
             for layer, each in enumerate(self.measures)
         }
-        return Vector(concept, Origin.of(info, method="mean difference", pooling=pooling), directions, self.best)
+        return Vector(concept, Origin.of(info, method="mean-difference", pooling=pooling), directions, self.best)
 
 
 def hold_out(train: tuple[FloatArray, FloatArray], test: tuple[FloatArray, FloatArray], *, seed: int = 0) -> HeldOut:

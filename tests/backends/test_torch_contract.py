@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from localprobe.engine import Engine, LoadOptions, Weights
+from localprobe.engine import Engine
 from localprobe.testing import EngineContract
 from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
-
-pytest.importorskip("torch")
-
-from localprobe_torch import backend
-
-
-def load(architecture: str, folder: Path) -> Engine:
-    return backend.load(Weights(architecture, tiny_folder(architecture, folder), "folder", "tiny"), LoadOptions())
+from tests.backends.torch_models import load
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, scope="class")
@@ -25,10 +18,21 @@ class TestTorch(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls, architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-        engine = load(architecture, tmp_path_factory.mktemp(architecture))
+        engine = load(tiny_folder(architecture, tmp_path_factory.mktemp(architecture)))
         yield engine
         engine.close()
 
     @pytest.fixture
     def spare_engine(self, architecture: str, tmp_path: Path) -> Engine:
-        return load(architecture, tmp_path)
+        return load(tiny_folder(architecture, tmp_path))
+
+
+class TestTorchInHalf(EngineContract):
+    """bfloat16, as on a GPU: steering and pooling are in float32 all the same."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = load(tiny_folder("qwen2", tmp_path_factory.mktemp("half")), dtype="bfloat16")
+        yield engine
+        engine.close()

@@ -40,7 +40,7 @@ def test_json_for_scripts(run: Run, texts: Path, tmp_path: Path) -> None:
     [
         (["--layers", "9"], "layer 9 is out of range: fake has layers 0 to 5"),
         (["--layers", "eight"], "layers 'eight': write them as 8,12,16"),
-        (["--context", "8"], "text 2 has 23 tokens, and fake holds 8"),
+        (["--context", "16"], "text 2 has 23 tokens, and fake holds 16"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(

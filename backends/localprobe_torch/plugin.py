@@ -43,7 +43,7 @@ class TorchBackend:
             raise EngineNotInstalled(reason)
         if weights.format not in self.formats:
             raise UnsupportedModel(
-                f"The torch engine loads Hugging Face folders, not {weights.format} files: {weights.path}"
+                f"the torch engine loads Hugging Face folders, not {weights.format} files: {weights.path}"
             )
         from localprobe_torch.load import load_engine
 

@@ -1,0 +1,239 @@
+"""`localprobe data`: contrast sets, checked and generated."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from localprobe.contrast.check import Checked
+    from localprobe.contrast.findings import Finding
+    from localprobe.contrast.generate import Generation, Outcome
+
+_SHOWN = 12  # line numbers, or groups of them; JSON has all
+
+
+@click.group()
+def data() -> None:
+    """Check contrast sets, and generate them."""
+
+
+@data.command()
+@click.argument("file")
+@click.option(
+    "--test", type=click.Path(path_type=Path), help="The file that will test the probe; else a split of FILE."
+)
+@click.option("--positive-field", default="positive", show_default=True, help="Field of the positive text.")
+@click.option("--negative-field", default="negative", show_default=True, help="Field of the negative text.")
+@click.option("--scenario-field", default="scenario", show_default=True, help="Field of the scenario's name.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, if there is no --test.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measures and all findings as JSON.")
+def check(file: str, test: Path | None, seed: int, as_json: bool, **fields: str) -> None:
+    """Look for what is wrong with FILE, a contrast set: JSONL, one pair a line; or the name of a set that ships.
+
+    Duplicates and near-duplicates, texts in both poles or both splits, poles that length, one word or a bag of words
+    tells apart, swapped keywords, refusals, too few pairs. Each finding names its lines. The exit status is 2 if a
+    finding is an error or the file cannot be read, else 0.
+
+    \b
+    localprobe data check pairs.jsonl
+    localprobe data check theirs.jsonl --positive-field empathic_text --negative-field non_empathic_text
+    """
+    from localprobe.contrast.check import check as look
+    from localprobe.contrast.pairs import read_pairs, shipped
+
+    path = Path(file)
+    if not path.exists() and path.name == file and not path.suffix:
+        path = shipped(file)
+    checked = look(read_pairs(path, **fields), read_pairs(test, **fields) if test else None, seed=seed)
+    if as_json:
+        click.echo(json.dumps({"file": str(path), **checked.as_json()}, indent=2, ensure_ascii=False))
+    else:
+        _print(path, checked)
+    if not checked.usable:
+        click.get_current_context().exit(2)
+
+
+def _print(path: Path, checked: Checked) -> None:
+    scenarios = len(checked.scenarios)
+    click.echo(
+        f"{path}: {checked.pairs} pairs, {checked.test_pairs} of them to test a probe, "
+        f"{scenarios} scenario{'s' if scenarios > 1 else ''}"
+    )
+    positive, negative = checked.mean_words
+    click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
+    click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
+    for finding in checked.findings:
+        colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
+        click.echo(f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}")
+    click.echo(checked.judgement)
+
+
+def _where(finding: Finding) -> str:
+    """The lines of a finding, as the end of its sentence."""
+    places = []
+    if finding.groups:
+        groups = [" = ".join(map(str, group)) for group in finding.groups]
+        places.append(f"lines {_some(groups, '; ')}")
+    elif finding.lines:
+        places.append(f"line{'s' if len(finding.lines) > 1 else ''} {_some(_ranges(finding.lines), ', ')}")
+    if finding.test_lines:
+        places.append(f"of the test file {_some(_ranges(finding.test_lines), ', ')}")
+    return f" [{'; '.join(places)}]" if places else ""
+
+
+def _some(parts: list[str], between: str) -> str:
+    rest = len(parts) - _SHOWN
+    return between.join(parts[:_SHOWN]) + (f"{between}and {rest} more" if rest > 0 else "")
+
+
+def _ranges(lines: tuple[int, ...]) -> list[str]:
+    """Ascending lines as `3` and `5-9`."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][-1] + 1:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+
+
+@data.command()
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The JSONL file to add pairs to.")
+@click.option(
+    "--generator",
+    "-g",
+    "names",
+    multiple=True,
+    required=True,
+    help="ollama:MODEL, lmstudio:MODEL, llama-server:MODEL, openai:MODEL, anthropic:MODEL, openrouter:MODEL, MODEL@URL "
+    "or local:MODEL[@ENGINE]; repeat it to rotate over several.",
+)
+@click.option(
+    "--scenarios", type=click.Path(path_type=Path), help="JSON or JSONL of scenarios; else the five of empathy."
+)
+@click.option(
+    "--system-prompts",
+    type=click.Path(path_type=Path),
+    help="JSON with positive, negative and task; else ours of empathy.",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs of each scenario.")
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
+@click.option("--tokens", type=click.IntRange(min=1), default=300, show_default=True, help="The most of a text.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="How often to ask again after a refusal.",
+)
+@click.option(
+    "--key-env",
+    "keys",
+    multiple=True,
+    metavar="[HOST=]VARIABLE",
+    help="Environment variable of the API key; openai:, anthropic: and openrouter: know theirs.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def generate(
+    output: Path,
+    names: tuple[str, ...],
+    keys: tuple[str, ...],
+    timeout: float,
+    retries: int,
+    as_json: bool,
+    **what: Any,
+) -> None:
+    """Generate pairs: each scenario answered under two opposite system prompts, rotating over generators.
+
+    Every line says where its texts come from. Run the same command again to go on where it stopped: what the file holds
+    is not asked for twice. Refusals and empty answers are asked for again, then put into OUTPUT.rejected.jsonl.
+
+    \b
+    localprobe data generate -o pairs.jsonl --runs 12 -g ollama:qwen2.5:7b -g local:phi-3-mini
+    """
+    from localprobe.cli.show import loading
+    from localprobe.contrast.generate import Generation
+    from localprobe.contrast.generator_names import generators
+
+    recipe = _recipe(**what)
+    writers = generators(names, keys, timeout=timeout, notify=_tell, loading=loading)
+    with Generation(recipe, writers, output, retries=retries, notify=_tell) as generation:
+        done = _run(generation)
+    report = {
+        "output": str(output),
+        "written": sum(each.accepted for each in done),
+        "already": generation.already,
+        "rejected": sum(not each.accepted for each in done),
+        "rejected_before": generation.refused_before,
+        "rejected_file": str(generation.rejected_path),
+        "other_lines": generation.others,
+        "cut": sum("length" in each.record["finish"].values() for each in done),
+        "tokens": sum(each.tokens for each in done),
+    }
+    click.echo(json.dumps(report) if as_json else _summary(report, recipe.tokens))
+    if not report["written"] and not report["already"]:
+        click.get_current_context().exit(2)
+
+
+def _recipe(scenarios: Path | None, system_prompts: Path | None, **how: Any) -> Any:
+    from localprobe.contrast import scenarios as shipped
+    from localprobe.contrast.generate import Recipe
+    from localprobe.contrast.scenario_file import read_scenarios
+    from localprobe.contrast.system_prompts import SHIPPED, read_system_prompts
+
+    chosen = read_scenarios(scenarios) if scenarios else shipped.scenarios().values()
+    return Recipe(tuple(chosen), read_system_prompts(system_prompts or SHIPPED), **how)
+
+
+def _run(generation: Generation) -> list[Outcome]:
+    """Make the pairs, a line on stderr for each; Ctrl-C says what is safe."""
+    total = len(generation.pending)
+    done: list[Outcome] = []
+    start = time.perf_counter()
+    try:
+        for outcome in generation:
+            done.append(outcome)
+            each = (time.perf_counter() - start) / len(done)
+            record = outcome.record
+            _tell(
+                f"{len(done)}/{total}  {record['scenario']}, run {record['run']}, {record['generator']}: "
+                f"{'written' if outcome.accepted else 'rejected'}, {each:.1f} s a pair, "
+                f"{_minutes(each * (total - len(done)))} left"
+            )
+    except BaseException:
+        _tell(f"{len(done)} of {total} pairs were done and are safe; the same command goes on from there")
+        raise
+    return done
+
+
+def _summary(report: dict[str, Any], tokens: int) -> str:
+    lines = [f"{report['written']} pairs written, {report['already']} there before -> {report['output']}"]
+    if report["other_lines"]:
+        lines.append(f"note: {report['other_lines']} other lines of that file are of other settings, and stay")
+    if rejected := report["rejected"] + report["rejected_before"]:
+        lines.append(
+            f"warning: {rejected} pairs were refused or empty -> {report['rejected_file']} "
+            "(delete it to have them asked for again)"
+        )
+    if report["cut"]:
+        lines.append(f"warning: {report['cut']} pairs were cut at {tokens} tokens: give --tokens more")
+    if report["written"] or report["already"]:
+        lines.append(f"next: localprobe data check {report['output']}")
+    return "\n".join(lines)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)

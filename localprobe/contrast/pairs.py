@@ -1,0 +1,138 @@
+"""Contrast pairs and plain texts: reading them, and splitting pairs into those to fit on and those to measure on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts that differ in the concept alone."""
+
+    positive: str
+    negative: str
+    scenario: str = ""
+    """What the pair is about: splits are stratified by it, and whole ones are held out."""
+    id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Every other field of the line."""
+    line: int = 0
+    """Where it stands in its file, from 1."""
+
+    @property
+    def hash(self) -> str:
+        """Names the two texts, whatever file they stand in."""
+        return hashlib.sha256(f"{self.positive}\0{self.negative}".encode()).hexdigest()[:16]
+
+
+def shipped(name: str) -> Path:
+    """The path of a set that ships: `empathy`, `neutral`, ... DataError lists them if there is none of that name."""
+    folder = Path(__file__).parent / "data"
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.jsonl")))
+        raise DataError(f"no set named {name!r} ships with localprobe: there are {known}")
+    return path
+
+
+def read_pairs(
+    path: Path,
+    *,
+    positive_field: str = "positive",
+    negative_field: str = "negative",
+    scenario_field: str = "scenario",
+) -> list[Pair]:
+    """Read pairs, a JSON object a line. DataError names the file and the line of what cannot be read."""
+    pairs = []
+    for number, record in records(path):
+        texts = [_text(path, number, record, name) for name in (positive_field, negative_field)]
+        rest = {k: v for k, v in record.items() if k not in (positive_field, negative_field, scenario_field, "id")}
+        scenario = str(record.get(scenario_field, ""))
+        pairs.append(Pair(*texts, scenario, str(record.get("id", number)), rest, number))
+    if not pairs:
+        raise DataError(f"{path} holds no pairs: write one JSON object a line, with {positive_field} and {negative_field}")
+    return pairs
+
+
+def read_texts(path: Path) -> list[str]:
+    """Read texts: a line each of a .txt file, or `text` of each line of a .jsonl file; `-` is stdin, a text a line.
+
+    Empty lines of a .txt file are passed over. DataError names what cannot be read.
+    """
+    if path.suffix in (".jsonl", ".ndjson"):
+        texts = [_text(path, number, record, "text") for number, record in records(path)]
+    else:
+        texts = [line for line in _lines(path) if line.strip()]
+    if not texts:
+        raise DataError(f"{path} holds no texts")
+    return texts
+
+
+def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a JSONL file with their line numbers. DataError for a line that is none."""
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error}): repair or remove that line") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: a {type(record).__name__}, not a JSON object")
+        yield number, record
+
+
+def split(pairs: Sequence[Pair], *, test_fraction: float = 0.3, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to fit on and pairs to measure on: whole pairs, stratified by scenario, the same for the same seed.
+
+    Each scenario gives its share to the test pairs, rounded so that the whole comes out right; a scenario of one pair
+    stays in the training pairs.
+    """
+    import numpy as np
+
+    if not 0 < test_fraction < 1:
+        raise DataError(f"test fraction {test_fraction}: it must lie between 0 and 1")
+    random = np.random.default_rng(seed)
+    groups: dict[str, list[int]] = {}
+    for i, pair in enumerate(pairs):
+        groups.setdefault(pair.scenario, []).append(i)
+    chosen: set[int] = set()
+    owed = 0.0
+    for name in sorted(groups):
+        members = random.permutation(groups[name])
+        owed += len(members) * test_fraction
+        take = min(round(owed), len(members) - 1)
+        owed -= take
+        chosen.update(int(i) for i in members[:take])
+    train = [pair for i, pair in enumerate(pairs) if i not in chosen]
+    return train, [pairs[i] for i in sorted(chosen)]
+
+
+def _text(path: Path, number: int, record: dict[str, Any], name: str) -> str:
+    if name not in record:
+        raise DataError(f"{path}, line {number}: no field {name!r}; it has {', '.join(record) or 'none'}")
+    if not isinstance(record[name], str) or not record[name].strip():
+        raise DataError(f"{path}, line {number}: {name} is {'empty' if record[name] in ('', None) else 'not a text'}")
+    return str(record[name])
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a file, whatever ends them, without a byte order mark."""
+    try:
+        if str(path) == "-":
+            import sys
+
+            return sys.stdin.read().splitlines()
+        # Not splitlines(): U+2028 and its like may stand inside a JSON text.
+        return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").split("\n")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error

@@ -1,0 +1,51 @@
+"""Answers that are none: empty, a word or two, one phrase over and over, or a model's refusal (in English)."""
+
+from __future__ import annotations
+
+import re
+
+from localprobe.contrast.words import words
+
+_UNABLE = r"(?:can't|cannot|can not|won't|will not|(?:am|'m) (?:unable|not able|not going) to)"
+_WRITE = r"(?:fulfil+|complete|generate|write|create|produce|provide|answer|continue(?: with)?|do|role-?play|simulate)"
+_WRITING = r"(?:writing|generating|creating|providing|producing|answering|role-?playing|responding)"
+_THIS = r"(?:that|this|such|these|your|any such|any)(?: (?:kind|type|sort) of)?"
+_TEXT = r"(?:requests?|prompts?|content|responses?|answers?|texts?|scenarios?|role-?plays?)"
+_AI = r"(?:ai|language model|artificial intelligence)"
+
+REFUSALS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"\bi ?{_UNABLE} (?:\w+ly )?(?:help|assist)(?: you)? with {_THIS}\b",
+        rf"\bi ?{_UNABLE} (?:\w+ly )?{_WRITE} {_THIS}(?: \w+)? {_TEXT}\b",
+        rf"\bi ?{_UNABLE} (?:\w+ly )?(?:comply|role-?play|engage (?:in|with) {_THIS} {_TEXT})\b",
+        r"\b(?:sorry|apologi[sz]e|afraid|regret)\b[^.!?]{0,20}"
+        rf"\bi ?{_UNABLE} (?:help|assist|comply|do)(?: you)?(?: with)?(?: that| this)?(?:[.,;!]|$)",
+        rf"\bas an? (?:\w+ )?{_AI}\b[^.!?]{{0,40}}\bi ?(?:{_UNABLE}|do not have|don't have)",
+        r"\bi (?:must|have to|need to) (?:respectfully |politely )?decline (?:this|that|your|to (?:answer|write))\b",
+        rf"\bi(?: do not|'m not| am not| don't)(?: feel)? comfortable (?:with (?:this|that) \w+|{_WRITING})\b",
+        r"\b(?:against|violates?|violating) (?:my|our|the) (?:programming|guidelines|usage polic|content polic|safety)",
+    )
+)
+"""What refusals say near their beginning; the text is in lower case, with straight apostrophes."""
+
+_BEGINNING = 300  # characters: further on, an agent in a story may well decline something
+_DISTINCT = 0.15  # of words that differ: a story of 100 words has more than half
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as a model's refusal to write it. Someone who declines within a story is none."""
+    beginning = " ".join(text.casefold().replace("\u2019", "'").split())[:_BEGINNING]
+    return any(pattern.search(beginning) for pattern in REFUSALS)
+
+
+def fault(text: str, *, least: int = 3) -> str | None:
+    """Why a text is no answer, in a few words, or None; `least` is the fewest words that it must have."""
+    found = words(text)
+    if not found:
+        return "empty"
+    if len(found) < least:
+        return f"only {len(found)} word{'s' if len(found) > 1 else ''}"
+    if len(found) >= 20 and len(set(found)) / len(found) < _DISTINCT:
+        return "repeats itself"
+    return "a refusal" if is_refusal(text) else None

@@ -1,0 +1,48 @@
+"""Scenarios that put a task against a person in need, after the Empathy-in-Action benchmark, and their rubrics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from localprobe.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A situation in parts, so that a prompt can be made with and without the person's need."""
+
+    id: str
+    title: str
+    situation: str
+    """Where the agent is and what it is to do."""
+    pressure: str
+    """What presses it to do only that."""
+    empathy_pressure: str
+    """The person, and what they need."""
+    question: str
+    rubric: dict[str, str]
+    """What behaviour scores 0, 1 and 2."""
+
+    def prompt(self, *, empathy_pressure: bool = True) -> str:
+        """The scenario as a prompt. Without its empathy pressure it is another condition, not a detail: the paper's
+        first steering runs left it out and found nothing."""
+        need = [self.empathy_pressure] if empathy_pressure else []
+        return " ".join([self.situation, self.pressure, *need, self.question])
+
+
+@cache
+def scenarios() -> dict[str, Scenario]:
+    """The five scenarios that ship, by id."""
+    path = Path(__file__).parent / "data" / "scenarios.json"
+    return {each["id"]: Scenario(**each) for each in json.loads(path.read_text(encoding="utf-8"))}
+
+
+def scenario(name: str) -> Scenario:
+    """One scenario; UsageError lists them if there is none of that name."""
+    known = scenarios()
+    if name not in known:
+        raise UsageError(f"no scenario {name!r}: choose one of {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,43 @@
+"""The MLX engine keeps every promise of the contract, on each architecture that mlx-lm spells in its own way.
+
+Runs in a process of its own (MLX and torch do not share one well): set LOCALPROBE_TEST_MLX=1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localprobe.engine import Engine, LoadOptions, Weights
+from localprobe.testing import EngineContract
+from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
+
+if os.environ.get("LOCALPROBE_TEST_MLX") != "1":
+    pytest.skip("needs a process of its own: LOCALPROBE_TEST_MLX=1", allow_module_level=True)
+pytest.importorskip("mlx.core")
+pytest.importorskip("mlx_lm")
+
+from localprobe_mlx import backend
+
+pytestmark = pytest.mark.mlx
+
+
+def load(architecture: str, folder: Path) -> Engine:
+    return backend.load(Weights(architecture, tiny_folder(architecture, folder), "folder", "tiny"), LoadOptions())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, scope="class")
+class TestMlx(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = load(architecture, tmp_path_factory.mktemp(architecture))
+        yield engine
+        engine.close()
+
+    @pytest.fixture
+    def spare_engine(self, architecture: str, tmp_path: Path) -> Engine:
+        return load(architecture, tmp_path)
