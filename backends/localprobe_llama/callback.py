@@ -107,9 +107,9 @@ class Tap:
         self.cut()  # False ends only this part of the graph, of which a GPU has several: refuse the first node of each
         return False
 
-    def _at_layer(self, tensor: int, layer: int) -> bool:
-        """Add and read at `layer`. Returns whether the pass has served its purpose."""
-        work = self._work
+    def _at_layer(self, tensor: int) -> bool:
+        """Add to a residual and read it. Returns whether the pass has served its purpose."""
+        work, layer = self._work, self._layers[library.tensor_name(tensor)]
         additions, reader = work.additions.get(layer), work.readers.get(layer)
         if additions or reader:
             count = self._count(tensor)

@@ -51,7 +51,7 @@ class LlamaEngine:
         else:
             raise UsageError("only a stream of this engine can be gone on from: open without reuse")
         try:
-            stream = LlamaStream(model, self._pool, context, held, prompts, room, watch)
+            stream = LlamaStream(model, self._pool, context, held, prompts, room=room, watch=watch)
         except BaseException:
             self._pool.give(context)
             raise

@@ -11,8 +11,8 @@ from typing import Any
 
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # a native abort would start a debugger and print pages
 
-import llama_cpp  # noqa: E402
-from llama_cpp._ctypes_extensions import load_shared_library  # noqa: E402
+import llama_cpp
+from llama_cpp._ctypes_extensions import load_shared_library
 
 _ERROR, _CONTINUED = 4, 5  # ggml_log_level
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 import llama_cpp
@@ -12,7 +11,7 @@ import psutil
 from localprobe.engine import Capabilities, FloatArray, Info, LoadOptions, Weights
 from localprobe.errors import CorruptFile, LocalprobeError, ModelError, OutOfMemory, UnsupportedModel, UsageError
 from localprobe_llama import device, library
-from localprobe_llama.callback import Work
+from localprobe_llama.callback import Reader, Work
 from localprobe_llama.engine import LlamaEngine
 from localprobe_llama.interrupt import Interruptible
 from localprobe_llama.model import Model
@@ -118,10 +117,12 @@ def _probe(model: Model, pool: Pool) -> None:
 
     def residuals(stop: int) -> dict[int, FloatArray]:
         found: dict[int, FloatArray] = {}
-        readers = {
-            layer: lambda residual, at=layer: found.__setitem__(at, residual[0].copy()) for layer in range(stop + 1)
-        }
-        context.decode(token, here, here, seen, Work(readers=readers, stop=stop))
+
+        def keep(layer: int) -> Reader:
+            return lambda residual: found.update({layer: residual[0].copy()})
+
+        work = Work(readers={layer: keep(layer) for layer in range(stop + 1)}, stop=stop)
+        context.decode(token, here, here, seen, work)
         context.clear()
         return found
 

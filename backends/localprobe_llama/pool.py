@@ -68,8 +68,8 @@ class Pool:
             return max(rounded, short + 1)
         if need.cells > short:
             raise OutOfMemory(
-                f"rows of {need.cells} tokens in all: this model takes {short} at once before llama.cpp computes it as a "
-                "long-context model; use fewer rows"
+                f"rows of {need.cells} tokens in all: past {short}, llama.cpp computes this model as a long-context "
+                "one; use fewer rows"
             )
         return min(rounded, short)
 

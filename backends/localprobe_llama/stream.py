@@ -50,6 +50,7 @@ class LlamaStream:
         context: Context,
         held: Sequence[Held],
         prompts: Sequence[Prompt],
+        *,
         room: int,
         watch: Sequence[Watch],
     ) -> None:
@@ -164,7 +165,8 @@ class LlamaStream:
             context.decode(prompt.ids[start:stop], positions, sequences, outputs, work)
             row.length = stop
         self._prompt_scores.append(scores[prompt.keep - held :])
-        return context.logits(int(outputs.sum()))[-1]
+        last: FloatArray = context.logits(int(outputs.sum()))[-1]
+        return last
 
     def _run_pending(self) -> FloatArray:
         """Run the tokens sampled last, if they have not been. Returns (rows, watches) scores of them."""

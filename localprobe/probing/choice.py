@@ -14,9 +14,7 @@ from localprobe.probing.span import Array, Span
 _FOLDS = 5
 
 
-def choose_layer(
-    positive: FloatArray, negative: FloatArray, *, method: str = "mean-difference", seed: int = 0
-) -> int:
+def choose_layer(positive: FloatArray, negative: FloatArray, *, method: str = "mean-difference", seed: int = 0) -> int:
     """Index of the layer with the best AUROC on pairs left out; ties go to the wider standardised separation.
 
     `positive` and `negative` are (pairs, layers, width), row i of each being one pair. Raises DataError for fewer

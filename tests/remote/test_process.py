@@ -16,10 +16,11 @@ import numpy as np
 import psutil
 import pytest
 
-from localprobe import errors, remote, remote_process
+from localprobe import errors, remote
 from localprobe.engine import LoadOptions, Row, Weights
 from localprobe.remote import RemoteEngine
-from tests.remotes import HALF, WEIGHTS, gone, interrupted, load, open_one, wait_until
+from localprobe.remote import process as remote_process
+from tests.remote.remotes import HALF, WEIGHTS, gone, interrupted, load, open_one, wait_until
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ class TestCrashes:
     @pytest.mark.parametrize("verb", ["load", "forward", "open", "step"])
     def test_an_abort_is_told_in_one_line(self, verb: str, capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(errors.EngineCrashed) as caught:
-            self.use(f"tests.faulty:abort_in_{verb}")
+            self.use(f"tests.remote.faulty:abort_in_{verb}")
         assert str(caught.value) == (
-            f"the tests.faulty:abort_in_{verb} engine died in {verb} (SIGABRT, Aborted): "
+            f"the tests.remote.faulty:abort_in_{verb} engine died in {verb} (SIGABRT, Aborted): "
             "ggml.c:12: GGML_ASSERT(n > 0) failed; the model can be loaded again"
         )
         assert capfd.readouterr() == ("", "")
@@ -52,7 +53,7 @@ class TestCrashes:
     )
     def test_other_ends(self, fault: str, message: str) -> None:
         with pytest.raises(errors.EngineCrashed, match=message):
-            self.use(f"tests.faulty:{fault}_in_forward")
+            self.use(f"tests.remote.faulty:{fault}_in_forward")
 
     def test_afterwards_every_call_says_so_at_once(self, engine: RemoteEngine) -> None:
         stream = open_one(engine)
@@ -73,7 +74,7 @@ class TestCrashes:
         engine.close()
 
     def test_kill_stops_a_long_call_of_another_thread(self) -> None:
-        engine = load("tests.faulty:hang_in_forward")
+        engine = load("tests.remote.faulty:hang_in_forward")
         threading.Timer(0.1, engine.kill).start()
         for _ in range(2):
             with pytest.raises(errors.EngineCrashed, match="was stopped"):
@@ -92,7 +93,7 @@ class TestCrashes:
 
 class TestLoading:
     def test_it_can_be_waited_for_in_pieces_and_cancelled_from_another_thread(self) -> None:
-        loading = remote.start("tests.faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.start("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
         with pytest.raises(TimeoutError):
             loading.wait(0.05)
         assert psutil.pid_exists(loading.pid)
@@ -110,7 +111,7 @@ class TestLoading:
         engine.close()
 
     def test_one_that_is_let_go_ends(self) -> None:
-        loading = remote.start("tests.faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.start("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
         pid = loading.pid
         del loading
         gc.collect()
@@ -119,13 +120,13 @@ class TestLoading:
     def test_an_interrupt_kills_the_child(self) -> None:
         before = psutil.Process().children()
         with pytest.raises(KeyboardInterrupt), interrupted(0.3):
-            load("tests.faulty:hang_in_load")
+            load("tests.remote.faulty:hang_in_load")
         assert psutil.Process().children() == before
 
 
 class TestInterrupts:
     def test_the_next_call_gets_its_own_answer(self) -> None:
-        engine = load("tests.faulty:pause_in_forward")
+        engine = load("tests.remote.faulty:pause_in_forward")
         for text in ("one", "two"):
             with pytest.raises(KeyboardInterrupt), interrupted(0.1):
                 engine.forward([Row(engine.encode(text))], [0])
@@ -134,7 +135,7 @@ class TestInterrupts:
 
     @pytest.mark.parametrize("verb", ["open", "step"])
     def test_a_stream_of_which_nobody_knows_how_far_it_is_is_closed(self, verb: str) -> None:
-        engine = load(f"tests.faulty:pause_in_{verb}")
+        engine = load(f"tests.remote.faulty:pause_in_{verb}")
         with pytest.raises(KeyboardInterrupt), interrupted(0.1):
             open_one(engine).step(HALF)
         wait_until(lambda: engine.decode([0]) == "0")
@@ -145,7 +146,7 @@ class TestEnds:
     def test_close_lets_the_engine_close_and_leaves_no_process(self, tmp_path: Path) -> None:
         path = tmp_path / "weights"
         path.touch()
-        engine = load("tests.faulty:pause_in_nothing", Weights("fake", path, "fake", ""))
+        engine = load("tests.remote.faulty:pause_in_nothing", Weights("fake", path, "fake", ""))
         engine.close()
         engine.close()
         assert path.read_text() == "closed in good order"
@@ -156,7 +157,7 @@ class TestEnds:
 
     def test_close_does_not_wait_for_one_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(remote_process, "GRACE", 0.1)
-        engine = load("tests.faulty:hang_in_forward")
+        engine = load("tests.remote.faulty:hang_in_forward")
         with pytest.raises(KeyboardInterrupt), interrupted(0.1):
             engine.forward([Row(np.array([1], np.int32))])
         start = time.monotonic()
@@ -180,7 +181,7 @@ class TestEnds:
     @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
     def test_it_ends_with_a_parent_that_is_killed_even_in_a_long_load(self, end: signal.Signals) -> None:
         with self.parent(
-            "loading = remote.start('tests.faulty:hang_in_load', weights, LoadOptions())",
+            "loading = remote.start('tests.remote.faulty:hang_in_load', weights, LoadOptions())",
             "print(loading.pid, flush=True)",
             "loading.wait()",
         ) as parent:

@@ -14,7 +14,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, TypeAlias
 
-from localprobe import errors, wire
+from localprobe import errors
+from localprobe.remote import wire
 
 GRACE = 1.0
 """Seconds that a process has to end by itself before it is killed."""
@@ -196,7 +197,7 @@ def _start(descriptor: int) -> subprocess.Popen[bytes]:
     """
     path = os.pathsep.join(str(Path(each).absolute()) for each in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-P", "-u", "-m", "localprobe.remote_child", str(os.getpid()), str(descriptor)],
+        [sys.executable, "-P", "-u", "-m", "localprobe.remote.child", str(os.getpid()), str(descriptor)],
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Engines that fail on purpose: `tests.faulty:abort_in_step` aborts in a decode step.
+"""Engines that fail on purpose: `tests.remote.faulty:abort_in_step` aborts in a decode step.
 
 A child process finds them by that name, as an entry point would give it.
 """
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe import wire
 from localprobe.engine import Engine, IntArray, LoadOptions, Output, Row, Step, Weights
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe.fake import FakeBackend, FakeEngine
 from localprobe.fake.stream import FakeStream
+from localprobe.remote import wire
 
 
 class OutOfCardMemory(OutOfMemory):

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from localprobe import wire
 from localprobe.engine import Info, LoadOptions, Output, Prompt, Row, Sampler, Step, Term, Watch, Weights
 from localprobe.fake import FakeEngine
+from localprobe.remote import wire
 
 
 def frame(value: object) -> bytes:

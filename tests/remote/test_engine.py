@@ -17,7 +17,7 @@ from localprobe.engine import Engine, LoadOptions, Prompt, Row, Term, Watch
 from localprobe.fake import FakeEngine
 from localprobe.remote import RemoteEngine
 from localprobe.testing import EngineContract
-from tests.remotes import HALF, WEIGHTS, load, open_one
+from tests.remote.remotes import HALF, WEIGHTS, load, open_one
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ class TestAnswers:
         assert sorted(texts) == ["one"] * 50 + ["two"] * 50
 
     def test_nothing_that_the_child_prints_is_seen(self, capfd: pytest.CaptureFixture[str]) -> None:
-        engine = load("tests.faulty:chatter_in_load")
+        engine = load("tests.remote.faulty:chatter_in_load")
         engine.close()
         assert capfd.readouterr() == ("", "")
 
     def test_warnings_are_notices(self) -> None:
         notices: list[str] = []
-        remote.load("tests.faulty:warning_in_load", WEIGHTS, LoadOptions(), on_notice=notices.append).close()
+        remote.load("tests.remote.faulty:warning_in_load", WEIGHTS, LoadOptions(), on_notice=notices.append).close()
         assert notices == ["this build has no GPU"]
 
 
@@ -90,14 +90,14 @@ class TestErrors:
         ("backend", "error", "message"),
         [
             ("nonesuch", errors.UnknownEngine, "no engine is named 'nonesuch'"),
-            ("tests.faulty:usage_in_load", errors.UsageError, "layer 99 is out of range"),
-            ("tests.faulty:memory_in_load", errors.OutOfMemory, "the batch does not fit"),
+            ("tests.remote.faulty:usage_in_load", errors.UsageError, "layer 99 is out of range"),
+            ("tests.remote.faulty:memory_in_load", errors.OutOfMemory, "the batch does not fit"),
             (
-                "tests.faulty:bug_in_load",
+                "tests.remote.faulty:bug_in_load",
                 errors.EngineError,
                 "failed in load, which is a bug: KeyError: 'no such key'",
             ),
-            ("tests.faulty:quit_in_load", errors.EngineError, "SystemExit"),
+            ("tests.remote.faulty:quit_in_load", errors.EngineError, "SystemExit"),
         ],
     )
     def test_in_load_they_keep_their_class_and_end_the_child(
@@ -116,7 +116,7 @@ class TestErrors:
             remote.load("fake", WEIGHTS, LoadOptions(dtype="float16"))
 
     def test_a_bug_brings_its_traceback_and_the_engine_lives_on(self) -> None:
-        engine = load("tests.faulty:bug_in_forward")
+        engine = load("tests.remote.faulty:bug_in_forward")
         with pytest.raises(errors.EngineError, match="failed in forward") as caught:
             engine.forward([Row(engine.encode("a"))])
         assert type(caught.value) is errors.EngineError
@@ -138,7 +138,7 @@ class TestErrors:
 
 class TestStreams:
     def test_one_that_nobody_holds_is_closed_in_the_child(self) -> None:
-        engine = load("tests.faulty:pause_in_nothing")
+        engine = load("tests.remote.faulty:pause_in_nothing")
         first, second = open_one(engine), open_one(engine)
         assert engine.decode([0]) == "2"
         first.close()
@@ -166,7 +166,7 @@ class TestStreams:
 
 def test_the_child_imports_only_the_core() -> None:
     program = (
-        "import sys, localprobe.remote_child; "
+        "import sys, localprobe.remote.child; "
         "print([each for each in ('scipy', 'sklearn', 'torch', 'mlx', 'llama_cpp', 'textual') if each in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"

@@ -32,7 +32,7 @@ from localprobe.engine import (
     Weights,
 )
 from localprobe.errors import EngineCrashed, EngineError, LocalprobeError, UsageError
-from localprobe.remote_process import EngineProcess
+from localprobe.remote.process import EngineProcess
 
 _numbers = itertools.count()  # of streams
 

@@ -1,6 +1,6 @@
 """The child's side of `localprobe.remote`: it loads one engine and answers for it until its parent goes away.
 
-Run as `python -m localprobe.remote_child PARENT DESCRIPTOR`: the parent's process id, and the socket to it. Standard
+Run as `python -m localprobe.remote.child PARENT DESCRIPTOR`: the parent's process id, and the socket to it. Standard
 input is a pipe that nobody writes to: it ends when the parent does. Standard output and error go to the parent, which
 keeps the last lines; nothing that a library prints can reach the user's terminal or mix with the answers.
 """
@@ -21,7 +21,7 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe import discovery, errors, wire
+from localprobe import discovery, errors
 from localprobe.engine import (
     Backend,
     Engine,
@@ -38,6 +38,7 @@ from localprobe.engine import (
     Watch,
     Weights,
 )
+from localprobe.remote import wire
 
 
 class Session:

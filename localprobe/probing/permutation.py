@@ -1,0 +1,77 @@
+"""A permutation test of the whole procedure: fit, choice of the layer, and measure on the test pairs.
+
+Under the null hypothesis the two texts of a pair could trade places without anything changing. So they trade places at
+random, in the training and the test pairs alike; then the probe is fitted again, its layer is chosen again inside the
+training pairs, and the AUROC at that layer is measured again. A test that kept the layer would be too easy to pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from localprobe.engine import FloatArray
+from localprobe.probing.choice import best_layers, cross_validate, scored
+from localprobe.probing.measures import aurocs
+from localprobe.probing.methods import method_of
+from localprobe.probing.probe import check_poles
+from localprobe.probing.span import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Permutation:
+    """What the test found."""
+
+    p: float
+    """(1 + permutations that did as well) / (1 + n): never 0, as the texts as they are count among them."""
+    n: int
+    statistic: float
+    """AUROC on the test pairs at the layer chosen inside the training pairs."""
+    chance_95: float
+    """95th percentile of that AUROC over the permutations."""
+
+
+def permutation_test(
+    train: tuple[FloatArray, FloatArray],
+    test: tuple[FloatArray, FloatArray],
+    *,
+    method: str = "mean-difference",
+    permutations: int = 1000,
+    seed: int = 0,
+) -> Permutation:
+    """Test that the poles can be told apart at all; each argument is both poles (pairs, layers, width).
+
+    `seed` also deals the folds, as it does in `choose_layer`: the first labelling repeats what was found. Raises
+    DataError for residuals that cannot be fitted.
+    """
+    check_poles(*train)
+    check_poles(*test, least=1)
+    signs, flips = _signs(len(train[0]), len(test[0]), permutations, seed)
+    areas, gaps = cross_validate(*train, method=method, seed=seed, signs=signs)
+    chosen = best_layers(areas, gaps)  # (labellings,)
+    found = np.empty(len(signs))
+    for b in np.unique(chosen):
+        rows = chosen == b
+        learnt, unseen = (train[0][:, b], train[1][:, b]), (test[0][:, b], test[1][:, b])
+        found[rows] = aurocs(*scored(learnt, unseen, method_of(method), signs[rows], flips[rows]))
+    as_well = int((found[1:] >= found[0]).sum())
+    p = (1 + as_well) / (1 + permutations)
+    return Permutation(p, permutations, float(found[0]), float(np.quantile(found[1:], 0.95)))
+
+
+def flip_test(positive: FloatArray, negative: FloatArray, *, permutations: int = 1000, seed: int = 0) -> Permutation:
+    """The same for a probe and a layer that are given, fitted elsewhere: scores (pairs,) of the test pairs alone."""
+    _, flips = _signs(0, len(positive), permutations, seed)
+    kept = flips > 0
+    found = aurocs(np.where(kept, positive, negative), np.where(kept, negative, positive))
+    as_well = int((found[1:] >= found[0]).sum())
+    p = (1 + as_well) / (1 + permutations)
+    return Permutation(p, permutations, float(found[0]), float(np.quantile(found[1:], 0.95)))
+
+
+def _signs(train: int, test: int, permutations: int, seed: int) -> tuple[Array, Array]:
+    """-1 where a pair's texts trade places, (1 + permutations, pairs) each; the first row is the texts as they are."""
+    signs = np.random.default_rng(seed).integers(0, 2, (1 + permutations, train + test)) * 2.0 - 1
+    signs[0] = 1
+    return signs[:, :train], signs[:, train:]
