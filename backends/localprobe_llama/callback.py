@@ -98,9 +98,7 @@ class Tap:
     def _computed(self, tensor: int) -> bool:
         """Do the work on a residual; False ends the pass."""
         try:
-            if self._wanted is not _EVERYTHING and not self._at_layer(
-                tensor, self._layers[library.tensor_name(tensor)]
-            ):
+            if self._wanted is not _EVERYTHING and not self._at_layer(tensor):
                 return True
         except BaseException as error:  # ctypes would print and lose it
             self._error = error

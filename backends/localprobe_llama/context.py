@@ -22,7 +22,6 @@ from localprobe_llama.interrupt import Interruptible
 from localprobe_llama.model import Model
 
 MOST_SEQUENCES: int = llama_cpp.llama_max_parallel_sequences()
-_FLOAT32, _FLOAT16 = 0, 1  # ggml_type
 _FLASH_ATTENTION = 1  # LLAMA_FLASH_ATTN_TYPE_ENABLED
 
 
@@ -160,7 +159,6 @@ def _create(model: Model, context: Context, tap: Tap) -> Any:
     params.n_threads = params.n_threads_batch = model.threads
     params.cb_eval = tap.callback
     params.flash_attn_type = _FLASH_ATTENTION
-    params.type_k = params.type_v = _FLOAT32 if model.exact_cache else _FLOAT16
     params.swa_full = True  # a sliding window would forget what a shortened row needs again
     params.kv_unified = True  # rows stay together and in order in a pass
     params.no_perf = True

@@ -11,7 +11,6 @@ import llama_cpp
 
 from localprobe_llama.tokens import Vocabulary
 
-_EXACT = 1 << 19  # bytes a token
 _OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
 
 
@@ -39,27 +38,13 @@ class Model:
     def architecture(self) -> str:
         return self.text("general.architecture") or "unknown"
 
-    @cached_property
-    def exact_cache(self) -> bool:
-        """Whether keys and values are kept in float32 rather than float16.
-
-        On the CPU, llama.cpp sums float16 values in float16: a decode step is then off by a part in a thousand, and
-        more the longer the row. GPUs sum in float32 whatever the cache. A cache of twice the size is the price, too
-        high for large models without grouped queries.
-        """
-        return not self.gpu and 4 * self._cell_numbers <= _EXACT
-
     @property
     def cell_bytes(self) -> int:
-        """Bytes of KV cache a token: keys and values of every block. About: blocks may differ."""
-        return (4 if self.exact_cache else 2) * self._cell_numbers
-
-    @cached_property
-    def _cell_numbers(self) -> int:
+        """Bytes of KV cache a token: keys and values of every block in float16. About: blocks may differ."""
         heads: int = llama_cpp.llama_model_n_head_kv(self.pointer)
         usual = self.width // max(1, llama_cpp.llama_model_n_head(self.pointer))
         lengths = [self.number(f"attention.{kind}_length") or usual for kind in ("key", "value")]
-        return self.layers * heads * sum(lengths)
+        return 2 * self.layers * heads * sum(lengths)
 
     @cached_property
     def short_context(self) -> int | None:

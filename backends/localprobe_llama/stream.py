@@ -59,6 +59,7 @@ class LlamaStream:
         self._watch = _Watched(watch)
         self._rows = list(_rows(prompts, held, room))
         self._added = False  # whether steering goes through the callback rather than the control vector
+        self._dropped = False
         self._pending: IntArray | None = None
         self._prompt_scores: list[FloatArray] = []
         self._logits = self._prefill(prompts)
@@ -86,11 +87,11 @@ class LlamaStream:
         self._steer_rows()
 
     def drop(self, rows: Sequence[int]) -> None:
-        context = self._open()
-        gone = set(rows)
-        for number in gone:
-            context.forget(self._rows[number].sequence)
-        stay = [number for number in range(len(self._rows)) if number not in gone]
+        self._open()
+        # The rows' cells are not freed: a later token in a hole would lie before earlier ones of its row, and attention,
+        # which sums in the order of cells and in float16, would give other numbers than without the drop.
+        stay = [number for number in range(len(self._rows)) if number not in set(rows)]
+        self._dropped = self._dropped or len(stay) < len(self._rows)
         self._rows = [self._rows[number] for number in stay]
         if self._pending is None:
             self._logits = self._logits[stay]
@@ -112,7 +113,7 @@ class LlamaStream:
             Held(row.sequence, context.forget(row.sequence, prompt.keep))
             for row, prompt in zip(self._rows, prompts, strict=True)
         ]
-        if self._pool.fits(context, need):
+        if self._pool.fits(context, need) and len(held) == 1 and not self._dropped:
             return self._hand_over(), held
         try:
             other = self._pool.take(need)

@@ -1,5 +1,10 @@
-"""The MLX engine: mlx-lm models on Apple's Metal; on Linux on the CPU, for tests."""
+"""The MLX engine: mlx-lm models on Apple's Metal; on Linux on the CPU, for tests.
 
-from localprobe_mlx.backend import backend
+Importing this package imports no mlx; `backend.available()` and `backend.load()` do.
+"""
+
+from localprobe_mlx.plugin import MlxBackend
 
 __all__ = ["backend"]
+
+backend = MlxBackend()

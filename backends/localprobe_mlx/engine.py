@@ -9,12 +9,12 @@ import mlx.core as mx
 
 from localprobe.engine import Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
 from localprobe.errors import UsageError
-from localprobe_mlx.backend import device_name, version
 from localprobe_mlx.checkpoint import Checkpoint
 from localprobe_mlx.forward import forward
 from localprobe_mlx.loading import check_options, find_device, load_model
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.network import Network
+from localprobe_mlx.plugin import device_name, version
 from localprobe_mlx.stream import MlxStream
 from localprobe_mlx.tokenizer import Tokenizer
 from localprobe_mlx.worker import Worker

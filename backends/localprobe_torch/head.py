@@ -1,4 +1,4 @@
-"""Logits of chosen positions, by the model's own head: norm, projection, scaling and soft-capping as it does them."""
+"""Logits of chosen positions, by the model's own head: projection, scaling and soft-capping as it does them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ class Head:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.decoder = find_decoder(model)
-
         self.kind: Any = None
         """The type that the decoder returns, known once it has run."""
 

@@ -57,7 +57,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         chat_template=vocabulary.chat_template,
         special_text=vocabulary.special_text,
         bos=vocabulary.bos,
-        eos=vocabulary.eos([model.generation_config, model.config, text]),
+        eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
     )
     return TorchEngine(info, network, vocabulary)
 

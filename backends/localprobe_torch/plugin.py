@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from localprobe.engine import Availability, LoadOptions, Weights, WeightsFormat
 from localprobe.errors import EngineNotInstalled, UnsupportedModel
+from localprobe_torch.quiet import first_line
 
 if TYPE_CHECKING:
     from localprobe_torch.engine import TorchEngine
@@ -27,11 +28,11 @@ class TorchBackend:
         try:
             from localprobe_torch.device import best_device, describe
         except (ImportError, OSError) as error:  # a torch built for another machine fails to load its libraries
-            return Availability(installed=False, reason=f"torch does not import: {_line(error)}. Reinstall: {INSTALL}")
+            return Availability(
+                installed=False, reason=f"torch does not import: {first_line(error)}. Reinstall: {INSTALL}"
+            )
         device = best_device()
-        return Availability(
-            installed=True, version=versions(), device=describe(device), gpu=device.type != "cpu", notes=()
-        )
+        return Availability(True, versions(), device=describe(device), gpu=device.type != "cpu")
 
     def load(self, weights: Weights, options: LoadOptions) -> TorchEngine:
         """Load a folder of safetensors.
@@ -65,8 +66,3 @@ def _missing() -> str:
         if name == "transformers" and int(found.split(".")[0]) < 5:
             return f"transformers {found} is too old; 5.0 or newer is needed. Install it: {INSTALL}"
     return ""
-
-
-def _line(error: BaseException) -> str:
-    """First line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

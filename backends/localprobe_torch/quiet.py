@@ -1,4 +1,4 @@
-"""Keeps transformers' log lines, progress bars and warnings off the user's terminal."""
+"""What of the libraries reaches the user: one line of an error, and no log lines, progress bars or warnings."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from localprobe.engine import IntArray
 
 
 def pad(rows: Sequence[IntArray], device: torch.device) -> Tensor:
-    """(rows, longest) int64, each row filled up on the right with its own last id: never a special one of its own."""
+    """(rows, longest) int64, each row filled up on the right with its own last id."""
     ids = np.empty((len(rows), max(map(len, rows))), dtype=np.int64)
     for row, of_row in enumerate(rows):
         ids[row, : len(of_row)] = of_row
@@ -21,9 +21,10 @@ def pad(rows: Sequence[IntArray], device: torch.device) -> Tensor:
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    """Float32 tensors of one device as numpy arrays, in one transfer."""
+    """Float32 tensors as numpy arrays, from a device in one transfer."""
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return [tensor.numpy() for tensor in tensors]
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).cpu().numpy()
+    parts = [tensor.reshape(-1).to(tensors[0].device) for tensor in tensors if tensor.numel()]
+    flat = (parts[0] if len(parts) == 1 else torch.cat([*parts, tensors[0].new_empty(0)])).cpu().numpy()
     ends = np.cumsum([tensor.numel() for tensor in tensors])[:-1]
     return [part.reshape(tensor.shape) for part, tensor in zip(np.split(flat, ends), tensors, strict=True)]

@@ -31,9 +31,9 @@ class Vocabulary:
         return np.array(ids, dtype=np.int32)
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:
-        """Text of ids, special tokens left out."""
-        known = [int(token) for token in ids if token < len(self._tokenizer)]  # logits may be wider than the vocabulary
-        return str(self._tokenizer.decode(known, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        """Text of ids, special tokens left out, as are ids beyond the vocabulary: logits may be wider than it."""
+        ids = [int(token) for token in ids]
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def eos(self, configs: Sequence[Any]) -> tuple[int, ...]:
         """Ids that end an answer: what each of the configs says, one id or several, and the tokenizer's own."""
@@ -62,7 +62,7 @@ class Vocabulary:
     def _find_bos(self) -> int | None:
         plain = self._tokenizer.encode("a", add_special_tokens=False)
         marked = self._tokenizer.encode("a", add_special_tokens=True)
-        return int(marked[0]) if marked and marked[0] != plain[0] else None
+        return int(marked[0]) if marked[:1] != plain[:1] else None
 
 
 def load_vocabulary(folder: Path, trust_remote_code: bool) -> Vocabulary:

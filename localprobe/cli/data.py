@@ -59,10 +59,9 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, **fields: str)
 
 
 def _print(path: Path, checked: Checked) -> None:
-    scenarios = len(checked.scenarios)
     click.echo(
         f"{path}: {checked.pairs} pairs, {checked.test_pairs} of them to test a probe, "
-        f"{scenarios} scenario{'s' if scenarios > 1 else ''}"
+        f"{_count(len(checked.scenarios), 'scenario')}"
     )
     positive, negative = checked.mean_words
     click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
@@ -210,25 +209,33 @@ def _run(generation: Generation) -> list[Outcome]:
                 f"{_minutes(each * (total - len(done)))} left"
             )
     except BaseException:
-        _tell(f"{len(done)} of {total} pairs were done and are safe; the same command goes on from there")
+        if done:
+            _tell(f"{len(done)} of {total} pairs are done and safe; the same command goes on from there")
         raise
     return done
 
 
 def _summary(report: dict[str, Any], tokens: int) -> str:
-    lines = [f"{report['written']} pairs written, {report['already']} there before -> {report['output']}"]
+    lines = [f"{_count(report['written'], 'pair')} written, {report['already']} there before -> {report['output']}"]
     if report["other_lines"]:
-        lines.append(f"note: {report['other_lines']} other lines of that file are of other settings, and stay")
+        lines.append(
+            f"note: {_count(report['other_lines'], 'line')} of that file came by other settings, and will stay"
+        )
     if rejected := report["rejected"] + report["rejected_before"]:
         lines.append(
-            f"warning: {rejected} pairs were refused or empty -> {report['rejected_file']} "
+            f"warning: {_count(rejected, 'pair')} {'was' if rejected == 1 else 'were'} refused or empty -> "
+            f"{report['rejected_file']} "
             "(delete it to have them asked for again)"
         )
     if report["cut"]:
-        lines.append(f"warning: {report['cut']} pairs were cut at {tokens} tokens: give --tokens more")
+        lines.append(f"warning: {_count(report['cut'], 'pair')} cut at {tokens} tokens: give --tokens more")
     if report["written"] or report["already"]:
         lines.append(f"next: localprobe data check {report['output']}")
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _minutes(seconds: float) -> str:

@@ -125,13 +125,14 @@ class Endpoint:
                 self._fail(error)
 
     def _request(self, client: OpenAI, ask: Ask) -> Any:
-        options = {"max_tokens": ask.tokens, "seed": ask.seed, "temperature": ask.temperature}
-        if "max_tokens" in self._unknown:
-            options["max_completion_tokens"] = ask.tokens  # its newer name, which many servers do not know
+        options: dict[str, Any] = {"max_tokens": ask.tokens, "seed": ask.seed, "temperature": ask.temperature}
+        options = {name: value for name, value in options.items() if name not in self._unknown}
+        if "max_tokens" in self._unknown:  # its newer name, which many servers and older clients do not know
+            options["extra_body"] = {"max_completion_tokens": ask.tokens}
         return client.chat.completions.create(
             model=self.model,
             messages=[{"role": "system", "content": ask.system}, {"role": "user", "content": ask.prompt}],
-            **{name: value for name, value in options.items() if name not in self._unknown},
+            **options,
         )
 
     def _read(self, reply: Any) -> Answer:
@@ -159,9 +160,7 @@ class Endpoint:
 
         match error:
             case openai.APITimeoutError():
-                return (
-                    f"no answer from {self.url} within {self._timeout:.0f} s: give --timeout more, or a smaller model"
-                )
+                return f"no answer from {self.url} within {self._timeout:g} s: give --timeout more, or a smaller model"
             case openai.APIConnectionError():
                 return f"cannot connect to {self.url} ({what(error)}): {self._start}"
             case openai.AuthenticationError() | openai.PermissionDeniedError() if self._key:

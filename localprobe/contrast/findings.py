@@ -21,7 +21,7 @@ FEW_PAIRS, FEWER_PAIRS = 50, 30
 """Below the first (the paper's number) a note, below the second a warning."""
 FEW_IN_SCENARIO = 4
 """With fewer pairs, 30 % of a scenario is one pair or none."""
-GIVE_AWAY, FEWEST_TEXTS = 0.75, 4
+GIVE_AWAY, FEWEST_TEXTS = 0.75, 5
 """AUROC of one word's presence from which it gives a pole away, if it is in so many more texts of that pole."""
 LEXICAL, VERY_LEXICAL = 0.75, 0.9
 """AUROC of a bag of words: from the first a note, from the second a warning."""
@@ -29,6 +29,9 @@ MOST_UNEQUAL = 10
 """Where lengths tell the poles apart, so many pairs are named."""
 SWAPPED = 2
 """Poles that differ in so many words, of at least three that they share, are one text with a keyword swapped."""
+
+
+_SURE = 2.6  # standard errors, so that a small set is not blamed for chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,7 @@ def size(pairs: Sequence[Pair], test: Sequence[Pair]) -> Iterator[Finding]:
     """Too few pairs for numbers that mean something."""
     if len(pairs) >= FEW_PAIRS or not test:
         return
-    # Under chance, an AUROC of m texts a pole has the variance (2 m + 1) / (12 m^2) of the Mann-Whitney statistic.
-    chance = 0.5 + 1.645 * ((2 * len(test) + 1) / 12) ** 0.5 / len(test)
+    chance = 0.5 + 1.645 * _by_chance(len(test))
     yield Finding(
         "few pairs",
         "warning" if len(pairs) < FEWER_PAIRS else "note",
@@ -187,9 +189,7 @@ def faults(pairs: Sequence[Pair]) -> Iterator[Finding]:
 
 def lengths(pairs: Sequence[Pair], counts: NDArray[np.float32], alone: float) -> Iterator[Finding]:
     """Poles that length alone tells apart. `counts` (2, pairs) are words, `alone` the AUROC of them."""
-    # 2.6 standard errors of an AUROC under chance, so that small sets are not blamed for it.
-    allowed = max(0.1, 2.6 * ((2 * len(pairs) + 1) / 12) ** 0.5 / len(pairs))
-    if abs(alone - 0.5) < allowed:
+    if abs(alone - 0.5) < max(0.1, _SURE * _by_chance(len(pairs))):
         return
     longer, shorter = counts if alone > 0.5 else counts[::-1]
     worst = np.argsort(shorter - longer, kind="stable")[:MOST_UNEQUAL]
@@ -220,7 +220,7 @@ def one_word(pairs: Sequence[Pair], telling: Sequence[GiveAway]) -> Iterator[Fin
 
 def lexical(pairs: Sequence[Pair], scores: NDArray[np.float64], alone: float) -> Iterator[Finding]:
     """Poles that a bag of words tells apart. `scores` (2, pairs) are of pairs left out, `alone` the AUROC of them."""
-    if alone < LEXICAL:
+    if alone < LEXICAL or alone - 0.5 < _SURE * _by_chance(len(pairs)):
         return
     yield Finding(
         "words alone",
@@ -229,6 +229,11 @@ def lexical(pairs: Sequence[Pair], scores: NDArray[np.float64], alone: float) ->
         "a probe that reaches no more has shown nothing but vocabulary",
         _sorted(pair.line for pair, high, low in zip(pairs, *scores, strict=True) if high > low),
     )
+
+
+def _by_chance(pairs: int) -> float:
+    """Standard error of an AUROC of so many texts a pole where nothing tells them apart (Mann-Whitney)."""
+    return float(((2 * pairs + 1) / 12) ** 0.5 / pairs)
 
 
 def _groups(groups: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:

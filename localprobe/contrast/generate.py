@@ -82,8 +82,8 @@ class Outcome:
 def cells(recipe: Recipe, generators: Sequence[Generator]) -> list[Cell]:
     """Every pair to make, in the order in which they are made.
 
-    Generators take turns from run to run and from scenario to scenario, so that none has a scenario to itself. Those that
-    take memory come last, one after another.
+    Generators take turns from run to run and from scenario to scenario, so that none has a scenario to itself. Those
+    that take memory come last, one after another.
     """
     made = [
         Cell(scenario.id, _prompt(scenario, recipe.prompts), run, generators[(place + run) % len(generators)], recipe)

@@ -44,8 +44,9 @@ def fault(text: str, *, least: int = 3) -> str | None:
     found = words(text)
     if not found:
         return "empty"
+    if is_refusal(text):
+        return "a refusal"
     if len(found) < least:
         return f"only {len(found)} word{'s' if len(found) > 1 else ''}"
-    if len(found) >= 20 and len(set(found)) / len(found) < _DISTINCT:
-        return "repeats itself"
-    return "a refusal" if is_refusal(text) else None
+    repeats = len(found) >= 20 and len(set(found)) / len(found) < _DISTINCT
+    return "repeats itself" if repeats else None

@@ -6,9 +6,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # Scripts without spaces between words are read a character at a time.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f"
@@ -49,26 +53,32 @@ def give_aways(positive: Sequence[str], negative: Sequence[str]) -> list[GiveAwa
     return sorted(found, key=lambda each: (-abs(each.auroc - 0.5), each.word))
 
 
-def bag_of_words(positive: Sequence[str], negative: Sequence[str], *, folds: int = 5) -> NDArray[np.float64]:
-    """Scores (2, pairs) that logistic regression on word weights (tf-idf) gives to texts of pairs it was not fitted on.
+def word_model() -> Pipeline:
+    """Logistic regression on which words and marks a text holds: the bag of words that probes are compared with.
 
-    Whole pairs are left out: the poles of a pair share most of their words, so a pair in both parts would leak. Needs
-    at least 2 pairs. Raises ValueError if no text has a word.
+    No weights by rarity: tf-idf makes little of the one common word that gives a pole away, the very thing to look for
+    (60 pairs with such a word in 50 positive texts and no negative one: AUROC 0.6 with it, 0.84 without).
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(CountVectorizer(analyzer=tokens, binary=True), LogisticRegression(max_iter=1000))
+
+
+def bag_of_words(positive: Sequence[str], negative: Sequence[str], *, folds: int = 5) -> NDArray[np.float64]:
+    """Scores (2, pairs) that `word_model` gives to texts of pairs that it was not fitted on; at least 2 pairs.
+
+    Whole pairs are left out: the poles of a pair share most of their words, so a pair in both parts would leak.
+    """
+    from sklearn.model_selection import GroupKFold
 
     pairs = len(positive)
     texts = np.array([*positive, *negative], dtype=object)
     labels, groups = np.repeat([1, 0], pairs), np.tile(np.arange(pairs), 2)
     scores = np.empty(2 * pairs)
     for train, test in GroupKFold(min(folds, pairs), shuffle=True, random_state=0).split(texts, labels, groups):
-        model = make_pipeline(
-            TfidfVectorizer(analyzer=tokens, sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
-        )
-        scores[test] = model.fit(texts[train], labels[train]).decision_function(texts[test])
+        scores[test] = word_model().fit(texts[train], labels[train]).decision_function(texts[test])
     return scores.reshape(2, pairs)
 
 

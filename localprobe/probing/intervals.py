@@ -25,6 +25,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from localprobe.probing.measures import auroc
 from localprobe.probing.span import Array
 
 Interval: TypeAlias = tuple[float, float]
@@ -46,6 +47,14 @@ class Intervals:
     std_negative: Interval
 
 
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An AUROC and its interval."""
+
+    auroc: float
+    interval: Interval
+
+
 def bootstrap(
     positive: NDArray[np.floating],
     negative: NDArray[np.floating],
@@ -60,11 +69,11 @@ def bootstrap(
     high, low = positive.astype(np.float64), negative.astype(np.float64)
     right = ((high > thresholds) * 1.0 + (low <= thresholds)) / 2  # (pairs, layers)
     accuracy = _accuracy(right.mean(axis=0), (weights @ right).var(axis=0), pairs)
-    area = _auroc(high, low, weights)
+    areas = _auroc(high, low, weights)
     separation = _percentiles(weights @ (high - low), pairs)
     spreads = _spread(high, weights), _spread(low, weights)
     return tuple(
-        Intervals(*((float(each[0][b]), float(each[1][b])) for each in (area, accuracy, separation, *spreads)))
+        Intervals(*((float(each[0][b]), float(each[1][b])) for each in (areas, accuracy, separation, *spreads)))
         for b in range(high.shape[1])
     )
 
@@ -78,6 +87,32 @@ def auroc_interval(
     return float(low[0]), float(high[0])
 
 
+def area(
+    positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
+) -> Area:
+    """AUROC of scores (pairs,) with its interval."""
+    return Area(auroc(positive, negative), auroc_interval(positive, negative, resamples=resamples, seed=seed))
+
+
+def lead_interval(
+    ours: tuple[NDArray[np.floating], NDArray[np.floating]],
+    theirs: tuple[NDArray[np.floating], NDArray[np.floating]],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the first AUROC minus the second, of scores (pairs,) of both poles of the same pairs."""
+    weights = _resamples(len(ours[0]), resamples, seed)
+    areas = [((weights @ _wins(*scores)) * weights).sum(axis=1) for scores in (ours, theirs)]
+    low, high = _percentiles(areas[0] - areas[1], len(ours[0]))
+    return float(low), float(high)
+
+
+def _wins(high: NDArray[np.floating], low: NDArray[np.floating]) -> Array:
+    """(pairs, pairs): 1 where the positive text of one pair scores above the negative text of another, 1/2 if equal."""
+    return np.asarray((high[:, None] > low) + (high[:, None] == low) / 2)
+
+
 def _resamples(pairs: int, resamples: int, seed: int) -> Array:
     return np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), resamples) / pairs
 
@@ -87,7 +122,7 @@ def _auroc(high: Array, low: Array, weights: Array) -> tuple[Array, Array]:
     pairs, layers = high.shape
     seen, variance = np.empty(layers), np.empty(layers)
     for b in range(layers):
-        wins = (high[:, None, b] > low[None, :, b]) + (high[:, None, b] == low[None, :, b]) / 2  # (pairs, pairs)
+        wins = _wins(high[:, b], low[:, b])
         seen[b] = wins.mean()
         variance[b] = ((weights @ wins) * weights).sum(axis=1).var()
     return _score_interval(seen, _inflation(seen, variance, _hanley_mcneil(seen, pairs), pairs, "auroc"), pairs)

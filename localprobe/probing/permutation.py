@@ -55,9 +55,7 @@ def permutation_test(
         rows = chosen == b
         learnt, unseen = (train[0][:, b], train[1][:, b]), (test[0][:, b], test[1][:, b])
         found[rows] = aurocs(*scored(learnt, unseen, method_of(method), signs[rows], flips[rows]))
-    as_well = int((found[1:] >= found[0]).sum())
-    p = (1 + as_well) / (1 + permutations)
-    return Permutation(p, permutations, float(found[0]), float(np.quantile(found[1:], 0.95)))
+    return _against(found)
 
 
 def flip_test(positive: FloatArray, negative: FloatArray, *, permutations: int = 1000, seed: int = 0) -> Permutation:
@@ -65,13 +63,19 @@ def flip_test(positive: FloatArray, negative: FloatArray, *, permutations: int =
     _, flips = _signs(0, len(positive), permutations, seed)
     kept = flips > 0
     found = aurocs(np.where(kept, positive, negative), np.where(kept, negative, positive))
-    as_well = int((found[1:] >= found[0]).sum())
-    p = (1 + as_well) / (1 + permutations)
-    return Permutation(p, permutations, float(found[0]), float(np.quantile(found[1:], 0.95)))
+    return _against(found)
+
+
+def _against(found: Array) -> Permutation:
+    """The first AUROC (1 + permutations,) against the rest."""
+    n = len(found) - 1
+    p = (1 + int((found[1:] >= found[0]).sum())) / (1 + n)
+    return Permutation(p, n, float(found[0]), float(np.quantile(found[1:], 0.95)))
 
 
 def _signs(train: int, test: int, permutations: int, seed: int) -> tuple[Array, Array]:
     """-1 where a pair's texts trade places, (1 + permutations, pairs) each; the first row is the texts as they are."""
-    signs = np.random.default_rng(seed).integers(0, 2, (1 + permutations, train + test)) * 2.0 - 1
+    random = np.random.default_rng([seed, 1])  # a stream of its own: the folds are dealt from the seed alone
+    signs = random.integers(0, 2, (1 + permutations, train + test)).astype(np.float64) * 2 - 1
     signs[0] = 1
     return signs[:, :train], signs[:, train:]

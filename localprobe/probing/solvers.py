@@ -33,7 +33,7 @@ def first_component(coordinates: Array, signs: Array, width: int) -> Array:
     pairs = signs.shape[1]
     differences = coordinates[:pairs] - coordinates[pairs:]  # (pairs, rank)
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]  # (rank,)
-    return np.where(signs @ differences @ axis < 0, -1.0, 1.0)[:, None] * axis
+    return np.asarray(np.where(signs @ differences @ axis < 0, -1.0, 1.0)[:, None] * axis)
 
 
 def whitened(coordinates: Array, signs: Array, width: int) -> Array:

@@ -64,6 +64,11 @@ def test_a_pad_token_is_only_named_if_the_model_has_one(folder: Path) -> None:
     assert load(folder).info.special_text == {"eos_token": "<|end|>"}
 
 
+def test_ids_beyond_the_vocabulary_have_no_text(folder: Path) -> None:
+    engine = load(folder)
+    assert engine.decode([*engine.encode("soup"), 384, 385, 99_999]) == "soup"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def both() -> Iterator[tuple[TorchEngine, Any]]:
     weights = models.resolve("smollm2-135m", backend)
-    engine = backend.load(weights, LoadOptions())
+    engine = backend.load(weights, LoadOptions(threads=1))
     yield engine, own_model(weights.path)
     engine.close()
 
@@ -40,11 +40,11 @@ def test_residuals_and_logprobs_of_a_batch_are_those_of_each_text_alone(both: tu
 def test_greedy_answers_are_what_transformers_generates(both: tuple[TorchEngine, Any]) -> None:
     engine, model = both
     turn = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-    prompts = [engine.encode(turn.format(text), template=True) for text in TEXTS]
-    stream = engine.open([Prompt(ids, sampler=Sampler(temperature=0)) for ids in prompts], room=24)
-    answers = np.stack([stream.step(np.zeros(4)).ids for _ in range(24)])
+    prompts = [engine.encode(turn.format(text), template=True) for text in TEXTS[:2]]
+    stream = engine.open([Prompt(ids, sampler=Sampler(temperature=0)) for ids in prompts], room=12)
+    answers = np.stack([stream.step(np.zeros(2)).ids for _ in range(12)])
     for row, ids in enumerate(prompts):
-        assert answers[:, row].tolist() == own_greedy(model, ids, 24)
+        assert answers[:, row].tolist() == own_greedy(model, ids, 12)
 
 
 def test_the_canary_lives(both: tuple[TorchEngine, Any]) -> None:

@@ -48,6 +48,7 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
+LONG_HEADS = {"head_dim": 64, "max_position_embeddings": 16384}
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 128}
 YARN_KEYS = {
     "rope.scaling.type": "yarn",
@@ -66,7 +67,7 @@ ATTENTION_FACTOR = (1 + np.log(2) / np.log(256)) ** 0.5
 def llama3_factors() -> Any:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    config = transformers.LlamaConfig(**COMMON, head_dim=64, rope_parameters=LLAMA3)
+    config = transformers.LlamaConfig(**COMMON | LONG_HEADS, rope_parameters=LLAMA3)
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
     plain = 500_000.0 ** -(np.arange(0, 64, 2) / 64)
     return plain / scaled.numpy()
@@ -80,7 +81,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"tie_word_embeddings": True, "head_dim": 32, "attention_bias": True, "mlp_bias": True},
         {},
     ),
-    "llama 3": ("LlamaConfig", {"head_dim": 64, "rope_parameters": LLAMA3}, {}),
+    "llama 3": ("LlamaConfig", LONG_HEADS | {"rope_parameters": LLAMA3}, {}),
     "llama stretched": ("LlamaConfig", {"rope_parameters": {"rope_type": "linear", "factor": 8.0}}, LINEAR_KEYS),
     "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}, {}),
     "qwen2 stretched": ("Qwen2Config", {"rope_parameters": YARN}, YARN_KEYS),
@@ -145,7 +146,7 @@ def test_a_folder_says_what_mlx_lm_reads_too(tmp_path: Path) -> None:
     import json
 
     path = write_model(
-        random_model("LlamaConfig", {"head_dim": 64, "rope_parameters": LLAMA3}),
+        random_model("LlamaConfig", LONG_HEADS | {"rope_parameters": LLAMA3}),
         tmp_path / "model.gguf",
         rope_freqs=llama3_factors(),
     )

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
-from localprobe.probing.measures import auroc, measure
+from localprobe.probing.measures import auroc, aurocs, measure
 
 HIGH = np.array([3.0, 2.0, 1.0], np.float32)
 LOW = np.array([0.0, 1.0, -1.0], np.float32)
@@ -29,3 +30,14 @@ def test_auroc_is_the_chance_to_be_ranked_right(positive: list[int], negative: l
 
 def test_turned_around_it_is_the_complement() -> None:
     assert auroc(HIGH, LOW) == pytest.approx(1 - auroc(LOW, HIGH))
+
+
+def test_many_at_once_are_those_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    positive, negative = random.integers(0, 9, (4, 5, 15)), random.integers(-2, 7, (4, 5, 12))
+    labels = np.repeat([1, 0], [15, 12])
+    expected = [
+        roc_auc_score(labels, np.concatenate(each))
+        for each in zip(positive.reshape(20, 15), negative.reshape(20, 12), strict=True)
+    ]
+    np.testing.assert_allclose(aurocs(positive.astype(float), negative.astype(float)).ravel(), expected)

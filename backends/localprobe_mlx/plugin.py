@@ -71,6 +71,3 @@ def _reason(problem: Exception) -> str:
 
 def _first_line(problem: Exception) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0]
-
-
-backend = MlxBackend()

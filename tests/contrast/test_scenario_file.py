@@ -1,0 +1,41 @@
+"""A user's own scenarios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localprobe.contrast.scenario_file import read_scenarios
+from localprobe.errors import DataError
+
+
+def test_a_list_or_an_object_a_line(tmp_path: Path) -> None:
+    one, two = tmp_path / "s.json", tmp_path / "s.jsonl"
+    one.write_text('[{"id": "a", "situation": "At sea.", "question": "What now?", "mine": 1}]')
+    two.write_text('{"id": "a", "situation": "At sea.", "question": "What now?"}\n')
+    assert read_scenarios(one) == read_scenarios(two)
+    assert (read_scenarios(one)[0].id, read_scenarios(one)[0].question) == ("a", "What now?")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("s.json", "[]", "holds no scenarios"),
+        ("s.json", "{}", "a JSON dict"),
+        ("s.json", '{"id": "a"}\n{"id": "b"}', "name it .jsonl"),
+        ("s.json", '[{"id": "a"}]', "scenario 1: no text 'situation'; it has id"),
+        ("s.jsonl", '{"id": "a", "situation": "x"}\n{"id": "a", "situation": "y"}', "two scenarios have the id 'a'"),
+        ("s.jsonl", '{"id": "a", "situation": "x"}\nnope', "line 2: not JSON"),
+        ("s.json", '[{"id": "a", "situation": "x", "pressure": 3}]', "pressure is not a text"),
+        ("none.json", None, "cannot read"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(
+    tmp_path: Path, name: str, content: str | None, complaint: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=complaint) as caught:
+        read_scenarios(tmp_path / name)
+    assert "\n" not in str(caught.value)
