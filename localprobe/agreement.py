@@ -39,8 +39,8 @@ def compare(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> list[Agreement]
     return [
         Agreement(
             layer,
-            min(float(_cosine(x[layer].mean(axis=0), y[layer].mean(axis=0))) for x, y in zip(a, b, strict=True)),
-            min(float(_cosine(x[layer], y[layer]).min()) for x, y in zip(a, b, strict=True)),
+            min(float(cosine(x[layer].mean(axis=0), y[layer].mean(axis=0))) for x, y in zip(a, b, strict=True)),
+            min(float(cosine(x[layer], y[layer]).min()) for x, y in zip(a, b, strict=True)),
         )
         for layer in range(a[0].shape[0])
     ]
@@ -57,7 +57,8 @@ def divergence(p: FloatArray, q: FloatArray) -> float:
     return float((np.exp(p.astype(np.float64)) * (p.astype(np.float64) - q)).sum(axis=-1).mean())
 
 
-def _cosine(a: FloatArray, b: FloatArray) -> FloatArray:
+def cosine(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Cosine along the last axis."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     return np.asarray((a * b).sum(axis=-1) / lengths)

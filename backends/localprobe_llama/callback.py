@@ -3,13 +3,17 @@
 llama.cpp asks of every node of its graph whether it is wanted. Those that are, it computes, and calls again with their
 values at hand. The residual after block `b` is the node named `l_out-<b>`. With a control vector it is the node after
 that addition, so that either way of steering leaves here what the next block sees.
+
+A graph has about thirty nodes a block, so being asked in Python costs a few percent of a decode step of a small model.
+llama.cpp runs one graph again and again while tokens a pass and a page of the cache stay the same: then its nodes are
+known by their addresses, and asking costs a third.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import llama_cpp
 import numpy as np
@@ -35,8 +39,10 @@ class Work:
     """The pass ends once the residual of this layer has been read."""
 
 
-class _Everything(Container[bytes]):
-    def __contains__(self, name: object) -> bool:
+class _Everything(Container[int]):
+    """Wants every node."""
+
+    def __contains__(self, _node: object) -> bool:
         return True
 
 
@@ -47,15 +53,18 @@ _IDLE = Work()
 class Tap:
     """The eval callback of one context. Give it `Work`, run the pass, `finish`."""
 
-    def __init__(self, layers: int, width: int) -> None:
+    def __init__(self, layers: int, width: int, same_graph: Callable[[], bool]) -> None:
+        """`same_graph` tells, while a pass runs, whether its graph is that of the pass before."""
         self._width = width
-        self._names = [f"l_out-{layer}".encode() for layer in range(layers)]
-        self._layers = {name: layer for layer, name in enumerate(self._names)}
-        self._wanted: Container[bytes] = ()
+        self._layers = {f"l_out-{layer}".encode(): layer for layer in range(layers)}
+        self._same_graph = same_graph
+        self._wanted: Container[int] = ()
+        self._nodes: dict[int, int] = {}  # address of each layer's residual in the graph
         self._work = _IDLE
         self._rows = self._top_rows = 0
         self._done: dict[int, int] = {}  # rows of each layer seen so far
-        self._parts: dict[int, FloatArray] = {}
+        self._parts: dict[int, FloatArray] = {}  # residuals of layers that llama.cpp gives in parts
+        self._in_parts = False
         self._scratch = np.empty((0, width), np.float32)
         self._error: BaseException | None = None
         self.callback: Any = llama_cpp.ggml_backend_sched_eval_callback(self._make_callback())
@@ -63,10 +72,26 @@ class Tap:
     def begin(self, work: Work, rows: int, top_rows: int) -> None:
         """Do `work` in the next pass, whose residuals have `rows` rows, but those of the top block `top_rows`."""
         self._work, self._rows, self._top_rows = work, rows, top_rows
-        self._done = dict.fromkeys((*work.additions, *work.readers), 0)
-        stop = () if work.stop is None else (work.stop,)
-        self._wanted = {self._names[layer] for layer in (*self._done, *stop)}
+        stop = len(self._layers) if work.stop is None else work.stop
+        self._done = {layer: 0 for layer in (*work.additions, *work.readers) if layer <= stop}
+        self._wanted = _FirstNode(self)
         self._error = None
+
+    def look(self) -> Container[int]:
+        """The nodes that this pass wants, now that its graph is there."""
+        if self._in_parts or not self._same_graph():
+            self._nodes = {}  # a pass in parts has several graphs
+        layers = set(self._done) if self._work.stop is None else {*self._done, self._work.stop}
+        known = layers <= self._nodes.keys()
+        self._wanted = {self._nodes[layer] for layer in layers} if known else _ByName(self, layers)
+        return self._wanted
+
+    def layer(self, node: int) -> int | None:
+        """The layer whose residual a node is, which is noted; None if it is something else."""
+        layer = self._layers.get(library.tensor_name(node))
+        if layer is not None:
+            self._nodes[layer] = node
+        return layer
 
     def cut(self) -> None:
         """End the pass at the next node."""
@@ -74,6 +99,7 @@ class Tap:
 
     def finish(self) -> None:
         """Raise what went wrong in the callback, if anything did."""
+        self._in_parts = self._in_parts or bool(self._parts)
         self._wanted, self._parts, self._work = (), {}, _IDLE
         if self._error is not None:
             raise self._error
@@ -85,56 +111,51 @@ class Tap:
                 )
 
     def _make_callback(self) -> Callable[[int, bool, int | None], bool]:
-        name_of = library.tensor_name
-
-        def visit(tensor: int, ask: bool, _user: int | None) -> bool:
-            # Called for each of a thousand nodes a token: nothing here that can be done elsewhere.
-            if ask:
-                return name_of(tensor) in self._wanted
-            return self._computed(tensor)
+        def visit(node: int, ask: bool, _user: int | None) -> bool:
+            return node in self._wanted if ask else self._computed(node)
 
         return visit
 
-    def _computed(self, tensor: int) -> bool:
+    def _computed(self, node: int) -> bool:
         """Do the work on a residual; False ends the pass."""
         try:
-            if self._wanted is not _EVERYTHING and not self._at_layer(tensor):
+            if self._wanted is not _EVERYTHING and not self._at_layer(node):
                 return True
         except BaseException as error:  # ctypes would print and lose it
             self._error = error
         self.cut()  # False ends only this part of the graph, of which a GPU has several: refuse the first node of each
         return False
 
-    def _at_layer(self, tensor: int) -> bool:
+    def _at_layer(self, node: int) -> bool:
         """Add to a residual and read it. Returns whether the pass has served its purpose."""
-        work, layer = self._work, self._layers[library.tensor_name(tensor)]
+        work, layer = self._work, self._layers[library.tensor_name(node)]
         additions, reader = work.additions.get(layer), work.readers.get(layer)
         if additions or reader:
-            count = self._count(tensor)
+            count = self._count(node)
             size = 4 * count * self._width
             first, total = self._done[layer], self._total(layer)
             residual = self._room(layer, first, count, total)  # (count, width)
-            library.tensor_get(tensor, residual.ctypes.data, 0, size)
+            library.tensor_get(node, residual.ctypes.data, 0, size)
             if additions:
                 for start, stop, delta in additions:
                     if start < first + count and stop > first:
                         residual[max(start - first, 0) : stop - first] += delta
-                library.tensor_set(tensor, residual.ctypes.data, 0, size)
+                library.tensor_set(node, residual.ctypes.data, 0, size)
             self._done[layer] = first + count
             if reader and first + count == total:
                 reader(residual if count == total else self._parts[layer])
         return layer == work.stop
 
     def _total(self, layer: int) -> int:
-        return self._top_rows if layer == len(self._names) - 1 else self._rows
+        return self._top_rows if layer == len(self._layers) - 1 else self._rows
 
-    def _count(self, tensor: int) -> int:
+    def _count(self, node: int) -> int:
         """Rows of a residual, which is float32 in every architecture that llama.cpp has."""
-        elements: int = library.tensor_elements(tensor)
-        plain = library.tensor_bytes(tensor) == 4 * elements and library.tensor_contiguous(tensor)
+        elements: int = library.tensor_elements(node)
+        plain = library.tensor_bytes(node) == 4 * elements and library.tensor_contiguous(node)
         if not plain or elements % self._width:
             raise UnsupportedModel(
-                f"llama.cpp's tensor {library.tensor_name(tensor).decode()} is not float32 rows of {self._width}: "
+                f"llama.cpp's tensor {library.tensor_name(node).decode()} is not float32 rows of {self._width}: "
                 "this architecture cannot be read through it, use the torch engine"
             )
         return elements // self._width
@@ -150,3 +171,23 @@ class Tap:
         if layer not in self._parts:
             self._parts[layer] = np.empty((total, self._width), np.float32)
         return self._parts[layer][first : first + count]
+
+
+class _FirstNode(Container[int]):
+    """Asked of the first node of a pass, before which its graph is not known."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap = tap
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._tap.look()
+
+
+class _ByName(Container[int]):
+    """Wants residuals of some layers, by their names."""
+
+    def __init__(self, tap: Tap, layers: Container[int]) -> None:
+        self._tap, self._layers = tap, layers
+
+    def __contains__(self, node: object) -> bool:
+        return self._tap.layer(cast(int, node)) in self._layers

