@@ -289,11 +289,16 @@ def generate(
 
 
 def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list[int]]:
-    """Indices of the requests in batches, the first batch last."""
-    kinds: dict[int, list[int]] = {}
+    """Indices of the requests in batches, the first batch last.
+
+    All rows of a batch get the same room, so prompts that nearly fill the context go with others of their length.
+    """
+    most = max((request.tokens for request in requests), default=0)
+    kinds: dict[object, list[int]] = {}
     for i, request in enumerate(requests):
-        one = engine.info.capabilities.row_steering
-        kinds.setdefault(0 if one else id(request.steering), []).append(i)
+        steering = None if engine.info.capabilities.row_steering else id(request.steering)
+        space = engine.info.context - len(request.ids)
+        kinds.setdefault((steering, space if space < most else None), []).append(i)
     waves = [rows[at : at + width] for rows in kinds.values() for at in range(0, len(rows), width)]
     return waves[::-1]
 

@@ -14,6 +14,7 @@ from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
 from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.dialect import config_for_mlx
 from localprobe_mlx.memory import Memory, memory_errors
+from localprobe_mlx.quiet import first_line
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 _ADVICE = "take a smaller or a quantised model, or close other programs"
@@ -85,8 +86,8 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
     except (CorruptFile, UnsupportedModel):
         raise
     except Exception as problem:
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise UnsupportedModel(f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture}): {reason}") from None
+        what = f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture})"
+        raise UnsupportedModel(f"{what}: {first_line(problem)}") from None
     return model
 
 

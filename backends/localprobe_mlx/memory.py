@@ -14,6 +14,7 @@ import mlx.core as mx
 
 from localprobe.errors import OutOfMemory
 from localprobe.fits import available
+from localprobe_mlx.quiet import first_line
 
 _COMPLAINT = re.compile(r"malloc|allocat|insufficient memory|out of memory", re.IGNORECASE)
 
@@ -63,7 +64,7 @@ def memory_errors(what: str, advice: str) -> Iterator[None]:
         if not isinstance(problem, MemoryError) and not _COMPLAINT.search(str(problem)):
             raise
         mx.clear_cache()
-        raise OutOfMemory(f"{what} does not fit into memory ({_first_line(problem)}): {advice}") from None
+        raise OutOfMemory(f"{what} does not fit into memory ({first_line(problem)}): {advice}") from None
 
 
 def _installed() -> int:
@@ -74,7 +75,3 @@ def _installed() -> int:
 
 def _size(nbytes: int) -> str:
     return f"{nbytes / 1e9:.1f} GB"
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]

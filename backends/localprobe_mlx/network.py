@@ -10,6 +10,7 @@ import mlx.core as mx
 from localprobe.errors import UnsupportedModel
 from localprobe_mlx.blocks import Bypass, Climb, hook
 from localprobe_mlx.cache import LayerCache, NoCache, Place
+from localprobe_mlx.quiet import first_line
 from localprobe_mlx.steering import Steerings
 
 _PROBED = 5
@@ -100,7 +101,7 @@ class Network:
 
     def _count_extras(self) -> int:
         """How many values a block returns beside the residual; also whether each block runs once, and in order."""
-        seen = _Watchdog()
+        seen = _Survey()
         ids = mx.zeros((2, _PROBED), mx.int32)
         caches = self.no_caches()
         for cache in caches:
@@ -108,7 +109,9 @@ class Network:
         try:
             self._tap.run(seen, lambda: self._model(ids, cache=caches))
         except Exception as problem:
-            raise UnsupportedModel(f"mlx-lm cannot run this model with a plain KV cache ({problem})") from None
+            raise UnsupportedModel(
+                f"mlx-lm cannot run this model with a plain KV cache ({first_line(problem)})"
+            ) from None
         shapes = {_shape(out) for out in seen.outs}
         if seen.order != list(range(self.layers)) or len(shapes) != 1 or None in shapes:
             raise UnsupportedModel(
@@ -155,7 +158,7 @@ class Network:
         return None
 
 
-class _Watchdog:
+class _Survey:
     """A pass that only notes which blocks ran and what they returned."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
 from localprobe.errors import EngineNotInstalled, UnsupportedModel
+from localprobe_mlx.quiet import first_line
 
 INSTALL = "pip install 'localprobe[mlx]'"
 _OPENBLAS = "/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0"
@@ -66,8 +67,4 @@ def _reason(problem: Exception) -> str:
         "mlx"
     ):
         return f"{problem.name.split('.')[0] if problem.name else 'mlx'} is not installed: {INSTALL}"
-    return f"MLX cannot be imported ({_first_line(problem)}): {INSTALL}"
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
+    return f"MLX cannot be imported ({first_line(problem)}): {INSTALL}"

@@ -21,7 +21,7 @@ from localprobe_mlx.steering import Steerings
 from localprobe_mlx.worker import Worker
 
 T = TypeVar("T")
-_begin: Callable[..., None] = mx.async_eval
+_begin: Callable[..., None] = mx.async_eval  # computes while Python goes on
 _ADVICE = "open fewer rows, shorter prompts or less room"
 
 

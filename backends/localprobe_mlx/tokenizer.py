@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,14 @@ import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.errors import UnsupportedModel
+from localprobe_mlx.quiet import first_line, quiet
 
 
 class Tokenizer:
     """The tokenizer in a model folder. Raises UnsupportedModel if there is none that can be read."""
 
     def __init__(self, path: Path, *, trust_remote_code: bool = False) -> None:
-        with _quiet():
+        with quiet():
             from transformers import AutoTokenizer
 
             try:
@@ -27,8 +25,7 @@ class Tokenizer:
                     path, local_files_only=True, trust_remote_code=trust_remote_code
                 )
             except Exception as problem:
-                reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-                raise UnsupportedModel(f"the tokenizer in {path} cannot be read: {reason}") from None
+                raise UnsupportedModel(f"the tokenizer in {path} cannot be read: {first_line(problem)}") from None
         self._tokenizer.model_max_length = int(1e30)  # the core knows the context; the tokenizer would only warn
         plain, marked = (self._tokenizer.encode("a", add_special_tokens=marks) for marks in (False, True))
         self.bos = int(marked[0]) if marked[:1] != plain[:1] else None
@@ -61,17 +58,3 @@ class Tokenizer:
         plain = [int(i) for i in ids]
         text: str = self._tokenizer.decode(plain, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers logs advice to the terminal while it loads a tokenizer."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -1,0 +1,27 @@
+"""Other libraries' words: kept off the terminal, or cut to one line."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def first_line(problem: BaseException) -> str:
+    """The first line of an error's message; its kind if it has none."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers logs advice to the terminal while it loads a tokenizer."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
