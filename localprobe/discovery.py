@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe.catalogue import close_match
 from localprobe.errors import EngineError, EngineNotInstalled, UnknownEngine
+from localprobe.models.catalogue import close_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection

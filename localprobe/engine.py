@@ -71,7 +71,7 @@ class Info:
     dtype: str
     """Type that residuals are computed in: `float32`, `bfloat16`, `float16`."""
     weights: str
-    """Hash of the weights (`localprobe.weights.fingerprint`)."""
+    """Hash of the weights (`localprobe.models.weights.fingerprint`)."""
     quantisation: str | None = None
     """`Q4_1`, `4bit`, ...; None for plain floats."""
     chat_template: str | None = None

@@ -20,7 +20,8 @@ def load(
     `engine` None takes the best one installed that loads what the name stands for. `remote` loads in a child process.
     Raises ModelError, EngineError or UsageError.
     """
-    from localprobe import fits, models
+    from localprobe import models
+    from localprobe.models import fits
 
     backend = discovery.choose(engine, None if engine else models.formats(name))
     weights = models.resolve(name, backend, progress=progress)

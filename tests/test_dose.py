@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from localprobe.contrast.pairs import read_texts, shipped
 
 from localprobe import dose
+from localprobe.contrast.pairs import read_texts, shipped
 from localprobe.engine import Row
 from localprobe.fake import FakeEngine
 

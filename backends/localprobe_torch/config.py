@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from localprobe.checkpoint import read_json
 from localprobe.errors import CorruptFile, UnsupportedModel
+from localprobe.models.checkpoint import read_json
 from localprobe_torch.quiet import first_line
 
 

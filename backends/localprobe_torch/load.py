@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from localprobe.checkpoint import check_folder
 from localprobe.engine import Info, LoadOptions, Weights
 from localprobe.errors import UsageError
+from localprobe.models.checkpoint import check_folder
 from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name

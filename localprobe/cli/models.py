@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from localprobe.inventory import Item, Use
+    from localprobe.models.inventory import Item, Use
 
 
 @click.command()
@@ -20,7 +20,7 @@ def models(as_json: bool) -> None:
     Any other model works too: a Hugging Face id (org/name), a GGUF file of a repository (org/name:file.gguf), a local
     folder or a local .gguf file. Nothing is downloaded here.
     """
-    from localprobe.inventory import items
+    from localprobe.models.inventory import items
 
     found = items()
     if as_json:
@@ -39,7 +39,7 @@ def _print_table(found: list[Item]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from localprobe.fits import available
+    from localprobe.models.fits import available
 
     table = Table(box=None, pad_edge=False)
     for heading in ("Model", "Engine"):

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
 
 from localprobe.agreement import compare, cosine, divergence, predictions, residuals
+from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
 from localprobe.decode import Score, Token
 from localprobe.engine import FloatArray, Sampler
 from localprobe.knob import Knob, steering, watch

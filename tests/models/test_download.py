@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from localprobe import download
 from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel
-from localprobe.weights import fingerprint
-from tests import fake_hub
-from tests.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
+from localprobe.models import download
+from localprobe.models.weights import fingerprint
+from tests.models import fake_hub
+from tests.models.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 
@@ -43,7 +43,7 @@ def test_the_fingerprint_of_a_fetched_file_is_known_without_hashing(
     weights: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = download.fetch_file(REPO, FILE)
-    monkeypatch.setattr("localprobe.weights.sha256", lambda *args: pytest.fail("hashed"))
+    monkeypatch.setattr("localprobe.models.weights.sha256", lambda *args: pytest.fail("hashed"))
     assert fingerprint(path) == path.resolve().name
 
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localprobe import discovery, fits
-from localprobe.catalogue import CATALOGUE, Entry, Repository
-from localprobe.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
+from localprobe import discovery
 from localprobe.engine import Backend, LoadOptions
 from localprobe.errors import EngineError, ModelError
-from localprobe.models import Source, locate, variant
+from localprobe.models import fits
+from localprobe.models.catalogue import CATALOGUE, Entry, Repository
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
+from localprobe.models.names import Source, locate, variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from localprobe.checkpoint import Size, check_folder, check_gguf, is_split, size, weight_files
 from localprobe.errors import CorruptFile, ModelError, UnknownModel, UnsupportedModel
-from tests.fake_hub import folder_files, gguf_bytes, write_folder
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, size, weight_files
+from tests.models.fake_hub import folder_files, gguf_bytes, write_folder
 
 
 @pytest.mark.parametrize(

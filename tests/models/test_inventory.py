@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from localprobe import download, fits, inventory
-from localprobe.inventory import Item
-from tests import fake_hub
-from tests.fake_hub import Hub, folder_files, gguf_bytes
+from localprobe.models import download, fits, inventory
+from localprobe.models.inventory import Item
+from tests.models import fake_hub
+from tests.models.fake_hub import Hub, folder_files, gguf_bytes
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 

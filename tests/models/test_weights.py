@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from localprobe import weights
 from localprobe.errors import CorruptFile
-from localprobe.weights import fingerprint
-from tests.fake_hub import folder_files, write_folder
+from localprobe.models import weights
+from localprobe.models.weights import fingerprint
+from tests.models.fake_hub import folder_files, write_folder
 
 BIG = b"GGUF" + bytes(2_000_000)
 

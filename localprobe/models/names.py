@@ -1,6 +1,6 @@
 """A model's name -> its weights on this disk, as one engine loads them.
 
-A name is a short name (`localprobe.catalogue`), a Hugging Face id (`org/name`), a GGUF file of a repository
+A name is a short name (`localprobe.models.catalogue`), a Hugging Face id (`org/name`), a GGUF file of a repository
 (`org/name:file.gguf`), a local folder, a local `.gguf` file, or `fake`. Engines that load folders get a GGUF file
 converted, once, into a folder in the cache; its weights keep the file's fingerprint.
 """
@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from localprobe import download as hub
-from localprobe.catalogue import CATALOGUE, FAKE, Entry, Package, Repository, close_match
-from localprobe.checkpoint import check_folder, check_gguf, is_split
 from localprobe.errors import ModelError, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
+from localprobe.models import download as hub
+from localprobe.models.catalogue import CATALOGUE, FAKE, Entry, Package, Repository, close_match
+from localprobe.models.checkpoint import check_folder, check_gguf, is_split
 from localprobe.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def resolve(name: str, backend: Backend, *, download: bool = True, progress: Pro
     Raises UnknownModel, NotDownloaded, CorruptFile, UnsupportedModel or UsageError: one line that says what to do.
     """
     from localprobe.engine import Weights
-    from localprobe.weights import fingerprint
+    from localprobe.models.weights import fingerprint
 
     if name == FAKE or backend.formats == ("fake",):
         return _fake(name, backend)

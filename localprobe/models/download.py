@@ -15,10 +15,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from localprobe.checkpoint import is_split
 from localprobe.errors import CorruptFile, ModelError, NotDownloaded, UnknownModel, UnsupportedModel
+from localprobe.models.checkpoint import is_split
+from localprobe.models.weights import sha256
 from localprobe.progress import Progress, silent
-from localprobe.weights import sha256
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling

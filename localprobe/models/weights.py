@@ -17,8 +17,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from localprobe.checkpoint import read_json, weight_files
 from localprobe.errors import CorruptFile, LocalprobeError
+from localprobe.models.checkpoint import read_json, weight_files
 from localprobe.progress import Progress, silent
 
 CONVERTED = "localprobe.json"

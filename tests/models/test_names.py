@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from localprobe import models
-from localprobe.catalogue import CATALOGUE, Package
-from localprobe.checkpoint import check_folder, size
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
 from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
 from localprobe.fake import backend as fake
+from localprobe.models import names as models
 from localprobe.models import resolve
-from tests import fake_hub
-from tests.fake_hub import Hub, folder_files, gguf_bytes, write_folder
+from localprobe.models.catalogue import CATALOGUE, Package
+from localprobe.models.checkpoint import check_folder, size
+from tests.models import fake_hub
+from tests.models.fake_hub import Hub, folder_files, gguf_bytes, write_folder
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from localprobe import fits
-from localprobe.checkpoint import Size
 from localprobe.engine import LoadOptions, Weights
 from localprobe.errors import OutOfMemory, UsageError
-from localprobe.fits import BASE, needed
-from tests.fake_hub import write_folder
+from localprobe.models import fits
+from localprobe.models.checkpoint import Size
+from localprobe.models.fits import BASE, needed
+from tests.models.fake_hub import write_folder
 
 BF16 = Size(bytes=2_000, floats=1_000, float_bytes=2_000)
 FOUR_BIT = Size(bytes=600, floats=50, float_bytes=100)

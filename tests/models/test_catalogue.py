@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from localprobe.catalogue import CATALOGUE, close_match
+from localprobe.models.catalogue import CATALOGUE, close_match
 
 
 def test_every_model_has_weights_for_every_kind_of_engine() -> None:

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe.checkpoint import Size, size
 from localprobe.discovery import has_gpu_driver, is_apple_silicon
 from localprobe.errors import OutOfMemory, UsageError
+from localprobe.models.checkpoint import Size, size
 
 if TYPE_CHECKING:
     from localprobe.engine import LoadOptions, Weights
