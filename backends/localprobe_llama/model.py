@@ -11,6 +11,7 @@ import llama_cpp
 
 from localprobe_llama.tokens import Vocabulary
 
+_PAGE = 256  # llama.cpp rounds caches up to it
 _OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
 
 
@@ -56,7 +57,8 @@ class Model:
         """
         if self.text(self._key("rope.scaling.type")) != "longrope":
             return None
-        return self.number("rope.scaling.original_context_length")
+        trained = self.number("rope.scaling.original_context_length")
+        return trained and trained // _PAGE * _PAGE
 
     def number(self, name: str) -> int | None:
         """A whole number of the architecture's own metadata."""

@@ -217,11 +217,11 @@ class LlamaStream:
 def need(model: Model, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch]) -> Need:
     """What a stream needs of a context."""
     rows = sum(prompt.copies for prompt in prompts)
-    longest = max(len(prompt.ids) for prompt in prompts)
+    longest = max(len(prompt.ids) for prompt in prompts) + room
     cells = sum(len(prompt.ids) + prompt.copies * room for prompt in prompts)
     # The top block's residual is computed for outputs only: to watch it, the whole prompt is output.
     every = model.layers - 1 in _Watched(watch).layers
-    return Need(cells, rows, longest + room, max(rows, min(longest, model.batch)) if every else rows)
+    return Need(cells, rows, longest, model.batch if every else rows)
 
 
 class _Watched:

@@ -18,10 +18,13 @@ class Tokenizer:
 
     def __init__(self, path: Path, *, trust_remote_code: bool = False) -> None:
         with quiet():
-            from transformers import AutoTokenizer
+            from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+            # A folder made from a GGUF says exactly how its file splits text. AutoTokenizer would put Qwen2's own
+            # rule, which normalises first, in the place of that.
+            kind = PreTrainedTokenizerFast if (path / "localprobe.json").exists() else AutoTokenizer
             try:
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                self._tokenizer: Any = kind.from_pretrained(
                     path, local_files_only=True, trust_remote_code=trust_remote_code
                 )
             except Exception as problem:

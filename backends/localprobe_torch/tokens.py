@@ -67,10 +67,13 @@ class Vocabulary:
 
 def load_vocabulary(folder: Path, trust_remote_code: bool) -> Vocabulary:
     """The tokenizer of a folder. Raises CorruptFile if it cannot be read, UnsupportedModel if there is none."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # A folder made from a GGUF says exactly how its file splits text. AutoTokenizer would put Qwen2's own rule, which
+    # normalises first, in the place of that.
+    kind = PreTrainedTokenizerFast if (folder / "localprobe.json").exists() else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
         return Vocabulary(tokenizer)
     except (OSError, ImportError) as error:
         raise UnsupportedModel(f"{folder} has no tokenizer that can be loaded: {first_line(error)}") from None

@@ -62,8 +62,8 @@ def lexical_by(found: Validation) -> str | None:
         return f"one word alone, {word.word!r}, tells the poles apart {_as_well(found, word)}"
     if ablation and ablation.reading == "weak":
         return (
-            f"with {ablation.keywords} keywords replaced by synonyms its AUROC falls from {ablation.before.auroc:.2f} "
-            f"to {ablation.after.auroc:.2f}"
+            f"with its keywords replaced by synonyms its AUROC falls from {ablation.before.auroc:.2f} to "
+            f"{ablation.after.auroc:.2f}"
         )
     return None
 

@@ -13,7 +13,7 @@ from localprobe.testing.tiny import GGUF_ARCHITECTURES, tiny_gguf
 
 pytest.importorskip("llama_cpp")
 
-from tests.backends.llama_models import gemma, load, smollm2
+from tests.backends.llama_models import gemma, load, smollm2, tiny_mamba
 
 
 @pytest.mark.parametrize("architecture", GGUF_ARCHITECTURES, scope="class")
@@ -28,6 +28,17 @@ class TestTinyLlama(EngineContract):
     @pytest.fixture
     def spare_engine(self, architecture: str, tmp_path: Path) -> Engine:
         return load(tiny_gguf(architecture, tmp_path / "tiny.gguf"))
+
+
+class TestLlamaOnMamba(EngineContract):
+    """A model whose rows are a state: it cannot be shortened, and llama.cpp batches it otherwise."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = load(tiny_mamba(tmp_path_factory.mktemp("mamba") / "mamba.gguf"))
+        yield engine
+        engine.close()
 
 
 @pytest.mark.real

@@ -185,7 +185,7 @@ def test_a_batch_that_does_not_fit_leaves_the_engine_usable(tiny: Path, monkeypa
             engine.forward([row(engine)], [1])
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
-        with pytest.raises(OutOfMemory, match="which llama.cpp could not get"):
+        with pytest.raises(OutOfMemory, match=r"which llama\.cpp could not get"):
             engine.forward([row(engine)], [1])
     np.testing.assert_array_equal(engine.forward([row(engine)], [1])[0].residuals, before[0].residuals)
     engine.close()

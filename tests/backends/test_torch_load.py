@@ -269,3 +269,10 @@ def test_a_missing_library_is_said_with_the_pip_line(monkeypatch: pytest.MonkeyP
     assert backend.available().reason.startswith("transformers 4.57.1 is too old")
     with pytest.raises(EngineNotInstalled, match="too old"):
         backend.load(Weights("x", Path("/nowhere"), "folder", ""), LoadOptions())
+
+
+def test_a_folder_made_from_a_gguf_keeps_the_files_own_tokenizer(tmp_path: Path) -> None:
+    """transformers would give Qwen2 a rule of its own, which composes accents before it splits."""
+    folder = to_folder(tiny_gguf("qwen2", tmp_path / "tiny.gguf"), "f", tmp_path / "cache")
+    engine = backend.load(Weights("tiny", folder, "folder", "f"), LoadOptions())
+    assert engine.decode(engine.encode("cafe\u0301")) == "cafe\u0301"
