@@ -109,9 +109,7 @@ class Network:
         try:
             self._tap.run(seen, lambda: self._model(ids, cache=caches))
         except Exception as problem:
-            raise UnsupportedModel(
-                f"mlx-lm cannot run this model with a KV cache ({first_line(problem)})"
-            ) from None
+            raise UnsupportedModel(f"mlx-lm cannot run this model with a KV cache ({first_line(problem)})") from None
         shapes = {_shape(out) for out in seen.outs}
         if seen.order != list(range(self.layers)) or len(shapes) != 1 or None in shapes:
             raise UnsupportedModel(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localprobe.vectors import Vector
 
 DOSES = (-0.25, 0.0, 0.25)
+_POOLING = "mean-without-first"
 _SCENARIO = "the_listener"
 _TOKENS = 90
 _ABOVE = 4  # layers above the steered one, for a reading that is not just what was added
@@ -53,7 +54,7 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
             f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.device}): {info.layers} layers of {info.width}"
         )
         found = _probe(model, pairs, seed, console)
-        vector = found.vector("empathy", info, "mean", model.scale)
+        vector = found.vector("empathy", info, _POOLING, model.scale)
         vectors.save(vector, output)
         _answers(model, vector, seed, console)
     _next(output, chosen, vector, console)
@@ -72,7 +73,7 @@ def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> Held
     texts = [text for pair in pairs for text in (pair.positive, pair.negative)]
     residuals = np.empty((len(texts), model.info.layers, model.info.width), dtype=np.float32)
     with counting("capturing residuals", len(texts)) as count:
-        for captured in model.capture(texts, limit=512):
+        for captured in model.capture(texts, pooling=_POOLING, limit=512):
             residuals[captured.index] = captured.residuals
             count.advance(len(captured.ids))
     place = {pair.id: i for i, pair in enumerate(pairs)}
@@ -108,8 +109,9 @@ def _table(found: HeldOut, console: Console) -> None:
         )
     console.print(table)
     console.print(
-        f"Layer {found.best} was chosen by cross-validation inside the training pairs, not by this table.\n"
-        "[dim]High AUROC at layer 0 too means that words alone nearly do it: a probe that reads words is no finding.[/]"
+        f"Layer {found.best} was chosen of the middle layers by cross-validation inside the training pairs, "
+        "not by this table.\n[dim]A high AUROC at layer 0, which knows each word but not its neighbours, is a warning: "
+        "words alone go far in telling these texts apart.[/]"
     )
 
 

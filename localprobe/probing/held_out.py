@@ -22,7 +22,7 @@ class HeldOut:
     measures: tuple[Measures, ...]
     """A layer each, on the pairs held out."""
     best: int
-    """The layer chosen inside the training pairs."""
+    """The layer chosen inside the training pairs, of the middle ones."""
 
     def vector(self, concept: str, info: Info, pooling: str, scale: FloatArray) -> Vector:
         """The probe as a vector to steer with; `scale` is the model's, (layers,)."""
@@ -42,14 +42,23 @@ class HeldOut:
 def hold_out(train: tuple[FloatArray, FloatArray], test: tuple[FloatArray, FloatArray], *, seed: int = 0) -> HeldOut:
     """Fit on the training pairs and measure on the test pairs.
 
-    Each is (positive, negative), pooled residuals (pairs, layers, width) of which row i is one pair. Raises DataError.
+    Each is (positive, negative), pooled residuals (pairs, layers, width) of which row i is one pair. The layer is chosen
+    of the `middle` ones. Raises DataError.
     """
+    candidates = middle(train[0].shape[1])
     probe = fit(*train)
     high, low = probe.scores(test[0]), probe.scores(test[1])  # (pairs, layers)
     measures = tuple(
         measure(high[:, layer], low[:, layer], float(probe.thresholds[layer])) for layer in range(high.shape[1])
     )
-    return HeldOut(probe, measures, choose_layer(*train, seed=seed))
+    chosen = choose_layer(train[0][:, candidates], train[1][:, candidates], seed=seed)
+    return HeldOut(probe, measures, candidates[chosen])
+
+
+def middle(layers: int) -> list[int]:
+    """The middle half of a model's layers, 8 to 24 of the paper's 32: to steer with, a layer below reads little but the
+    words that stand there, and one above little but the word that comes next."""
+    return list(range(layers // 4, 3 * layers // 4 + 1))
 
 
 def split_rows(residuals: FloatArray, rows: list[int]) -> tuple[FloatArray, FloatArray]:

@@ -7,7 +7,7 @@ import pytest
 
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer, cross_validate
-from localprobe.probing.held_out import hold_out, split_rows
+from localprobe.probing.held_out import hold_out, middle, split_rows
 
 
 def layered(strengths: list[float], pairs: int = 30, width: int = 24):  # type: ignore[no-untyped-def]
@@ -55,3 +55,9 @@ def test_rows_that_alternate_are_split_by_pair() -> None:
     positive, negative = split_rows(residuals, [0, 3])
     assert positive.tolist() == [0, 6]
     assert negative.tolist() == [1, 7]
+
+
+def test_the_middle_layers_are_those_of_the_paper() -> None:
+    assert middle(32) == list(range(8, 25))
+    assert middle(6) == [1, 2, 3, 4]
+    assert middle(1) == [0]
