@@ -132,7 +132,9 @@ def _decode(engine: Engine, ids: IntArray, layer: int, delta: FloatArray, tolera
     size = float(np.median(np.linalg.norm(residuals, axis=-1))) / np.sqrt(engine.info.width)
     off = float(np.abs(np.array(scores) - reference).max()) / size
     # A batch of one and a batch of many add up in another order, so this is not held to the last bit.
-    return Check("a decode step is steered as a prefill is", bool(off < 20 * tolerance), f"live scores off by {off:.2g} sd")
+    return Check(
+        "a decode step is steered as a prefill is", bool(off < 20 * tolerance), f"live scores off by {off:.2g} sd"
+    )
 
 
 def _pass(engine: Engine, ids: IntArray, steering: Steering, layers: tuple[int, int], last: int) -> Output:

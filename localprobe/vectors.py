@@ -42,9 +42,11 @@ class Origin:
     template: str = ""
     """Hash of the chat template."""
     version: str = __version__
+    trained_on: tuple[str, ...] = ()
+    """Hashes of the pairs that it was fitted on, so that it is never measured on them."""
 
     @classmethod
-    def of(cls, info: Info, *, method: str, pooling: str) -> Origin:
+    def of(cls, info: Info, *, method: str, pooling: str, trained_on: tuple[str, ...] = ()) -> Origin:
         """The origin of a vector that is fitted now, on this model."""
         import hashlib
 
@@ -60,6 +62,7 @@ class Origin:
             pooling,
             info.bos is not None,
             template,
+            trained_on=trained_on,
         )
 
 
@@ -187,7 +190,12 @@ def _from_parts(about: dict[str, Any], tensors: dict[str, FloatArray]) -> Vector
         directions[int(text)] = Direction(checked(tensors[f"direction.{text}"], int(text)), **details)
     if not directions:
         raise VectorError("it holds no direction")
-    return Vector(about["concept"], Origin(**about["origin"]), directions, about["best"])
+    return Vector(
+        about["concept"],
+        Origin(**{**about["origin"], "trained_on": tuple(about["origin"].get("trained_on", ()))}),
+        directions,
+        about["best"],
+    )
 
 
 def checked(vector: FloatArray, layer: int) -> FloatArray:

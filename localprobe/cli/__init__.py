@@ -17,6 +17,8 @@ _COMMANDS = {
     "doctor": ("doctor", "Check engines, and that capture and steering do what they say."),
     "data": ("data", "Check contrast sets, and generate them."),
     "capture": ("capture", "Write the residuals of texts to a file."),
+    "fit": ("fit", "Fit a direction for every layer on contrast pairs."),
+    "validate": ("validate", "Test a probe: intervals, baselines, permutations, and a verdict in words."),
     "steer": ("steer", "Answer a prompt with a direction added."),
 }
 """Command -> (module of this package, one line of help): `--help` lists them without importing any."""

@@ -57,7 +57,9 @@ def read_pairs(
         scenario = str(record.get(scenario_field, ""))
         pairs.append(Pair(*texts, scenario, str(record.get("id", number)), rest, number))
     if not pairs:
-        raise DataError(f"{path} holds no pairs: write one JSON object a line, with {positive_field} and {negative_field}")
+        raise DataError(
+            f"{path} holds no pairs: write one JSON object a line, with {positive_field} and {negative_field}"
+        )
     return pairs
 
 

@@ -1,0 +1,105 @@
+"""`localprobe fit`: a direction for every layer, from contrast pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.pairs import pair_options
+
+
+@click.command()
+@click.argument("pairs")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The probe file to write.")
+@click.option(
+    "--method",
+    type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
+    default="mean-difference",
+    show_default=True,
+    help="How a direction is fitted.",
+)
+@click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "mean-without-first", "last"]),
+    default="mean-without-first",
+    show_default=True,
+    help="mean is the paper's.",
+)
+@click.option("--concept", help="What the positive pole is; the file's name if not given.")
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 0.9),
+    default=0.3,
+    show_default=True,
+    help="Share of each scenario's pairs kept out of the fit, for validate; 0 fits on all.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and the choice of a layer.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@pair_options
+@model_options
+def fit(
+    pairs: str,
+    output: Path,
+    method: str,
+    layers: str | None,
+    pooling: str,
+    concept: str | None,
+    test_fraction: float,
+    seed: int,
+    as_json: bool,
+    fields: dict[str, str],
+    chosen: Chosen,
+) -> None:
+    """Fit a probe on PAIRS (a JSONL file, or a set that ships: empathy) and choose a layer inside the training pairs.
+
+    \b
+    localprobe fit empathy -o empathy.safetensors
+    localprobe fit theirs.jsonl -o probe.safetensors --positive-field empathic_text --negative-field non_empathic_text
+    """
+    from localprobe import vectors
+    from localprobe.cli.layers import parse
+    from localprobe.cli.pairs import poles, read
+    from localprobe.contrast.pairs import split
+    from localprobe.probing.fitting import fit_vector
+
+    asked = parse(layers)
+    every = read(pairs, fields)
+    train = split(every, test_fraction=test_fraction, seed=seed)[0] if test_fraction else every
+    with chosen.load() as model:
+        numbers = model.layers(asked)
+        positive, negative = poles(model, train, numbers, pooling, "capturing")
+        vector = fit_vector(
+            concept or Path(pairs).stem,
+            model.info,
+            train,
+            (positive, negative),
+            numbers,
+            model.scale,
+            method=method,
+            pooling=pooling,
+            seed=seed,
+        )
+    vectors.save(vector, output)
+    done = {
+        "output": str(output),
+        "concept": vector.concept,
+        "model": vector.origin.model,
+        "method": method,
+        "pooling": pooling,
+        "train_pairs": len(train),
+        "held_out_pairs": len(every) - len(train),
+        "layers": numbers,
+        "best": vector.best,
+    }
+    if as_json:
+        click.echo(json.dumps(done))
+        return
+    click.echo(
+        f"{vector.concept}: {method} at {len(numbers)} layers of {vector.origin.model}, fitted on {len(train)} pairs, "
+        f"{len(every) - len(train)} kept out; layer {vector.best} chosen inside the training pairs -> {output}\n"
+        f"next: localprobe validate {output} {pairs}"
+    )

@@ -1,0 +1,62 @@
+"""Options of commands that read contrast pairs, and capturing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from localprobe.contrast.pairs import Pair
+    from localprobe.engine import FloatArray
+    from localprobe.model import Model
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LIMIT = 512
+"""Tokens that a text is cut to, as the paper does."""
+
+
+def pair_options(command: F) -> F:
+    """`--positive-field` and its like, so that someone else's file loads as it is; the command gets them as `fields`."""
+
+    @wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        fields = {name: kwargs.pop(name) for name in ("positive_field", "negative_field", "scenario_field")}
+        return command(*args, fields=fields, **kwargs)
+
+    for pole in ("scenario", "negative", "positive"):
+        option = click.option(f"--{pole}-field", default=pole, show_default=True, help=f"Field that holds the {pole}.")
+        collected = option(collected)
+    return collected  # type: ignore[return-value]
+
+
+def read(file: str, fields: dict[str, str]) -> list[Pair]:
+    """The pairs of a file, or of a set that ships under that name."""
+    from localprobe.contrast.pairs import read_pairs, shipped
+
+    path = Path(file)
+    if not path.exists() and path.name == file and not path.suffix:
+        return read_pairs(shipped(file))
+    return read_pairs(path, **fields)
+
+
+def captured(model: Model, texts: Sequence[str], layers: Sequence[int], pooling: str, what: str) -> FloatArray:
+    """Residuals (texts, layers, width) of texts, from the store where it has them, with a bar."""
+    from localprobe.cli.show import counting
+    from localprobe.store import pooled
+
+    with counting(what, len(texts)) as count:
+        return pooled(model.engine, texts, layers, pooling, limit=LIMIT, done=count.advance)
+
+
+def poles(
+    model: Model, pairs: Sequence[Pair], layers: Sequence[int], pooling: str, what: str
+) -> tuple[FloatArray, FloatArray]:
+    """Residuals (pairs, layers, width) of both poles."""
+    texts = [text for pair in pairs for text in (pair.positive, pair.negative)]
+    residuals = captured(model, texts, layers, pooling, what)
+    return residuals[0::2], residuals[1::2]

@@ -1,0 +1,62 @@
+"""A probe file from contrast pairs: directions at every layer, thresholds, scale, and the layer chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from localprobe.contrast.pairs import Pair
+from localprobe.engine import FloatArray, Info
+from localprobe.errors import DataError
+from localprobe.probing.choice import choose_layer
+from localprobe.probing.held_out import middle
+from localprobe.probing.methods import fit
+from localprobe.probing.probe import Probe
+from localprobe.vectors import Direction, Origin, Vector
+
+
+def fit_vector(
+    concept: str,
+    info: Info,
+    pairs: Sequence[Pair],
+    poles: tuple[FloatArray, FloatArray],
+    layers: Sequence[int],
+    scale: FloatArray,
+    *,
+    method: str = "mean-difference",
+    pooling: str = "mean",
+    seed: int = 0,
+) -> Vector:
+    """Fit at each of `layers` on both poles (pairs, layers, width) of training pairs.
+
+    The layer to use is chosen by cross-validation inside these pairs: of the middle ones if every layer of the model is
+    here, else of all. `scale` is the model's, for all of its layers. Raises DataError, UsageError.
+    """
+    probe = fit(*poles, method)
+    candidates = middle(info.layers) if len(layers) == info.layers else list(range(len(layers)))
+    chosen = choose_layer(poles[0][:, candidates], poles[1][:, candidates], method=method, seed=seed)
+    directions = {
+        layer: Direction(
+            vector=probe.directions[i],
+            norm=float(probe.norms[i]),
+            threshold=float(probe.thresholds[i]),
+            scale=float(scale[layer]),
+        )
+        for i, layer in enumerate(layers)
+    }
+    trained_on = tuple(sorted(pair.hash for pair in pairs))
+    origin = Origin.of(info, method=method, pooling=pooling, trained_on=trained_on)
+    return Vector(concept, origin, directions, layers[candidates[chosen]])
+
+
+def probe_of(vector: Vector, layers: Sequence[int]) -> Probe:
+    """The directions of a probe file as the statistics need them. DataError for one that is not of length 1."""
+    directions = np.stack([vector.directions[layer].vector for layer in layers])
+    if not np.allclose(np.linalg.norm(directions, axis=-1), 1, atol=1e-3):
+        raise DataError(f"{vector.concept} holds control vectors of other lengths, not a probe: fit one")
+    return Probe(
+        directions,
+        np.array([vector.directions[layer].norm for layer in layers], dtype=np.float32),
+        np.array([vector.directions[layer].threshold for layer in layers], dtype=np.float32),
+    )
