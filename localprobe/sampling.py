@@ -48,7 +48,8 @@ def sample(
     ids = np.empty(len(samplers), np.int32)
     logprobs = np.empty(len(samplers), np.float32)
     for row, sampler in enumerate(samplers):
-        shifted = logits[row] - logits[row].max()
+        with np.errstate(invalid="ignore"):  # infinity minus infinity is found out below
+            shifted = logits[row] - logits[row].max()
         shares = np.exp(shifted)
         norm = np.log(shares.sum())
         if not np.isfinite(norm):

@@ -20,9 +20,11 @@ def test_a_file_is_written_and_its_folder_made(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("old")
-    with pytest.raises(LocalprobeError, match=r"cannot write .*/f: No space left on device; nothing was changed"):
-        with replacing(path):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(LocalprobeError, match=r"cannot write .*/f: No space left on device; nothing was changed"),
+        replacing(path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

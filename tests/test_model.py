@@ -33,7 +33,7 @@ def test_a_model_that_fails_its_canary_is_refused_and_closed(monkeypatch: pytest
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownEngine, match="'vllm'.*llama, mlx, torch"):
+    with pytest.raises(UnknownEngine, match=r"'vllm'.*llama, mlx, torch"):
         Model.load("fake", "vllm")
 
 

@@ -85,7 +85,7 @@ def test_a_torn_file_is_one_clear_error(engine: FakeEngine, tmp_path: Path, keep
     path = tmp_path / "v.safetensors"
     vectors.save(made(engine), path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(VectorError, match="v.safetensors is not a readable vector file"):
+    with pytest.raises(VectorError, match=r"v.safetensors is not a readable vector file"):
         vectors.load(path)
 
 

@@ -42,7 +42,7 @@ class Context:
         self._control: dict[int, FloatArray] = {}
         self._pointer = _create(model, self, self._tap)
         self._memory = llama_cpp.llama_get_memory(self._pointer)
-        self._finalize = weakref.finalize(self, llama_cpp.llama_free, self._pointer)
+        self._finalize = weakref.finalize(self, _free, self._pointer, model)
 
     def decode(
         self,
@@ -96,7 +96,7 @@ class Context:
         code: int = llama_cpp.llama_set_adapter_cvec(self._pointer, pointer, size, width, first, last)
         if code != 0:
             raise EngineError(_reason("llama.cpp refused a control vector"))
-        self._control = dict(deltas)
+        self._control = {layer: delta.copy() for layer, delta in deltas.items()}
 
     def clear(self) -> None:
         """Forget all rows."""
@@ -172,10 +172,22 @@ def _create(model: Model, context: Context, tap: Tap) -> Any:
     params.kv_unified = True  # rows stay together and in order in a pass
     params.no_perf = True
     library.forget_errors()
-    pointer = llama_cpp.llama_init_from_model(model.pointer, params)
+    pointer = None
+    try:
+        with Interruptible(lambda: None):
+            pointer = llama_cpp.llama_init_from_model(model.pointer, params)
+    except KeyboardInterrupt:
+        if pointer:
+            llama_cpp.llama_free(pointer)
+        raise
     if not pointer:
         raise OutOfMemory(_reason(f"{refusal}, which llama.cpp could not get: use fewer rows or a shorter context"))
     return pointer
+
+
+def _free(pointer: Any, _model: Model) -> None:
+    """Free a context. Held by the finalizer, the model cannot be collected before."""
+    llama_cpp.llama_free(pointer)
 
 
 def _reason(what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from pathlib import Path
 
 import llama_cpp
 import psutil
@@ -41,7 +42,7 @@ def no_gpu_notes() -> tuple[str, ...]:
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     if llama_cpp.llama_supports_gpu_offload() or not (apple or has_gpu_driver()):
         return ()
-    flag = "GGML_METAL" if apple else "GGML_CUDA"
+    flag = "GGML_METAL" if apple else "GGML_HIP" if Path("/dev/kfd").exists() else "GGML_CUDA"
     command = f"CMAKE_ARGS=-D{flag}=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
     return (f"this build of llama.cpp has no GPU support, so the model runs on the CPU; to use the GPU: {command}",)
 
@@ -71,6 +72,12 @@ def placement(options: LoadOptions) -> tuple[int, int | None]:
             f"so device {device!r} cannot be used: leave it out, or reinstall llama-cpp-python with GPU support"
         )
     return (-1 if layers is None else layers), int(number or 0)
+
+
+def describe(options: LoadOptions) -> str:
+    """The GPUs that a load with these options uses."""
+    found, (_, one) = gpus(), placement(options)
+    return ", ".join(found) if one is None else found[one]
 
 
 def threads() -> int:

@@ -94,6 +94,8 @@ def _why_not(path: Path) -> LocalprobeError:
     reason = next((line for line in lines if "failed to load model" not in line), "llama.cpp gave no reason")
     reason = reason.removeprefix("error loading model: ").rstrip(".")
     text = " ".join(lines).lower()
+    if "failed to open" in text:
+        return ModelError(f"{path.name} cannot be opened: {reason}")
     if any(sign in text for sign in _NO_MEMORY):
         return OutOfMemory(f"{path.name} does not fit into memory: {reason}; use a smaller quantisation")
     if any(sign in text for sign in _UNSUPPORTED):
@@ -159,7 +161,7 @@ def _info(model: Model, weights: Weights, options: LoadOptions) -> Info:
         width=model.width,
         vocabulary=model.vocabulary.size,
         context=options.context or model.context,
-        device=", ".join(device.gpus()) if model.gpu else "cpu",
+        device=device.describe(options) if model.gpu else "cpu",
         dtype="float32",
         weights=weights.fingerprint,
         quantisation=_quantisation(model),

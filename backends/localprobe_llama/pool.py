@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 from localprobe.errors import OutOfMemory
@@ -32,6 +33,7 @@ class Pool:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._idle: list[Context] = []
+        self._made: weakref.WeakSet[Context] = weakref.WeakSet()
 
     def take(self, need: Need) -> Context:
         """An empty context. Raises OutOfMemory."""
@@ -43,7 +45,16 @@ class Pool:
                 return context
         while len(self._idle) >= _IDLE:
             self._idle.pop(0).close()
-        return Context(self._model, cells, rows, max(rows, min(_doubled(need.outputs), self._model.batch)))
+        outputs = max(rows, min(_doubled(need.outputs), self._model.batch))
+        try:
+            context = Context(self._model, cells, rows, outputs)
+        except OutOfMemory:
+            if not self._idle:
+                raise
+            self._free_idle()
+            context = Context(self._model, cells, rows, outputs)
+        self._made.add(context)
+        return context
 
     def fits(self, context: Context, need: Need) -> bool:
         """Whether a context is large enough, and rotates as the longest row needs."""
@@ -54,6 +65,19 @@ class Pool:
     def alike(self, one: Context, other: Context) -> bool:
         """Whether two contexts compute the same keys, so that one can go on from the other's."""
         return self._is_long(one) == self._is_long(other)
+
+    def give(self, context: Context) -> None:
+        """Take a context back, whatever it holds."""
+        context.clear()
+        self._idle.append(context)
+        while len(self._idle) > _IDLE:
+            self._idle.pop(0).close()
+
+    def close(self) -> None:
+        """Free every context, those of streams too: none may outlive the model."""
+        self._idle.clear()
+        for context in list(self._made):
+            context.close()
 
     def _is_long(self, context: Context) -> bool:
         short = self._model.short_context
@@ -73,15 +97,7 @@ class Pool:
             )
         return min(rounded, short)
 
-    def give(self, context: Context) -> None:
-        """Take a context back, whatever it holds."""
-        context.clear()
-        self._idle.append(context)
-        while len(self._idle) > _IDLE:
-            self._idle.pop(0).close()
-
-    def close(self) -> None:
-        """Free the contexts that nobody uses."""
+    def _free_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
 

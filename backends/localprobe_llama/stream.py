@@ -68,6 +68,7 @@ class LlamaStream:
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:
+        self._open()
         return self._prompt_scores
 
     def step(self, uniforms: NDArray[np.float64]) -> Step:
@@ -116,14 +117,22 @@ class LlamaStream:
         if self._pool.fits(context, need) and len(held) == 1 and not self._dropped:
             return self._hand_over(), held
         try:
-            other = self._pool.take(need)
-            alike = self._pool.alike(context, other)
-            moved = [Held(number, row.length if alike else 0) for number, row in enumerate(held)]
+            return self._moved(context, held, need)
+        finally:
+            self.close()
+
+    def _moved(self, context: Context, held: Sequence[Held], need: Need) -> tuple[Context, list[Held]]:
+        """Another context with what this one holds, from its first cell on."""
+        other = self._pool.take(need)
+        alike = self._pool.alike(context, other)
+        moved = [Held(number, row.length if alike else 0) for number, row in enumerate(held)]
+        try:
             for old, new in zip(held, moved, strict=True):
                 if new.length:
                     other.take(context, old.sequence, new.sequence)
-        finally:
-            self.close()
+        except BaseException:
+            self._pool.give(other)
+            raise
         return other, moved
 
     def _hand_over(self) -> Context:

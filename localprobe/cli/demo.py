@@ -146,7 +146,7 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
                 scores[event.row].append(event.values)
             live.update(_columns(heads, texts, scores, (layer, above)))
     console.print(
-        f"[dim]Probe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the "
+        f"\n[dim]Probe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the "
         f"steered one, it contains the alpha that was added; at layer {above} it is what the model made of it.[/]"
     )
 

@@ -21,7 +21,7 @@ LIMIT = 512
 
 
 def pair_options(command: F) -> F:
-    """`--positive-field` and its like, so that someone else's file loads as it is; the command gets them as `fields`."""
+    """`--positive-field` and its like, so that another's file loads as it is; the command gets them as `fields`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:

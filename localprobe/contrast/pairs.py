@@ -52,10 +52,17 @@ def read_pairs(
     """Read pairs, a JSON object a line. DataError names the file and the line of what cannot be read."""
     pairs = []
     for number, record in records(path):
-        texts = [_text(path, number, record, name) for name in (positive_field, negative_field)]
         rest = {k: v for k, v in record.items() if k not in (positive_field, negative_field, scenario_field, "id")}
-        scenario = str(record.get(scenario_field, ""))
-        pairs.append(Pair(*texts, scenario, str(record.get("id", number)), rest, number))
+        pairs.append(
+            Pair(
+                _text(path, number, record, positive_field),
+                _text(path, number, record, negative_field),
+                str(record.get(scenario_field) or ""),
+                str(record.get("id", number)),
+                rest,
+                number,
+            )
+        )
     if not pairs:
         raise DataError(
             f"{path} holds no pairs: write one JSON object a line, with {positive_field} and {negative_field}"
@@ -120,9 +127,12 @@ def split(pairs: Sequence[Pair], *, test_fraction: float = 0.3, seed: int = 0) -
 def _text(path: Path, number: int, record: dict[str, Any], name: str) -> str:
     if name not in record:
         raise DataError(f"{path}, line {number}: no field {name!r}; it has {', '.join(record) or 'none'}")
-    if not isinstance(record[name], str) or not record[name].strip():
-        raise DataError(f"{path}, line {number}: {name} is {'empty' if record[name] in ('', None) else 'not a text'}")
-    return str(record[name])
+    value = record[name]
+    if not isinstance(value, str):
+        raise DataError(f"{path}, line {number}: {name} is a {type(value).__name__}, not a text")
+    if not value.strip():
+        raise DataError(f"{path}, line {number}: {name} is empty")
+    return value
 
 
 def _lines(path: Path) -> list[str]:

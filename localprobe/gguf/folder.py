@@ -42,7 +42,7 @@ def to_folder(
 ) -> Path:
     """The folder in `cache` that holds the model of a GGUF file, for transformers and mlx-lm; made if it is not there.
 
-    `fingerprint` names the file's content (`localprobe.models.weights.fingerprint`). `dtype` None takes float32 up to 2 GB,
+    `fingerprint` names the file's content (`models.weights.fingerprint`). `dtype` None takes float32 up to 2 GB,
     bfloat16 above. `progress` is called with bytes written and bytes in all. Safe against a crash, Ctrl-C, a full disk
     and two processes at once: the second waits for the first.
 

@@ -42,8 +42,8 @@ class HeldOut:
 def hold_out(train: tuple[FloatArray, FloatArray], test: tuple[FloatArray, FloatArray], *, seed: int = 0) -> HeldOut:
     """Fit on the training pairs and measure on the test pairs.
 
-    Each is (positive, negative), pooled residuals (pairs, layers, width) of which row i is one pair. The layer is chosen
-    of the `middle` ones. Raises DataError.
+    Each is (positive, negative), pooled residuals (pairs, layers, width) of which row i is one pair. The layer is
+    chosen of the `middle` ones. Raises DataError.
     """
     candidates = middle(train[0].shape[1])
     probe = fit(*train)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
@@ -49,17 +50,19 @@ def leave_out(
     layers: Sequence[int],
     *,
     by: str,
+    choices: Sequence[int] | None = None,
     method: str = "mean-difference",
     resamples: int = 2000,
     seed: int = 0,
 ) -> LeaveOut:
-    """Leave out each of `names`, one for each pair.
+    """Leave out each of `names`, one for each pair; layers are chosen among `choices` (indices), or among all.
 
     Raises DataError if a pair has no name, there are not two groups, or a group leaves fewer than two pairs.
     """
     labels = np.array(names)
     if len(labels) != len(examples) or not all(names):
         raise DataError(f"leaving out each {by} takes a {by} for every pair: some have none")
+    among = list(range(len(layers)) if choices is None else choices)
     found = np.unique(labels)
     if len(found) < 2:
         raise DataError(f"all pairs have the {by} {names[0]!r}: leaving one out takes at least two")
@@ -68,7 +71,7 @@ def leave_out(
     groups = []
     for name in found:
         out = labels == name
-        chosen, scores = _without(examples, out, by, str(name), method, seed)
+        chosen, scores = _without(examples, out, by, str(name), among, method, seed)
         high[out], low[out] = scores
         at_layer[:, out] = [pole[:, chosen] for pole in scores]
         groups.append(
@@ -85,12 +88,12 @@ def leave_out(
 
 
 def _without(
-    examples: Examples, out: np.typing.NDArray[np.bool_], by: str, name: str, method: str, seed: int
+    examples: Examples, out: NDArray[np.bool_], by: str, name: str, choices: list[int], method: str, seed: int
 ) -> tuple[int, tuple[FloatArray, FloatArray]]:
     """Index of the layer chosen without a group, and the group's scores (pairs, layers) of both poles."""
     rest = examples.rows(~out)
     if len(rest) < 2:
         raise DataError(f"without the {by} {name!r} there is {len(rest)} pair left to fit on: it takes at least 2")
     probe = fit(*rest.poles, method)
-    chosen = choose_layer(*rest.poles, method=method, seed=seed)
+    chosen = choices[choose_layer(*(pole[:, choices] for pole in rest.poles), method=method, seed=seed)]
     return chosen, (probe.positions(examples.positive[out]), probe.positions(examples.negative[out]))

@@ -70,19 +70,20 @@ def logistic(coordinates: Array, signs: Array, width: int) -> Array:
     targets = labels(signs)  # (labellings, texts)
     features = np.column_stack([coordinates, np.ones(len(coordinates))])  # the last one is the intercept
     penalty = np.append(np.ones(coordinates.shape[1]), 0.0)
-    curvature = (features**2).sum(axis=0) / 4 + penalty
+    scale = np.sqrt((features**2).sum(axis=0) / 4 + penalty)  # in these units a step of 1 never goes too far
+    features, penalty = features / scale, penalty / scale**2
     weights = np.zeros((len(signs), features.shape[1]))
     ahead, age = weights, np.ones(len(signs))
     for _ in range(_STEPS):
         wrong = (1 - np.tanh(targets * (ahead @ features.T) / 2)) / 2  # chance of the other label
         slope = penalty * ahead - (targets * wrong) @ features
-        new = ahead - slope / curvature
+        new = ahead - slope
         moved = new - weights
-        uphill = (slope * moved).sum(axis=1) > 0
+        uphill = np.einsum("ij,ij->i", slope, moved) > 0
         older = (1 + np.sqrt(1 + 4 * age**2)) / 2
         momentum = np.where(uphill, 0, (age - 1) / older)
         age = np.where(uphill, 1, older)
         weights, ahead = new, new + momentum[:, None] * moved
-        if (np.abs(slope / np.sqrt(curvature)).max(axis=1) <= _TOLERANCE).all():
+        if np.abs(slope).max() <= _TOLERANCE:
             break
-    return weights[:, :-1]
+    return np.asarray(weights[:, :-1] / scale[:-1])

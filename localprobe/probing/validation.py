@@ -108,6 +108,7 @@ def validate(
     method: str = "mean-difference",
     probe: Probe | None = None,
     layer: int | None = None,
+    candidates: Sequence[int] | None = None,
     ablated: Ablated | None = None,
     neutral_residuals: FloatArray | None = None,
     effort: Effort = Effort(),
@@ -118,12 +119,16 @@ def validate(
 
     `layers` are the numbers of the layers that all residuals hold. The probe is fitted on `train` unless it is given.
     Without `train` it must be given, and so must the `layer` that was chosen with it; then nothing is fitted again but
-    what the test pairs allow. `progress` is told each step as it begins. Raises DataError for pairs, residuals or
-    names that cannot be used, and UsageError for a method or layer that does not exist.
+    what the test pairs allow. Wherever a layer is chosen, it is chosen among the `candidates`: give those that the
+    probe's own layer was chosen among, so that the permutation test repeats what was done. `progress` is told each step
+    as it begins. Raises DataError for pairs, residuals or names that cannot be used, and UsageError for a method or
+    layer that does not exist.
     """
     method_of(method)
     test.checked()
-    probe, index = _probe_and_choice(train, test, layers, method, probe, layer, seed)
+    choices = [_place(each, layers) for each in (layers if candidates is None else candidates)]
+    probe = _probe(train, test, layers, method, probe)
+    index = _choice_of(layer, train, layers, choices, method, seed)
     progress("measures")
     high, low = probe.scores(test.positive), probe.scores(test.negative)  # (pairs, layers)
     counts = {"resamples": effort.resamples, "seed": seed}
@@ -139,11 +144,11 @@ def validate(
     first = (high[:, layers.index(0)], low[:, layers.index(0)]) if 0 in layers else None
     words = baselines(train, test, (high[:, index], low[:, index]), first, **counts)
     progress("permutation test")
-    permutation = (
-        permutation_test(train.poles, test.poles, method=method, permutations=effort.permutations, seed=seed)
-        if train
-        else flip_test(high[:, index], low[:, index], permutations=effort.permutations, seed=seed)
-    )
+    if train:
+        learnt, unseen = ((p[:, choices], n[:, choices]) for p, n in (train.poles, test.poles))
+        permutation = permutation_test(learnt, unseen, method=method, permutations=effort.permutations, seed=seed)
+    else:
+        permutation = flip_test(high[:, index], low[:, index], permutations=effort.permutations, seed=seed)
     progress("scenarios and generators left out")
     return Validation(
         method=method,
@@ -154,22 +159,14 @@ def validate(
         nested=results[index],
         permutation=permutation,
         baselines=words,
-        leave_one_out=_left_out(train, test, layers, method, counts),
+        leave_one_out=_left_out(train, test, layers, choices, method, counts),
         lexical=_lexical(probe, test, ablated, index, counts),
         neutral=_neutral(probe, neutral_residuals, index, layers[index]),
     )
 
 
-def _probe_and_choice(
-    train: Examples | None,
-    test: Examples,
-    layers: Sequence[int],
-    method: str,
-    probe: Probe | None,
-    layer: int | None,
-    seed: int,
-) -> tuple[Probe, int]:
-    """The probe, and the index of the layer chosen inside the training pairs."""
+def _probe(train: Examples | None, test: Examples, layers: Sequence[int], method: str, probe: Probe | None) -> Probe:
+    """The probe, given or fitted, of the layers and width of all residuals."""
     if train:
         train.checked()
         probe = probe or fit(*train.poles, method)
@@ -184,22 +181,38 @@ def _probe_and_choice(
                 f"the probe has (layers, width) {probe.directions.shape} and the residuals of the {name} texts have "
                 f"{shape} for {len(layers)} layers: they are of different models or layers"
             )
+    return probe
+
+
+def _choice_of(
+    layer: int | None, train: Examples | None, layers: Sequence[int], choices: list[int], method: str, seed: int
+) -> int:
+    """Index of the layer that is given, or else chosen inside the training pairs."""
     if layer is not None:
-        if layer not in layers:
-            raise UsageError(f"layer {layer} was not captured: there are layers {', '.join(map(str, layers))}")
-        return probe, layers.index(layer)
+        return _place(layer, layers)
     if train is None:
         raise UsageError("without training pairs no layer can be chosen: say which one the probe is used at")
-    return probe, choose_layer(*train.poles, method=method, seed=seed)
+    return choices[choose_layer(*(pole[:, choices] for pole in train.poles), method=method, seed=seed)]
+
+
+def _place(layer: int, layers: Sequence[int]) -> int:
+    if layer not in layers:
+        raise UsageError(f"layer {layer} was not captured: there are layers {', '.join(map(str, layers))}")
+    return layers.index(layer)
 
 
 def _left_out(
-    train: Examples | None, test: Examples, layers: Sequence[int], method: str, counts: Mapping[str, int]
+    train: Examples | None,
+    test: Examples,
+    layers: Sequence[int],
+    choices: list[int],
+    method: str,
+    counts: Mapping[str, int],
 ) -> dict[str, LeaveOut]:
     together = train.joined(test) if train else test
     names = {"scenario": together.scenarios, "generator": together.generators}
     return {
-        by: leave_out(together, each, layers, by=by, method=method, **counts)
+        by: leave_out(together, each, layers, by=by, choices=choices, method=method, **counts)
         for by, each in names.items()
         if len(set(each)) > 1
     }

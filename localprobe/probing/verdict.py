@@ -196,7 +196,7 @@ def _about_neutral(found: Validation) -> Iterator[str]:
     if at >= 1 - ONE_POLE:
         yield (
             f"The presence of the concept: neutral texts score like positive ones (at {at:.2f}, where 0 is negative "
-            "and 1 positive). It reads the absence of the negative pole."
+            "and 1 positive). It may read the absence of the negative pole."
         )
     elif at <= ONE_POLE:
         yield (
@@ -215,8 +215,9 @@ def _leads(other: Baseline) -> bool:
 
 
 def _as_well(found: Validation, other: Baseline) -> str:
-    better = other.auroc >= found.nested.measures.auroc
-    return f"{'as well' if better else 'nearly as well'} (AUROC {_figure(other.auroc, other.interval)})"
+    lead = other.auroc - found.nested.measures.auroc
+    how = "better than it" if lead > NEARLY else "as well" if lead >= 0 else "nearly as well"
+    return f"{how} (AUROC {_figure(other.auroc, other.interval)})"
 
 
 def _figure(value: float, interval: Interval) -> str:

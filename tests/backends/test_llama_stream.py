@@ -126,7 +126,7 @@ def test_one_steering_for_all_rows_goes_through_the_control_vector(engine: Llama
     assert not stream._context._control
     play(stream, 2, 2)
     stream.drop([1])
-    assert stream._context._control[1] is down.delta
+    np.testing.assert_array_equal(stream._context._control[1], down.delta)
     stream.close()
     late = engine.open([Prompt(ids(engine, 6), (Term(1, up.delta, 5),), GREEDY)], room=4)
     assert not late._added  # its prompt needed the callback, its answer does not

@@ -19,7 +19,8 @@ from localprobe.errors import (
     UnsupportedModel,
     UsageError,
 )
-from localprobe.testing.tiny import tiny_folder
+from localprobe.gguf import to_folder
+from localprobe.testing.tiny import tiny_folder, tiny_gguf
 from localprobe_torch import backend
 from localprobe_torch.device import choose_dtype
 from localprobe_torch.limits import context_of

@@ -111,6 +111,14 @@ def test_a_probe_from_elsewhere_is_measured_without_its_training_pairs() -> None
     json.dumps(found.as_json(), allow_nan=False)
 
 
+def test_the_layer_is_chosen_among_the_candidates_wherever_one_is_chosen() -> None:
+    found = validate(TRAIN, TEST, layers=LAYERS, candidates=[0, 8], effort=QUICK)
+    assert found.nested.layer == 8
+    assert found.best.layer == 4
+    assert found.permutation.statistic == found.nested.measures.auroc
+    assert {group.layer for group in found.leave_one_out["scenario"].groups} == {8}
+
+
 def test_steps_are_told_as_they_begin() -> None:
     steps: list[str] = []
     validate(TRAIN, TEST, layers=LAYERS, effort=QUICK, progress=steps.append)
@@ -164,6 +172,7 @@ def test_bad_input_is_one_clear_line(train: Examples, test: Examples, more: dict
     [
         ({"method": "svm"}, "no method 'svm'"),
         ({"layer": 5}, "layer 5 was not captured: there are layers 0, 4, 8"),
+        ({"candidates": [0, 7]}, "layer 7 was not captured"),
         ({"train": None}, "nothing to validate"),
         ({"train": None, "probe": fit(*TRAIN.poles)}, "no layer can be chosen"),
     ],

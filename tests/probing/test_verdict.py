@@ -59,7 +59,7 @@ def test_a_concept_that_words_do_not_give_away_is_believed(sound: Validation) ->
 
 def test_a_concept_planted_in_one_word_only_is_lexical() -> None:
     verdict = validated(lexical_examples(80)).verdict
-    assert verdict.headline.startswith("Lexical: one word alone, 'kindly', tells the poles apart as well")
+    assert verdict.headline.startswith("Lexical: one word alone, 'kindly', tells the poles apart ")
     assert "More than a word list" in verdict.does_not_show[0]
     assert not any("more than which words occur" in line for line in verdict.shows)
 
