@@ -44,8 +44,8 @@ install() {
     wanted=$(cat pyproject.toml scripts/constraints.txt scripts/common.sh "$0" | cksum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "Installing $* (llama.cpp takes some minutes to compile, the first time)"
-    "$BIN/python" -m pip install --quiet --upgrade pip
-    CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" "$BIN/python" -m pip install --quiet "$@" \
+    "$BIN/python" -m pip install -qq --upgrade pip
+    CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" "$BIN/python" -m pip install -qq "$@" \
         || die "pip could not install $*; the reason is above"
     echo "$wanted" >"$stamp"
 }

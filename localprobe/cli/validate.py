@@ -13,6 +13,7 @@ from localprobe.cli.pairs import pair_options
 
 if TYPE_CHECKING:
     from localprobe.contrast.pairs import Pair
+    from localprobe.engine import FloatArray
     from localprobe.model import Model
     from localprobe.probing.examples import Examples
     from localprobe.probing.lexical import Ablated
@@ -48,7 +49,7 @@ def validate(
     """
     from localprobe import vectors
     from localprobe.cli.pairs import read
-    from localprobe.probing.fitting import probe_of
+    from localprobe.probing.fitting import candidates, probe_of
     from localprobe.probing.validation import Effort
     from localprobe.probing.validation import validate as measure
 
@@ -63,6 +64,7 @@ def validate(
         unseen = _examples(model, vector, test, layers, "capturing the test pairs")
         ablated = _ablated(model, vector, test, layers, keywords)
         neutral = _neutral(model, vector, layers)
+        model_layers = model.info.layers
     found = measure(
         learnt,
         unseen,
@@ -70,6 +72,7 @@ def validate(
         method=vector.origin.method,
         probe=fitted,
         layer=vector.layer(),
+        candidates=[layers[i] for i in candidates(model_layers, layers)],
         ablated=ablated,
         neutral_residuals=neutral,
         effort=Effort(resamples, permutations),
@@ -121,7 +124,7 @@ def _ablated(
     return Ablated(residuals[: len(high)], residuals[len(high) :], counts, len(words))
 
 
-def _neutral(model: Model, vector: Vector, layers: list[int]):  # type: ignore[no-untyped-def]
+def _neutral(model: Model, vector: Vector, layers: list[int]) -> FloatArray:
     from localprobe.cli.pairs import captured
     from localprobe.contrast.pairs import read_texts, shipped
 
@@ -154,7 +157,7 @@ def show(found: Validation) -> None:
             f"{m.separation:.2f} [{i.separation[0]:.2f}, {i.separation[1]:.2f}]",
             f"{m.std_positive:.2f} / {m.std_negative:.2f}",
             f"{each.random.mean:.2f} ± {each.random.std:.2f}",
-            f"{each.random.z:.1f}",
+            "" if each.random.z is None else f"{each.random.z:.1f}",
         )
     console.print(table)
     console.print("[dim]* chosen inside the training pairs   † best on these test pairs, which flatters it[/]")

@@ -34,8 +34,8 @@ def fit_vector(
     here, else of all. `scale` is the model's, for all of its layers. Raises DataError, UsageError.
     """
     probe = fit(*poles, method)
-    candidates = middle(info.layers) if len(layers) == info.layers else list(range(len(layers)))
-    chosen = choose_layer(poles[0][:, candidates], poles[1][:, candidates], method=method, seed=seed)
+    among = candidates(info.layers, layers)
+    chosen = choose_layer(poles[0][:, among], poles[1][:, among], method=method, seed=seed)
     directions = {
         layer: Direction(
             vector=probe.directions[i],
@@ -47,7 +47,13 @@ def fit_vector(
     }
     trained_on = tuple(sorted(pair.hash for pair in pairs))
     origin = Origin.of(info, method=method, pooling=pooling, trained_on=trained_on)
-    return Vector(concept, origin, directions, layers[candidates[chosen]])
+    return Vector(concept, origin, directions, layers[among[chosen]])
+
+
+def candidates(model_layers: int, layers: Sequence[int]) -> list[int]:
+    """Indices into `layers` of those that the layer to use is chosen from: the middle ones if every layer of the model
+    is here, else all."""
+    return middle(model_layers) if len(layers) == model_layers else list(range(len(layers)))
 
 
 def probe_of(vector: Vector, layers: Sequence[int]) -> Probe:

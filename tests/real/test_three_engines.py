@@ -48,12 +48,12 @@ def seen(models: dict[str, Model], texts: list[str]) -> dict[str, list[FloatArra
 @pytest.fixture(scope="module")
 def probes(models: dict[str, Model]) -> dict[str, tuple[HeldOut, FloatArray, FloatArray]]:
     """For each engine: a probe fitted on the training pairs, and both poles of the pairs held out."""
-    pairs = read_pairs(shipped("empathy"))[::2]  # 6 of each scenario
-    train, test = split(pairs, seed=0)
+    pairs = read_pairs(shipped("empathy"))
+    train, test = split(pairs, test_fraction=0.5, seed=0)
     both = [text for pair in (*train, *test) for text in (pair.positive, pair.negative)]
     found = {}
     for name, model in models.items():
-        captured = model.pooled(both, pooling="mean-without-first", limit=512)
+        captured = model.pooled(both, pooling="mean-without-first", limit=64)
         learnt = split_rows(captured, list(range(len(train))))
         unseen = split_rows(captured, list(range(len(train), len(pairs))))
         found[name] = (hold_out(learnt, unseen), *unseen)
@@ -72,19 +72,23 @@ def test_ids_of_a_chat_are_the_same(models: dict[str, Model]) -> None:
     assert ids[0] == ids[1] == ids[2]
 
 
-@pytest.mark.parametrize(("a", "b"), PAIRS)
-def test_residuals_agree_at_every_layer(seen: dict[str, list[FloatArray]], a: str, b: str) -> None:
-    for layer in compare(seen[a], seen[b]):
+def test_torch_and_mlx_compute_the_same(seen: dict[str, list[FloatArray]]) -> None:
+    for layer in compare(seen["torch"], seen["mlx"]):
         assert layer.pooled >= 0.9999, layer
-        assert layer.token >= 0.99, layer
+        assert layer.token >= 0.998, layer
 
 
-@pytest.mark.parametrize(("a", "b"), PAIRS)
-def test_all_but_a_few_tokens_agree_to_0_998_at_every_layer(seen: dict[str, list[FloatArray]], a: str, b: str) -> None:
-    """llama.cpp rounds activations to 8 bits where weights are quantised, which moves one token in some hundreds more
-    than that; torch and MLX compute the same."""
-    cosines = np.concatenate([cosine(x, y) for x, y in zip(seen[a], seen[b], strict=True)], axis=1)  # (layers, tokens)
-    assert np.quantile(cosines, 0.0 if "llama" not in (a, b) else 0.01, axis=1).min() >= 0.998
+@pytest.mark.parametrize("other", ["torch", "mlx"])
+def test_llama_cpp_agrees_at_every_layer(seen: dict[str, list[FloatArray]], other: str) -> None:
+    """Where weights are quantised, llama.cpp rounds activations to 8 bits as well. That moves one token in some hundreds
+    by more than the rest, and no text or token far; with the same weights as F32 it computes the same (tests/gguf)."""
+    pairs = list(zip(seen[other], seen["llama"], strict=True))
+    pooled = np.array([cosine(x.mean(axis=1), y.mean(axis=1)) for x, y in pairs])  # (texts, layers)
+    tokens = np.concatenate([cosine(x, y) for x, y in pairs], axis=1)  # (layers, tokens)
+    assert np.median(pooled, axis=0).min() >= 0.9999
+    assert pooled.min() >= 0.9997
+    assert np.quantile(tokens, 0.01, axis=1).min() >= 0.998
+    assert tokens.min() >= 0.99
 
 
 @pytest.mark.parametrize(("fitted", "scored"), [(a, b) for a in ENGINES for b in ENGINES if a != b])
