@@ -23,10 +23,10 @@ class Agreement:
     """Lowest cosine of the residuals of a token."""
 
 
-def residuals(engine: Engine, texts: Sequence[str]) -> list[FloatArray]:
-    """Residuals of every layer and token: (layers, n, width) for each text."""
+def residuals(engine: Engine, texts: Sequence[str], *, limit: int | None = None) -> list[FloatArray]:
+    """Residuals of every layer and token: (layers, n, width) for each text, cut to `limit` tokens."""
     found: list[FloatArray] = [np.empty(0, np.float32)] * len(texts)
-    for captured in capture(engine, texts, range(engine.info.layers), "tokens"):
+    for captured in capture(engine, texts, range(engine.info.layers), "tokens", limit=limit):
         found[captured.index] = captured.residuals
     return found
 

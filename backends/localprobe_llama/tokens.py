@@ -12,6 +12,7 @@ import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.errors import UsageError
+from localprobe.gguf.vocabulary import END_TEXTS
 
 _NO_TOKEN = -1  # LLAMA_TOKEN_NULL
 
@@ -49,8 +50,18 @@ class Vocabulary:
 
     @cached_property
     def eos(self) -> tuple[int, ...]:
-        """Ids that end an answer."""
-        return tuple(token for token in range(self.size) if llama_cpp.llama_vocab_is_eog(self._pointer, token))
+        """Ids that end a text or a turn. llama.cpp would also end an answer at tokens for filling in the middle of
+        code, and at any `</s>`, which other engines do not."""
+        named = (llama_cpp.llama_vocab_eos(self._pointer), llama_cpp.llama_vocab_eot(self._pointer))
+        return tuple(
+            token
+            for token in range(self.size)
+            if llama_cpp.llama_vocab_is_eog(self._pointer, token) and (token in named or self._ends(token))
+        )
+
+    def _ends(self, token: int) -> bool:
+        text = llama_cpp.llama_vocab_get_text(self._pointer, token).decode("utf-8", "replace")
+        return text in END_TEXTS and text != "</s>"
 
     @cached_property
     def special_text(self) -> dict[str, str]:

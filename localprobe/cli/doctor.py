@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from localprobe.engine import Availability, FloatArray, Info
 
 
+_TOKENS = 128  # of each text: enough to see a block or a position that is off
 POOLED, TOKEN = 0.999, 0.99
 """Cosines that engines with the same weights reach, with room for 8-bit activations; one block off gives 0.9."""
 
@@ -85,7 +86,7 @@ def _examine(name: str, engine: str, quiet: bool) -> Examined:
         with model:
             found.info = model.info
             found.checks = canary.run(model.engine)
-            found.residuals = agreement.residuals(model.engine, _texts())
+            found.residuals = agreement.residuals(model.engine, _texts(), limit=_TOKENS)
     except (ModelError, UsageError) as error:
         found.refused = str(error)
     except LocalprobeError as error:

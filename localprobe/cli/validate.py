@@ -47,6 +47,8 @@ def validate(
     \b
     localprobe validate empathy.safetensors empathy
     """
+    from threadpoolctl import threadpool_limits
+
     from localprobe import vectors
     from localprobe.cli.pairs import read
     from localprobe.probing.fitting import candidates, probe_of
@@ -65,20 +67,21 @@ def validate(
         ablated = _ablated(model, vector, test, layers, keywords)
         neutral = _neutral(model, vector, layers)
         model_layers = model.info.layers
-    found = measure(
-        learnt,
-        unseen,
-        layers=layers,
-        method=vector.origin.method,
-        probe=fitted,
-        layer=vector.layer(),
-        candidates=[layers[i] for i in candidates(model_layers, layers)],
-        ablated=ablated,
-        neutral_residuals=neutral,
-        effort=Effort(resamples, permutations),
-        seed=seed,
-        progress=lambda step: click.echo(f"{step} ...", err=True),
-    )
+    with threadpool_limits(limits=1):  # many small matrices: threads cost more than they give
+        found = measure(
+            learnt,
+            unseen,
+            layers=layers,
+            method=vector.origin.method,
+            probe=fitted,
+            layer=vector.layer(),
+            candidates=[layers[i] for i in candidates(model_layers, layers)],
+            ablated=ablated,
+            neutral_residuals=neutral,
+            effort=Effort(resamples, permutations),
+            seed=seed,
+            progress=lambda step: click.echo(f"{step} ...", err=True),
+        )
     if as_json:
         click.echo(json.dumps({"probe": str(probe), "pairs": pairs, **found.as_json()}))
     else:

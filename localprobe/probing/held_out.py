@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from localprobe.engine import FloatArray, Info
 from localprobe.probing.choice import choose_layer
 from localprobe.probing.measures import Measures, measure
@@ -59,9 +57,3 @@ def middle(layers: int) -> list[int]:
     """The middle half of a model's layers, 8 to 24 of the paper's 32: to steer with, a layer below reads little but the
     words that stand there, and one above little but the word that comes next."""
     return list(range(layers // 4, 3 * layers // 4 + 1))
-
-
-def split_rows(residuals: FloatArray, rows: list[int]) -> tuple[FloatArray, FloatArray]:
-    """Positive and negative residuals of some pairs, of residuals (2 * pairs, ...) that alternate the two."""
-    index = np.array(rows)
-    return residuals[2 * index], residuals[2 * index + 1]

@@ -7,7 +7,7 @@ import pytest
 
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer, cross_validate
-from localprobe.probing.held_out import hold_out, middle, split_rows
+from localprobe.probing.held_out import hold_out, middle
 
 
 def layered(strengths: list[float], pairs: int = 30, width: int = 24):  # type: ignore[no-untyped-def]
@@ -48,13 +48,6 @@ def test_held_out_pairs_are_measured_by_a_probe_that_has_not_seen_them() -> None
     assert found.measures[1].auroc > 0.9
     assert found.measures[0].auroc < 0.75
     assert found.measures[1].separation == pytest.approx(3.0, abs=0.8)
-
-
-def test_rows_that_alternate_are_split_by_pair() -> None:
-    residuals = np.arange(8, dtype=np.float32)
-    positive, negative = split_rows(residuals, [0, 3])
-    assert positive.tolist() == [0, 6]
-    assert negative.tolist() == [1, 7]
 
 
 def test_the_middle_layers_are_those_of_the_paper() -> None:

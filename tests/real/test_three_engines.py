@@ -13,7 +13,7 @@ from localprobe.decode import Score, Token
 from localprobe.engine import FloatArray, Sampler
 from localprobe.knob import Knob, steering, watch
 from localprobe.model import Model
-from localprobe.probing.held_out import HeldOut, hold_out, split_rows
+from localprobe.probing.held_out import HeldOut, hold_out
 from localprobe.probing.measures import auroc
 from localprobe.vectors import Vector
 from tests.real.conftest import ENGINES
@@ -54,8 +54,9 @@ def probes(models: dict[str, Model]) -> dict[str, tuple[HeldOut, FloatArray, Flo
     found = {}
     for name, model in models.items():
         captured = model.pooled(both, pooling="mean-without-first", limit=64)
-        learnt = split_rows(captured, list(range(len(train))))
-        unseen = split_rows(captured, list(range(len(train), len(pairs))))
+        high, low = captured[0::2], captured[1::2]
+        learnt = high[: len(train)], low[: len(train)]
+        unseen = high[len(train) :], low[len(train) :]
         found[name] = (hold_out(learnt, unseen), *unseen)
     return found
 
@@ -80,8 +81,8 @@ def test_torch_and_mlx_compute_the_same(seen: dict[str, list[FloatArray]]) -> No
 
 @pytest.mark.parametrize("other", ["torch", "mlx"])
 def test_llama_cpp_agrees_at_every_layer(seen: dict[str, list[FloatArray]], other: str) -> None:
-    """Where weights are quantised, llama.cpp rounds activations to 8 bits as well. That moves one token in some hundreds
-    by more than the rest, and no text or token far; with the same weights as F32 it computes the same (tests/gguf)."""
+    """Where weights are quantised, llama.cpp rounds activations to 8 bits as well. That moves one token in some
+    hundreds by more than the rest, and none far; with the same weights as F32 it computes the same (tests/gguf)."""
     pairs = list(zip(seen[other], seen["llama"], strict=True))
     pooled = np.array([cosine(x.mean(axis=1), y.mean(axis=1)) for x, y in pairs])  # (texts, layers)
     tokens = np.concatenate([cosine(x, y) for x, y in pairs], axis=1)  # (layers, tokens)
