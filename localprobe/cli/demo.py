@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.options import BUNDLED, Chosen, model_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,19 +54,20 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
         console.print(
             f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.device}): {info.layers} layers of {info.width}"
         )
-        found = _probe(model, pairs, seed, console)
-        vector = found.vector("empathy", info, _POOLING, model.scale)
+        vector = _probe(model, pairs, seed, console)
         vectors.save(vector, output)
         _answers(model, vector, seed, console)
-    _next(output, chosen, vector, console)
+    _next(output, chosen, console)
     console.print(f"[dim]{time.perf_counter() - start:.0f} seconds[/]")
 
 
-def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> HeldOut:
+def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> Vector:
     """Capture every pair at every layer, fit on 70 %, and show what the other 30 % say."""
     from localprobe.cli.pairs import poles
     from localprobe.contrast.pairs import split
+    from localprobe.probing.fitting import as_vector, trained_on
     from localprobe.probing.held_out import hold_out
+    from localprobe.vectors import Origin
 
     train, test = split(pairs, seed=seed)
     layers = model.layers()
@@ -79,7 +81,9 @@ def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> Held
         f"fitted on {len(train)} pairs, measured on the {len(test)} held out"
     )
     _table(found, console)
-    return found
+    origin = Origin.of(model.info, method="mean-difference", pooling=_POOLING, trained_on=trained_on(train))
+    measures = [asdict(each) for each in found.measures]
+    return as_vector(found.probe, "empathy", origin, layers, model.scale, found.best, measures)
 
 
 def _table(found: HeldOut, console: Console) -> None:
@@ -157,11 +161,15 @@ def _columns(heads: list[str], texts: list[str], scores: list[list[FloatArray]],
     return table
 
 
-def _next(output: Path, chosen: Chosen, vector: Vector, console: Console) -> None:
-    model = "" if chosen.model == "smollm2-135m" else f" --model {chosen.model}"
+def _next(output: Path, chosen: Chosen, console: Console) -> None:
+    model = "" if chosen.model == BUNDLED else f" --model {chosen.model}"
     console.print(
         f"\nSaved the direction of every layer to [bold]{output}[/]. Next:\n"
+        f"  localprobe validate {output} empathy{model}\n"
+        "      what this probe shows, and what it does not\n"
         f'  localprobe steer {output} "My friend has gone quiet. What should I do?" --dose 0.2{model}\n'
-        f"  localprobe demo --model phi-3-mini         a larger model (see: localprobe models)\n"
-        f"  localprobe doctor                          check the engines on this machine"
+        "      any prompt, any dose; --layer for another layer\n"
+        "  localprobe models\n"
+        "      larger models to try: localprobe demo --model phi-3-mini",
+        highlight=False,
     )

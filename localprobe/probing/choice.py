@@ -24,6 +24,12 @@ def choose_layer(positive: FloatArray, negative: FloatArray, *, method: str = "m
     return int(best_layers(areas, gaps)[0])
 
 
+def middle(layers: int) -> list[int]:
+    """The middle half of a model's layers, 8 to 24 of the paper's 32: to steer with, a layer below reads little but the
+    words that stand there, and one above little but the word that comes next."""
+    return list(range(layers // 4, 3 * layers // 4 + 1))
+
+
 def cross_validate(
     positive: FloatArray,
     negative: FloatArray,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from localprobe.contrast.pairs import Pair
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
-from localprobe.probing.choice import choose_layer
-from localprobe.probing.held_out import middle
+from localprobe.probing.choice import choose_layer, middle
 from localprobe.probing.methods import fit
 from localprobe.probing.probe import Probe
 from localprobe.vectors import Direction, Origin, Vector
@@ -36,18 +35,36 @@ def fit_vector(
     probe = fit(*poles, method)
     among = candidates(info.layers, layers)
     chosen = choose_layer(poles[0][:, among], poles[1][:, among], method=method, seed=seed)
+    origin = Origin.of(info, method=method, pooling=pooling, trained_on=trained_on(pairs))
+    return as_vector(probe, concept, origin, layers, scale, layers[among[chosen]])
+
+
+def trained_on(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Names of the pairs that a probe was fitted on, for its file."""
+    return tuple(sorted(pair.hash for pair in pairs))
+
+
+def as_vector(
+    probe: Probe,
+    concept: str,
+    origin: Origin,
+    layers: Sequence[int],
+    scale: FloatArray,
+    best: int,
+    measures: Sequence[Mapping[str, float]] | None = None,
+) -> Vector:
+    """A fitted probe as a file holds it; `measures`, a layer each, are what it reached on pairs held out."""
     directions = {
         layer: Direction(
             vector=probe.directions[i],
             norm=float(probe.norms[i]),
             threshold=float(probe.thresholds[i]),
             scale=float(scale[layer]),
+            measures=measures[i] if measures else {},
         )
         for i, layer in enumerate(layers)
     }
-    trained_on = tuple(sorted(pair.hash for pair in pairs))
-    origin = Origin.of(info, method=method, pooling=pooling, trained_on=trained_on)
-    return Vector(concept, origin, directions, layers[among[chosen]])
+    return Vector(concept, origin, directions, best)
 
 
 def candidates(model_layers: int, layers: Sequence[int]) -> list[int]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from localprobe.errors import DataError
-from localprobe.probing.choice import choose_layer, cross_validate
-from localprobe.probing.held_out import hold_out, middle
+from localprobe.probing.choice import choose_layer, cross_validate, middle
+from localprobe.probing.held_out import hold_out
 
 
 def layered(strengths: list[float], pairs: int = 30, width: int = 24):  # type: ignore[no-untyped-def]

@@ -13,9 +13,10 @@ from localprobe.decode import Score, Token
 from localprobe.engine import FloatArray, Sampler
 from localprobe.knob import Knob, steering, watch
 from localprobe.model import Model
+from localprobe.probing.fitting import as_vector
 from localprobe.probing.held_out import HeldOut, hold_out
 from localprobe.probing.measures import auroc
-from localprobe.vectors import Vector
+from localprobe.vectors import Origin, Vector
 from tests.real.conftest import ENGINES
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -106,7 +107,9 @@ def test_a_direction_fitted_on_one_engine_serves_the_others(
 @pytest.fixture(scope="module")
 def vector(models: dict[str, Model], probes: dict[str, tuple[HeldOut, FloatArray, FloatArray]]) -> Vector:
     model = models["torch"]
-    return probes["torch"][0].vector("empathy", model.info, "mean-without-first", model.scale)
+    found = probes["torch"][0]
+    origin = Origin.of(model.info, method="mean-difference", pooling="mean-without-first")
+    return as_vector(found.probe, "empathy", origin, range(model.info.layers), model.scale, found.best)
 
 
 @pytest.fixture(scope="module")
