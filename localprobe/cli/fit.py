@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
 from localprobe.cli.pairs import pair_options
+
+if TYPE_CHECKING:
+    from localprobe.vectors import Vector
 
 
 @click.command()
@@ -84,17 +88,7 @@ def fit(
             seed=seed,
         )
     vectors.save(vector, output)
-    done = {
-        "output": str(output),
-        "concept": vector.concept,
-        "model": vector.origin.model,
-        "method": method,
-        "pooling": pooling,
-        "train_pairs": len(train),
-        "held_out_pairs": len(every) - len(train),
-        "layers": numbers,
-        "best": vector.best,
-    }
+    done = _done(vector, output, method, pooling, len(train), len(every))
     if as_json:
         click.echo(json.dumps(done))
         return
@@ -103,3 +97,17 @@ def fit(
         f"{len(every) - len(train)} kept out; layer {vector.best} chosen inside the training pairs -> {output}\n"
         f"next: localprobe validate {output} {pairs}"
     )
+
+
+def _done(vector: Vector, output: Path, method: str, pooling: str, train: int, pairs: int) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "concept": vector.concept,
+        "model": vector.origin.model,
+        "method": method,
+        "pooling": pooling,
+        "train_pairs": train,
+        "held_out_pairs": pairs - train,
+        "layers": sorted(vector.directions),
+        "best": vector.best,
+    }
