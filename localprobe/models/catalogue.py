@@ -84,8 +84,8 @@ CATALOGUE: dict[str, Entry] = {
             name="dolphin-llama3.1-8b",
             about="dolphin-2.9.4-llama3.1-8b, uncensored",
             parameters=8_030_277_632,
-            # The organisation was `cognitivecomputations` when the paper was written; the hub redirects that name here.
-            folder=Repository("dphn/dolphin-2.9.4-llama3.1-8b", bytes=16_070_000_000),
+            # The name that the paper used. If the organisation has another by now, the hub redirects.
+            folder=Repository("cognitivecomputations/dolphin-2.9.4-llama3.1-8b", bytes=16_070_000_000),
             mlx=Repository("mlx-community/dolphin-2.9.4-llama3.1-8b-4bit", bytes=4_530_000_000),
             gguf=Repository(
                 "bartowski/dolphin-2.9.4-llama3.1-8b-GGUF", "dolphin-2.9.4-llama3.1-8b-Q4_K_M.gguf", 4_920_000_000
