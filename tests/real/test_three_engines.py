@@ -54,7 +54,7 @@ def probes(models: dict[str, Model]) -> dict[str, tuple[HeldOut, FloatArray, Flo
     both = [text for pair in (*train, *test) for text in (pair.positive, pair.negative)]
     found = {}
     for name, model in models.items():
-        captured = model.pooled(both, pooling="mean-without-first", limit=64)
+        captured = model.pooled(both, pooling="mean-without-first", limit=128)
         high, low = captured[0::2], captured[1::2]
         learnt = high[: len(train)], low[: len(train)]
         unseen = high[len(train) :], low[len(train) :]
