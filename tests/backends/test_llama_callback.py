@@ -25,7 +25,8 @@ from localprobe_llama.callback import Tap
 from localprobe_llama.context import Context
 from localprobe_llama.engine import LlamaEngine
 from localprobe_llama.model import Model
-from tests.backends.llama_models import TEXT, load, row, smollm2
+from tests.backends.llama_models import TEXT, load, row
+from tests.bundled import smollm2
 
 
 @pytest.fixture(scope="module", params=[*GGUF_ARCHITECTURES, pytest.param("smollm2", marks=pytest.mark.real)])

@@ -13,7 +13,8 @@ from localprobe.testing.tiny import GGUF_ARCHITECTURES, tiny_gguf
 
 pytest.importorskip("llama_cpp")
 
-from tests.backends.llama_models import gemma, load, smollm2, tiny_mamba
+from tests.backends.llama_models import load, tiny_mamba
+from tests.bundled import gemma, smollm2
 
 
 @pytest.mark.parametrize("architecture", GGUF_ARCHITECTURES, scope="class")

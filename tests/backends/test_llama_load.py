@@ -26,7 +26,8 @@ import llama_cpp
 
 from localprobe_llama import device, library
 from tests.backends import llama_models
-from tests.backends.llama_models import row, smollm2
+from tests.backends.llama_models import row
+from tests.bundled import smollm2
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ pytest.importorskip("llama_cpp")
 from localprobe_llama import pool
 from localprobe_llama.engine import LlamaEngine
 from localprobe_llama.stream import LlamaStream
-from tests.backends.llama_models import TEXT, load, row, smollm2, tiny_mamba
+from tests.backends.llama_models import TEXT, load, row, tiny_mamba
+from tests.bundled import smollm2
 
 GREEDY = Sampler(temperature=0)
 

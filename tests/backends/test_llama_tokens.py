@@ -17,7 +17,8 @@ pytest.importorskip("llama_cpp")
 import llama_cpp
 
 from localprobe_llama.tokens import Vocabulary
-from tests.backends.llama_models import load, smollm2
+from tests.backends.llama_models import load
+from tests.bundled import smollm2
 
 PIECES = ["▁", "▁the", "▁cat", "c", "a", "t", "h", "e", "s", "▁a", "at", "cat", "th", "the", "▁c", "▁t"]
 

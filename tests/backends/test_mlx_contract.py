@@ -14,6 +14,7 @@ import pytest
 from localprobe.engine import Engine, LoadOptions, Weights
 from localprobe.testing import EngineContract
 from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
+from tests import bundled
 
 if os.environ.get("LOCALPROBE_TEST_MLX") != "1":
     pytest.skip("needs a process of its own: LOCALPROBE_TEST_MLX=1", allow_module_level=True)
@@ -41,3 +42,15 @@ class TestMlx(EngineContract):
     @pytest.fixture
     def spare_engine(self, architecture: str, tmp_path: Path) -> Engine:
         return load(architecture, tmp_path)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+class TestMlxOnSmolLM2(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        with bundled.as_folder(bundled.smollm2(), tmp_path_factory.mktemp("smollm2")) as weights:
+            engine = backend.load(weights, LoadOptions())
+            yield engine
+            engine.close()

