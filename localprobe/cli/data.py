@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localprobe.cli.pairs import pair_options, path_of, read
+
 if TYPE_CHECKING:
     from localprobe.contrast.check import Checked
     from localprobe.contrast.findings import Finding
@@ -27,12 +29,10 @@ def data() -> None:
 @click.option(
     "--test", type=click.Path(path_type=Path), help="The file that will test the probe; else a split of FILE."
 )
-@click.option("--positive-field", default="positive", show_default=True, help="Field of the positive text.")
-@click.option("--negative-field", default="negative", show_default=True, help="Field of the negative text.")
-@click.option("--scenario-field", default="scenario", show_default=True, help="Field of the scenario's name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split, if there is no --test.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measures and all findings as JSON.")
-def check(file: str, test: Path | None, seed: int, as_json: bool, **fields: str) -> None:
+@pair_options
+def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[str, str]) -> None:
     """Look for what is wrong with FILE, a contrast set: JSONL, one pair a line; or the name of a set that ships.
 
     Duplicates and near-duplicates, texts in both poles or both splits, poles that length, one word or a bag of words
@@ -44,12 +44,10 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, **fields: str)
     localprobe data check theirs.jsonl --positive-field empathic_text --negative-field non_empathic_text
     """
     from localprobe.contrast.check import check as look
-    from localprobe.contrast.pairs import read_pairs, shipped
+    from localprobe.contrast.pairs import read_pairs
 
-    path = Path(file)
-    if not path.exists() and path.name == file and not path.suffix:
-        path = shipped(file)
-    checked = look(read_pairs(path, **fields), read_pairs(test, **fields) if test else None, seed=seed)
+    path, _ = path_of(file)
+    checked = look(read(file, fields), read_pairs(test, **fields) if test else None, seed=seed)
     if as_json:
         click.echo(json.dumps({"file": str(path), **checked.as_json()}, indent=2, ensure_ascii=False))
     else:

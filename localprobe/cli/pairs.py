@@ -34,14 +34,22 @@ def pair_options(command: F) -> F:
     return collected  # type: ignore[return-value]
 
 
-def read(file: str, fields: dict[str, str]) -> list[Pair]:
-    """The pairs of a file, or of a set that ships under that name."""
-    from localprobe.contrast.pairs import read_pairs, shipped
+def path_of(file: str) -> tuple[Path, bool]:
+    """The path of a file, or of a set that ships under that name, and whether it ships."""
+    from localprobe.contrast.pairs import shipped
 
     path = Path(file)
     if not path.exists() and path.name == file and not path.suffix:
-        return read_pairs(shipped(file))
-    return read_pairs(path, **fields)
+        return shipped(file), True
+    return path, False
+
+
+def read(file: str, fields: dict[str, str]) -> list[Pair]:
+    """The pairs of a file, or of a set that ships under that name, whose fields have the usual names."""
+    from localprobe.contrast.pairs import read_pairs
+
+    path, ships = path_of(file)
+    return read_pairs(path) if ships else read_pairs(path, **fields)
 
 
 def captured(model: Model, texts: Sequence[str], layers: Sequence[int], pooling: str, what: str) -> FloatArray:

@@ -99,7 +99,11 @@ def folded(scorer: Scorer, examples: Examples, groups: Sequence[str]) -> Scores:
 
 
 def bag_of_words(train: Examples, test: Examples) -> Scores:
-    """Logistic regression on the weights (tf-idf) of words and marks, as `localprobe data check` uses it."""
+    """Logistic regression on the weights (tf-idf) of words and marks.
+
+    Stronger than `words.word_model` where a concept is spread over many rare words, weaker where one common word gives
+    it away: `single_word` stands beside it for that.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
