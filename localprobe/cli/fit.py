@@ -58,7 +58,7 @@ def fit(
     fields: dict[str, str],
     chosen: Chosen,
 ) -> None:
-    """Fit a probe on PAIRS (a JSONL file, or a set that ships: empathy, certainty, ...) and choose a layer inside the training pairs.
+    """Fit a probe on PAIRS (a JSONL file, or a set that ships, as empathy), its layer chosen inside the training pairs.
 
     \b
     localprobe fit empathy -o empathy.safetensors
