@@ -118,8 +118,8 @@ class Runs:
 
     @contextmanager
     def connect(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """The database in one transaction: committed if the block ends well. LocalprobeError for a file that is torn, of
-        a newer localprobe or locked for long, and for a full disk; what was there before stays."""
+        """The database in one transaction: committed if the block ends well. LocalprobeError for a file that is torn, of a
+        newer localprobe, or locked for long, and for a full disk; what was there before stays."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self.path, timeout=_WAIT)
@@ -145,7 +145,6 @@ class Runs:
             )
         database.execute("PRAGMA foreign_keys = ON")  # cells go with their run
         if version < FORMAT:
-            database.execute("PRAGMA journal_mode = WAL")  # readers go on while a sweep writes
             database.execute(_TABLES)
             database.execute(f"PRAGMA user_version = {FORMAT}")
             database.commit()
