@@ -9,13 +9,17 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from localprobe import batches
+from localprobe.chat import Exchange, render
 from localprobe.checks import check_rows
 from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
 from localprobe.errors import EngineError, UsageError
 
-Pooling: TypeAlias = Literal["mean", "mean-without-first", "last", "tokens"]
+Pooling: TypeAlias = Literal["mean", "mean-without-first", "last", "answer", "tokens"]
 """`mean` over all tokens is the paper's. The first token is an attention sink with a norm several times the rest, so
-`mean-without-first` leaves it out. `tokens` pools nothing."""
+`mean-without-first` leaves it out. `answer` is the mean over the answer of an `Exchange`. `tokens` pools nothing."""
+
+Text: TypeAlias = str | Exchange
+"""A text captured alone, or an answer within a chat by the model's own template."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,8 +36,22 @@ class Captured:
     """Whether tokens beyond the limit were left out."""
 
 
-def spans(pooling: str, length: int) -> tuple[Span, ...] | None:
-    """The span of a row of `length` tokens that a pooling averages; None keeps every position."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A text as ids."""
+
+    ids: IntArray
+    """(n,) int32, after any cut."""
+    answer: int | None
+    """Where the answer of an `Exchange` begins."""
+    cut: bool
+
+
+def spans(pooling: str, length: int, answer: int | None = None) -> tuple[Span, ...] | None:
+    """The span of a row of `length` tokens that a pooling averages; None keeps every position.
+
+    `answer` is where an answer begins, which the pooling of that name needs: UsageError without one.
+    """
     match pooling:
         case "mean":
             return ((0, length),)
@@ -41,6 +59,10 @@ def spans(pooling: str, length: int) -> tuple[Span, ...] | None:
             return ((min(1, length - 1), length),)
         case "last":
             return ((length - 1, length),)
+        case "answer":
+            if answer is None:
+                raise UsageError("pooling 'answer' is of answers within a chat: these texts have no prompt")
+            return ((answer, length),)
         case "tokens":
             return None
     raise UsageError(f"pooling {pooling!r}: choose one of {', '.join(get_args(Pooling))}")
@@ -48,7 +70,7 @@ def spans(pooling: str, length: int) -> tuple[Span, ...] | None:
 
 def capture(
     engine: Engine,
-    texts: Iterable[str],
+    texts: Iterable[Text],
     layers: Sequence[int],
     pooling: str = "mean",
     *,
@@ -62,8 +84,8 @@ def capture(
     """
     start = 0
     for window in batches.windows(texts):
-        ids = [_encoded(engine, text, start + i, limit) for i, text in enumerate(window)]
-        rows = [Row(row, steering, spans(pooling, len(row))) for row, _ in ids]
+        encoded = [encode(engine, text, start + i, limit) for i, text in enumerate(window)]
+        rows = [Row(each.ids, steering, spans(pooling, len(each.ids), each.answer)) for each in encoded]
         check_rows(engine.info, rows, layers)
         for batch, outputs in batches.forward(engine, rows, layers):
             for i, output in zip(batch, outputs, strict=True):
@@ -73,12 +95,12 @@ def capture(
                         f"text {start + i + 1} gave residuals that are not finite in {engine.info.dtype}: "
                         "load the model with --dtype float32"
                     )
-                yield Captured(start + i, ids[i][0], residuals, ids[i][1])
+                yield Captured(start + i, encoded[i].ids, residuals, encoded[i].cut)
         start += len(window)
 
 
 def pooled(
-    engine: Engine, texts: Sequence[str], layers: Sequence[int], pooling: str = "mean", *, limit: int | None = None
+    engine: Engine, texts: Sequence[Text], layers: Sequence[int], pooling: str = "mean", *, limit: int | None = None
 ) -> FloatArray:
     """Residuals of texts that fit in memory, in their order: (texts, layers, width) float32."""
     result = np.empty((len(texts), len(layers), engine.info.width), dtype=np.float32)
@@ -87,14 +109,31 @@ def pooled(
     return result
 
 
-def _encoded(engine: Engine, text: str, index: int, limit: int | None) -> tuple[IntArray, bool]:
-    if not text.strip():
+def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None) -> Encoded:
+    """Ids of a text, cut to `limit` tokens if one is given.
+
+    UsageError names text `index`, counted from 1, if it is empty or longer than the model's context.
+    """
+    said = text.answer if isinstance(text, Exchange) else text
+    if not said.strip():
         raise UsageError(f"text {index + 1} is empty: there is nothing to capture")
-    ids = engine.encode(text)
+    ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (engine.encode(text), None)
     most = min(limit or engine.info.context, engine.info.context)
     if len(ids) > most and limit is None:
         raise UsageError(
             f"text {index + 1} has {len(ids)} tokens, and {engine.info.model} holds {most}: shorten it, or cut texts "
             f"to a length with --limit"
         )
-    return ids[:most], len(ids) > most
+    if answer is not None and answer >= most:
+        raise UsageError(f"the prompt of text {index + 1} has {answer} tokens, so none of its answer is in {most}")
+    return Encoded(ids[:most], answer, len(ids) > most)
+
+
+def _chat(engine: Engine, exchange: Exchange) -> tuple[IntArray, int]:
+    """Ids of a whole exchange, and where its answer begins."""
+    opening = render(engine.info, exchange.messages)
+    before = engine.encode(opening, template=True)
+    ids = engine.encode(opening + exchange.answer, template=True)
+    shared = min(len(before), len(ids) - 1)  # a token may span the border: then it is the answer's
+    differs = np.flatnonzero(before[:shared] != ids[:shared])
+    return ids, int(differs[0]) if len(differs) else shared

@@ -30,6 +30,20 @@ class Message:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A prompt and the answer to it: a text that is to be read within a chat."""
+
+    prompt: str
+    answer: str
+    system: str = ""
+
+    @property
+    def messages(self) -> list[Message]:
+        """What leads to the answer."""
+        return [*([Message("system", self.system)] if self.system else []), Message("user", self.prompt)]
+
+
 def render(info: Info, messages: Sequence[Message], *, answer: bool = True) -> str:
     """Text of a conversation; with `answer`, it ends where the model's next answer begins.
 

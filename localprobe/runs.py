@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from localprobe.engine import Info
 from localprobe.errors import LocalprobeError, UsageError
 
 FORMAT = 1
@@ -118,8 +119,11 @@ class Runs:
 
     @contextmanager
     def connect(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """The database in one transaction: committed if the block ends well. LocalprobeError for a file that is torn, of a
-        newer localprobe, or locked for long, and for a full disk; what was there before stays."""
+        """The database in one transaction, committed if the block ends well.
+
+        LocalprobeError for a torn file, one of a newer localprobe, one that stays locked, or a full disk; what it held
+        before stays.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self.path, timeout=_WAIT)
@@ -169,6 +173,23 @@ def circumstances() -> dict[str, Any]:
             continue
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     return {"command": command, "folder": str(Path.cwd()), "versions": versions, "machine": machine}
+
+
+def measured_on(info: Info) -> dict[str, Any]:
+    """The model, engine and weights that a result was measured on."""
+    names = (
+        "model",
+        "architecture",
+        "engine",
+        "version",
+        "device",
+        "dtype",
+        "quantisation",
+        "weights",
+        "layers",
+        "width",
+    )
+    return {name: getattr(info, name) for name in names}
 
 
 def _run(row: tuple[str, str, str, str, str, str]) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +11,13 @@ from localprobe.fake import FakeEngine
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Nothing that a test does may touch, or lean on, the user's own cache."""
-    folder = tmp_path_factory.mktemp("cache")
-    before = os.environ.get("LOCALPROBE_CACHE")
-    os.environ["LOCALPROBE_CACHE"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["LOCALPROBE_CACHE"]
-    else:
-        os.environ["LOCALPROBE_CACHE"] = before
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing that a test does may touch, or lean on, the user's own cache and runs."""
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALPROBE_CACHE", str(folder / "cache"))
+        patch.setenv("LOCALPROBE_DATA", str(folder / "data"))
+        yield folder
 
 
 @pytest.fixture

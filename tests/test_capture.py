@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from localprobe.capture import capture, pooled, spans
+from localprobe.chat import Exchange
 from localprobe.engine import Output, Row
 from localprobe.errors import EngineError, UsageError
 from localprobe.fake import FakeEngine
@@ -37,7 +38,7 @@ def test_a_single_token_has_nothing_but_its_first() -> None:
 
 
 def test_an_unknown_pooling_lists_the_known_ones(engine: FakeEngine) -> None:
-    with pytest.raises(UsageError, match="'max': choose one of mean, mean-without-first, last, tokens"):
+    with pytest.raises(UsageError, match="'max': choose one of mean, mean-without-first, last, answer, tokens"):
         pooled(engine, TEXTS, [0], "max")
 
 
@@ -93,3 +94,43 @@ def test_texts_are_read_as_they_are_needed(engine: FakeEngine) -> None:
         next(stream)
     stream.close()
     assert taken <= 512
+
+
+def chatty() -> FakeEngine:
+    """The fake engine with a chat template."""
+    engine = FakeEngine()
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>"
+    engine.info = replace(engine.info, chat_template=template)
+    return engine
+
+
+def test_an_answer_is_pooled_within_its_chat_and_nothing_else_is() -> None:
+    engine = chatty()
+    (found,) = capture(engine, [Exchange("Hi", "Good day.")], [2], "answer")
+    opening = engine.encode("<user>Hi</><assistant>", template=True)
+    whole = engine.encode("<user>Hi</><assistant>Good day.", template=True)
+    np.testing.assert_array_equal(found.ids, whole)
+    every = engine.forward([Row(whole)], [2])[0].residuals[0]  # (n, width)
+    np.testing.assert_allclose(found.residuals[0], every[len(opening) :].mean(axis=0), atol=1e-5)
+
+
+def test_the_same_answer_to_another_prompt_is_another_residual() -> None:
+    first, second = pooled(chatty(), [Exchange("Hi", "Yes."), Exchange("Go away", "Yes.")], [3], "answer")
+    assert not np.allclose(first, second)
+
+
+def test_a_text_without_a_prompt_has_no_answer_to_pool() -> None:
+    with pytest.raises(UsageError, match="these texts have no prompt"):
+        pooled(chatty(), ["Yes."], [0], "answer")
+
+
+def test_a_limit_that_cuts_a_whole_answer_away_is_refused() -> None:
+    with pytest.raises(UsageError, match="none of its answer"):
+        pooled(chatty(), [Exchange("A prompt of some length", "Yes.")], [0], "answer", limit=10)
+
+
+def test_a_base_model_has_no_chat_to_answer_in() -> None:
+    engine = FakeEngine()
+    engine.info = replace(engine.info, chat_template=None)
+    with pytest.raises(UsageError, match="no chat template"):
+        pooled(engine, [Exchange("Hi", "Yes.")], [0], "answer")

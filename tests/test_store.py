@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from localprobe.capture import pooled as uncached
+from localprobe.chat import Exchange
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
 from localprobe.store import Activations, pooled
@@ -106,3 +108,17 @@ def test_progress_tells_the_tokens_that_were_run(engine: FakeEngine, tmp_path: P
         pooled(engine, TEXTS, LAYERS, store=store, done=told.append)
     assert sorted(told[:3]) == sorted(len(engine.encode(text)) for text in TEXTS)
     assert told[3:] == [0, 0, 0]
+
+
+def test_an_answer_is_kept_apart_from_the_whole_chat_and_from_another_template(tmp_path: Path) -> None:
+    texts = [Exchange("Hi", "Good day.")]
+    for template in ("<{{ messages[0].content }}>", "[{{ messages[0].content }}]"):
+        engine = Counting()
+        engine.info = replace(engine.info, chat_template=template)
+        found = [
+            pooled(engine, texts, LAYERS, pooling, store=Activations(engine.info, pooling, tmp_path))
+            for pooling in ("answer", "mean", "answer", "mean")
+        ]
+        assert engine.ran == 2
+        np.testing.assert_array_equal(found[0], found[2])
+        assert not np.array_equal(found[0], found[1])

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 @click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given.")
 @click.option(
     "--pooling",
-    type=click.Choice(["mean", "mean-without-first", "last"]),
+    type=click.Choice(["mean", "mean-without-first", "last", "answer"]),
     default="mean-without-first",
     show_default=True,
-    help="mean is the paper's.",
+    help="mean is the paper's; answer reads each text as the answer to its pair's prompt, in a chat.",
 )
 @click.option("--concept", help="What the positive pole is; the file's name if not given.")
 @click.option(
@@ -66,31 +66,35 @@ def fit(
     """
     from localprobe import vectors
     from localprobe.cli.layers import parse
-    from localprobe.cli.pairs import poles, read
+    from localprobe.cli.pairs import captured, hashed, read
     from localprobe.contrast.pairs import split
     from localprobe.probing.fitting import fit_vector
+    from localprobe.probing.study import pairs_in
+    from localprobe.runs import Runs, measured_on
 
     asked = parse(layers)
     every = read(pairs, fields)
     train = split(every, test_fraction=test_fraction, seed=seed)[0] if test_fraction else every
     with chosen.load() as model:
         numbers = model.layers(asked)
-        positive, negative = poles(model, train, numbers, pooling, "capturing")
+        residuals = captured(model, pairs_in(train, pooling), numbers, pooling, "capturing")
         vector = fit_vector(
             concept or Path(pairs).stem,
             model.info,
             train,
-            (positive, negative),
+            (residuals[: len(train)], residuals[len(train) :]),
             numbers,
             model.scale,
             method=method,
             pooling=pooling,
             seed=seed,
         )
+        about = {"measured_on": measured_on(model.info), "hashes": hashed(pairs=pairs)}
     vectors.save(vector, output)
     done = _done(vector, output, method, pooling, len(train), len(every))
+    run = Runs().add("fit", f"{vector.concept} on {vector.origin.model} ({vector.origin.engine})", done, about=about)
     if as_json:
-        click.echo(json.dumps(done))
+        click.echo(json.dumps({"run": run.id, **done}))
         return
     click.echo(
         f"{vector.concept}: {method} at {len(numbers)} layers of {vector.origin.model}, fitted on {len(train)} pairs, "

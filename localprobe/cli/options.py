@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from localprobe.engine import LoadOptions
 
 if TYPE_CHECKING:
     from localprobe.model import Model
+    from localprobe.vectors import Vector
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +28,15 @@ class Chosen:
     model: str
     engine: str | None
     options: LoadOptions
+    named: bool = True
+    """Whether the user named the model."""
+
+    def of(self, vector: Vector) -> Chosen:
+        """The same, with the model of a vector where the user named none."""
+        own = vector.origin
+        if self.named or not own.model:
+            return self
+        return replace(self, model=own.model, engine=self.engine or own.engine or None)
 
     @contextmanager
     def load(self, **how: Any) -> Iterator[Model]:
@@ -48,7 +58,8 @@ def model_options(command: F) -> F:
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
         options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-        chosen = Chosen(kwargs.pop("model"), kwargs.pop("engine"), options)
+        name = kwargs.pop("model")
+        chosen = Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
         return command(*args, chosen=chosen, **kwargs)
 
     for option in reversed(_OPTIONS):
@@ -57,7 +68,9 @@ def model_options(command: F) -> F:
 
 
 _OPTIONS = [
-    click.option("--model", "-m", default=BUNDLED, show_default=True, help="Short name, hub id, folder or GGUF file."),
+    click.option(
+        "--model", "-m", help=f"Short name, hub id, folder or GGUF file; {BUNDLED}, or a vector's own, if not given."
+    ),
     click.option("--engine", "-e", help="torch, mlx or llama; the best one installed if not given."),
     click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="Type to compute in."),
     click.option("--device", help="cpu, cuda, cuda:1, mps, or auto to spread over cards."),

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from localprobe.capture import Text
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import FloatArray
     from localprobe.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-LIMIT = 512
-"""Tokens that a text is cut to, as the paper does."""
 
 
 def pair_options(command: F) -> F:
@@ -52,9 +50,27 @@ def read(file: str, fields: dict[str, str]) -> list[Pair]:
     return read_pairs(path) if ships else read_pairs(path, **fields)
 
 
-def captured(model: Model, texts: Sequence[str], layers: Sequence[int], pooling: str, what: str) -> FloatArray:
+def hashed(**files: str | None) -> dict[str, str]:
+    """SHA-256 of files and shipped sets by what they are, so that a run can be repeated on the same data."""
+    import hashlib
+
+    from localprobe.errors import DataError
+
+    found = {}
+    for what, file in files.items():
+        if file is None:
+            continue
+        try:
+            found[f"{what} {file}"] = hashlib.sha256(path_of(file)[0].read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}") from error
+    return found
+
+
+def captured(model: Model, texts: Sequence[Text], layers: Sequence[int], pooling: str, what: str) -> FloatArray:
     """Residuals (texts, layers, width) of texts, from the store where it has them, with a bar."""
     from localprobe.cli.show import counting
+    from localprobe.probing.study import LIMIT
     from localprobe.store import pooled
 
     with counting(what, len(texts)) as count:

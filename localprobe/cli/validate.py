@@ -13,10 +13,6 @@ from localprobe.cli.pairs import pair_options
 
 if TYPE_CHECKING:
     from localprobe.contrast.pairs import Pair
-    from localprobe.engine import FloatArray
-    from localprobe.model import Model
-    from localprobe.probing.examples import Examples
-    from localprobe.probing.lexical import Ablated
     from localprobe.probing.validation import Validation
     from localprobe.vectors import Vector
 
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("probe", type=click.Path(path_type=Path))
 @click.argument("pairs")
+@click.option("--train", help="The pairs that it was fitted on, if PAIRS does not hold them.")
 @click.option("--keywords", type=click.Path(path_type=Path), help="Words and synonyms for the lexical ablation.")
 @click.option("--permutations", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
 def validate(
     probe: Path,
     pairs: str,
+    train: str | None,
     keywords: Path | None,
     permutations: int,
     resamples: int,
@@ -47,91 +45,58 @@ def validate(
     \b
     localprobe validate empathy.safetensors empathy
     """
-    from threadpoolctl import threadpool_limits
-
     from localprobe import vectors
-    from localprobe.cli.pairs import read
-    from localprobe.probing.fitting import candidates, probe_of
+    from localprobe.cli.pairs import captured, hashed, read
+    from localprobe.probing.fitting import probe_of
+    from localprobe.probing.keywords import read_keywords
+    from localprobe.probing.study import Texts, examine
     from localprobe.probing.validation import Effort
-    from localprobe.probing.validation import validate as measure
+    from localprobe.runs import Runs, measured_on
 
     vector = vectors.load(probe)
     layers = sorted(vector.directions)
-    fitted = probe_of(vector, layers)
-    train, test = _split(vector, read(pairs, fields), pairs)
-    with chosen.load() as model:
+    probe_of(vector, layers)  # says at once if it is none
+    learnt, unseen = _split(vector, read(pairs, fields), read(train, fields) if train else [], pairs)
+    words = read_keywords(keywords) if keywords else None
+    texts = Texts.of(learnt, unseen, vector.concept, words, vector.origin.pooling)
+    with chosen.of(vector).load() as model:
         for warning in vector.fit_to(model.info):
             click.echo(f"warning: {warning}", err=True)
-        learnt = _examples(model, vector, train, layers, "capturing the training pairs") if train else None
-        unseen = _examples(model, vector, test, layers, "capturing the test pairs")
-        ablated = _ablated(model, vector, test, layers, keywords)
-        neutral = _neutral(model, vector, layers)
-        model_layers = model.info.layers
-    with threadpool_limits(limits=1):  # many small matrices: threads cost more than they give
-        found = measure(
-            learnt,
-            unseen,
-            layers=layers,
-            method=vector.origin.method,
-            probe=fitted,
-            layer=vector.layer(),
-            candidates=[layers[i] for i in candidates(model_layers, layers)],
-            ablated=ablated,
-            neutral_residuals=neutral,
-            effort=Effort(resamples, permutations),
-            seed=seed,
-            progress=lambda step: click.echo(f"{step} ...", err=True),
-        )
+        residuals = captured(model, texts.all, layers, vector.origin.pooling, "capturing")
+        info = model.info
+    found = examine(
+        vector,
+        texts,
+        residuals,
+        info.layers,
+        effort=Effort(resamples, permutations),
+        seed=seed,
+        progress=lambda step: click.echo(f"{step} ...", err=True),
+    )
+    result = {"probe": str(probe), "pairs": pairs, "measured_on": measured_on(info), **found.as_json()}
+    about = {"hashes": hashed(probe=str(probe), pairs=pairs, train=train)}
+    run = Runs().add("validate", f"{vector.concept} on {info.model} ({info.engine})", result, about=about)
     if as_json:
-        click.echo(json.dumps({"probe": str(probe), "pairs": pairs, **found.as_json()}))
-    else:
-        show(found)
+        click.echo(json.dumps({"run": run.id, **result}))
+        return
+    show(found.validation)
+    click.echo(f"run {run.id}: localprobe report {run.id}", err=True)
 
 
-def _split(vector: Vector, pairs: list[Pair], name: str) -> tuple[list[Pair], list[Pair]]:
+def _split(vector: Vector, pairs: list[Pair], train: list[Pair], name: str) -> tuple[list[Pair], list[Pair]]:
     """The pairs that the probe was fitted on, if all of them are here, and those that it was not."""
     from localprobe.errors import DataError
 
     known = set(vector.origin.trained_on)
     test = [pair for pair in pairs if pair.hash not in known]
-    train = [pair for pair in pairs if pair.hash in known]
+    learnt = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in known}
     if not test:
         raise DataError(f"every pair of {name} was used to fit this probe: give pairs that it has not seen")
-    return (train if known and len(train) == len(known) else []), test
-
-
-def _examples(model: Model, vector: Vector, pairs: list[Pair], layers: list[int], what: str) -> Examples:
-    from localprobe.cli.pairs import poles
-    from localprobe.probing.examples import Examples
-
-    return Examples.of(pairs, *poles(model, pairs, layers, vector.origin.pooling, what))
-
-
-def _ablated(
-    model: Model, vector: Vector, pairs: list[Pair], layers: list[int], keywords: Path | None
-) -> Ablated | None:
-    """The test texts without the concept's keywords; None if there is no list of them."""
-    from localprobe.cli.pairs import captured
-    from localprobe.errors import DataError
-    from localprobe.probing.keywords import read_keywords, shipped_keywords
-    from localprobe.probing.lexical import Ablated, ablate_pairs
-
-    try:
-        words = read_keywords(keywords) if keywords else shipped_keywords(vector.concept)
-    except DataError:
-        if keywords:
-            raise
-        return None
-    high, low, counts = ablate_pairs([p.positive for p in pairs], [p.negative for p in pairs], words)
-    residuals = captured(model, high + low, layers, vector.origin.pooling, "capturing without keywords")
-    return Ablated(residuals[: len(high)], residuals[len(high) :], counts, len(words))
-
-
-def _neutral(model: Model, vector: Vector, layers: list[int]) -> FloatArray:
-    from localprobe.cli.pairs import captured
-    from localprobe.contrast.pairs import read_texts, shipped
-
-    return captured(model, read_texts(shipped("neutral")), layers, vector.origin.pooling, "capturing neutral texts")
+    if train and len(learnt) < len(known):
+        raise DataError(
+            f"{len(known) - len(learnt)} of the {len(known)} pairs that it was fitted on are in neither file"
+        )
+    return (list(learnt.values()) if known and len(learnt) == len(known) else []), test
 
 
 def show(found: Validation) -> None:

@@ -32,6 +32,22 @@ class Pair:
         return hashlib.sha256(f"{self.positive}\0{self.negative}".encode()).hexdigest()[:16]
 
 
+def prompt_of(pair: Pair) -> str:
+    """What the texts of a pair answer: its `prompt` field, or the prompt of its scenario, if that ships.
+
+    DataError for a pair without either.
+    """
+    from localprobe.contrast.scenarios import scenarios
+
+    if prompt := pair.metadata.get("prompt"):
+        return str(prompt)
+    if pair.scenario in scenarios():
+        return scenarios()[pair.scenario].prompt()
+    raise DataError(
+        f"line {pair.line}: the pair has no prompt that its texts answer: add a field prompt, or take another pooling"
+    )
+
+
 def shipped(name: str) -> Path:
     """The path of a set that ships: `empathy`, `neutral`, ... DataError lists them if there is none of that name."""
     folder = Path(__file__).parent / "data"
