@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
-        raise LocalprobeError(f"cannot write {path}: {error.strerror}") from error
+        raise LocalprobeError(f"cannot write {path}: {error.strerror or error}") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise LocalprobeError(f"cannot write {path}: {error.strerror}; nothing was changed there") from error
+        raise LocalprobeError(f"cannot write {path}: {error.strerror or error}; nothing was changed there") from error
     finally:
         temporary.unlink(missing_ok=True)
 

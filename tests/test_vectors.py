@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from localprobe import vectors
@@ -23,7 +28,7 @@ def made(engine: FakeEngine, layers: tuple[int, ...] = (1, 3), best: int | None 
         b: Direction(random.standard_normal(engine.info.width).astype(np.float32), 2.0, 0.5, 9.0, {"auroc": 0.9})
         for b in layers
     }
-    return Vector("kindness", Origin.of(engine.info, method="mean difference", pooling="mean"), directions, best)
+    return Vector("kindness", Origin.of(engine.info, method="mean-difference", pooling="mean"), directions, best)
 
 
 def test_a_vector_survives_its_file(engine: FakeEngine, tmp_path: Path) -> None:
@@ -142,47 +147,123 @@ def test_a_folder_that_cannot_be_written_is_one_line(engine: FakeEngine, tmp_pat
         vectors.save(made(engine), tmp_path / "file" / "v.safetensors")
 
 
-def control_vector(path: Path, directions: dict[str, np.ndarray], architecture: str = "controlvector") -> Path:
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_string("controlvector.model_hint", "llama")
-    for name, values in directions.items():
-        writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda about: about.update(best=2), "best layer 2"),
+        (lambda about: about["origin"].update(colour="red"), "colour"),
+        (lambda about: about["directions"]["1"].update(norm="long"), "could not convert"),
+        (lambda about: about["directions"]["1"].update(scale=float("nan")), "scale nan"),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_one_clear_error(
+    engine: FakeEngine, tmp_path: Path, change: Callable[[dict[str, Any]], None], complaint: str
+) -> None:
+    with pytest.raises(VectorError, match=f"v has broken metadata: .*{complaint}"):
+        vectors.load(rewritten(engine, tmp_path / "v", change))
 
 
-def test_a_llama_cpp_control_vector_can_be_read(tmp_path: Path) -> None:
-    values = {f"direction.{b}": np.full(32, b, np.float32) for b in (1, 2, 5)}
-    vector = vectors.load(control_vector(tmp_path / "happy.gguf", values))
-    assert vector.concept == "happy"
-    assert vector.best is None
-    assert {b: float(d.vector[0]) for b, d in vector.directions.items()} == {1: 1.0, 2: 2.0, 5: 5.0}
-    assert vector.directions[2].norm == pytest.approx(2 * 32**0.5)
-
-
-def test_a_control_vector_of_one_layer_is_used_at_it(tmp_path: Path) -> None:
-    path = control_vector(tmp_path / "v.gguf", {"direction.4": np.ones(32, np.float32)})
-    assert vectors.load(path).layer() == 4
-
-
-def test_a_control_vector_for_block_0_is_refused(tmp_path: Path) -> None:
-    path = control_vector(tmp_path / "v.gguf", {f"direction.{b}": np.ones(32, np.float32) for b in (0, 1)})
-    with pytest.raises(VectorError, match="block 0, which a control vector cannot reach"):
+def test_metadata_of_other_layers_than_the_tensors_is_refused(engine: FakeEngine, tmp_path: Path) -> None:
+    path = rewritten(engine, tmp_path / "v", lambda about: about["directions"].pop("1"))
+    with pytest.raises(VectorError, match=r"its metadata and its tensors do not agree about direction\.1"):
         vectors.load(path)
 
 
-def test_a_model_given_as_a_control_vector_is_refused(tmp_path: Path) -> None:
-    path = control_vector(tmp_path / "m.gguf", {"direction.1": np.ones(32, np.float32)}, architecture="llama")
-    with pytest.raises(VectorError, match="a GGUF file of a llama model, not a control vector"):
-        vectors.load(path)
+def test_directions_of_two_widths_are_refused(engine: FakeEngine, tmp_path: Path) -> None:
+    tensors = {"direction.1": np.ones(8, np.float32), "direction.3": np.ones(32, np.float32)}
+    with pytest.raises(VectorError, match="its directions have widths 8, 32"):
+        vectors.load(rewritten(engine, tmp_path / "v", lambda about: None, tensors))
 
 
-@pytest.mark.parametrize("keep", [6, 60, 150])
-def test_a_torn_control_vector_is_one_clear_error(tmp_path: Path, keep: int) -> None:
-    path = control_vector(tmp_path / "v.gguf", {"direction.1": np.ones(32, np.float32)})
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(VectorError, match="not a readable control vector"):
-        vectors.load(path)
+def test_numbers_that_float32_cannot_hold_are_refused() -> None:
+    with pytest.raises(VectorError, match="layer 4 holds NaN or infinity"):
+        vectors.checked(np.full(8, 1e39), 4)
+
+
+@pytest.mark.parametrize("values", [np.ones(8, np.complex64), np.array(["a"]), np.array([True])])
+def test_values_that_are_not_real_numbers_are_refused(values: np.ndarray) -> None:
+    with pytest.raises(VectorError, match=f"layer 4 holds {values.dtype}, not real numbers"):
+        vectors.checked(values, 4)
+
+
+@pytest.mark.parametrize("name", ["v.safetensors", "v.gguf", "v.npz", "V.GGUF"])
+def test_an_export_reads_back_whatever_its_format(engine: FakeEngine, tmp_path: Path, name: str) -> None:
+    vectors.export(made(engine), tmp_path / name)
+    assert_same(vectors.load(tmp_path / name), made(engine))
+
+
+def test_each_format_is_what_its_suffix_says(engine: FakeEngine, tmp_path: Path) -> None:
+    for name in ("v.safetensors", "v.gguf", "v.npz"):
+        vectors.export(made(engine), tmp_path / name)
+    assert load_file(tmp_path / "v.safetensors").keys() == {"direction.1", "direction.3"}
+    assert [tensor.name for tensor in gguf.GGUFReader(tmp_path / "v.gguf").tensors] == ["direction.1", "direction.3"]
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as file:
+        assert set(file.files) == {"direction.1", "direction.3", "localprobe"}
+
+
+@pytest.mark.parametrize("name", ["v", "v.pt", "v.gguf.bak"])
+def test_a_suffix_that_names_no_format_is_refused(engine: FakeEngine, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"in what format to write it: end its name with \.safetensors, \.gguf, \.npz"):
+        vectors.export(made(engine), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def any_vector(draw: st.DrawFn, first: int = 0) -> Vector:
+    """A vector of up to four layers from `first` on, of any values that a file may hold."""
+    layers = draw(st.lists(st.integers(first, 40), min_size=1, max_size=4, unique=True))
+    width = draw(st.integers(1, 5))
+    values = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=width, max_size=width)
+    directions = {
+        layer: Direction(
+            np.array(draw(values.filter(any)), np.float32),
+            draw(NUMBERS),
+            draw(NUMBERS),
+            draw(NUMBERS),
+            draw(st.dictionaries(st.text(max_size=5), NUMBERS, max_size=2)),
+        )
+        for layer in layers
+    }
+    origin = Origin(
+        draw(st.text(max_size=5)),
+        architecture=draw(st.text(max_size=5)),
+        width=width,
+        bos=draw(st.none() | st.booleans()),
+        trained_on=tuple(draw(st.lists(st.text(max_size=5), max_size=2))),
+    )
+    return Vector(draw(st.text(max_size=5)), origin, directions, draw(st.none() | st.sampled_from(layers)))
+
+
+def assert_same(read: Vector, vector: Vector) -> None:
+    """Equal to the last bit."""
+    assert (read.concept, read.origin, read.best) == (vector.concept, vector.origin, vector.best)
+    assert read.directions.keys() == vector.directions.keys()
+    for layer, direction in vector.directions.items():
+        again = read.directions[layer]
+        assert again.vector.dtype == np.float32
+        assert again.vector.tobytes() == direction.vector.tobytes()
+        for name in ("norm", "threshold", "scale", "measures"):
+            assert getattr(again, name) == getattr(direction, name)
+
+
+@settings(deadline=None, max_examples=60)
+@given(any_vector(first=1), st.sampled_from(vectors.FORMATS))
+def test_any_vector_survives_any_format_bit_for_bit(vector: Vector, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"v{suffix}"
+        vectors.export(vector, path)
+        assert_same(vectors.load(path), vector)
+
+
+@settings(deadline=None, max_examples=30)
+@given(any_vector(first=1), st.permutations(vectors.FORMATS))
+def test_a_vector_that_travels_through_every_format_comes_home_the_same(vector: Vector, route: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        here = vector
+        for suffix in route:
+            vectors.export(here, Path(folder) / f"v{suffix}")
+            here = vectors.load(Path(folder) / f"v{suffix}")
+        assert_same(here, vector)

@@ -1,0 +1,111 @@
+"""`localprobe vector`: looking into vectors, importing them, and arithmetic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localprobe.cli.vector_import import import_
+from localprobe.cli.vector_show import cosines, pair, read, show
+
+if TYPE_CHECKING:
+    from localprobe.vectors import Vector
+
+
+@click.group()
+def vector() -> None:
+    """Look into vectors, import them, add, subtract, scale and orthogonalise them."""
+
+
+for _command in (show, cosines, import_):
+    vector.add_command(_command)
+
+
+def _writes(command: Callable[..., Vector]) -> Callable[..., None]:
+    """A command that writes the vector that it returns, with options for where to and under what name."""
+
+    @wraps(command)
+    def written(*args: Any, output: Path, concept: str | None, as_json: bool, **kwargs: Any) -> None:
+        from localprobe import vectors
+        from localprobe.errors import UsageError
+
+        if output.suffix.lower() in (".gguf", ".npz"):
+            raise UsageError(f"{output}: write a .safetensors file here; `localprobe export` makes the others of it")
+        made = command(*args, **kwargs)
+        made = replace(made, concept=concept or made.concept)
+        vectors.save(made, output)
+        _tell(made, output, as_json)
+
+    for option in reversed(_OPTIONS):
+        written = option(written)
+    return written
+
+
+def _tell(made: Vector, output: Path, as_json: bool) -> None:
+    lengths = [direction.length for _, direction in sorted(made.directions.items())]
+    if as_json:
+        done = {"output": str(output), "concept": made.concept, "model": made.origin.model, "best": made.best}
+        click.echo(json.dumps({**done, "layers": sorted(made.directions), "lengths": lengths}))
+        return
+    one = len(lengths) == 1
+    where = f"layer {made.span}" if one else f"layers {made.span}"
+    long = f"{lengths[0]:.3f}" if one else f"{min(lengths):.3f} to {max(lengths):.3f}"
+    click.echo(f"{made.concept} at {where}, of length {long} -> {output}")
+
+
+_OPTIONS = [
+    click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The vector file to write."),
+    click.option("--concept", help="What to call the result; a formula if not given."),
+    click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON."),
+]
+_FILE = click.Path(path_type=Path)
+
+
+@vector.command()
+@click.argument("a", type=_FILE)
+@click.argument("b", type=_FILE)
+@_writes
+def add(a: Path, b: Path) -> Vector:
+    """A + B, at the layers that both have."""
+    from localprobe import vector_arithmetic
+
+    return vector_arithmetic.add(*pair(a, b))
+
+
+@vector.command()
+@click.argument("a", type=_FILE)
+@click.argument("b", type=_FILE)
+@_writes
+def subtract(a: Path, b: Path) -> Vector:
+    """A - B, at the layers that both have."""
+    from localprobe import vector_arithmetic
+
+    return vector_arithmetic.subtract(*pair(a, b))
+
+
+@vector.command(context_settings={"ignore_unknown_options": True})
+@click.argument("a", type=_FILE)
+@click.argument("factor", type=float)
+@_writes
+def scale(a: Path, factor: float) -> Vector:
+    """A times FACTOR, which may be negative."""
+    from localprobe import vector_arithmetic
+
+    return vector_arithmetic.scale(read(a), factor)
+
+
+@vector.command()
+@click.argument("a", type=_FILE)
+@click.argument("b", type=_FILE)
+@_writes
+def orthogonalise(a: Path, b: Path) -> Vector:
+    """A without its part along B, layer by layer."""
+    from localprobe import vector_arithmetic
+
+    return vector_arithmetic.orthogonalise(*pair(a, b))

@@ -1,0 +1,151 @@
+"""`localprobe vector show` and `cosines`: what is in a vector file, and how alike two are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from localprobe.vectors import Vector
+
+_FILE = click.Path(path_type=Path)
+
+
+def read(path: Path) -> Vector:
+    """The vector of a file, with a warning if its layers are only known as llama.cpp applies them."""
+    from localprobe import vectors
+
+    vector = vectors.load(path)
+    if not vector.origin.version:
+        click.echo(
+            f"warning: {path} does not say after which block its directions were measured; read as llama.cpp applies "
+            "it (`localprobe vector import` settles that)",
+            err=True,
+        )
+    return vector
+
+
+def pair(a: Path, b: Path) -> tuple[Vector, Vector]:
+    """Two vectors, with a warning where they are not of one model."""
+    from localprobe.vector_arithmetic import check
+
+    one, other = read(a), read(b)
+    for warning in check(one, other):
+        click.echo(f"warning: {warning}", err=True)
+    return one, other
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it but the directions themselves as JSON.")
+def show(file: Path, as_json: bool) -> None:
+    """What FILE holds: concept, origin, layers, lengths."""
+    vector = read(file)
+    if as_json:
+        click.echo(json.dumps(_about(vector)))
+    else:
+        _print(vector)
+
+
+def _about(vector: Vector) -> dict[str, Any]:
+    return {
+        "concept": vector.concept,
+        "best": vector.best,
+        "origin": asdict(vector.origin),
+        "layers": [
+            {
+                "layer": layer,
+                "length": direction.length,
+                "norm": direction.norm,
+                "threshold": direction.threshold,
+                "scale": direction.scale,
+                "measures": dict(direction.measures),
+            }
+            for layer, direction in sorted(vector.directions.items())
+        ],
+    }
+
+
+def _print(vector: Vector) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.print(f"{vector.concept}: {_at(vector)}", style="bold", soft_wrap=True)
+    for name, value in _facts(vector):
+        console.print(f"  {name:<12} {value}", soft_wrap=True)
+    console.print(_table(vector))
+
+
+def _at(vector: Vector) -> str:
+    if len(vector.directions) == 1:
+        return f"layer {vector.span}"
+    return f"layers {vector.span}, " + ("all together" if vector.best is None else f"{vector.best} to use")
+
+
+def _facts(vector: Vector) -> list[tuple[str, str]]:
+    """What is known of where a vector comes from."""
+    origin = vector.origin
+    shape = f"{origin.layers} layers, width {origin.width}" if origin.layers else f"width {origin.width}"
+    facts = [
+        ("model", ", ".join(filter(None, [origin.model or "not named", origin.architecture, shape]))),
+        ("weights", origin.weights),
+        ("engine", origin.engine),
+        ("method", origin.method),
+        ("pooling", origin.pooling),
+        ("BOS", "" if origin.bos is None else "yes" if origin.bos else "no"),
+        ("template", origin.template),
+        ("fitted on", f"{len(origin.trained_on)} pairs" if origin.trained_on else ""),
+        ("made by", f"localprobe {origin.version}" if origin.version else "another program"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _table(vector: Vector) -> Any:
+    """A row a layer. Columns that no layer has are left out."""
+    from rich.table import Table
+
+    directions = sorted(vector.directions.items())
+    measures = [name for name in ("auroc", "accuracy") if all(name in d.measures for _, d in directions)]
+    known = any(direction.scale for _, direction in directions)
+    table = Table(box=None, header_style="bold")
+    for name in ("layer", "|v|", "norm", "threshold", *(["scale", "alpha of dose 0.1"] if known else []), *measures):
+        table.add_column(name, justify="right")
+    for layer, direction in directions:
+        cells = [f"{direction.length:.3f}", f"{direction.norm:.3f}", f"{direction.threshold:.3f}"]
+        if known:
+            alpha = 0.1 * direction.scale / direction.length
+            cells += [f"{direction.scale:.2f}", f"{alpha:.2f}"] if direction.scale else ["", ""]
+        cells += [f"{direction.measures[name]:.3f}" for name in measures]
+        table.add_row(str(layer), *cells, style="bold green" if layer == vector.best else None)
+    return table
+
+
+@click.command()
+@click.argument("a", type=_FILE)
+@click.argument("b", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print the cosines as JSON.")
+def cosines(a: Path, b: Path, as_json: bool) -> None:
+    """The cosine of A and B at every layer that both have."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from localprobe import vector_arithmetic
+
+    one, other = pair(a, b)
+    found = vector_arithmetic.cosines(one, other)
+    if as_json:
+        layers = [{"layer": layer, "cosine": cosine} for layer, cosine in found.items()]
+        click.echo(json.dumps({"a": one.concept, "b": other.concept, "layers": layers}))
+        return
+    console = Console(highlight=False, markup=False)
+    console.print(f"{one.concept}, {other.concept}", style="bold", soft_wrap=True)
+    table = Table(box=None, header_style="bold")
+    table.add_column("layer", justify="right")
+    table.add_column("cosine", justify="right")
+    for layer, cosine in found.items():
+        table.add_row(str(layer), f"{cosine:+.3f}")
+    console.print(table)
