@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from localprobe.engine import LoadOptions
+from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
@@ -52,6 +53,43 @@ class Chosen:
             yield model
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One of several models, with the group that the user puts it in."""
+
+    chosen: Chosen
+    label: str
+
+
+def models_options(command: F) -> F:
+    """One or more arguments `MODEL[@ENGINE][=LABEL]`, and how to load; the command gets them as a list, `models`."""
+
+    @wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
+        engine = kwargs.pop("engine")
+        models = [parsed(text, engine, options) for text in kwargs.pop("models")]
+        return command(*args, models=models, **kwargs)
+
+    for option in reversed(_OPTIONS[1:]):
+        collected = option(collected)
+    return click.argument("models", nargs=-1, required=True, metavar="MODEL[@ENGINE][=LABEL]...")(collected)  # type: ignore[return-value]
+
+
+def parsed(text: str, engine: str | None, options: LoadOptions) -> Labelled:
+    """A model as `MODEL[@ENGINE][=LABEL]`; what exists as a file is taken whole."""
+    from pathlib import Path
+
+    name, label = text, ""
+    if not Path(name).exists() and "=" in name:
+        name, _, label = name.rpartition("=")
+    if not Path(name).exists() and "@" in name:
+        name, _, engine = name.rpartition("@")
+    if not name:
+        raise UsageError(f"{text!r} names no model: write MODEL, MODEL@ENGINE or MODEL@ENGINE=LABEL")
+    return Labelled(Chosen(name, engine or None, options), label.strip())
+
+
 def model_options(command: F) -> F:
     """`--model`, `--engine` and how to load; the command gets them as one argument, `chosen`."""
 
@@ -63,6 +101,19 @@ def model_options(command: F) -> F:
         return command(*args, chosen=chosen, **kwargs)
 
     for option in reversed(_OPTIONS):
+        collected = option(collected)
+    return collected  # type: ignore[return-value]
+
+
+def loading_options(command: F) -> F:
+    """`--engine` and how to load, for a command that names its model itself; it gets `engine` and `options`."""
+
+    @wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
+        return command(*args, options=options, **kwargs)
+
+    for option in reversed(_OPTIONS[1:]):
         collected = option(collected)
     return collected  # type: ignore[return-value]
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import FloatArray
     from localprobe.model import Model
+    from localprobe.probing.study import Choices
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +31,67 @@ def pair_options(command: F) -> F:
         option = click.option(f"--{pole}-field", default=pole, show_default=True, help=f"Field that holds the {pole}.")
         collected = option(collected)
     return collected  # type: ignore[return-value]
+
+
+def study_options(command: F) -> F:
+    """How a probe is fitted and tested, for commands that do both; the command gets them as one argument, `how`."""
+
+    @wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        how = {name: kwargs.pop(name) for name in _STUDY}
+        return command(*args, how=how, **kwargs)
+
+    for option in reversed(_STUDY.values()):
+        collected = option(collected)
+    return collected  # type: ignore[return-value]
+
+
+_STUDY = {
+    "test": click.option("--test", help="Pairs to test on; if not given, a share of PAIRS is kept out of the fit."),
+    "concept": click.option("--concept", help="What the positive pole is; the file's name if not given."),
+    "method": click.option(
+        "--method",
+        type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
+        default="mean-difference",
+        show_default=True,
+    ),
+    "pooling": click.option(
+        "--pooling",
+        type=click.Choice(["mean", "mean-without-first", "last", "answer"]),
+        default="mean",
+        show_default=True,
+        help="mean is the paper's.",
+    ),
+    "layers": click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given."),
+    "keywords": click.option(
+        "--keywords", type=click.Path(path_type=Path), help="Words and synonyms for the ablation."
+    ),
+    "test_fraction": click.option("--test-fraction", type=click.FloatRange(0.05, 0.9), default=0.3, show_default=True),
+    "permutations": click.option("--permutations", type=click.IntRange(min=1), default=1000, show_default=True),
+    "resamples": click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True),
+    "seed": click.option("--seed", type=int, default=0, show_default=True),
+}
+
+
+def study_of(
+    pairs: str, how: dict[str, Any], fields: dict[str, str]
+) -> tuple[Choices, list[Pair] | None, list[int] | None]:
+    """The choices of a study, the pairs to test on if they are given, and the layers asked for."""
+    from localprobe.cli.layers import parse
+    from localprobe.probing.keywords import read_keywords
+    from localprobe.probing.study import Choices
+    from localprobe.probing.validation import Effort
+
+    choices = Choices(
+        how["concept"] or Path(pairs).stem,
+        how["method"],
+        how["pooling"],
+        how["test_fraction"],
+        how["seed"],
+        read_keywords(how["keywords"]) if how["keywords"] else None,
+        Effort(how["resamples"], how["permutations"]),
+    )
+    return choices, read(how["test"], fields) if how["test"] else None, parse(how["layers"])
 
 
 def path_of(file: str) -> tuple[Path, bool]:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 errors = Console(stderr=True)
 
 
+def console() -> Console:
+    """Where results go: as wide as the terminal, or wide enough for a table where there is none."""
+    out = Console()
+    return out if out.is_terminal else Console(width=140)
+
+
 @contextmanager
 def loading(name: str) -> Iterator[Report]:
     """A spinner while a model loads, and a bar for each download, conversion or hash that reports bytes."""
@@ -66,6 +72,11 @@ class Count:
         """One thing is done, of so many tokens."""
         self.tokens += tokens
         self._bars.update(self._task, advance=1, rate=f"{self.rate:,.0f} tok/s")
+
+    def reach(self, things: int, total: int, tokens: int, rate: float) -> None:
+        """So many things of so many are done, at a rate in tokens a second."""
+        self.tokens = tokens
+        self._bars.update(self._task, completed=things, total=total, rate=f"{rate:,.0f} tok/s" if rate else "")
 
     @property
     def rate(self) -> float:

@@ -101,10 +101,11 @@ def _split(vector: Vector, pairs: list[Pair], train: list[Pair], name: str) -> t
 
 def show(found: Validation) -> None:
     """The verdict first, then the table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from localprobe.cli.show import console as out
+
+    console = out()
     verdict = found.verdict
     console.print(f"[bold]{verdict.headline}[/]")
     for title, lines in (("It shows", verdict.shows), ("It does not show", verdict.does_not_show)):

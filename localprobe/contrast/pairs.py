@@ -86,6 +86,17 @@ def read_pairs(
     return pairs
 
 
+def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
+    """Write pairs in the usual field names, whole or not at all. LocalprobeError if the disk refuses."""
+    from localprobe.files import write_whole
+
+    lines = [
+        {"id": p.id, "scenario": p.scenario, "positive": p.positive, "negative": p.negative, **p.metadata}
+        for p in pairs
+    ]
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+
+
 def read_texts(path: Path) -> list[str]:
     """Read texts: a line each of a .txt file, or `text` of each line of a .jsonl file; `-` is stdin, a text a line.
 

@@ -59,8 +59,10 @@ class Block:
         cache.values[layer, start:stop] = (hidden @ self.value).reshape(n, HEADS, HEAD)
         keys, values = cache.keys[layer, :stop], cache.values[layer, :stop]  # (stop, heads, head)
         scores = query.swapaxes(0, 1) @ keys.transpose(1, 2, 0) * np.float32(HEAD**-0.5)  # (heads, n, stop)
-        scores[:, np.arange(stop) > positions[:, None]] = -np.inf  # no token sees a later one
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        if n > 1:  # no token sees a later one
+            scores += np.where(np.arange(stop) > positions[:, None], np.float32(-np.inf), np.float32(0))
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores, out=scores)
         weights /= weights.sum(axis=-1, keepdims=True)
         mixed: FloatArray = (weights @ values.swapaxes(0, 1)).swapaxes(0, 1)  # (n, heads, head)
         return mixed.reshape(n, WIDTH) @ self.out

@@ -81,6 +81,15 @@ def correlate(
     return Correlates(len(x), found[0], found[1], binary(x, y, threshold))
 
 
+def coefficients(ratings: Sequence[float], scores: NDArray[np.floating]) -> tuple[float | None, float | None]:
+    """Pearson's r and Spearman's rho alone; None where one of the two does not vary."""
+    from scipy.stats import rankdata
+
+    x, y = np.asarray(ratings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    values = float(_correlation(x, y)), float(_correlation(rankdata(x), rankdata(y)))
+    return values if np.isfinite(values).all() else (None, None)
+
+
 def _check(ratings: Array, scores: Array) -> None:
     if ratings.shape != scores.shape or ratings.ndim != 1:
         raise DataError(f"{ratings.size} ratings and {scores.size} scores: each text needs one of both")

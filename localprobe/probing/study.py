@@ -128,6 +128,11 @@ class Study:
     neutral: FloatArray
     """Scores (texts, layers) of the neutral texts."""
 
+    @property
+    def layers(self) -> list[int]:
+        """The layers of the probe, ascending."""
+        return [each.layer for each in self.validation.layers]
+
     def as_json(self) -> dict[str, Any]:
         """The validation with `scores` beside it: a list for every layer, in the order of its `layers`."""
         scores: dict[str, Any] = {
@@ -176,9 +181,7 @@ def texts_of(pairs: Sequence[Pair], choices: Choices, test: Sequence[Pair] | Non
         known = {pair.hash for pair in train}
         for pair in test:
             if pair.hash in known:
-                raise DataError(
-                    f"the test pair of line {pair.line} is among the training pairs too: take it out of one"
-                )
+                raise DataError(f"the test pair of line {pair.line} is a training pair too: take it out of one file")
     return Texts.of(train, test, choices.concept, choices.keywords, choices.pooling)
 
 

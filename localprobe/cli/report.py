@@ -1,0 +1,46 @@
+"""`localprobe report`: runs as one HTML page, as JSON, or as CSV."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from localprobe.runs import Run
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="The page to write; report-RUN.html if not given."
+)
+@click.option("--csv", "folder", type=click.Path(path_type=Path), help="Write every table to this folder too, as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print the runs as JSON, and write no page.")
+@click.option("--store", type=click.Path(path_type=Path), help="Another file of runs.")
+def report(runs: tuple[str, ...], output: Path | None, folder: Path | None, as_json: bool, store: Path | None) -> None:
+    """Make one self-contained page of each RUN (an id, the beginning of one, or last), verdicts first.
+
+    \b
+    localprobe report last
+    localprobe report 21c086ef 9ab0 -o both.html --csv tables
+    """
+    from localprobe import report as reports
+    from localprobe.runs import Runs
+
+    kept = Runs(store)
+    found = [kept.get(reference) for reference in runs]
+    if folder:
+        click.echo(f"{reports.write_csv(found, folder)} tables -> {folder}", err=as_json)
+    if as_json:
+        click.echo(json.dumps([_plain(run) for run in found], ensure_ascii=False))
+        return
+    path = output or Path(f"report-{'-'.join(run.id for run in found)}.html")
+    reports.write(found, path)
+    click.echo(f"{len(found)} run{'s' if len(found) > 1 else ''} -> {path}")
+
+
+def _plain(run: Run) -> dict[str, object]:
+    return {name: getattr(run, name) for name in ("id", "kind", "name", "created", "about", "result")}

@@ -1,0 +1,91 @@
+"""Runs as one HTML page that needs no network: verdicts first, then figures and tables, then what it takes to repeat
+them.
+
+    page(runs)            the page, as text
+    write(runs, path)     the same, to a file
+    write_csv(runs, folder)  every table in it, as CSV
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import UsageError
+from localprobe.report.section import Section
+from localprobe.report.table import Table
+from localprobe.runs import Run
+
+
+def sections(run: Run) -> list[Section]:
+    """The sections of one run. UsageError for a kind that has nothing to show."""
+    from localprobe.report import detection
+
+    result = run.result
+    match run.kind:
+        case "validate":
+            named = {"name": run.name, **result}
+            return detection.sections([named])
+        case "compare" | "correlate":
+            return detection.sections(result["models"], result.get("agreement", ()))
+        case "reproduce":
+            found = detection.sections(result["models"], result.get("agreement", ()))
+            return found + (_steering(result["steering"]) if result.get("steering") else [])
+        case "sweep":
+            return _steering(result)
+    raise UsageError(f"run {run.id} is a {run.kind}: a report shows validate, compare, correlate, reproduce and sweep")
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """Every table of some runs."""
+    return [table for run in runs for section in sections(run) for table in section.every_table]
+
+
+def page(runs: Sequence[Run]) -> str:
+    """One HTML page of runs, in the order given. UsageError for runs that have nothing to show."""
+    from jinja2 import Environment
+
+    source = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    shown = [{"run": run, "sections": sections(run), "repeat": _repeat(run)} for run in runs]
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    return environment.from_string(source).render(runs=shown, title=title)
+
+
+def write(runs: Sequence[Run], path: Path) -> None:
+    """Write the page to a file, whole or not at all. UsageError, or LocalprobeError if the disk refuses."""
+    from localprobe.files import write_whole
+
+    write_whole(path, page(runs).encode())
+
+
+def write_csv(runs: Sequence[Run], folder: Path) -> int:
+    """Write every table to a file of its own in a folder; returns how many. LocalprobeError if the disk refuses."""
+    from localprobe.files import write_whole
+
+    files = [(f"{run.id}-{table.name}.csv", table) for run in runs for table in tables([run])]
+    for name, table in files:
+        write_whole(folder / name, table.csv().encode())
+    return len(files)
+
+
+def _steering(result: Mapping[str, Any]) -> list[Section]:
+    from localprobe.report import steering
+
+    return steering.sections(result)
+
+
+def _repeat(run: Run) -> list[tuple[str, str]]:
+    """What it takes to repeat a run, line by line."""
+    about = run.about
+    lines = [("command", str(about.get("command", ""))), ("in folder", str(about.get("folder", "")))]
+    lines += [("machine", str(about.get("machine", ""))), ("made", run.created), ("run", run.id)]
+    lines += [(name, str(version)) for name, version in about.get("versions", {}).items()]
+    lines += [(f"SHA-256 of {name}", str(value)) for name, value in about.get("hashes", {}).items()]
+    loads = [run.result.get("measured_on"), about.get("measured_on")]
+    loads += [each.get("measured_on") for each in run.result.get("models", ())]
+    for load in filter(None, loads):
+        how = ", ".join(str(load[name]) for name in ("engine", "device", "dtype", "quantisation") if load.get(name))
+        lines.append((f"weights of {load['model']}", f"{load['weights']} ({how}; {load['version']})"))
+    return [(name, value) for name, value in lines if value]
