@@ -39,6 +39,11 @@ def row(measure: str, ours: float, other: float, units: float, unit: str, goal: 
     }
 
 
+def limit(measure: str, ours: float, other: float, unit: str, most: float) -> dict[str, Any]:
+    """A result where less is better: ours as a multiple of the other, which may be `most`."""
+    return {"measure": measure, "ours": ours, "other": other, "unit": unit, "ratio": ours / other, "most": most}
+
+
 def random_rows(rows: int, length: int, vocabulary: int, seed: int = 0) -> np.ndarray:
     """Rows of ids of one length, (rows, length) int32, so that padding plays no part."""
     return np.random.default_rng(seed).integers(100, vocabulary - 100, (rows, length)).astype(np.int32)
