@@ -95,8 +95,8 @@ def _show(models: list[dict[str, Any]]) -> None:
             f"{r['p']:.3f}",
             f"{rho['value']:.2f} [{rho['interval'][0]:.2f}, {rho['interval'][1]:.2f}]",
             f"{rho['p']:.3f}",
-            f"{binary['accuracy']:.0%}",
-            f"{binary['f1']:.2f}",
+            f"{binary['accuracy']:.0%} [{binary['accuracy_interval'][0]:.0%}, {binary['accuracy_interval'][1]:.0%}]",
+            f"{binary['f1']:.2f} [{binary['f1_interval'][0]:.2f}, {binary['f1_interval'][1]:.2f}]",
             "/".join(str(binary[f"{what}_{kind}"]) for what, kind in _CELLS),
         )
     out().print(table)

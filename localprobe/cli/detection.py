@@ -127,8 +127,9 @@ def _behaves(found: dict[str, Any]) -> str:
     r, rho, binary = found["pearson"], found["spearman"], found["binary"]
     return (
         f"  rated texts ({found['n']}): r = {r['value']:.2f} [{r['interval'][0]:.2f}, {r['interval'][1]:.2f}], "
-        f"p = {r['p']:.3f}; rho = {rho['value']:.2f}, p = {rho['p']:.3f}; accuracy {binary['accuracy']:.0%} of "
-        f"{binary['n']} at the probe's own threshold"
+        f"p = {r['p']:.3f}; rho = {rho['value']:.2f}, p = {rho['p']:.3f}; accuracy {binary['accuracy']:.0%} "
+        f"[{binary['accuracy_interval'][0]:.0%}, {binary['accuracy_interval'][1]:.0%}] of {binary['n']} at the probe's "
+        "own threshold"
     )
 
 

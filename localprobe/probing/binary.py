@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localprobe.probing.intervals import Interval, unpaired_auroc_interval, wilson
 from localprobe.probing.measures import auroc
 from localprobe.probing.span import Array
 
@@ -22,12 +23,20 @@ class Binary:
     true_negative: int
     false_negative: int
     accuracy: float
+    accuracy_interval: Interval
+    """95 %; Wilson's, as of all shares here: few texts leave much open, perfect figures too."""
     precision: float | None
+    precision_interval: Interval | None
     recall: float
+    recall_interval: Interval
     f1: float
+    f1_interval: Interval
+    """Of the share hits / (hits + false alarms + missed), from which F1 follows: F1 = 2 p / (1 + p)."""
     specificity: float
+    specificity_interval: Interval
     auroc: float
     """Whatever the threshold: texts of another kind may score higher or lower all together."""
+    auroc_interval: Interval
 
 
 def binary(ratings: Array, scores: Array, threshold: float) -> Binary:
@@ -37,6 +46,9 @@ def binary(ratings: Array, scores: Array, threshold: float) -> Binary:
     hits, alarms = int((positive > threshold).sum()), int((negative > threshold).sum())
     n = len(positive) + len(negative)
     rejected, missed = len(negative) - alarms, len(positive) - hits
+    called = hits + alarms
+    jaccard = wilson(hits, called + missed)
+    area = auroc(positive, negative)
     return Binary(
         n=n,
         left_out=len(ratings) - n,
@@ -46,9 +58,15 @@ def binary(ratings: Array, scores: Array, threshold: float) -> Binary:
         true_negative=rejected,
         false_negative=missed,
         accuracy=(hits + rejected) / n,
-        precision=hits / (hits + alarms) if hits + alarms else None,
+        accuracy_interval=wilson(hits + rejected, n),
+        precision=hits / called if called else None,
+        precision_interval=wilson(hits, called) if called else None,
         recall=hits / len(positive),
+        recall_interval=wilson(hits, len(positive)),
         f1=2 * hits / (2 * hits + alarms + missed),
+        f1_interval=(2 * jaccard[0] / (1 + jaccard[0]), 2 * jaccard[1] / (1 + jaccard[1])),
         specificity=rejected / len(negative),
-        auroc=auroc(positive, negative),
+        specificity_interval=wilson(rejected, len(negative)),
+        auroc=area,
+        auroc_interval=unpaired_auroc_interval(area, len(positive), len(negative)),
     )

@@ -87,6 +87,20 @@ def auroc_interval(
     return float(low[0]), float(high[0])
 
 
+def unpaired_auroc_interval(area: float, positive: int, negative: int) -> Interval:
+    """Interval of an AUROC of so many texts of each pole that are no pairs: Newcombe's fifth method as it stands."""
+    low, high = _score_interval(np.array([area]), np.ones(1), positive, negative)
+    return float(low[0]), float(high[0])
+
+
+def wilson(successes: int, of: int) -> Interval:
+    """Wilson's score interval of a share of independent texts."""
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, of).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
 def area(
     positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
 ) -> Area:
@@ -125,7 +139,8 @@ def _auroc(high: Array, low: Array, weights: Array) -> tuple[Array, Array]:
         wins = _wins(high[:, b], low[:, b])
         seen[b] = wins.mean()
         variance[b] = ((weights @ wins) * weights).sum(axis=1).var()
-    return _score_interval(seen, _inflation(seen, variance, _hanley_mcneil(seen, pairs), pairs, "auroc"), pairs)
+    formula = _hanley_mcneil(seen, pairs, pairs)
+    return _score_interval(seen, _inflation(seen, variance, formula, pairs, "auroc"), pairs, pairs)
 
 
 def _accuracy(seen: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
@@ -144,22 +159,22 @@ def _inflation(seen: Array, variance: Array, formula: Array, pairs: int, measure
     return np.asarray((information * ratio + _PRIOR[measure]) / (information + 1))
 
 
-def _hanley_mcneil(area: Array, pairs: int) -> Array:
-    """Variance of an AUROC of `pairs` independent texts a pole, in the symmetric form that Newcombe uses."""
-    others = pairs - 1
+def _hanley_mcneil(area: Array, positive: int, negative: int) -> Array:
+    """Variance of an AUROC of so many independent texts of each pole, in the symmetric form that Newcombe uses."""
+    others = (positive + negative) / 2 - 1
     return np.asarray(
-        area * (1 - area) * (1 + others * (1 - area) / (2 - area) + others * area / (1 + area)) / pairs**2
+        area * (1 - area) * (1 + others * (1 - area) / (2 - area) + others * area / (1 + area)) / (positive * negative)
     )
 
 
-def _score_interval(seen: Array, inflation: Array, pairs: int) -> tuple[Array, Array]:
+def _score_interval(seen: Array, inflation: Array, positive: int, negative: int) -> tuple[Array, Array]:
     """The true areas from which `seen` lies within z standard errors, the error being that of the true area."""
 
     def end(outside: Array) -> Array:
         inside = seen
         for _ in range(_BISECTIONS):
             middle = (outside + inside) / 2
-            likely = (seen - middle) ** 2 <= _Z**2 * inflation * _hanley_mcneil(middle, pairs)
+            likely = (seen - middle) ** 2 <= _Z**2 * inflation * _hanley_mcneil(middle, positive, negative)
             inside, outside = np.where(likely, middle, inside), np.where(likely, outside, middle)
         return inside
 

@@ -125,28 +125,24 @@ def agreement(pairs: Sequence[Result]) -> Table:
 
 
 def binary(found: Sequence[Result]) -> Table:
-    """Table 3, for every model."""
-    rows = tuple(
-        (
-            each["name"],
-            b["n"],
-            *(
-                Measured(b[what], percent=what == "accuracy")
-                for what in ("accuracy", "precision", "recall", "f1", "specificity")
-            ),
-            b["true_positive"],
-            b["false_positive"],
-            b["true_negative"],
-            b["false_negative"],
-            Measured(b["auroc"]),
-        )
-        for each in found
-        if each.get("behaviour")
-        for b in [each["behaviour"]["binary"]]
+    """Table 3, a column for every model."""
+    shown = [(each["name"], each["behaviour"]["binary"]) for each in found if each.get("behaviour")]
+    shares = ("accuracy", "precision", "recall", "f1", "specificity")
+    counts = ("true_positive", "false_positive", "true_negative", "false_negative")
+    rows: list[tuple[Cell, ...]] = [("texts", *(b["n"] for _, b in shown))]
+    rows += [(_title(what), *(Measured(b[what], b[f"{what}_interval"]) for _, b in shown)) for what in shares]
+    rows += [(_title(what), *(b[what] for _, b in shown)) for what in counts]
+    rows.append(("AUROC", *(Measured(b["auroc"], b["auroc_interval"]) for _, b in shown)))
+    note = (
+        "At the threshold from the training pairs; texts rated in the middle are left out. AUROC needs no threshold. "
+        "Brackets: 95 %, Wilson's and for AUROC Newcombe's interval; perfect figures on a few texts leave much open."
     )
-    columns = ("model", "n", "accuracy", "precision", "recall", "F1", "specificity", "TP", "FP", "TN", "FN", "AUROC")
-    note = "At the threshold from the training pairs; texts rated in the middle are left out. AUROC needs no threshold."
-    return Table("table-3", "Table 3. Rated texts, yes or no", columns, rows, note)
+    columns = ("metric", *(name for name, _ in shown))
+    return Table("table-3", "Table 3. Rated texts, yes or no", columns, tuple(rows), note)
+
+
+def _title(what: str) -> str:
+    return "F1" if what == "f1" else what.replace("_", " ")
 
 
 def correlations(found: Sequence[Result]) -> Table:

@@ -10,7 +10,9 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
 
 from localprobe.errors import DataError
+from localprobe.probing.binary import binary
 from localprobe.probing.correlate import correlate
+from localprobe.probing.intervals import unpaired_auroc_interval
 
 RUBRIC = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
 SCORES = np.array([-24, -20, -21, -17, -19, -16, -18, -14, -15, -12, -19.5, -10.0])
@@ -122,3 +124,36 @@ def test_intervals_of_twelve_texts_cover(slope: float, truth: float) -> None:
         low, high = correlate(RUBRIC, scores, 0.0, resamples=300, permutations=1).pearson.interval
         covered += low <= truth <= high
     assert covered / 500 >= 0.93
+
+
+def test_every_figure_of_table_3_has_an_interval_that_few_texts_leave_wide() -> None:
+    found = correlate([0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2], np.arange(11.0), 5.5).binary
+    for what in ("accuracy", "precision", "recall", "f1", "specificity", "auroc"):
+        low, high = getattr(found, f"{what}_interval")
+        assert getattr(found, what) == high == pytest.approx(1)
+        assert 0.4 < low < 0.8, what  # perfect, as the paper's is, on 5 and 5 texts
+    assert found.accuracy_interval == pytest.approx(stats.binomtest(10, 10).proportion_ci(method="wilson"))
+
+
+def test_the_interval_of_f1_covers() -> None:
+    random = np.random.default_rng(0)
+    ratings = np.repeat([0.0, 1.0], 30)
+    true = 2 * 0.7 / (2 * 0.7 + 0.2 + 0.3)
+    seen = 0
+    for _ in range(400):
+        called = np.concatenate([random.random(30) < 0.2, random.random(30) < 0.7]).astype(float)
+        low, high = binary(ratings, called, 0.5).f1_interval
+        seen += low <= true <= high
+    assert 0.91 <= seen / 400 <= 0.99
+
+
+def test_the_unpaired_interval_of_auroc_covers_with_unequal_classes() -> None:
+    random = np.random.default_rng(0)
+    shift = np.sqrt(2) * stats.norm.ppf(0.8)
+    covered = 0
+    for _ in range(400):
+        high, low = random.standard_normal(8) + shift, random.standard_normal(20)
+        area = roc_auc_score(np.repeat([1, 0], [8, 20]), np.concatenate([high, low]))
+        ends = unpaired_auroc_interval(float(area), 8, 20)
+        covered += ends[0] <= 0.8 <= ends[1]
+    assert 0.91 <= covered / 400 <= 0.99
