@@ -1,0 +1,200 @@
+"""`localprobe audit`: other people's steered generations, measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from localprobe.steering.audit import Audit, Group
+    from localprobe.steering.rates import Rate
+    from localprobe.steering.samples import Read
+    from localprobe.steering.word_lists import WordLists
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LEGEND = (
+    "rate: share of answers with more positive words than negative ones; base: rate at alpha 0; effect: rate - base; "
+    "paper: cells with (alpha > 0) == (effect > 0); strict: with effect * alpha > 0; nulls: effects of 0 that the "
+    "paper's rule counts; yet coherent: degenerate answers that it calls coherent; [95 % intervals]"
+)
+_FIELDS = ("model", "layer", "scenario", "alpha", "text")
+
+
+def _field_options(command: F) -> F:
+    """`--model-field` and its like; the command gets them as `fields`."""
+
+    @wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, fields={name: kwargs.pop(f"{name}_field") for name in _FIELDS}, **kwargs)
+
+    for name in reversed(_FIELDS):
+        option = click.option(f"--{name}-field", default=name, show_default=True, help=f"Field that holds the {name}.")
+        collected = option(collected)
+    return collected  # type: ignore[return-value]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--concept", help="Concept whose word lists, which ship, mark an answer; empathy if not given.")
+@click.option(
+    "--word-lists", type=click.Path(path_type=Path), help="JSON with lists of words, positive and negative, instead."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
+@_field_options
+def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: bool, fields: dict[str, str]) -> None:
+    """Measure the steered generations of FILE: JSONL, one a line, with model, layer, scenario, alpha and text.
+
+    Success by the paper's rule and by a strict one, null effects, coherence, degeneration and dose-response: all that
+    takes no model. FILE needs generations of alpha 0, at one layer or at all. - reads stdin.
+
+    \b
+    localprobe audit generations.jsonl
+    localprobe audit theirs.jsonl --text-field output --alpha-field coefficient --json
+    """
+    from localprobe.steering.audit import audit as measure
+    from localprobe.steering.outcomes import outcomes
+    from localprobe.steering.samples import read_samples
+
+    lists = _lists(concept, word_lists)
+    read = read_samples(file, fields)
+    found = measure(outcomes(read.samples, lists))
+    _warn(file, read, found)
+    if as_json:
+        about = {"file": str(file), "concept": None if word_lists else concept or "empathy"}
+        words = {"positive": lists.positive, "negative": lists.negative}
+        click.echo(json.dumps({**about, "word_lists": words, **found.as_json()}))
+    else:
+        _show(found)
+
+
+def _lists(concept: str | None, path: Path | None) -> WordLists:
+    from localprobe.errors import UsageError
+    from localprobe.steering.word_lists import read_word_lists, shipped_word_lists
+
+    if concept and path:
+        raise UsageError("--concept and --word-lists both name word lists: give one of them")
+    return read_word_lists(path) if path else shipped_word_lists(concept or "empathy")
+
+
+def _warn(file: Path, read: Read, found: Audit) -> None:
+    if read.torn:
+        click.echo(f"warning: {file}, line {read.torn}: the last line breaks off and was passed over", err=True)
+    for name in sorted({sample.model for sample in read.samples} - set(found.models)):
+        click.echo(f"warning: {_plain(name)} has unsteered answers (alpha 0) alone and was left out", err=True)
+
+
+def _show(found: Audit) -> None:
+    """A block for each model, then all of them."""
+    from rich.console import Console
+
+    from localprobe.steering.findings import sentences
+
+    console = Console()
+    for name, group in found.models.items():
+        console.print(f"[bold]{_escaped(name)}[/]", highlight=False)
+        console.print(_cells(group))
+        console.print(_strengths(group))
+        console.print(_bullets(sentences(group)))
+        console.print()
+    _totals(console, found)
+
+
+def _cells(group: Group) -> Table:
+    """A row for each layer and scenario, as in the paper's Table 4."""
+    from localprobe.steering.audit import part
+
+    table = _table("layer", "scenario", "base", "paper", "strict", "nulls", "coherent", "degen.", "usable")
+    table.columns[1].justify = "left"
+    for curve in group.curves:
+        each = part(group, layer=curve.layer, scenario=curve.scenario)
+        usable = each.dose_response.usable
+        table.add_row(
+            str(curve.layer),
+            _escaped(curve.scenario),
+            f"{curve.baseline.rate:.2f}",
+            f"{each.success.paper.share:.1%}",
+            f"{each.success.strict.share:.1%}",
+            str(each.success.null_effects),
+            f"{each.coherence:.0%}",
+            f"{each.degenerate / len(each.outcomes):.0%}",
+            f"{usable[0]:g}..{usable[1]:g}" if usable else "none",
+        )
+    return table
+
+
+def _strengths(group: Group) -> Table:
+    """A row for each alpha, over layers and scenarios."""
+    table = _table("alpha", "answers", "rate", "coherent", "degenerate", "yet coherent")
+    for each in group.by_alpha:
+        table.add_row(
+            f"{each.alpha:g}",
+            str(each.samples),
+            f"{each.rate:.2f}",
+            f"{each.coherent / each.samples:.0%}",
+            f"{each.degenerate / each.samples:.0%}",
+            str(each.fooled),
+        )
+    return table
+
+
+def _totals(console: Console, found: Audit) -> None:
+    from localprobe.steering.findings import percent
+
+    def row(name: str, group: Group) -> None:
+        rates: list[Rate] = [group.success.paper, group.success.strict]
+        table.add_row(
+            name,
+            str(group.success.cells),
+            *map(percent, rates),
+            str(group.success.null_effects),
+            f"{group.degenerate} of {len(group.outcomes)}",
+            str(group.fooled),
+        )
+
+    table = _table("model", "cells", "paper", "strict", "nulls", "degenerate", "yet coherent")
+    table.columns[0].justify = "left"
+    table.columns[2].no_wrap = table.columns[3].no_wrap = True
+    for name, group in found.models.items():
+        row(_escaped(name), group)
+    if len(found.models) > 1:
+        row("all", found.totals)
+    console.print(table)
+    console.print(_escaped(_LEGEND), style="dim", highlight=False)
+
+
+def _table(*names: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
+
+
+def _bullets(lines: list[str]) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    for line in lines:
+        table.add_row(" ·", _escaped(line))
+    return table
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """A name from a file, without what would steer a terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -1,0 +1,64 @@
+"""Words that mark a text as one pole of a concept or the other: the paper's of empathy, ours of others, and users'."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import DataError
+
+SHIPPED = Path(__file__).parents[1] / "contrast" / "data" / "word_lists.json"
+
+
+@dataclass(frozen=True, slots=True)
+class WordLists:
+    """Words or parts of words in lower case. Each is looked for anywhere in a text, inside other words too."""
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+
+def shipped_word_lists(concept: str) -> WordLists:
+    """The lists of a concept that has them with localprobe. DataError names those that do."""
+    every = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    if concept not in every:
+        raise DataError(
+            f"no word lists for {concept!r} ship with localprobe ({', '.join(every)} have them): give a file of them"
+        )
+    return _checked(every[concept], str(SHIPPED))
+
+
+def read_word_lists(path: Path) -> WordLists:
+    """The lists in a file: a JSON object with `positive` and `negative`, lists of words. DataError in one line."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
+    except ValueError as error:
+        raise DataError(f"{path}, line {getattr(error, 'lineno', 1)}: not JSON ({error}): repair that line") from error
+    return _checked(found, str(path))
+
+
+def _checked(found: Any, source: str) -> WordLists:
+    if not isinstance(found, dict):
+        raise DataError(f"{source} is a JSON {type(found).__name__}: write an object with lists positive and negative")
+    lists = WordLists(_words(found, "positive", source), _words(found, "negative", source))
+    if both := set(lists.positive) & set(lists.negative):
+        raise DataError(f"{source}: {min(both)!r} is in both lists: keep it in one")
+    return lists
+
+
+def _words(found: dict[str, Any], pole: str, source: str) -> tuple[str, ...]:
+    """The words of a pole in lower case, each once."""
+    if pole not in found:
+        raise DataError(f"{source} has no list {pole!r}; it has {', '.join(found) or 'nothing'}")
+    words = found[pole]
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise DataError(f"{source}: {pole} is not a list of words, such as ['help', 'listen']")
+    if not all(word.strip() for word in words):
+        raise DataError(f"{source}: {pole} holds an empty word, which every text would contain: remove it")
+    return tuple(dict.fromkeys(word.strip().lower() for word in words))
