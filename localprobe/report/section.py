@@ -14,6 +14,8 @@ class Figure:
     name: str
     caption: str
     svg: str
+    wide: bool = False
+    """Whether it needs the whole width of a page."""
 
 
 @dataclass(frozen=True, slots=True)

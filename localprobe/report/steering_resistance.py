@@ -1,0 +1,69 @@
+"""Whether a prompt resists steering, as the paper's Figure 8 says of one: only where the strict figures allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from localprobe.report.steering_arms import Prompt, Result
+from localprobe.steering.rates import Rate, grouped_rate
+
+SEEMS = 0.1
+"""A prompt whose success by the paper's rule is this much lower than that of the others seems to resist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resistance:
+    """One prompt against the others."""
+
+    paper: float
+    """Its success by the paper's rule."""
+    own: Rate | None
+    """Strict success where there was room: no positive strength can raise a baseline of 1, no negative one lower a
+    baseline of 0. None if there was none."""
+    others_paper: float | None
+    """The others' by the paper's rule; None if there are none."""
+    others: Rate | None
+
+    @property
+    def seems_to(self) -> bool:
+        """By the paper's rule."""
+        return self.others_paper is not None and self.paper <= self.others_paper - SEEMS
+
+    @property
+    def resists(self) -> bool:
+        """Whether it moves less often than the others do where there is room, by more than chance: the interval of the
+        difference (Newcombe 1998, method 10) lies above 0."""
+        if self.own is None or self.others is None:
+            return False
+        down = self.others.share - self.others.interval[0]
+        up = self.own.interval[1] - self.own.share
+        return self.others.share - self.own.share - sqrt(down**2 + up**2) > 0
+
+
+def resistance(series: Result, prompt: Prompt) -> Resistance | None:
+    """A prompt of a series against its others; None if it is not there."""
+    own = [curve for curve in series["curves"] if (curve["scenario"], curve["pressure"]) == prompt]
+    others = [curve for curve in series["curves"] if (curve["scenario"], curve["pressure"]) != prompt]
+    if not own:
+        return None
+    return Resistance(_paper(own), _strict(own), _paper(others) if others else None, _strict(others))
+
+
+def _paper(curves: Sequence[Result]) -> float:
+    found = [curve["success"]["paper"] for curve in curves]
+    return float(sum(each["share"] * each["of"] for each in found) / sum(each["of"] for each in found))
+
+
+def _strict(curves: Sequence[Result]) -> Rate | None:
+    """Cells with room; those of one curve go together in the interval."""
+    groups = []
+    for curve in curves:
+        rates = {point["alpha"]: point["rate"]["share"] for point in curve["points"]}
+        plain = rates[0]
+        up, down = plain < 1, plain > 0
+        cells = [(alpha, rate - plain) for alpha, rate in rates.items() if alpha and (up if alpha > 0 else down)]
+        if cells:
+            groups.append((sum(alpha * effect > 0 for alpha, effect in cells), len(cells)))
+    return grouped_rate(groups) if groups else None

@@ -1,0 +1,40 @@
+"""The sceptic's question: what does a vector do that a system prompt does not?"""
+
+from __future__ import annotations
+
+from localprobe.report.steering_arms import BASELINE, Arms, End
+from localprobe.report.steering_words import above, below, points, share
+from localprobe.steering.dose_response import Estimate
+
+
+def sceptic(arms: Arms) -> tuple[str, ...]:
+    """What the vector does beyond a prompt; then, both ways in turn, the rates unsteered, under the system prompt, with
+    the vector, and with the two together."""
+    poles = {1: ("positive", f"towards {arms.concept}"), -1: ("negative", f"away from {arms.concept}")}
+    asked = {way: words for way, words in poles.items() if arms.rate(("prompt", way))}
+    if not asked:
+        return ("What a system prompt does was not measured: add the arm `system` (and `both`).",)
+    more, lines = [], []
+    for way, (pole, words) in asked.items():
+        prompt: End = ("prompt", way)
+        lead = arms.difference((way, ("vector", way)), (-way, prompt))
+        gain = arms.difference((way, ("both", way)), (-way, prompt)) if arms.series("both", pole) else None
+        plain, alone, both = arms.rate(BASELINE), arms.rate(("vector", way)), arms.rate(("both", way))
+        said = f"{words.capitalize()}: unsteered {share(plain)}, {pole} system prompt {share(arms.rate(prompt))}"
+        if not arms.usable(way):
+            said += ", vector: no usable strength"
+        elif lead is not None:
+            who = _says(lead, "the vector goes further", "the prompt goes further", "no difference is shown")
+            said += f", vector {share(alone)}; {who} ({points(lead, way)})"
+        if gain is not None and arms.usable(way):
+            adds = _says(gain, "adds to the prompt", "takes from the prompt", "adds nothing that shows")
+            said += f". Both together {share(both)}: the vector {adds} ({points(gain, way)})"
+        lines.append(f"{said}.")
+        more += [f"goes further {words}"] if above(lead) else []
+        more += [f"adds to the prompt {words}"] if above(gain) else []
+    does = f"The vector does more than a system prompt: it {'; it '.join(more)}."
+    return (does if more else "Nothing is shown that a system prompt does not do as well.", *lines)
+
+
+def _says(found: Estimate, more: str, less: str, neither: str) -> str:
+    return more if above(found) else less if below(found) else neither

@@ -1,0 +1,248 @@
+"""A verdict in plain words on what a vector did to a model: whether it steers, what that costs, what the paper's rule
+makes of it, and what a system prompt does as well.
+
+Each rule is one function or one line with its limit beside it, so that it can be argued with. Nothing is said to differ
+unless the 95 % interval of the difference leaves out 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, Result, pooled
+from localprobe.report.steering_resistance import resistance
+from localprobe.report.steering_rules import cost, rules
+from localprobe.report.steering_sceptic import sceptic
+from localprobe.report.steering_words import above, below, goes, points, share, signed, span
+from localprobe.steering.dose_response import Estimate
+
+FEW = 5
+"""Answers to a condition: with fewer, hardly any difference can show."""
+WIDE = 0.5
+"""An interval of a condition's rate wider than this says little of that condition."""
+NEAR_AN_END = 0.2
+"""An unsteered share this near to 0 or 1 leaves little room one way."""
+RANDOM_UP: End = ("random", 1)
+RANDOM_DOWN: End = ("random", -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Short sentences under their headings, most important first."""
+
+    headline: str
+    shows: tuple[str, ...] = ()
+    does_not_show: tuple[str, ...] = ()
+    cost: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    """The paper's figure and the strict one, and what lies between them."""
+    prompts: tuple[str, ...] = ()
+    """The sceptic's question: what does the vector do that a prompt does not?"""
+
+
+def judge(arms: Arms) -> Verdict:
+    """The verdict on a vector in a model."""
+    own = arms.series("vector")
+    if own is None:
+        return Verdict("Nothing to judge yet: no answer was steered with this vector alone.", prompts=sceptic(arms))
+    return Verdict(
+        _headline(arms, own),
+        tuple(_shows(arms, own)),
+        tuple(_does_not_show(arms, own)),
+        tuple(cost(arms, own)),
+        tuple(rules(arms, own)),
+        sceptic(arms),
+    )
+
+
+def change(arms: Arms, prompts: tuple[tuple[str, bool], ...] = ()) -> Estimate | None:
+    """How far the rate goes from one end of the usable range to the other."""
+    return arms.difference((1, UP), (-1, DOWN), prompts=prompts)
+
+
+def beyond_random(arms: Arms) -> Estimate | None:
+    """How much further than with random directions of the same dose; None if those were not run."""
+    if arms.series("random") is None:
+        return None
+    return arms.difference((1, UP), (-1, DOWN), (-1, RANDOM_UP), (1, RANDOM_DOWN))
+
+
+def _headline(arms: Arms, own: Result) -> str:
+    if own["response"]["usable"] is None:
+        plain = arms.points(BASELINE)
+        seen = f" ({pooled(plain, 'coherent').share:.0%} coherent, {pooled(plain, 'degenerate').share:.0%} degenerate)"
+        return (
+            "Cannot be judged: half of the unsteered answers or more are incoherent or degenerate already"
+            f"{seen if plain else ''}, so no strength is usable."
+        )
+    if not arms.usable(1) and not arms.usable(-1):
+        return "It only breaks the model: at every strength half of the answers or more are incoherent or degenerate."
+    moved = change(arms)
+    if moved is None:
+        return "Nothing to judge yet: the answers at both ends of the usable range are still to be generated."
+    return _change(arms, moved, beyond_random(arms))
+
+
+def _change(arms: Arms, moved: Estimate, further: Estimate | None) -> str:
+    where = f"within the usable range{', on prompts with their pressure,' if arms.split else ''}"
+    moves = f"the share of answers in {arms.concept} language {goes(arms.rate(DOWN), arms.rate(UP))} ({points(moved)})"
+    if below(moved):
+        return f"It steers the wrong way: {where} {moves}."
+    if not above(moved):
+        return f"Not shown: {where} {moves}, which chance may do."
+    if further is None:
+        return f"It steers, but no random direction was tried: {where} {moves}."
+    if not above(further):
+        return f"Perhaps no more than a random direction does: {where} {moves}."
+    return f"It steers: {where} {moves}, further than with random directions of the same dose."
+
+
+def _shows(arms: Arms, own: Result) -> Iterator[str]:
+    response = own["response"]
+    moved, further, slope = change(arms), beyond_random(arms), response["slope"]
+    if response["usable"] and moved is not None:
+        yield f"Usable range, where more than half of the answers at every strength stay whole: {_reach(arms)}."
+    for way, words in ((1, f"towards {arms.concept}"), (-1, f"away from {arms.concept}")):
+        effect = arms.difference((way, ("vector", way)), (-way, BASELINE))
+        if above(effect):
+            yield (
+                f"It works {words}: the unsteered share {goes(arms.rate(BASELINE), arms.rate(('vector', way)))} at "
+                "the end of the usable range."
+            )
+    if above(further) and further:
+        yield f"It goes {signed(further)} points further than random directions do ({span(further)})."
+    if slope["low"] > 0 or slope["high"] < 0:
+        yield (
+            f"Over all strengths the share {'rises' if slope['low'] > 0 else 'falls'} with the {arms.unit}: by "
+            f"{slope['value']:+.2f} a unit ({slope['low']:+.2f} to {slope['high']:+.2f})."
+        )
+    read = arms.reading()
+    if read and read["low"] is not None and read["low"] > 0:
+        yield (
+            f"The texts themselves change, by the probe's own reading with nothing added: its score goes up by "
+            f"{read['value']:.2f} ({read['low']:.2f} to {read['high']:.2f} over {read['of']} prompts) from one end of "
+            "the usable range to the other."
+        )
+    yield from _asymmetry(arms, own)
+    yield from _pressure(arms)
+    for prompt in arms.titles:
+        found = resistance(own, prompt)
+        if found and found.resists:
+            yield (
+                f"{arms.titles[prompt]!r} resists: where there was room, {share(found.own)} of its strengths moved the "
+                f"share the right way, against {share(found.others)} for the other prompts."
+            )
+
+
+def _does_not_show(arms: Arms, own: Result) -> Iterator[str]:
+    moved, further = change(arms), beyond_random(arms)
+    if arms.series("random") is None:
+        yield "That it does more than a random direction: the arm `random` was not run."
+    if arms.usable(1) or arms.usable(-1):
+        yield from _not_moved(arms, moved, further)
+    wrong = own["response"]["wrong_way"]
+    if wrong["share"]:
+        number = round(wrong["share"] * wrong["of"])
+        yield f"That every prompt follows: {number} of {wrong['of']} (a prompt at a layer) go the wrong way."
+    yield from _gap(own)
+    yield from _samples(arms, own)
+    done, expected = arms.model["done"], arms.model["expected"]
+    if done < expected:
+        yield f"What the {expected - done:,} of {expected:,} answers would show that are still to be generated."
+
+
+def _not_moved(arms: Arms, moved: Estimate | None, further: Estimate | None) -> Iterator[str]:
+    if moved is not None and not above(moved):
+        yield f"That it steers where answers stay usable: the share changes by {points(moved)}."
+    if further is not None and not above(further):
+        yield f"That it does more than a random direction of the same dose: the lead is {points(further)}."
+    for way, words in ((1, f"towards {arms.concept}"), (-1, f"away from {arms.concept}")):
+        effect = arms.difference((way, ("vector", way)), (-way, BASELINE))
+        if not arms.usable(way):
+            yield f"That it works {words}: no strength that way leaves answers usable."
+        elif effect is not None and above(moved) and not above(effect):
+            yield f"That it works {words} from the unsteered answers: the change is {points(effect, way)}."
+
+
+def _samples(arms: Arms, own: Result) -> Iterator[str]:
+    found = [point for curve in own["curves"] for point in curve["points"]]
+    least = min(point["samples"] for point in found)
+    if least < FEW:
+        yield f"Much of any one condition: too few samples, down to {least} answer{'s' * (least > 1)} each."
+    else:
+        widest = max((point["rate"] for point in found), key=lambda rate: rate["high"] - rate["low"])
+        if widest["high"] - widest["low"] > WIDE:
+            yield (
+                f"Much of any one condition: few samples, {widest['of']} answers, so a rate of {widest['share']:.0%} "
+                f"may be anything from {widest['low']:.0%} to {widest['high']:.0%}."
+            )
+    if len({(curve["scenario"]) for curve in own["curves"]}) == 1:
+        yield "Anything about other prompts: all answers are to one."
+
+
+def _asymmetry(arms: Arms, own: Result) -> Iterator[str]:
+    response = own["response"]
+    if both := response["asymmetry"]:
+        up, down = response["up"]["value"], response["down"]["value"]
+        ends = (
+            f"{round(100 * up):+d} points by positive strengths, {round(-100 * down):+d} by negative ones{_room(arms)}"
+        )
+        if both["low"] > 0:
+            yield f"Asymmetry: adding works better than taking away ({ends})."
+        elif both["high"] < 0:
+            yield f"Asymmetry: taking away works better than adding ({ends})."
+    strengths = [point[arms.unit] for curve in own["curves"] for point in curve["points"]]
+    low, high = response["usable"] or (0.0, 0.0)
+    if -low < high and min(strengths) < low:
+        yield f"Asymmetry: answers break sooner downwards (usable to {low:+g}) than upwards (to {high:+g})."
+    elif high < -low and max(strengths) > high:
+        yield f"Asymmetry: answers break sooner upwards (usable to {high:+g}) than downwards (to {low:+g})."
+
+
+def _room(arms: Arms) -> str:
+    plain = arms.rate(BASELINE)
+    if plain is None or NEAR_AN_END < plain.share < 1 - NEAR_AN_END:
+        return ""
+    return f"; the unsteered {plain.share:.0%} leaves little room to {'lower' if plain.share < 0.5 else 'raise'}"
+
+
+def _pressure(arms: Arms) -> Iterator[str]:
+    """With and without the scenario's pressure: two conditions."""
+    without = {scenario for scenario, pressure in arms.titles if not pressure}
+    both = [scenario for scenario, pressure in arms.titles if pressure and scenario in without]
+    ways = {words: change(arms, tuple((s, p) for s in both)) for p, words in ((True, "with"), (False, "without"))}
+    if both and all(ways.values()):
+        said = ", ".join(f"{words} it {points(moved)}" for words, moved in ways.items() if moved)
+        yield f"The scenarios' pressure is a condition of its own. Change over the usable range: {said}."
+
+
+def _gap(own: Result) -> Iterator[str]:
+    """The layer that reads best against the layer that steers best."""
+    known = [each for each in own["layers"] if each["auroc"] is not None]
+    if len(known) < 2:
+        return
+    reads = max(known, key=lambda each: float(each["auroc"]))
+    steers = max(known, key=lambda each: float(each["success"]["strict"]["share"]))
+    if reads["success"]["strict"]["share"] < steers["success"]["strict"]["share"]:
+        a, b = reads["success"]["strict"], steers["success"]["strict"]
+        chance = ", though that may be chance" if a["high"] >= b["low"] else ""
+        yield (
+            f"That the layer to read is the layer to steer: layer {reads['layer']} reads best (AUROC "
+            f"{reads['auroc']:.2f}; strict success {share(a)}), layer {steers['layer']} steers best ({share(b)}; AUROC "
+            f"{steers['auroc']:.2f}){chance}."
+        )
+
+
+def _reach(arms: Arms) -> str:
+    """`layer 12: dose -0.2 to +0.2; layers ...`, layers of one range together."""
+    ranges: dict[tuple[float, float], list[int]] = {}
+    for layer, ends in arms.ends.items():
+        ranges.setdefault(ends, []).append(layer)
+    if len(ranges) == 1:
+        (low, high) = next(iter(ranges))
+        return f"{arms.unit} {low:+g} to {high:+g}"
+    return "; ".join(
+        f"{arms.unit} {low:+g} to {high:+g} at layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+        for (low, high), layers in ranges.items()
+    )
