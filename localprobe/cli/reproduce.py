@@ -87,7 +87,7 @@ def reproduce(
     if not as_json:
         detection.show(detection.as_json(done, choices))
     if grid:
-        result["steering"] = _steer(grid, runs)
+        result["steering"] = _steer(grid, runs, quiet=as_json)
         kept.add(runs, result)
     run = runs.get(kept.id)
     report.write([run], folder / "report.html")
@@ -142,11 +142,12 @@ def _grid(
     )
 
 
-def _steer(grid: Experiment, runs: Runs) -> dict[str, Any]:
-    """Run the experiment, or go on with it, and show what came of it."""
+def _steer(grid: Experiment, runs: Runs, *, quiet: bool) -> dict[str, Any]:
+    """Run the experiment, or go on with it, and show what came of it unless `quiet`."""
     from localprobe.cli.sweep import run_experiment
     from localprobe.cli.sweep_table import show
 
     run = run_experiment(grid, runs)
-    show(run.result)
+    if not quiet:
+        show(run.result)
     return {**run.result, "run": run.id}

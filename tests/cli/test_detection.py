@@ -91,6 +91,49 @@ def test_one_command_gives_the_papers_tables_figures_and_probes(
     assert "no relation" in ran.out or "r = " in ran.out
 
 
+SMALL = """
+doses = [-0.3, 0, 0.3]
+layers = ["best"]
+arms = ["vector", "system"]
+samples = 2
+tokens = 6
+measures = false
+
+[[models]]
+name = "smollm2-135m"
+
+[[vectors]]
+fit = "empathy"
+
+[[prompts]]
+id = "door"
+text = "What do you do?"
+"""
+
+
+def test_the_steering_half_goes_with_the_models_and_pairs_that_are_given(
+    run: Run, theirs: Path, rated: Path, tmp_path: Path
+) -> None:
+    grid, prompts, out = tmp_path / "small.toml", tmp_path / "prompts.json", tmp_path / "out"
+    grid.write_text(SMALL)
+    prompts.write_text(json.dumps({"positive": "Be kind.", "negative": "Be quick."}))
+    asked = ("--pairs", theirs, "--ratings", rated, "--steering", grid, "--system-prompts", prompts, "-o", out)
+    ran = run("reproduce", "fake@fake=made up", *asked, *PAPER, *QUICK, "--pooling", "mean-without-first", "--json")
+    assert ran.status == 0, ran.err
+    found = json.loads(ran.out)
+    steering = found["steering"]
+    assert steering["cells"]["done"] == steering["cells"]["expected"] == 2 * (1 + 2 + 2)
+    (model,) = steering["models"]
+    assert (model["model"], model["label"]) == ("fake", "made up")
+    layer = model["series"][0]["layers"][0]["layer"]
+    assert layer == found["models"][0]["nested"]["layer"]  # the same probe, and the layer that it chose
+    assert Runs().get(steering["run"]).about["experiment"]["system"]["positive"] == "Be kind."
+    page = (out / "report.html").read_text()
+    assert "Table 1." in page
+    assert "Table 4." in page
+    assert len(read_pairs(out / "pairs.jsonl")) == 20
+
+
 def test_ratings_against_a_probe_of_its_own_model(run: Run, theirs: Path, rated: Path, tmp_path: Path) -> None:
     probe = tmp_path / "p.safetensors"
     run("fit", theirs, "-o", probe, *PAPER, "--model", "fake", "--concept", "shouting")

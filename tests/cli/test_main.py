@@ -8,16 +8,20 @@ import sys
 
 import pytest
 
+from localprobe import cli
 from tests.cli.conftest import Run
 
+COMMANDS = tuple(cli._COMMANDS)
 HEAVY = ("torch", "transformers", "mlx", "mlx_lm", "llama_cpp", "textual", "numpy", "scipy", "sklearn", "rich")
 
 
 def test_help_lists_every_command(run: Run) -> None:
     ran = run("--help")
     assert ran.status == 0
-    for command in ("demo", "models", "doctor", "capture", "steer"):
-        assert command in ran.out
+    for command in ("reproduce", "fit", "validate", "steer", "sweep", "audit", "report", "chat"):
+        assert command in COMMANDS
+    for command in COMMANDS:
+        assert f"  {command} " in ran.out
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["nonsense"]])
@@ -35,7 +39,7 @@ def test_nothing_heavy_is_imported_to_say_what_there_is(args: list[str]) -> None
 
 
 def test_every_command_has_help_of_its_own(run: Run) -> None:
-    for command in ("demo", "models", "doctor", "capture", "steer"):
+    for command in COMMANDS:
         ran = run(command, "--help")
         assert ran.status == 0
         assert "Usage: localprobe " + command in ran.out
