@@ -19,6 +19,9 @@ from localprobe.errors import CanaryFailed
 _KIND = "canary"
 _TEXT = "The lighthouse keeper wrote a short letter and put it under the door before the storm came in."
 _TOLERANCE = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 5e-2}
+_ROUNDING = 5e-2
+"""How far apart a batch and a row alone may be where weights are quantised: kernels of such weights round activations
+to 8 bits, and a batch of 64 tokens takes other kernels than one of 24, so roundings fall otherwise (measured: 2 %)."""
 _DOSE = 0.5
 
 
@@ -58,6 +61,7 @@ def _checks(engine: Engine) -> Iterator[Check]:
     layer = max(info.layers // 2, info.capabilities.first_layer)
     below = max(layer - 1, 0)
     tolerance = _TOLERANCE.get(info.dtype, _TOLERANCE["bfloat16"])
+    alike = max(tolerance, _ROUNDING) if info.quantisation else tolerance
     last = len(ids) - 1
 
     plain = _pass(engine, ids, (), (below, layer), last)
@@ -77,8 +81,8 @@ def _checks(engine: Engine) -> Iterator[Check]:
     if below < layer:
         still = bool(np.array_equal(steered.residuals[0], plain.residuals[0]))
         yield Check("the layer before does not move", still, f"layer {below} {'is the same' if still else 'moved'}")
-    yield _stopped(engine, ids, layer, plain, tolerance)
-    yield from _rows(engine, ids, layer, delta, plain, steered, tolerance)
+    yield _stopped(engine, ids, layer, plain, alike)
+    yield from _rows(engine, ids, layer, delta, plain, steered, alike)
     yield _decode(engine, ids, layer, delta, tolerance)
 
 

@@ -181,6 +181,11 @@ class Decoding:
         return self._stepped(self._stream.settle()) if self._live else []
 
     @property
+    def rows(self) -> int:
+        """How many rows there are, finished ones included."""
+        return len(self._rows)
+
+    @property
     def intact(self) -> bool:
         """Whether the cache still holds every row that was opened, so that another decoding can go on from it."""
         return self._opened == len(self._rows)
@@ -270,20 +275,35 @@ def generate(
 
     A batch that does not fit is cut in two and tried again; a single row that does not fit raises OutOfMemory.
     """
+    for events in steps(engine, requests, watch, width=width):
+        yield from events
+
+
+def steps(
+    engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
+) -> Iterator[list[Event]]:
+    """As `generate`, with the events of one step in a list: rows that end together are known together.
+
+    What does not fit once will not fit again: later batches are as narrow as the one that did.
+    """
     pending = _waves(engine, requests, width)
+    most = width
     while pending:
         wave = pending.pop()
+        if len(wave) > most:
+            pending += [wave[at : at + most] for at in range(0, len(wave), most)][::-1]
+            continue
         try:
             decoding = Decoding(engine, [requests[i] for i in wave], watch, numbers=wave)
         except OutOfMemory:
             if len(wave) == 1:
                 raise
-            middle = len(wave) // 2
-            pending += [wave[middle:], wave[:middle]]
+            most = (len(wave) + 1) // 2
+            pending.append(wave)
             continue
         try:
             while not decoding.done:
-                yield from decoding.step()
+                yield decoding.step()
         finally:
             decoding.close()
 

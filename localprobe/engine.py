@@ -307,6 +307,8 @@ class LoadOptions:
     """llama.cpp: blocks to put on the GPU; None puts all."""
     trust_remote_code: bool = False
     """Run Python that came with the weights. Only ever by the user's own word."""
+    low_memory: bool = False
+    """llama.cpp: weights stay in their file, mapped, and go from memory when the system needs it. Slower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,19 @@ def circumstances() -> dict[str, Any]:
     import os
     import platform
     import shlex
+
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {"command": command, "folder": str(Path.cwd()), "versions": dict(_versions()), "machine": machine}
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    import platform
     from importlib import metadata
 
     from localprobe import __version__
 
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     libraries = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "mlx", "mlx-lm", "llama-cpp-python")
     versions = {"localprobe": __version__, "python": platform.python_version()}
     for name in libraries:
@@ -171,8 +180,7 @@ def circumstances() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return {"command": command, "folder": str(Path.cwd()), "versions": versions, "machine": machine}
+    return versions
 
 
 def measured_on(info: Info) -> dict[str, Any]:

@@ -59,6 +59,27 @@ def test_rows_that_are_all_steered_alike_are_caught() -> None:
     assert "rows of a batch are steered each for itself" in failures(Leaking())
 
 
+class Rounding(FakeEngine):
+    """Computes batches by other kernels than single rows, as llama.cpp does from 64 tokens on."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        off = 1.01 if len(rows) > 1 else 1.0
+        return [replace(output, residuals=output.residuals * off) for output in super().forward(rows, layers)]
+
+
+def test_kernels_of_quantised_weights_may_round_otherwise_in_a_batch_and_no_others_may() -> None:
+    engine = Rounding()
+    assert "rows of a batch are steered each for itself" in failures(engine)
+    engine.info = replace(engine.info, quantisation="Q4_0")
+    assert failures(engine) == []
+
+
+def test_a_quantised_model_is_no_excuse_to_steer_rows_alike_or_to_read_another_residual() -> None:
+    for faulty in (Leaking(), EarlyNorm()):
+        faulty.info = replace(faulty.info, quantisation="Q4_0")
+        assert failures(faulty)
+
+
 class EarlyNorm(FakeEngine):
     """Reads another thing when it stops early, as reading after the final norm does."""
 

@@ -7,9 +7,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from localprobe.chat import Message
 from localprobe.conversation import Conversation
-from localprobe.decode import Score, Token
+from localprobe.decode import Finished, Score, Token
 from localprobe.engine import Capabilities, Row, Sampler, Steering, Watch
+from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
 from localprobe.positions import span, term
 
@@ -123,3 +125,70 @@ def test_an_answer_abandoned_half_way_is_kept(engine: FakeEngine) -> None:
     assert chat.messages[-1].content == text
     chat.close()
     chat.close()
+
+
+def flat(steps) -> list[Token | Score | Finished]:  # type: ignore[no-untyped-def]
+    return [event for events in steps for event in events]
+
+
+def test_an_unsteered_answer_beside_the_steered_one_is_what_an_unsteered_chat_says(engine: FakeEngine) -> None:
+    chat = Conversation(engine)
+    chat.messages.append(Message("user", "Hello"))
+    events = flat(chat.reply(pushing(engine, 3.0), beside=True, sampler=WARM, key="x", tokens=8))
+    rows = [[e.id for e in events if isinstance(e, Token) and e.row == row] for row in (0, 1)]
+    for row, alpha in ((0, 3.0), (1, 0.0)):
+        alone = Conversation(engine)
+        said = alone.say("Hello", pushing(engine, alpha), sampler=WARM, key="x", tokens=8)
+        assert rows[row] == [e.id for e in said if isinstance(e, Token)]
+    assert chat.answers[0] == chat.messages[-1].content != chat.answers[1]
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_chat_goes_on_from_the_row_that_is_taken(engine: FakeEngine, row: int) -> None:
+    chat = Conversation(engine)
+    chat.messages.append(Message("user", "Hello"))
+    list(chat.reply(pushing(engine, 3.0), beside=True, sampler=WARM, key="x", tokens=8))
+    chat.take(row)
+    assert chat.messages[-1].content == chat.answers[row]
+    after = [
+        e.id for e in chat.say("And?", pushing(engine, -1.0), sampler=WARM, key="y", tokens=8) if isinstance(e, Token)
+    ]
+    alone = Conversation(FakeEngine(capabilities=Capabilities(reuse=False)))
+    list(alone.say("Hello", pushing(engine, 3.0 if row == 0 else 0.0), sampler=WARM, key="x", tokens=8))
+    expected = alone.say("And?", pushing(engine, -1.0), sampler=WARM, key="y", tokens=8)
+    assert after == [e.id for e in expected if isinstance(e, Token)]
+
+
+def test_an_answer_goes_on_as_if_it_had_not_been_stopped(engine: FakeEngine) -> None:
+    greedy = Sampler(temperature=0)
+    whole = Conversation(engine)
+    ids = [e.id for e in whole.say("Hello", pushing(engine, 2.0), sampler=greedy, tokens=12) if isinstance(e, Token)]
+    chat = Conversation(engine)
+    first = [e.id for e in chat.say("Hello", pushing(engine, 2.0), sampler=greedy, tokens=5) if isinstance(e, Token)]
+    rest = [e.id for e in flat(chat.go_on(pushing(engine, 2.0), sampler=greedy, tokens=7)) if isinstance(e, Token)]
+    assert [*first, *rest] == ids
+    assert chat.messages == whole.messages
+    assert chat.reused > 5
+
+
+def test_only_an_answer_can_be_continued(engine: FakeEngine) -> None:
+    chat = Conversation(engine)
+    with pytest.raises(UsageError, match="there is no answer to continue"):
+        list(chat.go_on())
+
+
+def test_an_answer_whose_text_was_changed_is_read_again(engine: FakeEngine) -> None:
+    chat = Conversation(engine)
+    list(chat.say("Hello", sampler=WARM, tokens=8))
+    chat.messages[-1] = Message("assistant", "Something else")
+    list(chat.say("And?", sampler=WARM, tokens=1))
+    assert "Something else" in engine.decode(chat._ids)
+
+
+def test_an_edited_message_begins_its_turn_under_the_dose_of_now(engine: FakeEngine) -> None:
+    chat = Conversation(engine)
+    list(chat.say("Hello there", pushing(engine, 2.0), sampler=WARM, tokens=6))
+    chat.messages[:] = [Message("user", "Hello again")]
+    ids = [e.id for e in flat(chat.reply(pushing(engine, -2.0), sampler=WARM, tokens=6)) if isinstance(e, Token)]
+    fresh = Conversation(engine).say("Hello again", pushing(engine, -2.0), sampler=WARM, tokens=6)
+    assert ids == [e.id for e in fresh if isinstance(e, Token)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from localprobe.decode import Decoding, Finished, Request, Score, Token, generate
+from localprobe.decode import Decoding, Finished, Request, Score, Token, generate, steps
 from localprobe.engine import Capabilities, Prompt, Row, Sampler, Steering, Stream, Term, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.fake import FakeEngine
@@ -194,6 +194,27 @@ class SmallMemory(FakeEngine):
 def test_a_batch_that_does_not_fit_is_cut(engine: FakeEngine) -> None:
     requests = [request(engine, f"Prompt {i}", key=str(i)) for i in range(5)]
     assert collect(generate(SmallMemory(), requests))[0] == collect(generate(engine, requests))[0]
+
+
+def test_what_did_not_fit_once_is_not_tried_as_wide_again(engine: FakeEngine) -> None:
+    class Counting(SmallMemory):
+        tried: list[int]
+
+        def open(self, prompts: Sequence[Prompt], **how) -> Stream:  # type: ignore[no-untyped-def,override]
+            self.tried.append(sum(p.copies for p in prompts))
+            return super().open(prompts, **how)
+
+    small = Counting()
+    small.tried = []
+    requests = [request(engine, f"Prompt {i}", key=str(i)) for i in range(8)]
+    assert len(collect(generate(small, requests, width=4))[0]) == 8
+    assert small.tried == [4, 2, 2, 2, 2]
+
+
+def test_rows_that_end_together_are_told_together(engine: FakeEngine) -> None:
+    requests = [request(engine, key=str(i), tokens=n, sampler=GREEDY) for i, n in enumerate((2, 5, 2, 5))]
+    ended = [[e.row for e in events if isinstance(e, Finished)] for events in steps(engine, requests)]
+    assert ended == [[], [0, 2], [], [], [1, 3]]
 
 
 def test_an_engine_that_steers_whole_batches_still_gives_each_row_its_own(engine: FakeEngine) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray, IntArray
 from localprobe.errors import EngineError, OutOfMemory
+from localprobe.models import fits
 from localprobe_llama import library
 from localprobe_llama.batch import Batch
 from localprobe_llama.callback import Tap, Work
@@ -156,8 +156,8 @@ def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
 
 def _create(model: Model, context: Context, tap: Tap) -> Any:
     cells = context.cells
-    needed, free = cells * model.cell_bytes, psutil.virtual_memory().available
-    refusal = f"a cache of {cells} tokens takes about {needed / 1e9:.1f} GB"
+    needed, free = model.context_bytes(cells, context.batch, context.outputs), fits.available()
+    refusal = f"a cache of {cells} tokens, and a pass over it, take about {needed / 1e9:.1f} GB"
     if not model.gpu and needed > free:
         # Linux promises more memory than it has, and kills the process that believes it.
         raise OutOfMemory(f"{refusal}, and {free / 1e9:.1f} GB are free: use fewer rows or a shorter context")

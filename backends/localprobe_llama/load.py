@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import llama_cpp
@@ -10,6 +11,8 @@ import psutil
 
 from localprobe.engine import Capabilities, FloatArray, Info, LoadOptions, Weights
 from localprobe.errors import CorruptFile, LocalprobeError, ModelError, OutOfMemory, UnsupportedModel, UsageError
+from localprobe.models import fits
+from localprobe.models.checkpoint import size
 from localprobe_llama import device, library
 from localprobe_llama.callback import Reader, Work
 from localprobe_llama.engine import LlamaEngine
@@ -26,13 +29,13 @@ def load(weights: Weights, options: LoadOptions) -> LlamaEngine:
     """Load a GGUF file. See `localprobe.engine.Backend.load`."""
     _refuse_foreign(options)
     blocks, gpu = device.placement(options)
-    _refuse_too_large(weights.path, blocks)
+    options, notes = _sized(weights.path, options, on_gpu=blocks != 0 and bool(device.gpus()))
     model = _open(weights.path, options, blocks, gpu)
     pool = Pool(model)
     try:
         _refuse_unreadable(model, weights.path)
         _probe(model, pool)
-        info = _info(model, weights, options)
+        info = _info(model, weights, options, notes)
     except BaseException:
         pool.close()
         model.close()
@@ -53,21 +56,38 @@ def _refuse_foreign(options: LoadOptions) -> None:
         raise UsageError(f"a context of {options.context} tokens: give at least 1, or nothing for the model's own")
 
 
-def _refuse_too_large(path: Path, blocks: int) -> None:
+def _sized(path: Path, options: LoadOptions, *, on_gpu: bool) -> tuple[LoadOptions, tuple[str, ...]]:
+    """The options with low memory chosen where the usual way would not fit, and what to tell the user of it.
+
+    Raises OutOfMemory for a file larger than the machine, unless low memory was asked for.
+    """
     if not path.is_file():
         raise ModelError(f"{path} is not a file: llama.cpp loads one GGUF file")
-    size, memory = path.stat().st_size, psutil.virtual_memory().total
-    on_gpu = blocks != 0 and device.gpus()
-    if not on_gpu and size + _ROOM_TO_COMPUTE > memory:
+    if on_gpu:
+        return options, ()
+    stored, memory, free = size(path), psutil.virtual_memory().total, fits.available()
+    taken = f"{path.name} takes {stored.bytes / 1e9:.1f} GB and"
+    if not options.low_memory and stored.bytes + _ROOM_TO_COMPUTE > memory:
         raise OutOfMemory(
-            f"{path.name} takes {size / 1e9:.1f} GB and this machine has {memory / 1e9:.1f}: use a smaller quantisation"
+            f"{taken} this machine has {memory / 1e9:.1f}: use a smaller quantisation, or low memory, which is slow"
         )
+    if stored.bytes > free and options.low_memory:
+        return options, (
+            f"{taken} {free / 1e9:.1f} GB are free: what does not fit is read from the disk again for every token",
+        )
+    need = fits.needed(stored, "llama", options)
+    if need is None or need <= free or options.low_memory:
+        return options, ()
+    why = f"{taken} {free / 1e9:.1f} GB are free, so its weights stay in the file, mapped (low memory): it runs slower"
+    return replace(options, low_memory=True), (why,)
 
 
 def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Model:
     on_gpu = blocks != 0 and bool(device.gpus())
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = blocks
+    if options.low_memory:
+        _map_weights(params)
     if options.device == "cpu" or gpu is not None:
         params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_NONE
         params.main_gpu = -1 if gpu is None else gpu  # -1 keeps every GPU out of it
@@ -85,7 +105,18 @@ def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Mod
         raise
     if not pointer:
         raise _why_not(path)
-    return Model(pointer, threads=options.threads or device.threads(), gpu=on_gpu)
+    threads = options.threads or device.threads()
+    return Model(pointer, threads=threads, gpu=on_gpu, low_memory=options.low_memory)
+
+
+def _map_weights(params: llama_cpp.llama_model_params) -> None:
+    """Compute from the file's own pages, rather than from copies in a layout that the kernels prefer."""
+    if hasattr(params, "use_extra_bufts"):
+        params.use_extra_bufts = False
+    if hasattr(params, "load_mode"):
+        params.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
+    else:  # llama-cpp-python of before 2026
+        params.use_mmap = True
 
 
 def _why_not(path: Path) -> LocalprobeError:
@@ -145,10 +176,11 @@ def _probe(model: Model, pool: Pool) -> None:
         pool.give(context)
 
 
-def _info(model: Model, weights: Weights, options: LoadOptions) -> Info:
+def _info(model: Model, weights: Weights, options: LoadOptions, notes: tuple[str, ...]) -> Info:
     if options.context is not None and options.context > model.context:
         raise UsageError(f"{weights.name} holds at most {model.context} tokens, not {options.context}")
-    notes = () if device.gpus() or options.device == "cpu" else device.no_gpu_notes()
+    if not device.gpus() and options.device != "cpu":
+        notes = (*device.no_gpu_notes(), *notes)
     if options.gpu_layers and not model.gpu:
         asked = f"{options.gpu_layers} GPU layers were asked for, but this build of llama.cpp has no GPU support"
         notes = (f"{asked}: everything runs on the CPU", *notes)

@@ -13,15 +13,20 @@ from localprobe_llama.tokens import Vocabulary
 
 _PAGE = 256  # llama.cpp rounds caches up to it
 _OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
+_BATCH, _SMALL_BATCH = 512, 128  # tokens of a pass
 
 
 class Model:
-    """Weights in memory. `threads` compute on the CPU; `gpu` says whether any block is on a GPU."""
+    """Weights in memory. `threads` compute on the CPU; `gpu` says whether any block is on a GPU.
 
-    def __init__(self, pointer: Any, *, threads: int, gpu: bool) -> None:
+    With `low_memory`, passes and caches are smaller too.
+    """
+
+    def __init__(self, pointer: Any, *, threads: int, gpu: bool, low_memory: bool = False) -> None:
         self.pointer = pointer
         self.threads = threads
         self.gpu = gpu
+        self.low_memory = low_memory
         self.close = weakref.finalize(self, llama_cpp.llama_model_free, pointer)
         self.vocabulary = Vocabulary(llama_cpp.llama_model_get_vocab(pointer))
         self.layers: int = llama_cpp.llama_model_n_layer(pointer)
@@ -35,7 +40,8 @@ class Model:
     @property
     def batch(self) -> int:
         """Tokens a pass; fewer where the vocabulary is so large that all their logits would take gigabytes."""
-        return max(64, min(512, _OUTPUTS // self.vocabulary.size // 64 * 64))
+        most = _SMALL_BATCH if self.low_memory else _BATCH
+        return max(64, min(most, _OUTPUTS // self.vocabulary.size // 64 * 64))
 
     @property
     def architecture(self) -> str:
@@ -48,6 +54,16 @@ class Model:
         usual = self.width // max(1, llama_cpp.llama_model_n_head(self.pointer))
         lengths = [self.number(f"attention.{kind}_length") or usual for kind in ("key", "value")]
         return 2 * self.layers * heads * sum(lengths)
+
+    def context_bytes(self, cells: int, batch: int, outputs: int) -> int:
+        """Bytes of a context: its cache, what a pass of `batch` tokens computes in, and the logits of `outputs`.
+
+        A pass holds about three vectors of the feed-forward width and four of the model's for each token (measured).
+        Logits are computed in one place and kept in another.
+        """
+        inner = self.number("feed_forward_length") or 4 * self.width
+        computing = batch * 4 * (3 * inner + 4 * self.width)
+        return cells * self.cell_bytes + computing + 2 * 4 * outputs * self.vocabulary.size
 
     @cached_property
     def short_context(self) -> int | None:

@@ -12,6 +12,7 @@ from localprobe_llama.model import Model
 _IDLE = 2  # one for passes, one for decoding
 _WASTE = 4  # a kept context may be so many times larger than asked for
 _GRAIN = 1024  # cells are rounded up to it, so that a chat seldom needs a larger cache
+_PAGE = 256  # or to this where memory is short: llama.cpp rounds up to it anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Pool:
         self._made: weakref.WeakSet[Context] = weakref.WeakSet()
 
     def take(self, need: Need) -> Context:
-        """An empty context. Raises OutOfMemory."""
-        cells, rows = self._cells(need), min(_doubled(need.rows), MOST_SEQUENCES)
+        """An empty context, with room to spare if there is memory for it. Raises OutOfMemory."""
+        cells, rows = self._cells(need, self._grain), min(_doubled(need.rows), MOST_SEQUENCES)
         for context in self._idle:
             slim = context.cells <= _WASTE * cells and context.rows <= _WASTE * rows
             if slim and self.fits(context, need):
@@ -49,10 +50,8 @@ class Pool:
         try:
             context = Context(self._model, cells, rows, outputs)
         except OutOfMemory:
-            if not self._idle:
-                raise
             self._free_idle()
-            context = Context(self._model, cells, rows, outputs)
+            context = Context(self._model, self._cells(need, _PAGE), need.rows, max(need.rows, need.outputs))
         self._made.add(context)
         return context
 
@@ -83,8 +82,12 @@ class Pool:
         short = self._model.short_context
         return short is not None and context.cells > short
 
-    def _cells(self, need: Need) -> int:
-        rounded = -(-need.cells // _GRAIN) * _GRAIN
+    @property
+    def _grain(self) -> int:
+        return _PAGE if self._model.low_memory else _GRAIN
+
+    def _cells(self, need: Need, grain: int) -> int:
+        rounded = -(-need.cells // grain) * grain
         short = self._model.short_context
         if short is None:
             return rounded

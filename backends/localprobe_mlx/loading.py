@@ -30,6 +30,8 @@ def check_options(options: LoadOptions) -> None:
         raise UsageError("gpu_layers is an option of llama.cpp: MLX puts the whole model on one device")
     if options.threads is not None:
         raise UsageError("MLX chooses its own threads: leave threads out (OMP_NUM_THREADS sets those of OpenBLAS)")
+    if options.low_memory:
+        raise UsageError("low_memory is an option of llama.cpp: with MLX, take a folder of 4-bit weights")
     if options.dtype is not None and options.dtype not in DTYPES:
         raise UsageError(f"dtype {options.dtype!r} is none of {', '.join(DTYPES)}")
     if options.context is not None and options.context < 1:

@@ -12,6 +12,8 @@ from localprobe import __version__
 from localprobe.errors import LocalprobeError
 
 _COMMANDS = {
+    "tui": ("tui", "Open the app: chat with a model while steering it. `localprobe` alone does the same."),
+    "chat": ("chat", "Chat while steering: in the app, or with --plain in lines."),
     "demo": ("demo", "Find empathy in a small model, check it, and steer with it."),
     "models": ("models", "List models: names, what is on this disk, what fits."),
     "doctor": ("doctor", "Check engines, and that capture and steering do what they say."),
@@ -19,7 +21,16 @@ _COMMANDS = {
     "capture": ("capture", "Write the residuals of texts to a file."),
     "fit": ("fit", "Fit a direction for every layer on contrast pairs."),
     "validate": ("validate", "Test a probe: intervals, baselines, permutations, and a verdict in words."),
+    "compare": ("compare", "Models, engines and quantisations on the same texts."),
+    "correlate": ("correlate", "Set probe scores against rated behaviour."),
+    "sweep": ("sweep", "Steer with many strengths, layers and prompts, and measure what that did."),
+    "audit": ("audit", "Measure others' steered texts: success, coherence, degeneration."),
+    "runs": ("runs", "List what was done; show, export, merge or delete it."),
+    "reproduce": ("reproduce", "The paper in one command: its tables and figures for your models."),
+    "report": ("report", "Runs as one HTML page, as JSON or CSV."),
     "steer": ("steer", "Answer a prompt with a direction added."),
+    "vector": ("vector", "Look into vectors, import them, add, subtract, scale and orthogonalise them."),
+    "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }
 """Command -> (module of this package, one line of help): `--help` lists them without importing any."""
 
@@ -53,10 +64,19 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="localprobe")
-def root() -> None:
-    """Find, test and steer a concept inside a language model on your own machine."""
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Find, test and steer a concept inside a language model on your own machine. Without a command: the app."""
+    if context.invoked_subcommand is not None:
+        return
+    if all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # Textual draws on standard error
+        from localprobe.cli.tui import run_app
+
+        run_app()
+    else:
+        click.echo(context.get_help())
 
 
 def main() -> None:

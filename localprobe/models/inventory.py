@@ -143,6 +143,6 @@ def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, paramet
             loaded = Size(converted, parameters, converted)
         elif item_format == "folder" and not stored.floats and backend.name != "mlx":
             loaded = Size(stored.bytes, parameters, stored.bytes)
-        need = fits.needed(loaded, backend.name, LoadOptions())
+        need = fits.least(loaded, backend.name, LoadOptions())
         uses.append(Use(backend.name, here, need, None if need is None else need <= free))
     return uses

@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from benchmarks import page
 
 SECTIONS = {
     "engines": [("torch_engine", "torch"), ("mlx_engine", "mlx_lm"), ("llama_engine", "llama_cpp")],
+    "sweep": [("sweep_torch", "torch"), ("sweep_llama", "llama_cpp"), ("sweep_mlx", "mlx_lm")],
     "startup": [("startup", None)],
     "capture": [("capture", "torch")],
-    "memory": [("memory", "llama_cpp")],
+    "memory": [("memory", "llama_cpp"), ("big", "llama_cpp")],
+    "load": [("load", "torch")],
 }
 """Section -> (module of this package, the library that it needs)."""
-_LIBRARIES = ("torch", "transformers", "mlx", "mlx-lm", "llama-cpp-python", "numpy")
+FAILED = " (which failed)"
 
 
 def main() -> None:
@@ -30,61 +33,62 @@ def main() -> None:
     parser.add_argument(
         "--json", action="store_true", help="print a list of section, measure, ours, other, ratio, goal"
     )
+    parser.add_argument(
+        "--page", action="store_true", help=f"write {page.PATH.name} with these sections; done anyway for all of them"
+    )
     args = parser.parse_args()
     unknown = [name for name in args.sections if name not in SECTIONS]
     if unknown:
         parser.error(f"no section {unknown[0]!r}: choose of {', '.join(SECTIONS)}")
+    rows, absent = measure(args.sections or list(SECTIONS))
+    command = " ".join(["scripts/bench", *sys.argv[1:]])
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        show(rows, absent, command)
+    if args.page or not args.sections:
+        print(f"written: {page.write(rows, absent, command)}", file=sys.stderr)
+    if failed := [each for each in absent if each.endswith(FAILED)]:
+        sys.exit(f"scripts/bench: {'; '.join(failed)}: the reason is above")
+
+
+def measure(sections: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of some sections, and what is absent."""
     rows, absent = [], []
-    for section in args.sections or SECTIONS:
+    for section in sections:
         for module, library in SECTIONS[section]:
             if library and find_spec(library) is None:
                 absent.append(library)
                 continue
+            print(f"{section}: {module} ...", file=sys.stderr)
             found = run(module)
             absent += [str(row["absent"]) for row in found if "absent" in row]
             rows += [{"section": section, **row} for row in found if "absent" not in row]
-    if args.json:
-        print(json.dumps(rows, indent=1))
-        return
-    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(", ".join(f"{name} {metadata.version(name)}" for name in _LIBRARIES if _installed(name)))
-    print(f"command: scripts/bench {' '.join(sys.argv[1:])}\n")
+    return rows, absent
+
+
+def show(rows: list[dict[str, Any]], absent: list[str], command: str) -> None:
+    """Print the machine, a line for each row, and what is absent."""
+    print("\n".join([*page.machine(), f"command: {command}", ""]))
     for row in rows:
-        print(
-            f"{row['measure']:<82} {row['ours']:>10.4g} {row['other']:>10.4g} {row['unit']:<6} "
-            f"ratio {row['ratio']:.2f} {judged(row)}"
-        )
+        judged = f"({page.goal(row)}) {page.judged(row)}" if page.goal(row) else ""
+        numbers = f"{row['ours']:>10.4g} {row['other']:>10.4g} {row['unit']:<6} ratio {row['ratio']:.2f}"
+        print(f"{row['measure']:<82} {numbers} {judged}".rstrip())
     for library in absent:
-        print(f"{library} is absent: not measured")
+        print(f"absent, so not measured: {library}")
 
 
-def judged(row: dict[str, object]) -> str:
-    """The goal of a ratio, and whether it was missed."""
-    ratio = float(str(row["ratio"]))
-    if "most" in row:
-        return f"(at most {row['most']})" + ("" if ratio <= float(str(row["most"])) else "  MISSED")
-    return f"(goal {row['goal']})" + ("" if ratio >= float(str(row["goal"])) else "  MISSED")
-
-
-def run(module: str) -> list[dict[str, object]]:
+def run(module: str) -> list[dict[str, Any]]:
     """Run one module of this package in a process of its own; its last line of output is a JSON list."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     blas = sorted(Path("/usr/lib").glob("*/openblas-pthread/libopenblas.so.0"))
-    if module == "mlx_engine" and blas:
+    if module.endswith(("mlx_engine", "_mlx")) and blas:
         env["LD_PRELOAD"] = str(blas[0])
     command = [sys.executable, "-m", f"benchmarks.{module}"]
     ran = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
-    if ran.returncode:
-        sys.exit(f"scripts/bench: benchmarks.{module} failed; the reason is above")
+    if ran.returncode:  # what the others found is not lost by it
+        return [{"absent": f"benchmarks.{module}{FAILED}"}]
     return json.loads(ran.stdout.splitlines()[-1])
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 main()

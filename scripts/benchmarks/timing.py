@@ -39,9 +39,10 @@ def row(measure: str, ours: float, other: float, units: float, unit: str, goal: 
     }
 
 
-def limit(measure: str, ours: float, other: float, unit: str, most: float) -> dict[str, Any]:
-    """A result where less is better: ours as a multiple of the other, which may be `most`."""
-    return {"measure": measure, "ours": ours, "other": other, "unit": unit, "ratio": ours / other, "most": most}
+def limit(measure: str, ours: float, other: float, unit: str, most: float | None = None) -> dict[str, Any]:
+    """A result where less is better: ours as a multiple of the other, which may be `most`; None only tells."""
+    found = {"measure": measure, "ours": ours, "other": other, "unit": unit, "ratio": ours / other}
+    return found if most is None else {**found, "most": most}
 
 
 def random_rows(rows: int, length: int, vocabulary: int, seed: int = 0) -> np.ndarray:

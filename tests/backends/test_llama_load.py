@@ -182,7 +182,7 @@ def test_a_batch_that_does_not_fit_leaves_the_engine_usable(tiny: Path, monkeypa
     engine._pool.close()
     with monkeypatch.context() as patch:
         patch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
-        with pytest.raises(OutOfMemory, match=r"a cache of 1024 tokens takes about .* use fewer rows"):
+        with pytest.raises(OutOfMemory, match=r"a cache of 256 tokens, and a pass over it, take .* use fewer rows"):
             engine.forward([row(engine)], [1])
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)

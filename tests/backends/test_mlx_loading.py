@@ -74,6 +74,7 @@ def test_info_says_what_was_loaded(folder: Path) -> None:
     [
         ({"quantise": "4bit"}, "does not quantise"),
         ({"gpu_layers": 3}, "gpu_layers"),
+        ({"low_memory": True}, "low_memory"),
         ({"threads": 2}, "threads"),
         ({"dtype": "float64"}, "'float64' is none of"),
         ({"device": "cuda:1"}, "no device 'cuda:1'"),

@@ -78,6 +78,7 @@ def test_ids_beyond_the_vocabulary_have_no_text(folder: Path) -> None:
         ({"device": "meta"}, "UsageError: device 'meta' is not supported: use cpu, cuda, cuda:1, mps or auto"),
         ({"device": "cuda:7"}, "UsageError: device 'cuda:7' is not here"),
         ({"gpu_layers": 3}, "UsageError: gpu_layers=3 is an option of the llama engine"),
+        ({"low_memory": True}, "UsageError: low_memory is an option of the llama engine"),
         ({"threads": 0}, "UsageError: threads=0 is out of range"),
         ({"context": 0}, "UsageError: a context of 0 tokens is out of range: this model takes 1 to 256"),
         ({"context": 257}, "UsageError: a context of 257 tokens is out of range: this model takes 1 to 256"),

@@ -10,7 +10,7 @@ from localprobe.engine import LoadOptions, Weights
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe.models import fits
 from localprobe.models.checkpoint import Size
-from localprobe.models.fits import BASE, needed
+from localprobe.models.fits import BASE, LOW_BASE, least, needed
 from tests.models.fake_hub import write_folder
 
 BF16 = Size(bytes=2_000, floats=1_000, float_bytes=2_000)
@@ -31,7 +31,17 @@ def test_torch_on_the_cpu_computes_in_float32_unless_told() -> None:
 
 
 def test_llama_maps_the_file_and_repacks_some() -> None:
-    assert needed(Size(1_000), "llama", LoadOptions()) == 1_250 + BASE
+    assert needed(Size(1_000), "llama", LoadOptions()) == 1_100 + BASE
+    assert needed(Size(1_000), "llama", LoadOptions(low_memory=True)) == 1_000 + LOW_BASE
+    assert least(Size(1_000), "llama", LoadOptions()) == 1_000 + LOW_BASE  # it goes to low memory by itself
+    assert least(BF16, "torch", LoadOptions()) == needed(BF16, "torch", LoadOptions())
+
+
+def test_llama_repacks_nothing_for_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "is_apple_silicon", lambda: True)
+    assert needed(Size(1_000), "llama", LoadOptions()) == 1_000 + BASE
+    assert needed(Size(1_000), "llama", LoadOptions(device="cpu")) == 1_100 + BASE
+    assert needed(Size(1_000), "llama", LoadOptions(gpu_layers=0)) == 1_100 + BASE
 
 
 def test_packed_weights_stay_packed_whatever_the_dtype() -> None:
@@ -53,7 +63,7 @@ def test_what_goes_to_a_card_is_the_engines_matter(monkeypatch: pytest.MonkeyPat
     assert needed(BF16, "torch", LoadOptions()) is None
     assert needed(BF16, "torch", LoadOptions(device="cpu")) == 4_000 + BASE
     assert needed(BF16, "llama", LoadOptions()) is None
-    assert needed(BF16, "llama", LoadOptions(gpu_layers=0)) == 2_500 + BASE
+    assert needed(BF16, "llama", LoadOptions(gpu_layers=0)) == 2_200 + BASE
     assert needed(BF16, "mlx", LoadOptions()) == 4_000 + BASE
 
 
@@ -76,6 +86,26 @@ def test_a_model_that_does_not_fit_is_refused_with_both_numbers(
     )
     monkeypatch.setenv("LOCALPROBE_IGNORE_MEMORY", "1")
     fits.check(weights, "torch", LoadOptions())
+
+
+def test_a_file_that_fits_in_low_memory_passes_and_a_larger_one_is_told_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "big.gguf"
+    with path.open("wb") as file:
+        file.truncate(4_000_000_000)  # a hole, which takes no room on the disk
+    weights = Weights("big", path, "gguf", "abc")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4_300_000_000))
+    fits.check(weights, "llama", LoadOptions())
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2_000_000_000))
+    with pytest.raises(OutOfMemory) as error:
+        fits.check(weights, "llama", LoadOptions())
+    assert str(error.value) == (
+        "big needs about 4.2 GB in engine 'llama' and 2.0 GB of memory is free: close other programs, use a smaller "
+        "model or a file of fewer bits, let --low-memory read weights from the disk as it goes, which is slow, or set "
+        "LOCALPROBE_IGNORE_MEMORY=1 to try"
+    )
+    fits.check(weights, "llama", LoadOptions(low_memory=True))
 
 
 def test_the_fake_always_fits() -> None:

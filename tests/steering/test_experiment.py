@@ -153,6 +153,18 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         read_experiment(tmp_path / "gone.toml")
 
 
+def test_system_prompts_alone_need_neither_vectors_nor_doses(write: Write) -> None:
+    path = write('arms = ["system"]', without="doses = [-0.5, 0, 0.5]")
+    text = path.read_text()
+    path.write_text(text[: text.index("[[vectors]]")] + text[text.index("[[prompts]]") :])
+    found = read_experiment(path)
+    assert found.system is not None
+    assert count(found) == [2 * 2 * 3]
+    path.write_text(path.read_text().replace('["system"]', '["vector"]'))
+    with pytest.raises(LocalprobeError, match="doses: missing: say how hard to push"):
+        read_experiment(path)
+
+
 def test_the_grid_of_the_paper_ships() -> None:
     found = read_experiment(shipped_experiment("paper"))
     cells = {}

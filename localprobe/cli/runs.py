@@ -1,0 +1,149 @@
+"""`localprobe runs`: what was done, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from localprobe.runs import Run
+
+_STORE = click.option("--store", type=click.Path(path_type=Path), help="File of runs; localprobe's own if not given.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+
+
+@click.group(invoke_without_command=True)
+@_STORE
+@_JSON
+@click.pass_context
+def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
+    """List runs, the newest first; show, export, merge or delete them.
+
+    A RUN is an id, the beginning of one, or `last`.
+    """
+    context.obj = store
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from localprobe.runs import Runs
+
+    every = Runs(store).all()
+    if as_json:
+        click.echo(json.dumps([_line(run) for run in every]))
+        return
+    if not every:
+        click.echo(f"no runs in {Runs(store).path} yet")
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("run", "what", "about", "cells", "when (UTC)"):
+        table.add_column(name)
+    for run in every:
+        table.add_row(run.id, run.kind, run.name, _cells(run), run.created[:16].replace("T", " "))
+    Console().print(table)
+
+
+@runs.command()
+@click.argument("run")
+@_STORE
+@_JSON
+@click.pass_context
+def show(context: click.Context, run: str, store: Path | None, as_json: bool) -> None:
+    """Show the result of RUN, of half a sweep too."""
+    found = _whole(store or context.obj, run)
+    if as_json:
+        click.echo(json.dumps({**_line(found), "about": found.about, "result": found.result}))
+        return
+    click.echo(f"{found.id}  {found.kind}  {found.name}  {found.created}")
+    click.echo(f"command: {found.about.get('command', 'not known')}")
+    if found.kind == "sweep":
+        from localprobe.cli.sweep_table import show as table
+
+        table(found.result)
+        return
+    click.echo(json.dumps(found.result, indent=1, ensure_ascii=False))
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--arm",
+    type=click.Choice(["vector", "random", "both", "system", "all"]),
+    default="vector",
+    show_default=True,
+    help="Which answers; the unsteered ones are among them. localprobe audit reads those of vector and of random.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; stdout if not given.")
+@_STORE
+@click.pass_context
+def export(context: click.Context, run: str, form: str, arm: str, output: Path | None, store: Path | None) -> None:
+    """Write every answer of a sweep, a line each, with all measures: what `localprobe audit` and others read."""
+    from localprobe.files import write_whole
+    from localprobe.runs import Runs
+    from localprobe.steering.export import as_csv, as_jsonl, lines
+
+    every = Runs(store or context.obj)
+    records = lines(every, every.get(run), arm)
+    text = as_jsonl(records) if form == "jsonl" else as_csv(records)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_whole(output, text.encode())
+    click.echo(f"{len(records)} answers -> {output}", err=True)
+
+
+@runs.command()
+@click.argument("run")
+@_STORE
+@click.pass_context
+def delete(context: click.Context, run: str, store: Path | None) -> None:
+    """Delete RUN and its cells."""
+    from localprobe.runs import Runs
+
+    gone = Runs(store or context.obj).delete(run)
+    click.echo(f"deleted {gone.kind} {gone.id}: {gone.name}")
+
+
+@runs.command()
+@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Store to join them in; localprobe's own if not given."
+)
+@click.pass_context
+def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None) -> None:
+    """Join the runs of STORES, as the shards of a sweep leave them, and work out the results of the whole.
+
+    \b
+    localprobe runs merge a.sqlite b.sqlite c.sqlite -o whole.sqlite
+    """
+    from localprobe.runs import Runs
+    from localprobe.steering.merge import merge as join
+
+    target = Runs(output or context.obj)
+    for line in join(stores, target):
+        click.echo(line)
+
+
+def _whole(store: Path | None, reference: str) -> Run:
+    """A run; the result of a sweep that was cut off is made of the cells that it has."""
+    from localprobe.runs import Runs
+    from localprobe.steering.merge import fresh
+
+    every = Runs(store)
+    run = every.get(reference)
+    return fresh(every, run) if run.kind == "sweep" else run
+
+
+def _line(run: Run) -> dict[str, Any]:
+    about = {"id": run.id, "kind": run.kind, "name": run.name, "created": run.created}
+    return {**about, "cells": run.result.get("cells")} if run.kind == "sweep" else about
+
+
+def _cells(run: Run) -> str:
+    cells = run.result.get("cells") if run.kind == "sweep" else None
+    return f"{cells['done']}/{cells['expected']}" if isinstance(cells, dict) else ""

@@ -1,0 +1,97 @@
+"""`localprobe chat --plain`, and what `localprobe` alone does where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from localprobe.cli import chat as command
+from tests.cli.conftest import Ran, Run
+
+
+@pytest.fixture
+def chat(run: Run, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def chatted(lines: str, *args: object) -> Ran:
+        monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+        return run("chat", "fake", "--engine", "fake", "--plain", "--tokens", "12", *args)
+
+    return chatted
+
+
+def test_every_line_is_answered_on_standard_output_and_told_of_on_standard_error(chat) -> None:  # type: ignore[no-untyped-def]
+    ran = chat("Hello\n\nAnd then?\n")
+    assert ran.status == 0, ran.err
+    assert len(ran.out.splitlines()) == 2
+    assert len(re.findall(r"^\[\d+ tokens, [\d.]+ tok/s, (length|end)\]$", ran.err, re.M)) == 2
+
+
+def test_the_same_seed_says_the_same_and_another_dose_says_something_else(chat, vector_file: Path) -> None:  # type: ignore[no-untyped-def]
+    plain = chat("Hello\n", "--vector", vector_file)
+    again = chat("Hello\n", "--vector", vector_file)
+    steered = chat("Hello\n", "--vector", vector_file, "--dose", "0.8")
+    assert plain.out == again.out != steered.out
+    assert "kindness at layer 2: dose +0.800 (alpha +" in steered.err
+    assert re.search(r"\[probe [+-]\d+\.\d\d at layer 2, \d+ tokens", steered.err)
+
+
+def test_a_dose_is_turned_between_messages_and_the_answer_given_again(chat, vector_file: Path) -> None:  # type: ignore[no-untyped-def]
+    ran = chat("Hello\n/dose 0.8\n/regenerate\n/alpha -3\n/continue\n", "--vector", vector_file)
+    first, second, _ = ran.out.splitlines()
+    assert first != second
+    assert "dose +0.800" in ran.err
+    assert "(alpha -3.00)" in ran.err
+
+
+def test_a_regenerated_answer_at_another_dose_is_what_that_dose_says_from_the_start(chat, vector_file: Path) -> None:  # type: ignore[no-untyped-def]
+    """Greedy, so that the numbers drawn do not matter."""
+    turned = chat("Hello\n/dose 0.8\n/regenerate\n", "--vector", vector_file, "--temperature", "0")
+    from_the_start = chat("Hello\n", "--vector", vector_file, "--dose", "0.8", "--temperature", "0")
+    assert turned.out.splitlines()[1:] == from_the_start.out.splitlines()
+
+
+def test_quit_leaves_the_rest_unread(chat) -> None:  # type: ignore[no-untyped-def]
+    assert len(chat("Hello\n/quit\nMore\n").out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/dose", "'' is no strength: write /dose 0.2"),
+        ("/dose lots", "'lots' is no strength"),
+        ("/alpha nan", "strength nan is not a finite number"),
+        ("/colour", "there is no command /colour; /help lists them"),
+        ("/regenerate", "nothing was said yet"),
+        ("/continue", "there is no answer to continue"),
+        ("x" * 600, "shorten it"),
+    ],
+)
+def test_an_error_is_a_line_and_the_chat_goes_on(chat, vector_file: Path, line: str, told: str) -> None:  # type: ignore[no-untyped-def]
+    ran = chat(f"{line}\n/quit\n", "--vector", vector_file)
+    assert ran.status == 0
+    assert told in ran.err
+    assert ran.out == ""
+
+
+def test_a_strength_without_a_direction_is_refused(chat) -> None:  # type: ignore[no-untyped-def]
+    ran = chat("Hello\n", "--dose", "0.2")
+    assert ran.status == 2
+    assert "a strength needs a direction: give --vector FILE" in ran.err
+    assert "start with --vector FILE" in chat("/dose 0.2\n").err
+
+
+def test_help_says_what_can_be_typed(chat) -> None:  # type: ignore[no-untyped-def]
+    assert "/regenerate   answer the last message again" in chat("/help\n").err
+
+
+def test_no_control_character_reaches_the_output() -> None:
+    assert command._printable("a\x1b[31mb\x07\nc\td\u200be") == "a[31mb\nc\tde"
+
+
+def test_without_a_terminal_localprobe_alone_shows_its_help(run: Run) -> None:
+    ran = run()
+    assert ran.status == 0
+    assert "Usage: localprobe" in ran.out
+    assert "tui" in ran.out

@@ -1,0 +1,119 @@
+"""`localprobe runs`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from localprobe.runs import Runs
+from localprobe.steering.audit import audit
+from localprobe.steering.outcomes import outcomes
+from localprobe.steering.samples import read_samples
+from localprobe.steering.word_lists import shipped_word_lists
+from tests.cli.conftest import Run
+from tests.cli.test_sweep import own_data, toml
+
+__all__ = ["own_data", "toml"]
+
+
+@pytest.fixture
+def swept(run: Run, toml: Path) -> str:
+    """The id of a sweep that is done."""
+    return str(json.loads(run("sweep", toml, "--json").out)["run"])
+
+
+def test_runs_are_listed(run: Run, swept: str) -> None:
+    ran = run("runs")
+    assert swept in ran.out
+    assert "10/10" in ran.out
+    (listed,) = json.loads(run("runs", "--json").out)
+    assert (listed["id"], listed["kind"], listed["cells"]["done"]) == (swept, "sweep", 10)
+
+
+def test_an_empty_store_says_so(run: Run) -> None:
+    ran = run("runs")
+    assert ran.status == 0
+    assert "no runs in" in ran.out
+
+
+def test_show_prints_tables_and_json(run: Run, swept: str) -> None:
+    ran = run("runs", "show", swept[:5])
+    assert "kindness at layer 2" in ran.out
+    assert "command: localprobe sweep" in ran.out
+    told = json.loads(run("runs", "show", "last", "--json").out)
+    assert told["id"] == swept
+    assert told["about"]["experiment"]["tokens"] == 8
+
+
+def test_show_prints_other_runs_as_they_are(run: Run) -> None:
+    Runs().add("fit", "kindness on fake", {"auroc": 0.5})
+    assert '"auroc": 0.5' in run("runs", "show", "last").out
+
+
+def test_a_sweep_that_was_cut_off_is_shown_as_far_as_it_is(run: Run, swept: str) -> None:
+    with Runs().connect(write=True) as database:
+        database.execute("DELETE FROM cells WHERE rowid % 2")
+    assert "5 of 10 cells; 5 are still to be generated" in run("runs", "show", "last").out
+
+
+def test_the_export_is_what_the_audit_reads(run: Run, swept: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    ran = run("runs", "export", swept, "-o", path)
+    assert "6 answers" in ran.err
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {record["arm"] for record in records} == {"baseline", "vector"}
+    assert {record["layer"] for record in records} == {None, 2}
+    assert {"text", "nll", "kl", "scores", "readings", "coherent", "degenerate", "tokens"} <= set(records[0])
+    found = audit(outcomes(read_samples(path).samples, shipped_word_lists("empathy")))
+    result = Runs().get(swept).result["models"][0]["series"][0]["success"]
+    success = found.models["fake"].success
+    assert (success.cells, success.paper.share) == (result["cells"], result["paper"]["share"])
+
+
+def test_csv_holds_the_same(run: Run, swept: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("runs", "export", swept, "--format", "csv", "--arm", "all").out)))
+    lines = run("runs", "export", swept, "--arm", "all").out.splitlines()
+    assert len(rows) == len(lines) == 10
+    assert [row["text"] for row in rows] == [json.loads(line)["text"] for line in lines]
+    assert json.loads(rows[0]["scores"]) == json.loads(lines[0])["scores"]
+
+
+def test_an_arm_that_is_not_there_is_one_line(run: Run, swept: str) -> None:
+    ran = run("runs", "export", swept, "--arm", "both")
+    assert ran.status == 0 or "has no answers of the arm" in ran.err
+    fit = Runs().add("fit", "kindness on fake", {})
+    ran = run("runs", "export", fit.id)
+    assert ran.status == 2
+    assert f"run {fit.id} is a fit: only a sweep has answers to export" in ran.err
+
+
+def test_a_deleted_run_is_gone_with_its_cells(run: Run, swept: str) -> None:
+    assert f"deleted sweep {swept}" in run("runs", "delete", swept).out
+    with Runs().connect() as database:
+        assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
+    ran = run("runs", "delete", swept)
+    assert ran.status == 2
+    assert f"no run '{swept}'" in ran.err
+
+
+def test_merging_is_twice_the_same(run: Run, swept: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    first = run("runs", "merge", Runs().path, "-o", other)
+    assert "1 runs, 10 new cells" in first.out
+    second = run("runs", "merge", Runs().path, "-o", other)
+    assert "1 runs, 0 new cells" in second.out
+    assert Runs(other).get("last").result == Runs().get("last").result
+
+
+def test_merging_what_is_not_there_is_one_line(run: Run, tmp_path: Path) -> None:
+    ran = run("runs", "merge", tmp_path / "gone.sqlite")
+    assert ran.status == 2
+    assert "there is no store" in ran.err
+    (tmp_path / "torn.sqlite").write_bytes(b"SQLite format 3\0 torn" * 100)
+    ran = run("runs", "merge", tmp_path / "torn.sqlite", "-o", tmp_path / "new.sqlite")
+    assert ran.status == 2
+    assert ran.err.count("\n") == 1

@@ -1,0 +1,96 @@
+"""The app on the fake engine: in this process where that is enough, in its real child process where it matters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from textual.pilot import Pilot
+
+from localprobe import discovery, memo, vectors
+from localprobe.fake import FakeEngine
+from localprobe.vectors import Direction, Origin, Vector
+from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.session import Session
+from tests.tui import slow
+
+Scene = Callable[[LocalprobeApp, Pilot[None]], Awaitable[None]]
+Play = Callable[..., None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measured(own_folders: Path) -> None:
+    """The fake model's scale, which an app would measure on its first load, as quickly as its canary."""
+    info = FakeEngine().info
+    memo.keep("scale", info, [float(4 + layer) for layer in range(info.layers)])
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of the test's own, and no settings of the terminal's."""
+    monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def kindness() -> Vector:
+    """A vector for the fake model, at every layer."""
+    engine = FakeEngine()
+    random = np.random.default_rng(0)
+    directions = {}
+    for layer in range(engine.info.layers):
+        v = random.standard_normal(engine.info.width).astype(np.float32)
+        directions[layer] = Direction(v / np.linalg.norm(v), norm=2.0, measures={"auroc": 0.9})
+    return Vector("kindness", Origin.of(engine.info, method="test", pooling="mean"), directions, 2)
+
+
+@pytest.fixture
+def vector_file(own_data: Path, kindness: Vector) -> Path:
+    """The vector in the folder where the app looks for vectors."""
+    path = own_data / "vectors" / "kindness.safetensors"
+    vectors.save(kindness, path)
+    return path
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model is the slow fake one."""
+    monkeypatch.setattr(discovery, "choose", lambda *_: slow.backend)
+
+
+@pytest.fixture
+def play() -> Play:
+    """Run the app headless and play a scene on it: `play(scene, size=(80, 24), remote=True)`."""
+
+    def played(
+        scene: Scene, *, size: tuple[int, int] = (120, 36), remote: bool = False, load: str | None = "fake"
+    ) -> None:
+        async def whole() -> None:
+            app = LocalprobeApp(load, session=Session(remote=remote))
+            async with app.run_test(size=size, notifications=True) as pilot:
+                if load is not None:
+                    await wait_until(pilot, lambda: app.session.state == "ready")
+                await scene(app, pilot)
+
+        asyncio.run(asyncio.wait_for(whole(), 200))
+
+    return played
+
+
+async def wait_until(pilot: Pilot[None], true: Callable[[], object], seconds: float = 60) -> None:
+    """Let the app run until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s; the screen:\n{screen(pilot.app)}"
+        await pilot.pause(0.02)
+
+
+def screen(app: object) -> str:
+    """What a person sees, line by line."""
+    assert isinstance(app, LocalprobeApp)
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())

@@ -1,0 +1,35 @@
+"""The app with one of its screens, on the fake engine in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.screen import Screen
+
+from localprobe.vectors import Vector
+from localprobe_tui import app
+from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.session import Session
+
+
+class Host(LocalprobeApp):
+    """Shows one screen. Vectors that are taken into the chat are kept, and the chat stays away."""
+
+    CSS_PATH = str(Path(app.__file__).with_name("app.tcss"))
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {}
+    DEFAULT_MODE = ""
+
+    def __init__(self, mode: str, *, remote: bool = False) -> None:
+        self.MODES = {mode: LocalprobeApp.MODES[mode]}  # type: ignore[misc]
+        self.DEFAULT_MODE = mode  # type: ignore[misc]
+        super().__init__(None, session=Session(remote=remote))
+        self.used: list[Vector] = []
+
+    def use_vector(self, vector: Vector) -> None:
+        self.used.append(vector)
+
+    async def load_fake(self) -> None:
+        """Load the fake model, as a person would have before."""
+        await self.session.load("fake", "fake")

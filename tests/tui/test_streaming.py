@@ -1,0 +1,57 @@
+"""Talking to the model: what is said comes word by word, can be stopped, and is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from localprobe.chats import Chats
+from localprobe_tui.answer import Answer
+from localprobe_tui.app import LocalprobeApp
+from tests.tui.conftest import Play, screen, wait_until
+
+
+async def say(pilot: Pilot[None], text: str) -> None:
+    """Type a message and send it."""
+    await pilot.press(*text, "enter")
+
+
+@pytest.mark.usefixtures("slowly")
+def test_an_answer_comes_token_by_token_and_says_how_fast(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await say(pilot, "hi")
+        await wait_until(pilot, lambda: app.query(Answer))
+        answer = app.query_one(Answer)
+        await wait_until(pilot, lambda: len(answer.turn.pieces) > 3)
+        seen = answer.turn.content
+        await wait_until(pilot, lambda: seen in screen(app).replace("▌", ""))
+        assert app.talk.answering
+        await wait_until(pilot, lambda: len(answer.turn.content) > len(seen) + 5)
+        await wait_until(pilot, lambda: "tok/s" in screen(app))
+        assert "first" in screen(app)
+        assert "/512" in screen(app)
+        await pilot.press("ctrl+s")
+
+    play(scene)
+
+
+@pytest.mark.usefixtures("slowly")
+def test_stop_takes_effect_within_two_tokens_and_keeps_what_was_said(play: Play, own_data: Path) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await say(pilot, "hi")
+        await wait_until(pilot, lambda: app.talk.answering and len(app.talk.answering[0].pieces) > 5)
+        turn = app.talk.answering[0]
+        before = len(turn.pieces)
+        app.talk.stop()
+        await wait_until(pilot, lambda: not app.talk.answering)
+        assert before <= len(turn.pieces) <= before + 2
+        assert turn.reason == "stopped"
+        await wait_until(pilot, lambda: "stopped" in screen(app))
+        assert not any(score != score for score in turn.scores) or turn.reading is None
+
+    play(scene)
+    kept = Chats(own_data / "chats.sqlite")
+    [summary] = kept.find("hi")
+    assert [turn.role for turn in kept.read(summary.id).path()] == ["user", "assistant"]

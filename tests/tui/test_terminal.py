@@ -1,0 +1,115 @@
+"""The real app with the real model in a real terminal: what a user types and sees, from the start to the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localprobe.chats import Chats
+from tests.bundled import smollm2
+
+
+class Terminal:
+    """A tmux session of its own server, so that it touches nobody's."""
+
+    def __init__(self, folder: Path, size: tuple[int, int], command: str, variables: dict[str, str]) -> None:
+        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null", "-u"]
+        self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **variables}
+        width, height = map(str, size)
+        kept = f"{command}; echo left with $?; exec cat"
+        self._run("new-session", "-d", "-s", "app", "-x", width, "-y", height, kept)
+
+    def keys(self, *keys: str) -> None:
+        self._run("send-keys", "-t", "app", *keys)
+
+    def text(self, text: str) -> None:
+        self._run("send-keys", "-t", "app", "-l", text)
+
+    def screen(self) -> str:
+        return self._run("capture-pane", "-p", "-t", "app")
+
+    def see(self, *words: str, seconds: float = 120) -> str:
+        """The screen as soon as it holds all of some words."""
+        end = time.monotonic() + seconds
+        while not all(word in (seen := self.screen()) for word in words):
+            assert time.monotonic() < end, f"no {words} within {seconds} s; the screen:\n{seen}"
+            time.sleep(0.1)
+        return seen
+
+    def close(self) -> None:
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False)
+
+    def _run(self, *words: str) -> str:
+        command = [*self._tmux, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=self._environment).stdout
+
+
+@pytest.fixture
+def terminal(tmp_path_factory: pytest.TempPathFactory, own_data: Path) -> Iterator[Terminal]:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed: apt-get install tmux")
+    pytest.importorskip("llama_cpp")
+    smollm2()
+    folder = tmp_path_factory.mktemp("t")
+    command = f"{sys.executable} -m localprobe"
+    if shutil.which("localprobe", path=str(Path(sys.executable).parent)):
+        command = str(Path(sys.executable).with_name("localprobe"))
+    kept = {name: os.environ[name] for name in ("LOCALPROBE_CACHE", "LOCALPROBE_DATA")}
+    terminal = Terminal(folder, (120, 36), f"{command} tui --engine llama", {**kept, "HF_HUB_OFFLINE": "1"})
+    yield terminal
+    terminal.close()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_load_fit_steer_stop_and_quit(terminal: Terminal, own_data: Path) -> None:
+    terminal.see("Say something below", seconds=20)
+    terminal.see("smollm2-135m · Q4_1 · llama")
+    terminal.keys("C-p")
+    terminal.see("Search for commands")
+    terminal.text("fit empathy")
+    terminal.keys("Enter")
+    terminal.see("Fitting empathy", "tok/s")
+    terminal.see("● empathy  layer", seconds=600)
+    terminal.keys("Escape")
+    terminal.keys("C-b")
+    terminal.see("on: unsteered beside")
+    terminal.text("]]]]")
+    terminal.see("dose +0.20", "usable")
+    terminal.text("My friend says that she feels empty. What should I do?")
+    terminal.keys("Enter")
+    terminal.see("unsteered", "empathy +0.20 @", "▌")
+    terminal.see("tok/s", "/8192")
+    terminal.see("plain   ", "steered ")
+    terminal.keys("C-s")
+    terminal.see("stopped")
+    [child] = [each for each in psutil.process_iter(["cmdline"]) if is_ours(each, own_data)]
+    start = time.monotonic()
+    terminal.keys("C-q")
+    terminal.see("left with 0", seconds=10)
+    assert time.monotonic() - start < 3  # a second by itself; the machine may be busy
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    chats = Chats(own_data / "chats.sqlite")
+    [summary] = chats.find("feels empty")
+    question, answer = chats.read(summary.id).path()
+    assert question.content.startswith("My friend says")
+    assert len(answer.pieces) > 3
+    assert answer.parts[0].knobs[0].dose == pytest.approx(0.2, abs=1e-3)
+
+
+def is_ours(process: psutil.Process, data: Path) -> bool:
+    """Whether a process is an engine's child of the app that uses this data folder."""
+    try:
+        mine = process.environ().get("LOCALPROBE_DATA") == str(data)
+        return mine and "localprobe.remote.child" in process.cmdline()
+    except psutil.Error:
+        return False

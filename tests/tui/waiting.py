@@ -1,0 +1,42 @@
+"""Waiting for what a person would wait for, instead of for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from textual.pilot import Pilot
+from textual.widget import Widget
+from textual.widgets import Static
+
+from localprobe_tui.dialogs import Notice
+
+PATIENCE = 60.0
+
+
+async def wait_until(pilot: Pilot[object], predicate: Callable[[], object], what: str = "") -> None:
+    """Let the app run until `predicate` holds; AssertionError with the screen's text if it never does."""
+    end = time.monotonic() + PATIENCE
+    while not predicate():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {PATIENCE:.0f} s for {what or 'it'}; on the screen:\n{screen(pilot)}")
+        await pilot.pause(0.02)
+
+
+def screen(pilot: Pilot[object]) -> str:
+    """What is on the screen, as lines of text."""
+    lines = pilot.app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in lines)
+
+
+async def message(pilot: Pilot[object]) -> str:
+    """What a dialog says, once it is there."""
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, Notice), "a message")
+    assert isinstance(pilot.app.screen, Notice)
+    return pilot.app.screen.message
+
+
+def text_of(widget: Widget) -> str:
+    """The whole text of a Static, what is scrolled out of sight too."""
+    assert isinstance(widget, Static)
+    return str(widget.content)

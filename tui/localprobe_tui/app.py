@@ -1,0 +1,287 @@
+"""The app: its screens, its one engine, and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.signal import Signal
+
+from localprobe.chats import Chats
+from localprobe.errors import EngineCrashed, LocalprobeError
+from localprobe_tui import config, first_vector
+from localprobe_tui.dialogs import Choose, Notice
+from localprobe_tui.keys_sheet import KeysSheet
+from localprobe_tui.session import Cancelled, Session
+from localprobe_tui.talk import Talk
+from localprobe_tui.themes import THEMES
+
+if TYPE_CHECKING:
+    from localprobe.engine import Info, LoadOptions
+    from localprobe.vectors import Vector
+
+BUNDLED = "smollm2-135m"
+_WATCH = 0.5  # seconds between looks at the child
+
+
+def _page(module: str, name: str) -> Callable[[], Screen[Any]]:
+    """A screen that is imported when it is first shown."""
+
+    def make() -> Screen[Any]:
+        screen: Screen[Any] = getattr(import_module(f"localprobe_tui.{module}"), name)()
+        return screen
+
+    return make
+
+
+class LocalprobeApp(App[None]):
+    """localprobe in the terminal.
+
+    `load` names the model to load at the start, None for none. `session` may be given by tests.
+    """
+
+    TITLE = "localprobe"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "chat": _page("chat", "ChatScreen"),
+        "probing": _page("probing", "ProbingScreen"),
+        "runs": _page("runs", "RunsScreen"),
+        "models": _page("models", "ModelsScreen"),
+    }
+    DEFAULT_MODE = "chat"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "show('chat')", "Chat", show=False, priority=True, id="app.chat"),
+        Binding("f2", "show('probing')", "Probing", show=False, priority=True, id="app.probing"),
+        Binding("f3", "show('runs')", "Runs", show=False, priority=True, id="app.runs"),
+        Binding("f4", "show('models')", "Models", show=False, priority=True, id="app.models"),
+        Binding("ctrl+x", "cancel_load", "Cancel loading", show=False, priority=True, id="app.cancel_load"),
+        Binding("question_mark", "keys", "Keys", id="app.keys", key_display="?"),
+    ]
+
+    def __init__(
+        self,
+        load: str | None = BUNDLED,
+        engine: str | None = None,
+        options: LoadOptions | None = None,
+        *,
+        session: Session | None = None,
+    ) -> None:
+        super().__init__()
+        self.session = session or Session()
+        self._state = self.session.state
+        self._unkept: LocalprobeError | None = None
+        self.vectors: list[Vector] = []
+        """Directions that the chat can steer with."""
+        self.session_changed: Signal[None] = Signal(self, "session")
+        self._first = (load, engine, options)
+        self.talk = Talk(self.session, self._open_chats())
+
+    def on_mount(self) -> None:
+        self.session.subscribe(self._session_changed)
+        self._leave_when_told()
+        self._configure()
+        if self._unkept is not None:
+            self.show_error(LocalprobeError(f"{self._unkept}. This session's chats will not be kept."))
+        self.set_interval(_WATCH, self.session.check)
+        name, engine, options = self._first
+        if name is not None:
+            self.call_after_refresh(self.load_model, name, engine, options)
+
+    def on_unmount(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Write what was said and end the engine. Called on every way out; twice is fine."""
+        self.talk.flush()
+        self.session.close()
+
+    @work(exclusive=True, group="load")
+    async def load_model(self, name: str, engine: str | None = None, options: LoadOptions | None = None) -> None:
+        """Load a model; every screen shows how far it is and can cancel it. An error becomes a dialog."""
+        try:
+            model = await self.session.load(name, engine, options)
+        except LocalprobeError as error:
+            if isinstance(error, Cancelled):
+                self.notify(f"Loading {name} was cancelled.")
+            else:
+                self.show_error(error)
+            return
+        for note in model.info.notes:
+            self.notify(note)
+        self._take_vectors(model.info)
+
+    def use_vector(self, vector: Vector) -> None:
+        """Take a direction into the chat, as a probe and as a knob, and show the chat."""
+        try:
+            self.talk.add(vector)
+        except LocalprobeError as error:
+            self.show_error(error)
+            return
+        if vector not in self.vectors:
+            self.vectors.append(vector)
+        self.switch_mode("chat")
+
+    def offer_model(self) -> None:
+        """Say that there is no model, and why, and offer to load one."""
+        dead = self.session.state == "dead"
+        message = self.session.message if dead else "No model is loaded."
+        buttons = ("Load it again", "Other models") if dead or self.session.asked else ("Other models",)
+
+        def chosen(label: str | None) -> None:
+            if label == "Load it again" and self.session.asked:
+                self.load_model(*self.session.asked)
+            elif label:
+                self.switch_mode("models")
+
+        self.push_screen(Notice("No model", message, buttons, error=dead), chosen)
+
+    def show_error(self, error: LocalprobeError) -> None:
+        """An error as the CLI words it, in a dialog that can be read and dismissed."""
+        if isinstance(error, EngineCrashed) and self.session.state == "dead":
+            return  # it was told when it was noticed, with what can be done about it
+        self.push_screen(Notice("That did not work", str(error), error=True))
+
+    def _leave_when_told(self) -> None:
+        """A terminal that is closed, or a `kill`, ends the app as a quit does: nothing that was said is lost."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
+                loop.add_signal_handler(number, self.exit)
+
+    def _configure(self) -> None:
+        """Take the user's keys and theme; a file that is wrong is told, and the app's own stay."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        try:
+            found = config.read(_binding_ids, frozenset(self.available_themes))
+        except LocalprobeError as error:
+            self.show_error(error)
+            return
+        self.theme = found.theme or self.theme
+        self.set_keymap(found.keys)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette finds: the screen's own commands first, then the app's."""
+        own: Callable[[], Iterable[SystemCommand]] | None = getattr(screen, "commands", None)
+        yield from own() if own else ()
+        yield SystemCommand("Load a model", "Choose a model and an engine", self.action_pick_model)
+        yield SystemCommand("Load the model again", "In a new process", self._load_again)
+        for mode, key in (("Chat", "F1"), ("Probing", "F2"), ("Runs", "F3"), ("Models", "F4")):
+            yield SystemCommand(mode, f"Go to the screen ({key})", partial(self.action_show, mode.lower()))
+        yield SystemCommand("Keys", "What the keys do (?)", self.action_keys)
+        for command in super().get_system_commands(screen):
+            if command.title != "Keys":
+                yield command
+
+    def _load_again(self) -> None:
+        if self.session.asked:
+            self.load_model(*self.session.asked)
+
+    @work
+    async def action_pick_model(self) -> None:
+        """Choose a model by name, then the engine to run it on."""
+        from localprobe import discovery
+        from localprobe.models.catalogue import CATALOGUE
+
+        known = [(f"{entry.name}   {entry.about}", entry.name) for entry in CATALOGUE.values()]
+        hint = "type to find, or a hub id, a folder or a GGUF file"
+        name = await self.push_screen_wait(Choose("Model", known, hint, free=True))
+        if name is None:
+            return
+        here = [(each, each) for each in discovery.names() if discovery.installed(each)]
+        engine = await self.push_screen_wait(Choose("Engine", [("the best for this machine", ""), *here]))
+        if engine is not None:
+            self.load_model(name, engine or None)
+
+    def _take_vectors(self, info: Info) -> None:
+        """Offer the vectors that fit a model just loaded, and put the newest on the panel if nothing on it fits."""
+        self.vectors = [*(vector for vector in self.vectors if vector.origin.model), *first_vector.kept(info)]
+        self.talk.dials = [dial for dial in self.talk.dials if _fits(dial.vector, info)]
+        if not self.talk.dials and (fitting := [vector for vector in self.vectors if _fits(vector, info)]):
+            self.talk.add(fitting[0])
+
+    def _open_chats(self) -> Chats | None:
+        """The user's chats; without them the app goes on, and says that nothing is kept."""
+        try:
+            return Chats()
+        except LocalprobeError as error:
+            self._unkept = error
+            return None
+
+    def _session_changed(self) -> None:
+        """Tell the screens, and the user if the engine has died."""
+        self.session_changed.publish(None)
+        if self.session.state == "dead" and self._state != "dead":
+            self.offer_model()
+        self._state = self.session.state
+
+    def action_show(self, mode: str) -> None:
+        if not self.screen.is_modal:
+            self.switch_mode(mode)
+
+    def action_cancel_load(self) -> None:
+        self.session.cancel_load()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Ctrl+x cuts text while nothing is being loaded."""
+        return self.session.state == "loading" if action == "cancel_load" else True
+
+    def action_keys(self) -> None:
+        self.push_screen(KeysSheet(self.screen.active_bindings.values()))
+
+
+def _binding_ids() -> frozenset[str]:
+    """The ids that keys can be set for."""
+    from localprobe_tui.chat import ChatScreen
+    from localprobe_tui.dial_card import DialCard
+    from localprobe_tui.models import ModelsScreen
+    from localprobe_tui.probing import ProbingScreen
+    from localprobe_tui.prompt import Prompt
+    from localprobe_tui.runs import RunsScreen
+    from localprobe_tui.slider import Slider
+
+    screens = (LocalprobeApp, ChatScreen, ProbingScreen, RunsScreen, ModelsScreen)
+    every = [each for node in (*screens, DialCard, Prompt, Slider) for each in node.BINDINGS]
+    return frozenset(each.id for each in every if isinstance(each, Binding) and each.id)
+
+
+def _fits(vector: Vector, info: Info) -> bool:
+    try:
+        return not vector.fit_to(info)
+    except LocalprobeError:
+        return False
+
+
+def run(
+    load: str | None = BUNDLED,
+    engine: str | None = None,
+    options: LoadOptions | None = None,
+    vector: Path | None = None,
+    dose: float | None = None,
+) -> None:
+    """Run the app until it is left; no process of it stays behind. `vector` is turned to `dose` at the start."""
+    app = LocalprobeApp(load, engine, options)
+    if vector is not None:
+        from localprobe import vectors
+
+        app.vectors.append(vectors.load(vector))
+        app.talk.add(app.vectors[0], dose or 0.0)
+    try:
+        app.run()
+    finally:
+        app.leave()
+    if app.talk.trouble is not None:
+        raise app.talk.trouble
+    if app.return_code:
+        raise SystemExit(app.return_code)

@@ -1,0 +1,79 @@
+"""The directions a chat can begin with: those in the user's data folder, or empathy fitted here and now."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localprobe.errors import LocalprobeError
+from localprobe_tui.session import Cancelled
+
+if TYPE_CHECKING:
+    from localprobe.engine import Info
+    from localprobe.model import Model
+    from localprobe.probing.slices import Amount
+    from localprobe.progress import Progress
+    from localprobe.vectors import Vector
+    from localprobe_tui.session import Session
+
+
+def folder() -> Path:
+    """Where vectors that belong to no project are kept."""
+    from localprobe.paths import data
+
+    return data() / "vectors"
+
+
+def kept(info: Info) -> list[Vector]:
+    """The vectors of the data folder that were made for a model, the newest first. Unreadable files are passed over."""
+    from localprobe import vectors
+
+    found = []
+    for path in sorted(folder().glob("*.safetensors"), key=lambda each: each.stat().st_mtime, reverse=True):
+        try:
+            vector = vectors.load(path)
+            if not vector.fit_to(info):
+                found.append(vector)
+        except LocalprobeError:
+            continue
+    return found
+
+
+async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> Vector:
+    """Fit empathy on the session's model, as `localprobe demo` does, and keep it in the data folder.
+
+    `tell` is called on the event loop with the texts captured. What was captured is kept, so that a fit that was
+    cancelled goes on where it was. Raises Cancelled once `cancelled` is set.
+    """
+    loop = asyncio.get_running_loop()
+
+    def watch(amount: Amount) -> None:
+        if cancelled.is_set():
+            raise Cancelled("fitting was cancelled")
+        left = "" if amount.left is None else f", {amount.left:.0f} s left"
+        what = f"capturing texts at every layer, {amount.rate:,.0f} tok/s{left}"
+        with suppress(RuntimeError):  # the app is closing
+            loop.call_soon_threadsafe(tell, what, amount.texts, amount.total)
+
+    with session.reserved("fitting empathy") as model:
+        return await session.call(_fit, model, watch)
+
+
+def _fit(model: Model, watch: Callable[[Amount], None]) -> Vector:
+    from localprobe import vectors
+    from localprobe.contrast.pairs import shipped
+    from localprobe.steering.experiment import VectorChoice
+    from localprobe.steering.fitted import fit as fit_on
+
+    vector = fit_on(VectorChoice("empathy", fit=shipped("empathy")), model, watch)
+    vectors.save(vector, folder() / f"empathy-{_plain(model.info.model)}.safetensors")
+    return vector
+
+
+def _plain(name: str) -> str:
+    """A model's name as part of a file's."""
+    return "".join(each if each.isalnum() or each in ".-" else "-" for each in Path(name).name)

@@ -1,0 +1,47 @@
+"""How far a load is, on every screen: nothing else has to wait for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Button, Label, ProgressBar
+
+if TYPE_CHECKING:
+    from localprobe_tui.app import LocalprobeApp
+    from localprobe_tui.session import Session
+
+
+class LoadLine(Horizontal):
+    """The stage of the load, a bar, and a button that cancels it. There only while something is loaded."""
+
+    DEFAULT_CSS = """
+    LoadLine {
+        height: 1; background: $primary-muted; display: none;
+        &.-on { display: block; }
+        & > Label { width: 1fr; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        & > ProgressBar { width: 40; }
+        & > Button { min-width: 14; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Label(markup=False)
+        yield ProgressBar(show_eta=False)
+        yield Button("Cancel ^x", compact=True, id="cancel-load")
+
+    def show(self, session: Session) -> None:
+        """Draw the load as it is now."""
+        self.set_class(session.state == "loading", "-on")
+        if session.state != "loading":
+            return
+        done, total = session.progress
+        amount = f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if total else ""
+        self.query_one(Label).update(session.message + amount)
+        self.query_one(ProgressBar).update(total=total or None, progress=done)
+
+    @on(Button.Pressed, "#cancel-load")
+    def _cancel(self) -> None:
+        cast("LocalprobeApp", self.app).session.cancel_load()

@@ -1,0 +1,58 @@
+"""What every screen of the app has: the line at its top, its keys at the bottom, and the app behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from localprobe_tui.load_line import LoadLine
+from localprobe_tui.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from localprobe_tui.app import LocalprobeApp
+    from localprobe_tui.session import Session
+
+
+class Page(Screen[None]):
+    """One of the app's screens. Subclasses give `body`; `session_changed` is called after each change of the engine.
+
+    It has the class `-narrow` under 100 columns, and `-wide` from there.
+    """
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 (Textual declares it so)
+    MODE: ClassVar[str] = ""
+    """The app's name for this screen."""
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(self.MODE)
+        yield LoadLine()
+        yield from self.body()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def body(self) -> ComposeResult:
+        """Widgets between the top line and the keys."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        self.localprobe.session_changed.subscribe(self, lambda _: self._session_changed())
+        self._session_changed()
+
+    def _session_changed(self) -> None:
+        self.query_one(LoadLine).show(self.session)
+        self.session_changed()
+
+    def session_changed(self) -> None:
+        """A model was loaded, died or became busy: show it."""
+
+    @property
+    def localprobe(self) -> LocalprobeApp:
+        """The app, under its own type."""
+        return cast("LocalprobeApp", self.app)
+
+    @property
+    def session(self) -> Session:
+        """The engine."""
+        return self.localprobe.session

@@ -1,0 +1,264 @@
+"""The Probing screen: fit a probe on contrast pairs, see whether to believe it, and take it into the chat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Input, ProgressBar, Select, Static, TextArea
+from textual.worker import Worker
+
+from localprobe.errors import LocalprobeError
+from localprobe_tui.dialogs import Ask
+from localprobe_tui.page import Page
+from localprobe_tui.probing_results import Results, Verdict, verdict
+from localprobe_tui.probing_text import TryText
+from localprobe_tui.probing_work import METHODS, POOLINGS, Work, keep, outline, path_of, read, sets
+from localprobe_tui.work import in_thread
+
+if TYPE_CHECKING:
+    from localprobe.probing.slices import Amount
+    from localprobe.probing.study import Choices, Study
+    from localprobe.vectors import Vector
+
+_FILE = "a file"
+
+
+class ProbingScreen(Page):
+    """Contrast set, method and pooling at the top; then progress; then the verdict, the figures, and a text to try."""
+
+    MODE = "probing"
+    CSS_PATH = "probing.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "fit", "Fit", id="probing.fit"),
+        Binding("left", "layer(-1)", "Layer", id="probing.layer_down", key_display="←→"),
+        Binding("right", "layer(1)", "Layer up", show=False, id="probing.layer_up"),
+        Binding("home", "layer(0)", "Chosen layer", show=False, id="probing.layer_chosen"),
+        Binding("v", "verdict", "Verdict", id="probing.verdict"),
+        Binding("t", "text", "Try a text", id="probing.text"),
+        Binding("c", "chat", "Chat with it", id="probing.chat"),
+        Binding("s", "save", "Save", id="probing.save"),
+        Binding("d", "choose('pairs')", "Data", id="probing.data"),
+        Binding("m", "choose('method')", "Method", show=False, id="probing.method"),
+        Binding("p", "choose('pooling')", "Pooling", show=False, id="probing.pooling"),
+        Binding("escape", "leave", "Cancel", show=False, id="probing.cancel"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.study: Study | None = None
+        self._found: dict[str, Any] | None = None
+        self._work: Work | None = None
+        self._worker: Worker[None] | None = None
+
+    def body(self) -> ComposeResult:
+        with Horizontal(id="form"):
+            yield Select([(name, name) for name in (*sets(), _FILE)], id="pairs", allow_blank=False, compact=True)
+            yield Select([(name, name) for name in METHODS], id="method", allow_blank=False, compact=True)
+            yield Select([(name, name) for name in POOLINGS], id="pooling", allow_blank=False, compact=True)
+            yield Button("Fit", id="fit", variant="primary", compact=True)
+        yield Input(placeholder="path of a JSONL file with positive and negative", id="path", compact=True)
+        with Horizontal(id="progress"):
+            yield ProgressBar(show_eta=False, show_percentage=False)
+            yield Static(id="stage", markup=False)
+            yield Button("Cancel", id="cancel", compact=True)
+        yield Static(id="headline", markup=False)
+        yield Static(id="about")
+        with Horizontal(id="found"):
+            yield Results()
+            with Vertical(id="beside"):
+                with VerticalScroll(id="whole", can_focus=False) as box:
+                    box.border_title = "Verdict"
+                    yield Static(id="verdict")
+                yield TryText()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#pairs", Select).value = "empathy"
+        self._show_study()
+
+    def session_changed(self) -> None:
+        if self.study is None:
+            self._say_what_next()
+
+    # What to fit on
+
+    @property
+    def pairs(self) -> str:
+        """The set or path that is chosen."""
+        chosen = self.query_one("#pairs", Select).value
+        return self.query_one("#path", Input).value if chosen == _FILE else str(chosen)
+
+    def action_choose(self, what: str) -> None:
+        select = self.query_one(f"#{what}", Select)
+        select.focus()
+        select.expanded = True
+
+    @on(Select.Changed)
+    def _chosen(self) -> None:
+        file = self.query_one("#pairs", Select).value == _FILE
+        path = self.query_one("#path", Input)
+        path.display = file
+        if file:
+            path.focus()
+        self.session_changed()
+
+    @on(Input.Changed, "#path")
+    def _typed(self) -> None:
+        self.session_changed()
+
+    @on(Input.Submitted, "#path")
+    @on(Button.Pressed, "#fit")
+    def action_fit(self) -> None:
+        if self._work is not None:
+            self.notify("A study is under way: Escape cancels it.")
+            return
+        try:
+            choices = self._choices()
+            self._work = Work(self.session, read(self.pairs), choices)
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+            return
+        self._worker = self._study(self._work)
+
+    def _choices(self) -> Choices:
+        from localprobe.probing.study import Choices
+
+        method, pooling = (str(self.query_one(f"#{name}", Select).value) for name in ("method", "pooling"))
+        return Choices(path_of(self.pairs).stem, method, pooling)
+
+    # The work
+
+    @work(exclusive=True, group="study")
+    async def _study(self, task: Work) -> None:
+        pairs = self.pairs
+        self.query_one("#progress").display = True
+        self._step("waiting for the model")
+        self.set_focus(self.query_one("#cancel"))
+        try:
+            study = await task.run(self._capturing, self._step)
+            self.study, self._found = study, study.as_json()
+            self._show_study()
+            run = await in_thread(lambda: keep(study, self.session, pairs))
+            self.notify(f"Kept as run {run.id}: F3 shows it.")
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+        finally:
+            self._work = None
+            for progress in self.query("#progress"):  # none is left when the app is closing
+                progress.display = False
+                self.set_focus(None)
+
+    def _capturing(self, amount: Amount) -> None:
+        left = "" if amount.left is None else f" · {_clock(amount.left)} left"
+        rate = f" · {amount.rate:,.0f} tok/s" if amount.tokens else ""
+        self.query_one(ProgressBar).update(total=amount.total, progress=amount.texts)
+        self.query_one("#stage", Static).update(f"capturing {amount.texts} of {amount.total} texts{rate}{left}")
+
+    def _step(self, name: str) -> None:
+        self.query_one(ProgressBar).update(total=None)
+        self.query_one("#stage", Static).update(f"{name} …")
+
+    @on(Button.Pressed, "#cancel")
+    def action_leave(self) -> None:
+        if self._work is not None and self._worker is not None:
+            self._work.stop()
+            self._worker.cancel()
+            self.query_one("#stage", Static).update("cancelling …")
+            self.notify("Cancelled. What was captured is kept: the next fit goes on from there.")
+        else:
+            self.set_focus(None)
+
+    # What came of it
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("layer", "verdict", "text", "chat", "save"):
+            return self._found is not None
+        return True
+
+    def _show_study(self) -> None:
+        known = self._found is not None
+        self.set_class(known, "-fitted")
+        self.refresh_bindings()
+        if self.study is None or self._found is None:
+            self._say_what_next()
+            return
+        self.query_one("#headline", Static).update(self._found["verdict"]["headline"])
+        self.query_one("#verdict", Static).update(verdict(self._found, headline=False))
+        self.query_one(Results).show(self._found)
+        self.query_one(TryText).use(self.session, self.study.vector, self.query_one(Results).chosen)
+
+    def _say_what_next(self) -> None:
+        """Before a fit: what it will do, and the pairs that are chosen."""
+        model = self.session.model
+        where = f"on {model.info.model}" if model else "once a model is loaded (F4 lists them)"
+        self.query_one("#headline", Static).update(
+            f"Press f to fit a probe {where}: at every layer, on 70 % of the pairs. It is measured on the rest, and "
+            "held against words, length, random directions and chance."
+        )
+        try:
+            about = outline(read(self.pairs))
+        except LocalprobeError as error:
+            about = Content(str(error))
+        self.query_one("#about", Static).update(about)
+
+    @on(Results.LayerChanged)
+    def _layer_changed(self, event: Results.LayerChanged) -> None:
+        if self.study:
+            self.query_one(TryText).show_layer(event.layer)
+
+    def action_layer(self, places: int) -> None:
+        results = self.query_one(Results)
+        if places:
+            results.move(places)
+        elif results.found:
+            results.chosen = results.found["nested"]["layer"]
+
+    def action_verdict(self) -> None:
+        if self._found:
+            self.app.push_screen(Verdict(self._found))
+
+    def action_text(self) -> None:
+        self.query_one(TextArea).focus()
+
+    @property
+    def vector(self) -> Vector | None:
+        """The probe at the layer that is shown."""
+        return replace(self.study.vector, best=self.query_one(Results).chosen) if self.study else None
+
+    def action_chat(self) -> None:
+        if vector := self.vector:
+            self.localprobe.use_vector(vector)
+
+    @work
+    async def action_save(self) -> None:
+        if not (vector := self.vector):
+            return
+        from localprobe import vectors
+        from localprobe.paths import data
+
+        usual = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}.safetensors"
+        path = await self.app.push_screen_wait(Ask("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
+        if not path:
+            return
+        try:
+            vectors.export(vector, Path(path).expanduser())
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+        else:
+            self.notify(f"Saved {path}")
+
+    @on(TryText.Failed)
+    def _not_scored(self, event: TryText.Failed) -> None:
+        self.localprobe.show_error(event.error)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

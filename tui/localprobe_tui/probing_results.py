@@ -1,0 +1,173 @@
+"""A validation on the screen: the verdict in words, AUROC by layer, and the scores of both poles at one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from localprobe_tui.plots import AurocPlot, histogram, legend
+
+
+def verdict(found: Mapping[str, Any], *, headline: bool = True) -> Content:
+    """The verdict of a validation (its `as_json`), most important first; without the headline where it stands."""
+    said = found["verdict"]
+    parts = [Content.styled(said["headline"], "bold")] if headline else []
+    for title, lines in (("It shows", said["shows"]), ("It does not show", said["does_not_show"])):
+        if lines:
+            parts.append(Content("\n").join([Content.styled(title, "bold"), *(Content(f"· {line}") for line in lines)]))
+    return Content("\n\n").join(parts)
+
+
+class Verdict(ModalScreen[None]):
+    """The whole verdict, to be read and dismissed."""
+
+    DEFAULT_CSS = """
+    Verdict {
+        align: center middle;
+        & > VerticalScroll {
+            width: 90; max-width: 94%; height: auto; max-height: 90%; padding: 1 2; background: $surface;
+            border: round $primary; border-title-color: $foreground;
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,v,enter", "close", "Close", id="dialog.close")]
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._found = found
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as box:
+            box.border_title = "Verdict"
+            yield Static(verdict(self._found))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self:
+            self.dismiss()
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+
+class Histogram(Static):
+    """Scores of both poles at one layer, as large as there is room."""
+
+    DEFAULT_CSS = "Histogram { height: 100%; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[Sequence[float], Sequence[float], float, str] | None = None
+
+    def show(self, positive: Sequence[float], negative: Sequence[float], threshold: float, note: str) -> None:
+        """Draw the scores of the test texts, with a note at the threshold."""
+        self._shown = (positive, negative, threshold, note)
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        if self._shown and self.size.width:
+            positive, negative, threshold, note = self._shown
+            rows = max(1, (self.size.height - 2) // 2)
+            self.update(histogram(positive, negative, threshold=threshold, width=self.size.width, rows=rows, note=note))
+
+
+class Legend(Static):
+    """What the marks of the plot are."""
+
+    DEFAULT_CSS = "Legend { height: auto; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: Mapping[str, Any] | None = None
+
+    def show(self, found: Mapping[str, Any]) -> None:
+        """Name the marks of a validation."""
+        self._found = found
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        if self._found and self.size.width:
+            self.update(legend(self._found, self.size.width))
+
+
+class Results(Vertical):
+    """AUROC by layer over the scores at one layer. A click on a layer chooses it and posts `LayerChanged`."""
+
+    DEFAULT_CSS = """
+    Results {
+        & > Vertical { height: 3fr; min-height: 8; border-top: solid $primary 60%; border-title-color: $foreground; }
+        & > #scores { height: 2fr; min-height: 5; max-height: 15; }
+    }
+    """
+
+    chosen: reactive[int] = reactive(0, init=False)
+    """The layer that is shown."""
+
+    @dataclass
+    class LayerChanged(Message):
+        """Another layer is shown."""
+
+        layer: int
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(**about)
+        self.found: Mapping[str, Any] | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="auroc") as box:
+            box.border_title = "AUROC by layer"
+            yield AurocPlot()
+            yield Legend()
+        with Vertical(id="scores"):
+            yield Histogram()
+
+    def show(self, found: Mapping[str, Any]) -> None:
+        """Show a validation (its `as_json`) at the layer that was chosen inside the training pairs."""
+        self.found = found
+        self.query_one(Legend).show(found)
+        self.set_reactive(Results.chosen, found["nested"]["layer"])
+        self.watch_chosen()
+
+    def move(self, places: int) -> None:
+        """Go some layers up or down."""
+        if self.found:
+            layers = [row["layer"] for row in self.found["layers"]]
+            self.chosen = layers[max(0, min(layers.index(self.chosen) + places, len(layers) - 1))]
+
+    def watch_chosen(self) -> None:
+        if not self.found:
+            return
+        at = [row["layer"] for row in self.found["layers"]].index(self.chosen)
+        row, scores = self.found["layers"][at], self.found.get("scores")
+        bounds = "[{:.2f}, {:.2f}]".format(*row["auroc_interval"])
+        self.query_one(AurocPlot).show(self.found, self.chosen)
+        self.query_one("#auroc").border_title = f"AUROC · layer {self.chosen}{self._why()}"
+        box = self.query_one("#scores")
+        box.display = bool(scores)
+        box.border_title = f"Scores at layer {self.chosen}: AUROC {row['auroc']:.2f} {bounds}"
+        if scores:
+            note = f" · {row['accuracy']:.0%} right"
+            high, low = scores["positive"][at], scores["negative"][at]
+            self.query_one(Histogram).show(high, low, scores["threshold"][at], note)
+        self.post_message(self.LayerChanged(self.chosen))
+
+    def _why(self) -> str:
+        assert self.found is not None
+        if self.chosen == self.found["nested"]["layer"]:
+            return ", chosen on training pairs"
+        return ", best on the test pairs" if self.chosen == self.found["best"]["layer"] else ""
+
+    @on(AurocPlot.LayerChosen)
+    def _clicked(self, event: AurocPlot.LayerChosen) -> None:
+        event.stop()
+        self.chosen = event.layer

@@ -1,0 +1,67 @@
+"""Where the user types: Enter sends, an empty line lets the keys of the knobs through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+
+class Prompt(TextArea):
+    """A text area that grows with its text up to a few lines.
+
+    While it is empty, `[`, `]` and `?` are keys of the screen, so that a dose can be turned while an answer comes.
+    """
+
+    DEFAULT_CSS = """
+    Prompt { height: auto; min-height: 1; max-height: 7; width: 1fr; padding: 0 1 0 0; background: $background; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", id="prompt.send", show=False, priority=True),
+        Binding("up", "up", "Edit the last message", id="prompt.edit", show=False),
+        Binding("shift+enter,ctrl+j,alt+enter", "line", "New line", id="prompt.line", show=False, priority=True),
+    ]
+    THROUGH = frozenset({"left_square_bracket", "right_square_bracket", "question_mark"})
+
+    @dataclass
+    class Sent(Message):
+        """The user sent a text."""
+
+        text: str
+
+    class Edit(Message):
+        """The user wants to edit the last message."""
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt", placeholder="Say something", compact=True, highlight_cursor_line=False)
+        self.editing = False
+        """Whether what is typed takes the place of the last message."""
+
+    def check_consume_key(self, key: str, character: str | None = None) -> bool:
+        """Whether a key is text: the keys of the knobs are not while nothing is typed."""
+        if not self.text and key in self.THROUGH:
+            return False
+        return super().check_consume_key(key, character)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if not self.text and event.key in self.THROUGH:
+            event.prevent_default()  # TextArea's own method, which comes next, would type it
+
+    def action_send(self) -> None:
+        text = self.text.strip()
+        if text:
+            self.post_message(self.Sent(text))
+
+    def action_up(self) -> None:
+        """In an empty prompt, take the last message back to edit it."""
+        if self.text:
+            self.action_cursor_up()
+        else:
+            self.post_message(self.Edit())
+
+    def action_line(self) -> None:
+        self.insert("\n")

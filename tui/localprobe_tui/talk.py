@@ -1,0 +1,370 @@
+"""The chat that is open: its turns, its knobs, and the answer that is being generated.
+
+Knows nothing of widgets: whoever shows it registers a listener. What is said is written to the store as it comes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, closing, suppress
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from localprobe.chats import Chat, Chats, Part, Reading, Turn
+from localprobe.errors import LocalprobeError, UsageError
+from localprobe_tui import dials
+from localprobe_tui.dials import Dial
+from localprobe_tui.sampling import Sampling
+
+if TYPE_CHECKING:
+    from localprobe.conversation import Conversation
+    from localprobe.decode import Event
+    from localprobe.engine import Steering, Watch
+    from localprobe.knob import Knob
+    from localprobe.model import Model
+    from localprobe.vectors import Vector
+    from localprobe_tui.session import Session
+
+Applies: TypeAlias = Literal["next token", "next answer"]
+_EVERY = 0.8  # seconds between two writes of an answer
+_WINDOW = 32  # tokens that the rate is taken over
+_LOOK = 16  # tokens between two looks at whether an answer degenerates
+
+
+class Talk:
+    """One chat at a time on the session's model. Raises LocalprobeError where a user asks for what cannot be."""
+
+    def __init__(self, session: Session, chats: Chats | None) -> None:
+        self.chat = Chat()
+        self.dials: list[Dial] = []
+        self.sampling = Sampling()
+        self.split = False
+        """Whether an unsteered answer is generated beside the steered one."""
+        self.applies: Applies = "next token"
+        """When a knob that is turned during an answer takes effect."""
+        self.answering: tuple[Turn, ...] = ()
+        """The answers that are being generated."""
+        self.rate = 0.0
+        """Tokens a second of the last answer, each of its rows counted once."""
+        self.first_token = 0.0
+        """Seconds from the question to its first token."""
+        self.trouble: LocalprobeError | None = None
+        """Why what was said could not be written, if it could not."""
+        self.used = 0
+        """Positions of the context that the chat takes."""
+        self._session, self.chats = session, chats
+        self._listeners: list[Callable[[], None]] = []
+        self._conversation: Conversation | None = None
+        self._model: Model | None = None
+        self._stopping = False
+        self._turn_to: list[Knob] | None = None  # what the engine's thread is to steer by from now on
+        self._written = 0.0
+        self._unwritten: dict[str, Turn] = {}
+
+    @property
+    def model(self) -> Model | None:
+        """The session's model."""
+        return self._session.model
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each change of the chat. It must be quick: a token is a change."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._listeners.remove(listener)
+
+    async def send(self, text: str) -> None:
+        """Say something and generate the answer. It takes the place of a message that could not be answered."""
+        self.chat.model = self._need_model().info.model
+        last = self.chat.path()[-1:]
+        parent = last[0].parent if last and last[0].role == "user" else self.chat.leaf
+        await self._answer(self.chat.add(Turn("user", text, parent)))
+
+    async def regenerate(self) -> None:
+        """Answer the last message again; the old answer stays beside the new one."""
+        self._need_model()
+        await self._answer(self._last_question())
+
+    async def edit(self, text: str) -> None:
+        """Say the last message in other words, and generate the answer; the old one stays as a sibling."""
+        self._need_model()
+        await self._answer(self.chat.add(Turn("user", text, self._last_question().parent)))
+
+    async def go_on(self) -> None:
+        """Generate more of the last answer."""
+        path = self.chat.path()
+        if not path or path[-1].role != "assistant":
+            raise UsageError("there is no answer to continue")
+        await self._answer(self.chat.turns[path[-1].parent or ""], path[-1])
+
+    def stop(self) -> None:
+        """End the answer after the token that is being computed; what was said stays."""
+        self._stopping = True
+
+    def turned(self) -> None:
+        """The knobs were changed: the answer that is being generated feels it, if that is how they apply."""
+        if self.answering and self._model is not None and self.applies == "next token":
+            self._turn_to = self.knobs(self._model)
+        self._tell()
+
+    def add(self, vector: Vector, dose: float = 0.0) -> None:
+        """Put a vector on the panel. VectorError if it does not fit the model."""
+        if self.model is not None:
+            vector.fit_to(self.model.info)
+        self.dials.append(Dial.of(vector))
+        self.dials[-1].dose = dose
+        self._tell()
+
+    def knobs(self, model: Model) -> list[Knob]:
+        """The knobs that steer now."""
+        return [dial.knob(model) for dial in self.dials if dial.turned]
+
+    def reading(self) -> Reading | None:
+        """What answers are scored by: the first knob's direction, a little above the layer that it steers."""
+        return dials.reading(self.dials[0].vector, self.dials[0].layer) if self.dials else None
+
+    def new(self, system: str | None = None) -> None:
+        """Begin another chat, with the system prompt of this one unless another is given."""
+        self.open(Chat(system=self.chat.system if system is None else system))
+
+    def open(self, chat: Chat) -> None:
+        """Show another chat."""
+        if self.answering:
+            raise UsageError("an answer is being generated: stop it first")
+        self.flush()
+        self.chat, self.used = chat, 0
+        self._tell()
+
+    def choose(self, turn: Turn) -> None:
+        """Go on from one of several answers, or from one of several wordings of a message."""
+        if self.answering:
+            raise UsageError("an answer is being generated: stop it first")
+        kept = self.chat.path()[-1:]
+        self.chat.show(turn)
+        if kept and turn.beside == kept[0].id:
+            self._take_beside(turn)
+        self.flush()
+        self._tell()
+
+    def flush(self) -> None:
+        """Write what is not written yet. Called on every way out, with or without an event loop."""
+        if self.chat.turns:
+            self._save(*self.answering)
+
+    def keep(self) -> None:
+        """Write every turn of the chat."""
+        self._save(*self.chat.turns.values())
+
+    def _take_beside(self, turn: Turn) -> None:
+        """Let the cache go on from the other row of the last batch, if that is what it still holds."""
+        talk = self._conversation
+        if talk is not None and turn.content in talk.answers:
+            talk.take(talk.answers.index(turn.content))
+
+    async def _answer(self, question: Turn, going_on: Turn | None = None) -> None:
+        model = self._need_model()
+        with self._session.reserved("answering in the chat"):
+            self._model, self._stopping, self._turn_to = model, False, None
+            knobs = self.knobs(model)
+            turns = (going_on,) if going_on else self._turns(question, knobs, model)
+            if going_on:
+                self._mark(going_on, knobs, model)
+            for turn in reversed(turns):
+                self.chat.add(turn)
+            self.answering = turns
+            asked = time.perf_counter()
+            times: deque[float] = deque(maxlen=_WINDOW)
+            begun = len(turns[0].pieces)
+            self._save(question, *turns)
+            self._tell()
+            steps = self._steps(model, turns, knobs, going_on is not None)
+            try:
+                async with aclosing(self._session.iterate(lambda: steps)) as stream:
+                    async for at, events, steered in stream:
+                        if steered is not None:
+                            self._mark(turns[0], steered, model, live=bool(turns[0].pieces))
+                        if events:
+                            self._take(turns, begun, events, model)
+                            self._time(asked, at, times)
+                        self._tell()
+                        if time.monotonic() - self._written > _EVERY:
+                            self._save(*turns)
+            finally:
+                self.answering = ()
+                self._end(turns, question)
+                self._tell()
+
+    def _turns(self, question: Turn, knobs: list[Knob], model: Model) -> tuple[Turn, ...]:
+        """The answers to generate: one, or a steered one and an unsteered one beside it."""
+        standing = dials.stood(knobs, model)
+        read = self.reading()
+        part = Part(0, standing, self._added(knobs, read))
+        steered = Turn("assistant", "", question.id, parts=[part], reading=read)
+        steered.how = self._how(model, question, steered)
+        if not self.split:
+            return (steered,)
+        plain = Turn("assistant", "", question.id, parts=[Part(0)], reading=read, how=dict(steered.how))
+        plain.beside, steered.beside = steered.id, plain.id
+        return steered, plain
+
+    def _how(self, model: Model, question: Turn, answer: Turn) -> dict[str, object]:
+        """What an answer is generated with. The same knobs again draw other numbers, other knobs the same ones."""
+        before = [turn for turn in self.chat.turns.values() if turn.parent == question.id]
+        again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in before)
+        info, settings = model.info, self.sampling
+        return {
+            "model": info.model,
+            "engine": info.engine,
+            "quantisation": info.quantisation,
+            "temperature": settings.temperature,
+            "top_k": settings.top_k,
+            "top_p": settings.top_p,
+            "min_p": settings.min_p,
+            "key": f"seed {settings.seed}" + (f" again {again}" if again else ""),
+        }
+
+    def _steps(
+        self, model: Model, turns: Sequence[Turn], knobs: list[Knob], going_on: bool
+    ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
+        """In the engine's thread: (when, events of a step, knobs that were turned to before it)."""
+        from localprobe.chat import Message
+        from localprobe.conversation import Conversation
+        from localprobe.knob import steering
+
+        if self._conversation is None or self._conversation.engine is not model.engine:
+            self._conversation = Conversation(model.engine)
+        talk, answer = self._conversation, turns[0]
+        path = self.chat.path(answer.id if going_on else answer.parent)
+        system = [Message("system", self.chat.system)] if self.chat.system else []
+        talk.messages = [*system, *(Message(turn.role, turn.content) for turn in path)]
+        talk.watch = self._watch(answer.reading)
+
+        def how(prompt: int, start: int) -> Steering:
+            return steering(knobs, prompt, start)
+
+        sampler, key, tokens = self.sampling.sampler(), str(answer.how["key"]), self.sampling.tokens
+        if going_on:
+            key += f" from {len(answer.pieces)}"
+            steps = talk.go_on(how, sampler=sampler, key=key, tokens=tokens)
+        else:
+            steps = talk.reply(how, beside=len(turns) > 1, sampler=sampler, key=key, tokens=tokens)
+        with closing(steps):
+            for events in steps:
+                self.used = talk.prompt + len(answer.pieces)
+                yield time.perf_counter(), events, None
+                if self._stopping:
+                    yield time.perf_counter(), talk.stop(), None
+                elif (wanted := self._turn_to) is not None:
+                    self._turn_to = None
+                    talk.steer(steering(wanted, 0))
+                    yield time.perf_counter(), [], wanted
+
+    def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
+        from localprobe.knob import watch
+
+        probe = self._probe(read)
+        return (watch(probe, read.layer),) if read and probe else ()
+
+    def _added(self, knobs: list[Knob], read: Reading | None) -> float:
+        return round(dials.added(knobs, read, self._probe(read)), 4)
+
+    def _probe(self, read: Reading | None) -> Vector | None:
+        """The vector that a reading is of."""
+        for dial in self.dials:
+            if read and dial.vector.concept == read.concept and read.layer in dial.vector.directions:
+                return dial.vector
+        return None
+
+    def _take(self, turns: Sequence[Turn], begun: int, events: Sequence[Event], model: Model) -> None:
+        """Put what a step gave into the turns; `begun` is the number of tokens that an answer had before it went on."""
+        from localprobe.decode import Finished, Score, Token
+
+        for event in events:
+            turn = turns[event.row]
+            match event:
+                case Token() if event.id not in model.info.eos:
+                    turn.pieces.append(event.text)
+                    turn.scores.append(math.nan)
+                    turn.content += event.text
+                case Score():
+                    turn.scores[begun + event.index] = float(event.values[0])
+                case Finished():
+                    turn.reason = event.reason
+                    turn.content += event.text
+                    if turn.pieces:
+                        turn.pieces[-1] += event.text
+        self._warn(turns)
+
+    def _time(self, asked: float, at: float, times: deque[float]) -> None:
+        """Time to the first token, and tokens a second over the last few."""
+        if not times:
+            self.first_token, self.rate = at - asked, 0.0
+        times.append(at)
+        if len(times) > 1:
+            self.rate = (len(times) - 1) / (times[-1] - times[0])
+
+    def _mark(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> None:
+        """Write down that from the next token on an answer is steered by these knobs; `live` while it is generated."""
+        start = len(turn.pieces)
+        part = Part(start, dials.stood(knobs, model), self._added(knobs, turn.reading), start - live)
+        if turn.parts and turn.parts[-1].start == part.start:
+            turn.parts.pop()
+        if not turn.parts or turn.parts[-1].knobs != part.knobs:
+            turn.parts.append(part)
+
+    def _end(self, turns: Sequence[Turn], question: Turn) -> None:
+        """Keep what was said, and nothing of an answer that never began."""
+        for turn in turns:
+            if turn.pieces or turn.reason:
+                turn.how["tokens_per_second"] = round(self.rate, 2)
+                continue
+            del self.chat.turns[turn.id]
+            self._unwritten.pop(turn.id, None)
+            self.chat.leaf = question.id
+            if self.chats is not None:
+                with suppress(LocalprobeError):  # an empty answer that stays in the file does no harm
+                    self.chats.remove(turn)
+        self._save(*(turn for turn in turns if turn.id in self.chat.turns))
+
+    def _warn(self, turns: Sequence[Turn]) -> None:
+        """Look now and then whether an answer degenerates."""
+        from localprobe.steering.degeneration import degeneration
+
+        for turn in turns:
+            if turn.reason or len(turn.pieces) % _LOOK == 0:
+                found = degeneration(turn.content, reason=turn.reason or None)
+                turn.how["degenerate"] = list(found.reasons)
+
+    def _need_model(self) -> Model:
+        if self._session.model is None:
+            raise UsageError("no model is loaded: choose one (F4)")
+        if self._session.busy:
+            raise UsageError(f"the model is busy {self._session.busy}: wait for it, or stop it")
+        return self._session.model
+
+    def _last_question(self) -> Turn:
+        for turn in reversed(self.chat.path()):
+            if turn.role == "user":
+                return turn
+        raise UsageError("nothing was said yet")
+
+    def _save(self, *turns: Turn) -> None:
+        """Write turns. A disk that refuses does not end an answer: the next write tries again, and writes them too."""
+        self._written = time.monotonic()
+        self._unwritten.update({turn.id: turn for turn in turns})
+        if self.chats is None:
+            return
+        try:
+            self.chats.write(self.chat, *self._unwritten.values())
+        except LocalprobeError as error:
+            self.trouble = error
+        else:
+            self.trouble = None
+            self._unwritten.clear()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,76 @@
+"""The line at the top: the screens to click on, and the model that is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from localprobe_tui.app import LocalprobeApp
+    from localprobe_tui.session import Session
+
+_SCREENS = (("chat", "F1 Chat"), ("probing", "F2 Probing"), ("runs", "F3 Runs"), ("models", "F4 Models"))
+
+
+class TopBar(Horizontal):
+    """Screens on the left, what the engine is on the right, and in between what the screen wants to tell."""
+
+    DEFAULT_CSS = """
+    TopBar {
+        height: 1; background: $panel; color: $foreground;
+        & > #screens { width: auto; }
+        & > #engine { width: 1fr; text-align: right; padding: 0 1; text-overflow: ellipsis; text-wrap: nowrap; }
+    }
+    """
+
+    details: reactive[str] = reactive("")
+    """What the screen adds to the right end, e.g. its rate and the context used."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._screens(), id="screens")
+        yield Static(id="engine")
+
+    def on_mount(self) -> None:
+        app = cast("LocalprobeApp", self.app)
+        app.session_changed.subscribe(self, lambda _: self._show_engine())
+        self._show_engine()
+
+    def watch_details(self) -> None:
+        if self.is_mounted:
+            self._show_engine()
+
+    def _screens(self) -> Content:
+        parts: list[Content] = []
+        for mode, label in _SCREENS:
+            key, _, name = label.partition(" ")
+            style = "reverse bold" if mode == self._mode else f"@click=app.show('{mode}')"
+            parts.append(Content.assemble((f" {key} {name} ", style)))
+        return Content("").join(parts)
+
+    def _show_engine(self) -> None:
+        session = cast("LocalprobeApp", self.app).session
+        words = (told(session, short=self.screen.has_class("-narrow")), self.details)
+        self.query_one("#engine", Static).update(Content(" · ".join(filter(None, words))), layout=False)
+
+
+def told(session: Session, *, short: bool) -> str:
+    """A session in a few words: the model, its engine and device, or why there is none."""
+    if session.state == "loading":
+        return "loading"
+    if session.state == "dead":
+        return "the engine died"
+    if session.model is None:
+        return "no model"
+    info = session.model.info
+    if short:
+        return info.model
+    return " · ".join(filter(None, (info.model, info.quantisation, info.engine, info.device)))
