@@ -58,7 +58,7 @@ def test_the_slider_is_worked_by_keys_and_by_mouse(play: Play) -> None:
 
 def test_a_dose_or_an_alpha_is_typed(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
+        await wait_until(pilot, lambda: app.query(DialCard))
         for typed, dose in (("0.31", 0.31), ("nonsense", 0.31), ("-.7", -0.7), ("a5", None)):
             await pilot.press("f5")
             await wait_until(pilot, lambda: isinstance(app.screen, Ask))

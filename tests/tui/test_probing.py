@@ -90,6 +90,7 @@ def test_before_a_fit_it_says_what_a_fit_will_do_and_shows_a_pair() -> None:
     play(scenario)
 
 
+@pytest.mark.slow
 def test_progress_is_shown_and_then_the_verdict_and_the_run_is_kept(shouting: Path, nothing_known: None) -> None:
     async def scenario(pilot: Pilot[None], page: ProbingScreen) -> None:
         stages: list[str] = []
@@ -217,6 +218,7 @@ class Slow(FakeEngine):
         return super().forward(rows, layers)
 
 
+@pytest.mark.slow
 def test_cancelled_work_frees_the_model_and_keeps_what_was_captured(
     shouting: Path, nothing_known: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

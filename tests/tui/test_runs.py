@@ -25,7 +25,8 @@ from localprobe_tui.dialogs import Notice
 from localprobe_tui.runs import RunList, RunsScreen
 from localprobe_tui.runs_compare import CompareScreen, rows
 from localprobe_tui.runs_detail import Detail
-from localprobe_tui.runs_sweep import SweepBar, SweepForm
+from localprobe_tui.runs_sweep import SweepBar
+from localprobe_tui.runs_sweep_form import SweepForm
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
 

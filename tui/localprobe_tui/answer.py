@@ -158,7 +158,8 @@ def spark(turn: Turn, width: int) -> list[tuple[str, str]]:
     read, known = turn.reading, [score for score in turn.own() if not math.isnan(score)]
     if read is None or not known:
         return []
-    mean, reach = sum(known) / len(known) - read.threshold, _REACH * read.norm / 2 or 1.0
+    mean = sum(known) / len(known) - read.threshold
+    reach = max(_REACH * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
     colour = HIGH if mean > 0 else LOW
     bars = sparkline(known, width, low=read.threshold - reach, high=read.threshold + reach)
     return [(bars, colour), (f" {mean:+.1f}", f"bold {colour}")]

@@ -1,27 +1,22 @@
-"""A sweep from the app: a small form that makes an experiment file, and a bar while it runs on the loaded model."""
+"""A sweep under way on the loaded model: how far it is, and a button that stops it."""
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Checkbox, Input, Label, ProgressBar, Select, Static
+from textual.widgets import Button, ProgressBar, Static
 
 from localprobe.errors import LocalprobeError, UsageError
-from localprobe_tui.probing_work import sets
+from localprobe_tui.runs_sweep_form import SweepForm
 from localprobe_tui.scores import readable
 from localprobe_tui.work import on_the_loop
 
@@ -30,190 +25,8 @@ if TYPE_CHECKING:
     from localprobe.runs import Run
     from localprobe.steering.experiment import Experiment, ModelChoice
     from localprobe.steering.sweep import Progress
-    from localprobe.vectors import Vector
     from localprobe_tui.app import LocalprobeApp
     from localprobe_tui.runs import RunsScreen
-
-_FILE = "an experiment file"
-
-
-class Tick(Checkbox):
-    """A checkbox that can be read without colour: it is empty while it is not ticked."""
-
-    def __init__(self, label: str, value: bool, **about: Any) -> None:
-        super().__init__(label, value, **about)
-        self.BUTTON_INNER = "X" if value else " "
-
-    def watch_value(self) -> None:
-        self.BUTTON_INNER = "X" if self.value else " "
-        super().watch_value()
-
-
-class SweepForm(ModalScreen["Experiment | None"]):
-    """What to sweep: a vector, strengths, prompts and how many answers; or an experiment file."""
-
-    DEFAULT_CSS = """
-    SweepForm {
-        align: center middle;
-        & > VerticalScroll {
-            width: 76; max-width: 96%; height: auto; max-height: 96%; padding: 1 2; background: $surface;
-            border: round $primary; border-title-color: $foreground;
-        }
-        & .row { height: 1; }
-        & .row > Label { width: 14; }
-        & .row > Input, & .row > Select { width: 1fr; }
-        & #prompts { height: auto; padding: 0 0 0 12; margin: 0 0 1 0; }
-        & #wrong { color: $error; height: auto; }
-        & #buttons { height: 1; }
-        & Button { margin: 0 2 0 0; }
-        &.-file .own { display: none; }
-        & #file { display: none; }
-        &.-file #file { display: block; }
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", id="dialog.close"),
-        Binding("ctrl+s", "start", "Start", id="sweep.start"),
-    ]
-
-    def __init__(self, model: Model, vectors: list[Vector]) -> None:
-        super().__init__()
-        self._model, self._vectors = model, vectors
-
-    def compose(self) -> ComposeResult:
-        from localprobe.contrast.scenarios import scenarios
-
-        mine = [(f"{each.concept}, layer {each.best}", str(i)) for i, each in enumerate(self._vectors)]
-        choices = [*mine, *((f"fit {name} anew", f"fit:{name}") for name in sets()), (_FILE, _FILE)]
-        with VerticalScroll(can_focus=False) as box:
-            box.border_title = f"Sweep on {self._model.info.model}"
-            with Horizontal(classes="row"):
-                yield Label("vector")
-                yield Select(choices, id="vector", allow_blank=False, compact=True, value=self._first(choices))
-            with Horizontal(classes="row", id="file"):
-                yield Label("file")
-                yield Input(placeholder="a .toml file, or one that ships: laptop", id="path", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("words counted")
-                yield Select([(name, name) for name in _counted()], id="words", allow_blank=False, compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("doses")
-                yield Input("-0.3 -0.15 0 0.15 0.3", id="doses", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("layer")
-                yield Input("best", id="layers", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("answers each")
-                yield Input("3", type="integer", id="samples", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("tokens")
-                yield Input("80", type="integer", id="tokens", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("prompts")
-            with Vertical(id="prompts", classes="own"):
-                for i, (name, each) in enumerate(scenarios().items()):
-                    yield Tick(each.title, i < 3, name=name, compact=True)
-            yield Static(id="wrong", markup=False)
-            with Horizontal(id="buttons"):
-                yield Button("Start", variant="primary", id="start", compact=True)
-                yield Button("Close", id="close", compact=True)
-
-    @staticmethod
-    def _first(choices: list[tuple[str, str]]) -> str:
-        return next((key for _, key in choices if key in ("0", "fit:empathy")), choices[0][1])
-
-    @on(Select.Changed, "#vector")
-    def _vector_chosen(self, event: Select.Changed) -> None:
-        self.set_class(event.value == _FILE, "-file")
-        concept = self._concept(str(event.value))
-        self.query_one("#words", Select).value = concept if concept in _counted() else _counted()[0]
-
-    @on(Button.Pressed, "#close")
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-    @on(Button.Pressed, "#start")
-    @on(Input.Submitted)
-    def action_start(self) -> None:
-        try:
-            self.dismiss(self._experiment())
-        except LocalprobeError as error:
-            self.query_one("#wrong", Static).update(str(error))
-
-    def _experiment(self) -> Experiment:
-        from localprobe.steering.experiment_file import named_experiment, read_experiment
-
-        if self.has_class("-file"):
-            if not (name := self._text("path")):
-                raise UsageError("no experiment: type the path of a .toml file")
-            return fitting(named_experiment(str(Path(name).expanduser())), self._model)
-        return read_experiment(self._written())
-
-    def _written(self) -> Path:
-        """The form as an experiment file, where the command line finds it too."""
-        from localprobe.files import write_whole
-        from localprobe.paths import data
-
-        info, key = self._model.info, str(self.query_one("#vector", Select).value)
-        concept = self._concept(key)
-        vector = f"fit = {json.dumps(concept)}" if key.startswith("fit:") else f"file = {json.dumps(self._saved(key))}"
-        layers = [each if each.lstrip("-").isdigit() else json.dumps(each) for each in _words(self._text("layers"))]
-        name = re.sub(r"[^\w.-]+", "-", f"{concept}-{Path(info.model).name}")
-        lines = [
-            f"name = {json.dumps(name)}",
-            f"concept = {json.dumps(str(self.query_one('#words', Select).value))}",
-            f"doses = [{', '.join(_words(self._text('doses')))}]",
-            f"layers = [{', '.join(layers)}]",
-            f"scenarios = {json.dumps([each.name for each in self.query(Tick) if each.value])}",
-            f"samples = {self._text('samples') or 0}",
-            f"tokens = {self._text('tokens') or 0}",
-            "[[models]]",
-            f"name = {json.dumps(info.model)}",
-            f"engine = {json.dumps(info.engine)}",
-            "[[vectors]]",
-            vector,
-        ]
-        path = data() / "experiments" / f"{name}.toml"
-        write_whole(path, ("\n".join(lines) + "\n").encode())
-        return path
-
-    def _concept(self, key: str) -> str:
-        return self._vectors[int(key)].concept if key.isdigit() else key.removeprefix("fit:")
-
-    def _saved(self, key: str) -> str:
-        """The file of a vector that the chat holds."""
-        from localprobe import vectors
-        from localprobe.paths import data
-
-        vector = self._vectors[int(key)]
-        path = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}-{vector.best}.safetensors"
-        vectors.save(vector, path)
-        return str(path)
-
-    def _text(self, name: str) -> str:
-        return self.query_one(f"#{name}", Input).value.strip()
-
-
-def _counted() -> list[str]:
-    """Concepts whose words can be counted in answers."""
-    from localprobe.steering.word_lists import SHIPPED
-
-    return list(json.loads(SHIPPED.read_text(encoding="utf-8")))
-
-
-def fitting(experiment: Experiment, model: Model) -> Experiment:
-    """An experiment that the loaded model alone can do. UsageError for one that names others."""
-    from localprobe.engine import LoadOptions
-
-    info = model.info
-    for choice in experiment.models:
-        own = choice.name == info.model and choice.engine in (None, info.engine) and choice.options == LoadOptions()
-        if not own:
-            raise UsageError(
-                f"{experiment.name} is for {choice}, and {info.model} on {info.engine} is loaded: load that one, or "
-                "run it with `localprobe sweep`, which loads each model in turn"
-            )
-    return experiment
 
 
 class SweepBar(Widget):
@@ -327,7 +140,3 @@ class SweepBar(Widget):
         if now.last:
             dose = f"{now.last.cell.dose:+.2f}" if now.last.cell.dose else "unsteered"
             self.query_one("#last", Static).update(f"{dose}: {readable(' '.join(now.last.text.split()))}")
-
-
-def _words(text: str) -> list[str]:
-    return text.replace(",", " ").split()

@@ -5,9 +5,7 @@ Knows nothing of widgets: whoever shows it registers a listener. What is said is
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from localprobe.chats import Chat, Chats, Part, Reading, Turn
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe_tui import dials
+from localprobe_tui.answering import Answering
 from localprobe_tui.dials import Dial
 from localprobe_tui.sampling import Sampling
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 Applies: TypeAlias = Literal["next token", "next answer"]
 _EVERY = 0.8  # seconds between two writes of an answer
-_WINDOW = 32  # tokens that the rate is taken over
-_LOOK = 16  # tokens between two looks at whether an answer degenerates
 
 
 class Talk:
@@ -170,14 +167,13 @@ class Talk:
             self._model, self._stopping, self._turn_to = model, False, None
             knobs = self.knobs(model)
             turns = (going_on,) if going_on else self._turns(question, knobs, model)
+            answering = Answering(turns, model.info.eos)
             if going_on:
-                self._mark(going_on, knobs, model)
+                going_on.reason = ""
+                answering.mark(self._part(going_on, knobs, model))
             for turn in reversed(turns):
                 self.chat.add(turn)
             self.answering = turns
-            asked = time.perf_counter()
-            times: deque[float] = deque(maxlen=_WINDOW)
-            begun = len(turns[0].pieces)
             self._save(question, *turns)
             self._tell()
             steps = self._steps(model, turns, knobs, going_on is not None)
@@ -185,10 +181,10 @@ class Talk:
                 async with aclosing(self._session.iterate(lambda: steps)) as stream:
                     async for at, events, steered in stream:
                         if steered is not None:
-                            self._mark(turns[0], steered, model, live=bool(turns[0].pieces))
+                            answering.mark(self._part(turns[0], steered, model, live=True))
                         if events:
-                            self._take(turns, begun, events, model)
-                            self._time(asked, at, times)
+                            answering.take(events, at)
+                            self.rate, self.first_token = answering.rate, answering.first_token
                         self._tell()
                         if time.monotonic() - self._written > _EVERY:
                             self._save(*turns)
@@ -268,6 +264,12 @@ class Talk:
         probe = self._probe(read)
         return (watch(probe, read.layer),) if read and probe else ()
 
+    def _part(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> Part:
+        """What an answer is steered by from its next token on. A knob turned while it is generated (`live`) already
+        reaches the token before."""
+        start = len(turn.pieces)
+        return Part(start, dials.stood(knobs, model), self._added(knobs, turn.reading), max(0, start - live))
+
     def _added(self, knobs: list[Knob], read: Reading | None) -> float:
         return round(dials.added(knobs, read, self._probe(read)), 4)
 
@@ -277,43 +279,6 @@ class Talk:
             if read and dial.vector.concept == read.concept and read.layer in dial.vector.directions:
                 return dial.vector
         return None
-
-    def _take(self, turns: Sequence[Turn], begun: int, events: Sequence[Event], model: Model) -> None:
-        """Put what a step gave into the turns; `begun` is the number of tokens that an answer had before it went on."""
-        from localprobe.decode import Finished, Score, Token
-
-        for event in events:
-            turn = turns[event.row]
-            match event:
-                case Token() if event.id not in model.info.eos:
-                    turn.pieces.append(event.text)
-                    turn.scores.append(math.nan)
-                    turn.content += event.text
-                case Score():
-                    turn.scores[begun + event.index] = float(event.values[0])
-                case Finished():
-                    turn.reason = event.reason
-                    turn.content += event.text
-                    if turn.pieces:
-                        turn.pieces[-1] += event.text
-        self._warn(turns)
-
-    def _time(self, asked: float, at: float, times: deque[float]) -> None:
-        """Time to the first token, and tokens a second over the last few."""
-        if not times:
-            self.first_token, self.rate = at - asked, 0.0
-        times.append(at)
-        if len(times) > 1:
-            self.rate = (len(times) - 1) / (times[-1] - times[0])
-
-    def _mark(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> None:
-        """Write down that from the next token on an answer is steered by these knobs; `live` while it is generated."""
-        start = len(turn.pieces)
-        part = Part(start, dials.stood(knobs, model), self._added(knobs, turn.reading), start - live)
-        if turn.parts and turn.parts[-1].start == part.start:
-            turn.parts.pop()
-        if not turn.parts or turn.parts[-1].knobs != part.knobs:
-            turn.parts.append(part)
 
     def _end(self, turns: Sequence[Turn], question: Turn) -> None:
         """Keep what was said, and nothing of an answer that never began."""
@@ -328,15 +293,6 @@ class Talk:
                 with suppress(LocalprobeError):  # an empty answer that stays in the file does no harm
                     self.chats.remove(turn)
         self._save(*(turn for turn in turns if turn.id in self.chat.turns))
-
-    def _warn(self, turns: Sequence[Turn]) -> None:
-        """Look now and then whether an answer degenerates."""
-        from localprobe.steering.degeneration import degeneration
-
-        for turn in turns:
-            if turn.reason or len(turn.pieces) % _LOOK == 0:
-                found = degeneration(turn.content, reason=turn.reason or None)
-                turn.how["degenerate"] = list(found.reasons)
 
     def _need_model(self) -> Model:
         if self._session.model is None:
