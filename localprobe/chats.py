@@ -1,8 +1,4 @@
-"""Chats at rest: one SQLite file, written while the answers stream, so that nothing said is lost.
-
-A chat is a tree of turns. An answer that is regenerated and a message that is edited stay as siblings of what takes
-their place; the path from the first turn to the chat's `leaf` is what is shown and what the model reads.
-"""
+"""Chats at rest: one SQLite file, written while the answers stream, so that nothing said is lost."""
 
 from __future__ import annotations
 
@@ -10,14 +6,14 @@ import json
 import math
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from localprobe.errors import LocalprobeError
+from localprobe.turns import Chat, Part, Reading, Turn, Turned
 
 VERSION = 1
 _SCHEMA = """
@@ -31,123 +27,6 @@ CREATE TABLE turn (
 );
 CREATE INDEX turn_chat ON turn (chat, created);
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """A knob as it stood: everything that is needed to say what a part of an answer was steered by."""
-
-    concept: str
-    layer: int
-    dose: float
-    alpha: float
-    positions: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """From the token `start` of an answer on, these knobs were turned; none means unsteered."""
-
-    start: int
-    knobs: tuple[Turned, ...] = ()
-    added: float = 0.0
-    """What they add to a score by themselves: the projection of alpha * v on the direction that is read."""
-    scored: int = 0
-    """The first token whose score holds that: a knob turned in mid-answer already reaches the token before `start`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the scores of an answer are projections on."""
-
-    concept: str
-    layer: int
-    threshold: float = 0.0
-    """Midpoint of the means of the two poles that the direction was fitted on."""
-    norm: float = 1.0
-    """How far apart those means are."""
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """One message. `pieces` are the texts of an answer's tokens and `scores` their projections, NaN where unknown."""
-
-    role: Literal["user", "assistant"]
-    content: str
-    parent: str | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    created: float = field(default_factory=time.time)
-    pieces: list[str] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-    reading: Reading | None = None
-    reason: str = ""
-    """Why the answer ended (`localprobe.decode.Reason`); empty while it goes on, and if it was torn."""
-    beside: str | None = None
-    """The answer that was generated in the same batch."""
-    how: dict[str, Any] = field(default_factory=dict)
-    """Model, engine, sampler and seed that an answer was generated with, and at what rate."""
-
-    def own(self) -> list[float]:
-        """Scores without what the knobs add to them directly: what the model itself made of it."""
-        own = list(self.scores)
-        ends = [*(part.scored for part in self.parts[1:]), len(own)]
-        for part, end in zip(self.parts, ends, strict=False):  # a question has no parts
-            own[part.scored : end] = [score - part.added for score in own[part.scored : end]]
-        return own
-
-
-@dataclass(slots=True, eq=False)
-class Chat:
-    """A chat with its turns, in the order in which they were made."""
-
-    title: str = ""
-    model: str = ""
-    system: str = ""
-    leaf: str | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    created: float = field(default_factory=time.time)
-    updated: float = field(default_factory=time.time)
-    turns: dict[str, Turn] = field(default_factory=dict)
-
-    def add(self, turn: Turn) -> Turn:
-        """Put a turn at its place and make it the leaf."""
-        self.turns[turn.id] = turn
-        self.leaf = turn.id
-        if not self.title and turn.role == "user":
-            self.title = " ".join(turn.content.split())[:60]
-        return turn
-
-    def path(self, leaf: str | None = None) -> list[Turn]:
-        """The turns from the first to `leaf`, or to the chat's own."""
-        path: list[Turn] = []
-        at = self.leaf if leaf is None else leaf
-        while at is not None:
-            path.append(self.turns[at])
-            at = self.turns[at].parent
-        return path[::-1]
-
-    def siblings(self, turn: Turn) -> list[Turn]:
-        """The turns that stand at the same place, this one included, oldest first."""
-        return [other for other in self.turns.values() if other.parent == turn.parent]
-
-    def show(self, turn: Turn) -> None:
-        """Take the path through a turn, and from there through the newest of each of its successors."""
-        at = turn
-        while after := [other for other in self.turns.values() if other.parent == at.id]:
-            at = after[-1]
-        self.leaf = at.id
-
-    def branch(self) -> Chat:
-        """A chat of its own that begins as the path of this one."""
-        copy = Chat(f"{self.title} (branch)", self.model, self.system)
-        parent = None
-        for turn in self.path():
-            new = Turn(turn.role, turn.content, parent, created=turn.created)
-            new.pieces, new.scores, new.parts = list(turn.pieces), list(turn.scores), list(turn.parts)
-            new.reading, new.reason, new.how = turn.reading, turn.reason, dict(turn.how)
-            parent = copy.add(new).id
-        return copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +52,7 @@ class Chats:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise LocalprobeError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
-            self._database = sqlite3.connect(self.path, timeout=5, isolation_level=None)
-            self._prepare()
+            self._connect()
 
     def find(self, search: str = "") -> list[Summary]:
         """Chats whose title or messages hold every word of `search`, the last used one first."""
@@ -209,9 +87,17 @@ class Chats:
         return chat
 
     def write(self, chat: Chat, *turns: Turn) -> None:
-        """Write a chat's own row and some of its turns, all or nothing."""
+        """Write a chat's own row and some of its turns, all or nothing. All of it goes into a new file if the old one
+        was moved or deleted meanwhile, and into the old one if another process has deleted the chat there."""
         chat.updated = time.time()
+        with self._errors("write"):
+            if self._gone():
+                self.close()
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._connect()
         with self._errors("write"), self._transaction():
+            if self._database.execute("SELECT 1 FROM chat WHERE id = ?", [chat.id]).fetchone() is None:
+                turns = tuple(chat.turns.values())
             self._database.execute(
                 "INSERT INTO chat (id, title, model, system, leaf, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET title = excluded.title, model = excluded.model, "
@@ -238,6 +124,18 @@ class Chats:
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+    def _connect(self) -> None:
+        self._database = sqlite3.connect(self.path, timeout=5, isolation_level=None)
+        self._prepare()
+        self._file = self.path.stat().st_ino
+
+    def _gone(self) -> bool:
+        """Whether the path names another file now, or none: SQLite would go on writing into one that nobody finds."""
+        try:
+            return self.path.stat().st_ino != self._file
+        except OSError:
+            return True
 
     def _prepare(self) -> None:
         """Set up the connection, and the tables of a new file."""
@@ -271,7 +169,7 @@ class Chats:
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise LocalprobeError(f"cannot {doing} the chats in {self.path}: {error}") from error
 
 

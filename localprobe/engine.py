@@ -308,7 +308,7 @@ class LoadOptions:
     trust_remote_code: bool = False
     """Run Python that came with the weights. Only ever by the user's own word."""
     low_memory: bool = False
-    """llama.cpp: weights stay in their file, mapped, and go from memory when the system needs it. Slower."""
+    """llama.cpp: weights stay in their file, mapped, and leave memory when it is needed. Down to half the speed."""
 
 
 @dataclass(frozen=True, slots=True)

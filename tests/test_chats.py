@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
-from localprobe.chats import VERSION, Chat, Chats, Part, Reading, Turn, Turned
+from localprobe.chats import VERSION, Chats
 from localprobe.errors import LocalprobeError
+from localprobe.turns import Chat, Part, Reading, Turn, Turned
 
 KNOB = Turned("empathy", 19, 0.22, 48.3, "all")
 
@@ -119,6 +121,22 @@ def test_a_chat_that_is_deleted_is_gone_with_its_turns(tmp_path: Path) -> None:
     with pytest.raises(LocalprobeError, match=f"there is no chat {chat.id}"):
         chats.read(chat.id)
     assert sqlite3.connect(chats.path).execute("SELECT count(*) FROM turn").fetchone() == (0,)
+
+
+def test_a_chat_whose_file_was_deleted_meanwhile_goes_whole_into_a_new_one(tmp_path: Path) -> None:
+    chats, chat = Chats(tmp_path / "data" / "chats.sqlite"), answered()
+    chats.write(chat, *chat.turns.values())
+    shutil.rmtree(tmp_path / "data")
+    chats.write(chat, chat.path()[-1])
+    assert [turn.content for turn in Chats(chats.path).read(chat.id).path()] == [turn.content for turn in chat.path()]
+
+
+def test_a_chat_that_another_process_deleted_is_whole_again_when_it_goes_on(tmp_path: Path) -> None:
+    chats, chat = Chats(tmp_path / "chats.sqlite"), answered()
+    chats.write(chat, *chat.turns.values())
+    Chats(chats.path).delete(chat.id)
+    chats.write(chat, chat.path()[-1])
+    assert len(chats.read(chat.id).turns) == len(chat.turns)
 
 
 def test_a_file_of_a_newer_localprobe_is_left_alone(tmp_path: Path) -> None:

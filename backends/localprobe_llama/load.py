@@ -67,18 +67,17 @@ def _sized(path: Path, options: LoadOptions, *, on_gpu: bool) -> tuple[LoadOptio
         return options, ()
     stored, memory, free = size(path), psutil.virtual_memory().total, fits.available()
     taken = f"{path.name} takes {stored.bytes / 1e9:.1f} GB and"
-    if not options.low_memory and stored.bytes + _ROOM_TO_COMPUTE > memory:
+    if options.low_memory:
+        note = f"{taken} {free / 1e9:.1f} GB are free: what does not fit is read from the disk again for every token"
+        return options, (note,) if stored.bytes > free else ()
+    if stored.bytes + _ROOM_TO_COMPUTE > memory:
         raise OutOfMemory(
             f"{taken} this machine has {memory / 1e9:.1f}: use a smaller quantisation, or low memory, which is slow"
         )
-    if stored.bytes > free and options.low_memory:
-        return options, (
-            f"{taken} {free / 1e9:.1f} GB are free: what does not fit is read from the disk again for every token",
-        )
     need = fits.needed(stored, "llama", options)
-    if need is None or need <= free or options.low_memory:
+    if need is None or need <= free:
         return options, ()
-    why = f"{taken} {free / 1e9:.1f} GB are free, so its weights stay in the file, mapped (low memory): it runs slower"
+    why = f"{taken} {free / 1e9:.1f} GB are free, so its weights stay in the file (low memory): down to half the speed"
     return replace(options, low_memory=True), (why,)
 
 

@@ -132,5 +132,7 @@ _OPTIONS = [
         "--gpu-layers", type=click.IntRange(min=0), help="llama.cpp: blocks to put on the GPU; all if not given."
     ),
     click.option("--trust-remote-code", is_flag=True, help="Run Python that came with the weights."),
-    click.option("--low-memory", is_flag=True, help="llama.cpp: leave the weights in their file, mapped; slower."),
+    click.option(
+        "--low-memory", is_flag=True, help="llama.cpp: leave the weights in their file; down to half the speed."
+    ),
 ]

@@ -131,9 +131,9 @@ def hashed(**files: str | None) -> dict[str, str]:
 
 def captured(model: Model, texts: Sequence[Text], layers: Sequence[int], pooling: str, what: str) -> FloatArray:
     """Residuals (texts, layers, width) of texts, from the store where it has them, with a bar."""
+    from localprobe.activations import pooled
     from localprobe.cli.show import counting
     from localprobe.probing.study import LIMIT
-    from localprobe.store import pooled
 
     with counting(what, len(texts)) as count:
         return pooled(model.engine, texts, layers, pooling, limit=LIMIT, done=count.advance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,13 +22,7 @@ def tui(model: str, engine: str | None, options: LoadOptions) -> None:
     run_app(model, engine, options)
 
 
-def run_app(
-    model: str = BUNDLED,
-    engine: str | None = None,
-    options: LoadOptions | None = None,
-    vector: Path | None = None,
-    dose: float | None = None,
-) -> None:
-    """Run the app until it is left, with a vector on its panel if one is given."""
+def run_app(model: str = BUNDLED, engine: str | None = None, options: LoadOptions | None = None, **how: Any) -> None:
+    """Run the app until it is left; `how` is what its chat begins with, the options of `localprobe chat`."""
     app: Any = import_module("localprobe_tui.app")
-    app.run(model, engine, options, vector, dose)
+    app.run(model, engine, options, **how)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from localprobe.activations import pooled
 from localprobe.capture import Text
 from localprobe.chat import Exchange
 from localprobe.engine import Engine
-from localprobe.store import pooled
 
 _AIM = 0.5
 """Seconds that a slice should take: a stop is felt at once, and batches are still worth their while."""
@@ -54,7 +54,7 @@ class Capture:
         """(texts, layers, width) float32, in the order of the texts."""
 
     def __iter__(self) -> Iterator[Amount]:
-        """Capture, the longest texts first: a lack of memory shows at once. Raises what `localprobe.store.pooled`
+        """Capture, the longest texts first: a lack of memory shows at once. Raises what `localprobe.activations.pooled`
         raises."""
         order = sorted(range(len(self._texts)), key=lambda i: -_length(self._texts[i]))
         characters, tokens, seconds, known, count, at = 0, 0, 0.0, 0, 2, 0

@@ -105,6 +105,7 @@ class RemoteEngine:
     def __init__(self, process: EngineProcess, info: Info) -> None:
         self.info = info
         self._process = process
+        self._texts: dict[int, str] = {}  # of single ids, which every token of an answer is decoded as once
         self._abandon = weakref.finalize(self, process.kill, EngineError, "abandoned")
 
     @property
@@ -122,7 +123,12 @@ class RemoteEngine:
         return ids
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:
+        one = int(ids[0]) if len(ids) == 1 else None
+        if one in self._texts and self.alive:
+            return self._texts[one]
         text: str = self._process.call("decode", np.asarray(ids, dtype=np.int32))
+        if one is not None:
+            self._texts[one] = text
         return text
 
     def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:

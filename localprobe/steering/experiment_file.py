@@ -140,6 +140,7 @@ def _model(table: Table) -> ModelChoice:
         "threads": table.whole("threads", 0) or None,
         "gpu_layers": table.whole("gpu_layers", 0) if table.has("gpu_layers") else None,
         "trust_remote_code": table.flag("trust_remote_code", False),
+        "low_memory": table.flag("low_memory", False),
     }
     model = ModelChoice(
         table.text("name"),

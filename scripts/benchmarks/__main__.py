@@ -20,6 +20,7 @@ SECTIONS = {
     "capture": [("capture", "torch")],
     "memory": [("memory", "llama_cpp"), ("big", "llama_cpp")],
     "load": [("load", "torch")],
+    "tui": [("tui_app", "llama_cpp")],
 }
 """Section -> (module of this package, the library that it needs)."""
 FAILED = " (which failed)"

@@ -23,11 +23,11 @@ _INTRODUCTION = """\
 `scripts/bench` wrote this page. Run it to get the same table for your own machine; `scripts/bench SECTION...` measures
 some sections, `--page` writes their page, `--json` prints rows for a program to read.
 
-Every row is a ratio. Ours and the other run in turn, in one process or as whole processes, after a run of each to warm
-up, so that whatever else the machine does touches both alike; the numbers are medians. The model is SmolLM2-135M
-(Q4_1, which torch and MLX get as float32), but where a row names another. Both get the same texts, the same batch
-size and the same threads. Where less is better, the ratio is ours over the other's and the goal says "at most"; a row
-without a goal is there to be compared.
+Every row is a ratio. Of timings, ours and the other run in turn, in one process or as whole processes, after a run of
+each to warm up, so that whatever else the machine does touches both alike; the numbers are medians. Peaks of memory are
+each of one process of its own. The model is SmolLM2-135M (Q4_1, which torch and MLX get as float32), but where a row
+names another. Where less is better, the ratio is ours over the other's and the goal says "at most"; a row without a
+goal is there to be compared.
 """
 
 

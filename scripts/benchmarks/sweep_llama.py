@@ -8,15 +8,17 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
-import psutil
 
-from benchmarks.common import load
 from benchmarks.sweep_rows import alike, requests
 from benchmarks.timing import PROMPT, interleaved, row
 from localprobe import discovery, models
 from localprobe.decode import Decoding
+from localprobe.engine import LoadOptions
+from localprobe.model import Model
 
 ROWS, TOKENS = 16, 48
+THREADS = 1
+"""As in `sweep_torch`."""
 
 
 class BareDecode:
@@ -63,10 +65,10 @@ class BareDecode:
 
 
 def main() -> None:
-    model = load("llama")
+    model = Model.load("smollm2-135m", "llama", LoadOptions(threads=THREADS))
     path = models.resolve("smollm2-135m", discovery.backend("llama")).path
     asked = requests(model, ROWS, TOKENS + 1, strengths=ROWS, prompt=PROMPT)  # its prefill is not measured
-    bare = BareDecode(path, asked[0].ids, psutil.cpu_count(logical=False) or 1)
+    bare = BareDecode(path, asked[0].ids, THREADS)
 
     def ours() -> float:
         decoding = Decoding(model.engine, asked)

@@ -10,19 +10,23 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from benchmarks.common import LAYER, load
+from benchmarks.common import LAYER
 from benchmarks.sweep_rows import alike, requests
 from benchmarks.timing import row
 from localprobe import decode, discovery, models
 from localprobe.decode import Request, Token
+from localprobe.engine import LoadOptions
+from localprobe.model import Model
 
 ROWS, TOKENS, ROUNDS = 48, 200, 3
+THREADS = 1
+"""Threads that wait for each other measure whatever else the machine does: a busy core makes two slower than one."""
 AT = (1, 100, 199)
 """Tokens of an answer that the loop without a cache is timed on: its passes grow with the answer."""
 
 
 def main() -> None:
-    model = load("torch")
+    model = Model.load("smollm2-135m", "torch", LoadOptions(threads=THREADS))
     folder = models.resolve("smollm2-135m", discovery.backend("torch")).path
     bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     asked = requests(model, ROWS, TOKENS)

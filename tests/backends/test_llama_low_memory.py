@@ -97,8 +97,8 @@ def test_it_is_chosen_where_the_usual_way_does_not_fit(tiny: Path, monkeypatch: 
     engine = llama_models.load(tiny)
     assert engine._model.low_memory
     assert engine.info.notes[-1] == (
-        "tiny.gguf takes 0.0 GB and 0.4 GB are free, so its weights stay in the file, mapped (low memory): "
-        "it runs slower"
+        "tiny.gguf takes 0.0 GB and 0.4 GB are free, so its weights stay in the file (low memory): "
+        "down to half the speed"
     )
     engine.close()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
 import pytest
 
-from localprobe.cli import chat as command
+from localprobe.chats import Chats
+from localprobe.cli import plain_chat
+from localprobe.turns import Turn
 from tests.cli.conftest import Ran, Run
 
 
@@ -87,7 +90,7 @@ def test_help_says_what_can_be_typed(chat) -> None:  # type: ignore[no-untyped-d
 
 
 def test_no_control_character_reaches_the_output() -> None:
-    assert command._printable("a\x1b[31mb\x07\nc\td\u200be") == "a[31mb\nc\tde"
+    assert plain_chat._printable("a\x1b[31mb\x07\nc\td\u200be") == "a[31mb\nc\tde"
 
 
 def test_without_a_terminal_localprobe_alone_shows_its_help(run: Run) -> None:
@@ -95,3 +98,25 @@ def test_without_a_terminal_localprobe_alone_shows_its_help(run: Run) -> None:
     assert ran.status == 0
     assert "Usage: localprobe" in ran.out
     assert "tui" in ran.out
+
+
+def test_the_chat_is_kept_where_the_app_finds_it(chat, vector_file: Path) -> None:  # type: ignore[no-untyped-def]
+    ran = chat("Plain words\n/dose 0.3\n/regenerate\n/continue\n", "--vector", vector_file, "--system", "Be brief.")
+    assert ran.status == 0, ran.err
+    chats = Chats()
+    kept = chats.read(chats.find("plain words")[0].id)
+    question, answer = kept.path()
+    plain: Turn = kept.siblings(answer)[0]
+    assert (kept.system, kept.model, question.content) == ("Be brief.", "fake", "Plain words")
+    assert plain.parts[0].knobs == ()
+    assert answer.parts[0].knobs[0].dose == pytest.approx(0.3)
+    assert len(answer.pieces) > len(plain.pieces) > 0
+    assert not any(map(math.isnan, answer.scores))
+
+
+def test_without_a_place_for_chats_it_goes_on(chat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "file"))
+    ran = chat("Hello\n")
+    assert "This chat will not be kept." in ran.err
+    assert ran.out.strip()

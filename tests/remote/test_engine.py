@@ -17,7 +17,7 @@ from localprobe.engine import Engine, LoadOptions, Prompt, Row, Term, Watch
 from localprobe.fake import FakeEngine
 from localprobe.remote import RemoteEngine
 from localprobe.testing import EngineContract
-from tests.remote.remotes import HALF, WEIGHTS, load, open_one
+from tests.remote.remotes import HALF, WEIGHTS, load, open_one, wait_until
 
 
 @pytest.fixture
@@ -136,16 +136,28 @@ class TestErrors:
         assert engine.decode(engine.encode("a")) == "a"
 
 
+def test_the_text_of_one_id_is_asked_for_once_and_not_given_once_the_child_is_gone() -> None:
+    engine = load("tests.remote.faulty:pause_in_nothing")  # whose decode tells how many streams are open
+    assert engine.decode([7]) == "0"
+    stream = open_one(engine)
+    assert (engine.decode([7]), engine.decode([7, 7]), engine.decode([8])) == ("0", "1", "1")
+    stream.close()
+    engine.kill()
+    wait_until(lambda: not engine.alive)
+    with pytest.raises(errors.EngineCrashed):
+        engine.decode([7])
+
+
 class TestStreams:
     def test_one_that_nobody_holds_is_closed_in_the_child(self) -> None:
         engine = load("tests.remote.faulty:pause_in_nothing")
         first, second = open_one(engine), open_one(engine)
-        assert engine.decode([0]) == "2"
+        assert engine.decode([0, 0]) == "2"
         first.close()
-        assert engine.decode([0]) == "1"
+        assert engine.decode([0, 0]) == "1"
         del second
         gc.collect()
-        assert engine.decode([0]) == "0"
+        assert engine.decode([0, 0]) == "0"
         engine.close()
 
     def test_it_keeps_its_engine(self) -> None:

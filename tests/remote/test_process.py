@@ -138,7 +138,7 @@ class TestInterrupts:
         engine = load(f"tests.remote.faulty:pause_in_{verb}")
         with pytest.raises(KeyboardInterrupt), interrupted(0.1):
             open_one(engine).step(HALF)
-        wait_until(lambda: engine.decode([0]) == "0")
+        wait_until(lambda: engine.decode([0, 0]) == "0")
         engine.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from localprobe.vectors import Direction, Origin, Vector
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.session import Session
 from tests.tui import slow
+from tests.tui.waiting import wait_until
 
 Scene = Callable[[LocalprobeApp, Pilot[None]], Awaitable[None]]
 Play = Callable[..., None]
@@ -80,17 +80,3 @@ def play() -> Play:
         asyncio.run(asyncio.wait_for(whole(), 200))
 
     return played
-
-
-async def wait_until(pilot: Pilot[None], true: Callable[[], object], seconds: float = 60) -> None:
-    """Let the app run until something is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s; the screen:\n{screen(pilot.app)}"
-        await pilot.pause(0.02)
-
-
-def screen(app: object) -> str:
-    """What a person sees, line by line."""
-    assert isinstance(app, LocalprobeApp)
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())

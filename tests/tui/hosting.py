@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.screen import Screen
 
 from localprobe.vectors import Vector
-from localprobe_tui import app
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.session import Session
 
@@ -17,7 +15,6 @@ from localprobe_tui.session import Session
 class Host(LocalprobeApp):
     """Shows one screen. Vectors that are taken into the chat are kept, and the chat stays away."""
 
-    CSS_PATH = str(Path(app.__file__).with_name("app.tcss"))
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {}
     DEFAULT_MODE = ""
 

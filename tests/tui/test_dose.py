@@ -12,7 +12,8 @@ from localprobe_tui.dial_card import DialCard
 from localprobe_tui.dialogs import Ask, Choose
 from localprobe_tui.prompt import Prompt
 from localprobe_tui.slider import Slider
-from tests.tui.conftest import Play, screen, wait_until
+from tests.tui.conftest import Play
+from tests.tui.waiting import screen, wait_until
 
 pytestmark = pytest.mark.usefixtures("vector_file")
 

@@ -11,15 +11,17 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe import discovery
-from localprobe.chats import Chat, Chats, Turn
+from localprobe.chats import Chats
 from localprobe.errors import LocalprobeError
+from localprobe.turns import Chat, Turn
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat import ChatScreen
 from localprobe_tui.dialogs import Notice
 from tests.tui import slow
-from tests.tui.conftest import Play, screen, wait_until
+from tests.tui.conftest import Play
 from tests.tui.test_session import children
+from tests.tui.waiting import screen, wait_until
 
 
 def test_a_load_shows_its_stage_and_is_cancelled_by_a_key(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +177,7 @@ def test_a_disk_that_refuses_does_not_end_an_answer_and_what_was_said_is_written
         await wait_until(pilot, lambda: "cannot write the chats: disk full. It is tried again." in screen(app))
         assert app.talk.answering
         full = False
-        await wait_until(pilot, lambda: app.talk.trouble is None)
+        await wait_until(pilot, lambda: app.talk.writer.trouble is None)
         await pilot.press("ctrl+s")
         await wait_until(pilot, lambda: not app.talk.answering)
 

@@ -14,7 +14,8 @@ from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat import ChatScreen
 from localprobe_tui.chat_list import ChatList
 from localprobe_tui.prompt import Prompt
-from tests.tui.conftest import Play, screen, wait_until
+from tests.tui.conftest import Play
+from tests.tui.waiting import screen, wait_until
 
 pytestmark = pytest.mark.usefixtures("vector_file")
 

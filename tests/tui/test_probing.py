@@ -13,12 +13,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
 
 from localprobe import vectors
+from localprobe.activations import Activations
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
 from localprobe.probing.validation import Effort
 from localprobe.runs import Runs
-from localprobe.store import Activations
 from localprobe_tui.probing import ProbingScreen
 from localprobe_tui.probing_results import Results, Verdict
 from localprobe_tui.session import Session

@@ -17,7 +17,8 @@ from localprobe_tui.knobs_sheet import KnobsSheet
 from localprobe_tui.prompt import Prompt
 from localprobe_tui.sheets import SamplingSheet, TextSheet
 from localprobe_tui.slider import Slider
-from tests.tui.conftest import Play, screen, wait_until
+from tests.tui.conftest import Play
+from tests.tui.waiting import screen, wait_until
 
 
 @pytest.mark.usefixtures("vector_file")

@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.slider import Slider
-from tests.tui.conftest import Play, screen, wait_until
+from tests.tui.conftest import Play
+from tests.tui.waiting import screen, wait_until
 
 pytestmark = pytest.mark.usefixtures("vector_file")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
+from localprobe import vectors
 from localprobe.chats import Chats
+from localprobe.vectors import Direction, Origin, Vector
 from tests.bundled import smollm2
+
+WIDTH, LAYERS = 576, 30  # of SmolLM2-135M
 
 
 class Terminal:
@@ -53,7 +59,18 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path_factory: pytest.TempPathFactory, own_data: Path) -> Iterator[Terminal]:
+def kindness(own_data: Path) -> None:
+    """A direction in the user's folder, so that nothing has to be fitted: any does to see the app steer."""
+    random = np.random.default_rng(0)
+    directions = {}
+    for layer in range(LAYERS):
+        v = random.standard_normal(WIDTH).astype(np.float32)
+        directions[layer] = Direction(v / np.linalg.norm(v), norm=4.0)
+    vectors.save(Vector("kindness", Origin("smollm2-135m"), directions, 12), own_data / "vectors" / "k.safetensors")
+
+
+@pytest.fixture
+def terminal(tmp_path_factory: pytest.TempPathFactory, own_data: Path, kindness: None) -> Iterator[Terminal]:
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed: apt-get install tmux")
     pytest.importorskip("llama_cpp")
@@ -70,28 +87,29 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, own_data: Path) -> Iterat
 
 @pytest.mark.slow
 @pytest.mark.real
-@pytest.mark.timeout(900)
-def test_load_fit_steer_stop_and_quit(terminal: Terminal, own_data: Path) -> None:
+@pytest.mark.timeout(600)
+def test_load_steer_fit_stop_and_quit(terminal: Terminal, own_data: Path) -> None:
     terminal.see("Say something below", seconds=20)
-    terminal.see("smollm2-135m · Q4_1 · llama")
-    terminal.keys("C-p")
-    terminal.see("Search for commands")
-    terminal.text("fit empathy")
-    terminal.keys("Enter")
-    terminal.see("Fitting empathy", "tok/s")
-    terminal.see("● empathy  layer", seconds=600)
-    terminal.keys("Escape")
+    terminal.see("smollm2-135m · Q4_1 · llama", "● kindness  layer 12")
     terminal.keys("C-b")
     terminal.see("on: unsteered beside")
     terminal.text("]]]]")
     terminal.see("dose +0.20", "usable")
     terminal.text("My friend says that she feels empty. What should I do?")
     terminal.keys("Enter")
-    terminal.see("unsteered", "empathy +0.20 @", "▌")
-    terminal.see("tok/s", "/8192")
-    terminal.see("plain   ", "steered ")
+    terminal.see("unsteered", "kindness +0.20 @12", "▌")
+    terminal.see("tok/s", "/8192", "plain   ", "steered ")
     terminal.keys("C-s")
-    terminal.see("stopped")
+    said = re.search(r"(\d+) tokens?, stopped", terminal.see("stopped"))
+    assert said is not None
+    terminal.keys("C-p")
+    terminal.see("Search for commands")
+    terminal.text("fit empathy")
+    terminal.see("Fit the bundled contrast set")
+    terminal.keys("Enter")
+    terminal.see("Fitting empathy", "tok/s")
+    terminal.keys("Escape")
+    terminal.see("Fitting was cancelled")
     [child] = [each for each in psutil.process_iter(["cmdline"]) if is_ours(each, own_data)]
     start = time.monotonic()
     terminal.keys("C-q")
@@ -102,7 +120,7 @@ def test_load_fit_steer_stop_and_quit(terminal: Terminal, own_data: Path) -> Non
     [summary] = chats.find("feels empty")
     question, answer = chats.read(summary.id).path()
     assert question.content.startswith("My friend says")
-    assert len(answer.pieces) > 3
+    assert len(answer.pieces) == int(said[1]) > 0
     assert answer.parts[0].knobs[0].dose == pytest.approx(0.2, abs=1e-3)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Static
@@ -14,22 +16,22 @@ from localprobe_tui.dialogs import Notice
 PATIENCE = 60.0
 
 
-async def wait_until(pilot: Pilot[object], predicate: Callable[[], object], what: str = "") -> None:
+async def wait_until(pilot: Pilot[Any], predicate: Callable[[], object], what: str = "") -> None:
     """Let the app run until `predicate` holds; AssertionError with the screen's text if it never does."""
     end = time.monotonic() + PATIENCE
     while not predicate():
         if time.monotonic() > end:
-            raise AssertionError(f"waited {PATIENCE:.0f} s for {what or 'it'}; on the screen:\n{screen(pilot)}")
+            raise AssertionError(f"waited {PATIENCE:.0f} s for {what or 'it'}; on the screen:\n{screen(pilot.app)}")
         await pilot.pause(0.02)
 
 
-def screen(pilot: Pilot[object]) -> str:
-    """What is on the screen, as lines of text."""
-    lines = pilot.app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in lines)
+def screen(shown: App[Any] | Pilot[Any]) -> str:
+    """What a person sees, line by line."""
+    app = shown.app if isinstance(shown, Pilot) else shown
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
 
 
-async def message(pilot: Pilot[object]) -> str:
+async def message(pilot: Pilot[Any]) -> str:
     """What a dialog says, once it is there."""
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, Notice), "a message")
     assert isinstance(pilot.app.screen, Notice)

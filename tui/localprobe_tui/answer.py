@@ -17,7 +17,7 @@ from localprobe_tui.plots import HIGH, LOW, sparkline
 from localprobe_tui.scores import strengths, style_of
 
 if TYPE_CHECKING:
-    from localprobe.chats import Turn
+    from localprobe.turns import Turn
 
 _STEPS = 8  # strengths are rounded to so many shares, so that neighbours are drawn as one
 _SPARK = 24  # cells of a sparkline, where there is room
@@ -146,9 +146,7 @@ class Answer(Vertical):
         words = []
         if reasons := self.turn.how.get("degenerate"):
             words.append(f"The text degenerates: {', '.join(reasons)}.")
-        doses = [knob.dose for part in self.turn.parts for knob in part.knobs if abs(knob.dose) >= dials.BEYOND]
-        if doses:
-            words.append(f"Dose {doses[-1]:+.2f} is beyond the usable range.")
+        words += self.turn.how.get("beyond", [])
         return "⚠ " + " ".join(words) if words else ""
 
 

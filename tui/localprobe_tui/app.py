@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
+from textual.theme import Theme
 
 from localprobe.chats import Chats
 from localprobe.errors import EngineCrashed, LocalprobeError
-from localprobe_tui import config, first_vector
-from localprobe_tui.dialogs import Choose, Notice
+from localprobe_tui import bindings, config, first_vector, model_choice
+from localprobe_tui.dialogs import Notice
 from localprobe_tui.keys_sheet import KeysSheet
+from localprobe_tui.opening import Opening
 from localprobe_tui.session import Cancelled, Session
 from localprobe_tui.talk import Talk
-from localprobe_tui.themes import THEMES
+from localprobe_tui.themes import COLOURLESS, THEMES
 
 if TYPE_CHECKING:
-    from localprobe.engine import Info, LoadOptions
+    from localprobe.engine import LoadOptions
+    from localprobe.model import Model
     from localprobe.vectors import Vector
 
 BUNDLED = "smollm2-135m"
@@ -47,11 +50,11 @@ def _page(module: str, name: str) -> Callable[[], Screen[Any]]:
 class LocalprobeApp(App[None]):
     """localprobe in the terminal.
 
-    `load` names the model to load at the start, None for none. `session` may be given by tests.
+    `load` names the model to load at the start, None for none; `opening` is what the first chat begins with. `session`
+    may be given by tests. VectorError if the file of the opening's vector cannot be read.
     """
 
     TITLE = "localprobe"
-    CSS_PATH = "app.tcss"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "chat": _page("chat", "ChatScreen"),
         "probing": _page("probing", "ProbingScreen"),
@@ -75,6 +78,7 @@ class LocalprobeApp(App[None]):
         options: LoadOptions | None = None,
         *,
         session: Session | None = None,
+        opening: Opening | None = None,
     ) -> None:
         super().__init__()
         self.session = session or Session()
@@ -85,6 +89,15 @@ class LocalprobeApp(App[None]):
         self.session_changed: Signal[None] = Signal(self, "session")
         self._first = (load, engine, options)
         self.talk = Talk(self.session, self._open_chats())
+        self._opening = opening or Opening()
+        self._given: Vector | None = None  # its vector, until a model is there to steer
+        self.talk.chat.system = self._opening.system
+        self.talk.sampling = self._opening.sampling(self.talk.sampling)
+        if self._opening.vector is not None:
+            from localprobe import vectors
+
+            self._given = vectors.load(self._opening.vector)
+            self.vectors.append(self._given)
 
     def on_mount(self) -> None:
         self.session.subscribe(self._session_changed)
@@ -96,6 +109,10 @@ class LocalprobeApp(App[None]):
         name, engine, options = self._first
         if name is not None:
             self.call_after_refresh(self.load_model, name, engine, options)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, but that NO_COLOR leaves no greys either."""
+        return [COLOURLESS] if self.no_color else super().get_line_filters()
 
     def on_unmount(self) -> None:
         self.leave()
@@ -118,18 +135,21 @@ class LocalprobeApp(App[None]):
             return
         for note in model.info.notes:
             self.notify(note)
-        self._take_vectors(model.info)
+        await self._take_vectors(model)
 
     def use_vector(self, vector: Vector) -> None:
         """Take a direction into the chat, as a probe and as a knob, and show the chat."""
         try:
-            self.talk.add(vector)
+            warnings = self.talk.add(vector)
         except LocalprobeError as error:
             self.show_error(error)
             return
+        for warning in warnings:
+            self.notify(warning, severity="warning")
         if vector not in self.vectors:
             self.vectors.append(vector)
         self.switch_mode("chat")
+        self._look_up_ranges()
 
     def offer_model(self) -> None:
         """Say that there is no model, and why, and offer to load one."""
@@ -164,12 +184,24 @@ class LocalprobeApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         try:
-            found = config.read(_binding_ids, frozenset(self.available_themes))
+            found = config.read(bindings.ids, frozenset(self.available_themes))
         except LocalprobeError as error:
             self.show_error(error)
             return
         self.theme = found.theme or self.theme
         self.set_keymap(found.keys)
+        self._kept_theme = self.theme
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+
+    def _keep_theme(self, theme: Theme) -> None:
+        """A theme that was chosen is there the next time too."""
+        if theme.name == self._kept_theme:
+            return
+        self._kept_theme = theme.name
+        try:
+            config.keep_theme(theme.name)
+        except LocalprobeError as error:
+            self.show_error(error)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette finds: the screen's own commands first, then the app's."""
@@ -191,25 +223,39 @@ class LocalprobeApp(App[None]):
     @work
     async def action_pick_model(self) -> None:
         """Choose a model by name, then the engine to run it on."""
-        from localprobe import discovery
-        from localprobe.models.catalogue import CATALOGUE
+        if (chosen := await model_choice.ask(self)) is not None:
+            self.load_model(*chosen)
 
-        known = [(f"{entry.name}   {entry.about}", entry.name) for entry in CATALOGUE.values()]
-        hint = "type to find, or a hub id, a folder or a GGUF file"
-        name = await self.push_screen_wait(Choose("Model", known, hint, free=True))
-        if name is None:
-            return
-        here = [(each, each) for each in discovery.names() if discovery.installed(each)]
-        engine = await self.push_screen_wait(Choose("Engine", [("the best for this machine", ""), *here]))
-        if engine is not None:
-            self.load_model(name, engine or None)
-
-    def _take_vectors(self, info: Info) -> None:
+    async def _take_vectors(self, model: Model) -> None:
         """Offer the vectors that fit a model just loaded, and put the newest on the panel if nothing on it fits."""
-        self.vectors = [*(vector for vector in self.vectors if vector.origin.model), *first_vector.kept(info)]
-        self.talk.dials = [dial for dial in self.talk.dials if _fits(dial.vector, info)]
-        if not self.talk.dials and (fitting := [vector for vector in self.vectors if _fits(vector, info)]):
+        info = model.info
+        kept = await asyncio.to_thread(first_vector.kept, info)
+        known = [(each.concept, each.origin) for each in self.vectors]
+        self.vectors += [each for each in kept if (each.concept, each.origin) not in known]
+        for dial in [dial for dial in self.talk.dials if not first_vector.fits(dial.vector, info)]:
+            self.talk.dials.remove(dial)
+            self.notify(f"The vector {dial.vector.concept!r} does not fit {info.model}: it is off the panel.")
+        given, self._given = self._given, None
+        if given is not None:
+            try:
+                self._opening.put(given, self.talk, model)
+            except LocalprobeError as error:
+                self.show_error(error)
+        if not self.talk.dials and (fitting := [vector for vector in kept if first_vector.fits(vector, info)]):
             self.talk.add(fitting[0])
+        self._look_up_ranges()
+
+    @work(exclusive=True, group="ranges")
+    async def _look_up_ranges(self) -> None:
+        """Find out which doses sweeps found usable, without holding up the screen."""
+        from localprobe.runs import Runs
+        from localprobe_tui.usable import swept
+
+        model, runs = self.session.model, Runs()
+        for dial in list(self.talk.dials):
+            if model is not None:
+                dial.swept = await asyncio.to_thread(swept, runs, dial.vector, model)
+        self.talk.turned()
 
     def _open_chats(self) -> Chats | None:
         """The user's chats; without them the app goes on, and says that nothing is kept."""
@@ -241,47 +287,14 @@ class LocalprobeApp(App[None]):
         self.push_screen(KeysSheet(self.screen.active_bindings.values()))
 
 
-def _binding_ids() -> frozenset[str]:
-    """The ids that keys can be set for."""
-    from localprobe_tui.chat import ChatScreen
-    from localprobe_tui.dial_card import DialCard
-    from localprobe_tui.models import ModelsScreen
-    from localprobe_tui.probing import ProbingScreen
-    from localprobe_tui.prompt import Prompt
-    from localprobe_tui.runs import RunsScreen
-    from localprobe_tui.slider import Slider
-
-    screens = (LocalprobeApp, ChatScreen, ProbingScreen, RunsScreen, ModelsScreen)
-    every = [each for node in (*screens, DialCard, Prompt, Slider) for each in node.BINDINGS]
-    return frozenset(each.id for each in every if isinstance(each, Binding) and each.id)
-
-
-def _fits(vector: Vector, info: Info) -> bool:
-    try:
-        return not vector.fit_to(info)
-    except LocalprobeError:
-        return False
-
-
-def run(
-    load: str | None = BUNDLED,
-    engine: str | None = None,
-    options: LoadOptions | None = None,
-    vector: Path | None = None,
-    dose: float | None = None,
-) -> None:
-    """Run the app until it is left; no process of it stays behind. `vector` is turned to `dose` at the start."""
-    app = LocalprobeApp(load, engine, options)
-    if vector is not None:
-        from localprobe import vectors
-
-        app.vectors.append(vectors.load(vector))
-        app.talk.add(app.vectors[0], dose or 0.0)
+def run(load: str | None = BUNDLED, engine: str | None = None, options: LoadOptions | None = None, **how: Any) -> None:
+    """Run the app until it is left; no process of it stays behind. `how` are the fields of `Opening`."""
+    app = LocalprobeApp(load, engine, options, opening=Opening(**how))
     try:
         app.run()
     finally:
         app.leave()
-    if app.talk.trouble is not None:
-        raise app.talk.trouble
+    if app.talk.writer.trouble is not None:
+        raise app.talk.writer.trouble
     if app.return_code:
         raise SystemExit(app.return_code)

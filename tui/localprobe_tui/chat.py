@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Iterable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult, SystemCommand
@@ -15,8 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from localprobe.errors import LocalprobeError
-from localprobe_tui import export
-from localprobe_tui.chat_list import ChatList
+from localprobe_tui.chat_actions import ChatActions
 from localprobe_tui.dial_card import DialCard
 from localprobe_tui.dialogs import Choose
 from localprobe_tui.knob_actions import KnobActions
@@ -29,15 +27,12 @@ from localprobe_tui.slider import COARSE, Slider
 from localprobe_tui.top_bar import TopBar
 from localprobe_tui.transcript import Transcript
 
-if TYPE_CHECKING:
-    pass
-
 FRAME = 1 / 30
 """Seconds between two paintings of an answer that comes."""
 _SHARE = 4  # a painting that takes t is followed by at least so many t without one
 
 
-class ChatScreen(KnobActions, Page):
+class ChatScreen(ChatActions, KnobActions, Page):
     """Transcript, prompt, and the knobs: a panel where there is room, a line and a sheet where there is not."""
 
     MODE = "chat"
@@ -69,6 +64,7 @@ class ChatScreen(KnobActions, Page):
         Binding("f6", "sampling", "Sampling", id="chat.sampling", show=False, priority=True),
         Binding("f7", "system", "System prompt", id="chat.system", show=False, priority=True),
         Binding("f8", "tint", "Scores in the text", id="chat.tint", show=False, priority=True),
+        Binding("f9", "watch", "Probe's layer", id="chat.watch", show=False, priority=True),
         Binding("ctrl+y", "copy", "Copy the answer", id="chat.copy", show=False, priority=True),
     ]
 
@@ -116,9 +112,9 @@ class ChatScreen(KnobActions, Page):
             self.query_one("#body > KnobsPanel", KnobsPanel).show_probe()
         else:
             await self.query_one("#body > KnobsPanel", KnobsPanel).show()
-        if talk.trouble is not None and str(talk.trouble) != self._told:
-            self._told = str(talk.trouble)
-            self.notify(f"{talk.trouble}. It is tried again.", severity="error")
+        if talk.writer.trouble is not None and str(talk.writer.trouble) != self._told:
+            self._told = str(talk.writer.trouble)
+            self.notify(f"{talk.writer.trouble}. It is tried again.", severity="error")
         self.query_one(KnobLine).show()
         self.query_one(TopBar).details = self._details()
         self._pause = max(FRAME, _SHARE * (time.monotonic() - start))
@@ -205,36 +201,15 @@ class ChatScreen(KnobActions, Page):
         transcript.tinted = not transcript.tinted
         self._changed()
 
-    def action_new(self) -> None:
-        if not self._answering():
-            self.talk.new()
-            self.query_one(Prompt).focus()
-
-    def action_copy(self) -> None:
-        """Copy the last answer to the clipboard."""
-        answers = [turn for turn in self.talk.chat.path() if turn.role == "assistant"]
-        if answers:
-            self.app.copy_to_clipboard(answers[-1].content)
-            self.notify("The last answer is on the clipboard.")
-
     @on(Prompt.Edit)
     def action_edit(self) -> None:
         """Edit the last message: its text goes into the prompt, and what is sent takes its place."""
         said = [turn for turn in self.talk.chat.path() if turn.role == "user"]
-        if said and not self._answering():
+        if said and not self.answering():
             prompt = self.query_one(Prompt)
             prompt.editing = True
             prompt.text = said[-1].content
             prompt.move_cursor(prompt.document.end)
-
-    def action_variant(self, step: int) -> None:
-        """Go through the answers to the last message, or, with only one, through the wordings of that message."""
-        path = self.talk.chat.path()
-        for turn in reversed(path):
-            siblings = self.talk.chat.siblings(turn)
-            if len(siblings) > 1 and not self._answering():
-                self.talk.choose(siblings[(siblings.index(turn) + step) % len(siblings)])
-                return
 
     @work
     async def action_scenario(self) -> None:
@@ -247,38 +222,6 @@ class ChatScreen(KnobActions, Page):
             prompt = self.query_one(Prompt)
             prompt.text = known[chosen].prompt()
             prompt.focus()
-
-    @work
-    async def action_chats(self) -> None:
-        """Find an earlier chat and open it."""
-        chats = self.talk.chats
-        if chats is None:
-            self.notify("Chats are not kept in this session.", severity="warning")
-            return
-        if self._answering():
-            return
-        chosen = await self.app.push_screen_wait(ChatList(chats))
-        if chosen is not None:
-            try:
-                self.talk.open(chats.read(chosen))
-            except LocalprobeError as error:
-                self.localprobe.show_error(error)
-
-    def action_branch(self) -> None:
-        """Go on in a new chat that begins as this one."""
-        if not self._answering():
-            self.talk.open(self.talk.chat.branch())
-            self.talk.keep()
-            self.notify("This is a new chat now. The one that it came from is kept (ctrl+o).")
-
-    def action_export(self, kind: str) -> None:
-        """Write the chat to a file in the folder that localprobe was started in."""
-        try:
-            path = export.write(self.talk.chat, Path.cwd(), kind)
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-        else:
-            self.notify(f"Written to {path}")
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette finds here."""
@@ -293,6 +236,7 @@ class ChatScreen(KnobActions, Page):
             ("Scenario", "Put a scenario of the paper into the prompt", self.action_scenario),
             ("Add a vector", "Steer with one more direction", self.action_add_vector),
             ("Fit empathy", "Fit the bundled contrast set on this model", self.action_fit),
+            ("Probe's layer", "Where the first knob's vector is read", self.action_watch),
             ("When a turn of a knob applies", "To the next token, or to the next answer", self.action_applies),
             ("Sampling", "Temperature, cuts, seed, presets", self.action_sampling),
             ("System prompt", "What the model reads before the chat", self.action_system),
@@ -302,9 +246,3 @@ class ChatScreen(KnobActions, Page):
             ("Export as JSONL", "With every token's score and every dose", partial(self.action_export, "jsonl")),
         ):
             yield SystemCommand(title, about, action)
-
-    def _answering(self) -> bool:
-        """Whether an answer is being generated; the user is told that it must be stopped first."""
-        if self.talk.answering:
-            self.notify("An answer is being generated: stop it first.", severity="warning")
-        return bool(self.talk.answering)

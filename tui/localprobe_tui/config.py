@@ -8,12 +8,14 @@ theme = "localprobe-light"
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from localprobe.errors import LocalprobeError
+from localprobe.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,17 @@ def path() -> Path:
     from localprobe.paths import data
 
     return data() / "config.toml"
+
+
+def keep_theme(name: str) -> None:
+    """Write a theme into the file; whatever else it holds stays. LocalprobeError if the disk refuses."""
+    file, line = path(), f'theme = "{name}"'
+    try:
+        old = file.read_text(encoding="utf-8") if file.exists() else ""
+        new, found = re.subn(r"^theme\s*=.*$", line, old, count=1, flags=re.MULTILINE)
+    except OSError as error:
+        raise LocalprobeError(f"{file} cannot be read: {error}") from error
+    write_whole(file, (new if found else f"{line}\n{old}").encode())
 
 
 def read(ids: Callable[[], frozenset[str]], themes: frozenset[str]) -> Config:

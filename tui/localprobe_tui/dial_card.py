@@ -11,11 +11,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.widgets import Static
 
 from localprobe.errors import UsageError
 from localprobe.positions import Positions
 from localprobe_tui.dialogs import Ask, Choose
-from localprobe_tui.dials import RANGE, Dial
+from localprobe_tui.dials import Dial
 from localprobe_tui.links import Links
 from localprobe_tui.slider import Slider
 
@@ -31,7 +32,7 @@ class DialCard(Vertical):
     DEFAULT_CSS = """
     DialCard {
         height: auto; padding: 0 1; margin: 0 0 1 0;
-        & > Links { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        & > Static { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         &:focus-within { border-left: outer $accent; padding: 0 1 0 0; }
     }
     """
@@ -62,8 +63,9 @@ class DialCard(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Links(classes="name")
-        yield Slider(self.dial.dose, RANGE)
+        yield Slider(self.dial.dose, self.dial.reach)
         yield Links(classes="strength")
+        yield Static(classes="source")
 
     def on_mount(self) -> None:
         self.show()
@@ -74,23 +76,26 @@ class DialCard(Vertical):
             return
         dial = self.dial
         slider = self.query_one(Slider)
+        slider.reach = dial.reach
         slider.value = dial.dose
         slider.set_class(not dial.on, "-off")
         switch = "●" if dial.on else "○"
         self.query_one(".name", Links).update(
             Content.from_markup(
-                f"[@click=do('switch')]{switch}[/] [b]$concept[/b]  [@click=do('layer')]layer {dial.layer}[/]  "
+                f"[@click=do('switch')]{switch}[/] [b]$concept[/b]  [@click=do('layer')]{dial.place}[/]  "
                 f"[@click=do('positions')]{dial.positions}[/]  [@click=do('remove') dim]✕[/]",
                 concept=dial.vector.concept,
             ),
             layout=False,
         )
         alpha = dial.alpha(self._talk.model)
-        shown = "" if alpha is None else f"  alpha {alpha:+.1f}"
+        known = "" if alpha is None else f"  alpha {alpha:+.1f}"
+        name, shown = ("alpha", "") if dial.layer is None else ("dose", known)
         colour = {"usable": "$text-success", "strong": "$text-warning", "": "dim"}.get(dial.range(), "$text-error")
         expect = dial.range() if dial.on else "off"
-        strength = f"[@click=do('type')]dose [b]{dial.dose:+.2f}[/b][/]{shown}  [{colour}]{expect}[/]"
+        strength = f"[@click=do('type')]{name} [b]{dial.dose:+.2f}[/b][/]{shown}  [{colour}]{expect}[/]"
         self.query_one(".strength", Links).update(Content.from_markup(strength), layout=False)
+        self.query_one(".source", Static).update(Content.styled(dial.source(), "dim"), layout=False)
 
     @on(Slider.Changed)
     def _slid(self, event: Slider.Changed) -> None:
@@ -114,10 +119,12 @@ class DialCard(Vertical):
     @work
     async def action_layer(self) -> None:
         found = self.dial.vector.directions
-        options = [(_layer(self.dial, layer), str(layer)) for layer in sorted(found)]
+        options = [(layer_line(self.dial, layer), str(layer)) for layer in sorted(found)]
+        if self.dial.vector.best is None and len(found) > 1:
+            options.insert(0, ("all layers together, as control vectors are used", ""))
         chosen = await self.app.push_screen_wait(Choose(f"Layer of {self.dial.vector.concept}", options))
         if chosen is not None:
-            self.dial.layer = int(chosen)
+            self.dial.move(int(chosen) if chosen else None)
             self._changed()
 
     def action_positions(self) -> None:
@@ -146,7 +153,7 @@ class DialCard(Vertical):
             value = float("nan")
         if not abs(value) < float("inf"):
             raise UsageError(f"{typed!r} is no strength: type a dose such as 0.22, or an alpha such as a20")
-        if not is_alpha:
+        if not is_alpha or self.dial.layer is None:
             return value
         one = Dial(self.dial.vector, self.dial.layer, 1.0).alpha(self._talk.model)
         if not one:
@@ -154,7 +161,7 @@ class DialCard(Vertical):
         return value / one
 
 
-def _layer(dial: Dial, layer: int) -> str:
+def layer_line(dial: Dial, layer: int) -> str:
     """A layer in a list, with what was measured there."""
     auroc = dial.vector.directions[layer].measures.get("auroc")
     measured = "" if auroc is None else f"   AUROC {auroc:.3f}"

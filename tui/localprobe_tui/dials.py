@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from localprobe.chats import Reading, Turned
+from localprobe.turns import Reading, Turned, reading
 
 if TYPE_CHECKING:
     from localprobe.knob import Knob
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
 
 RANGE = 0.5
 """Doses that a slider reaches; typed ones may be larger."""
+WHOLE_RANGE = 2.5
+"""Alphas that it reaches for a whole control vector, which has no one dose."""
 STRONG, BEYOND = 0.3, 0.45
-"""Doses from which a steering is strong, and from which small models were seen to degenerate."""
+"""Doses from which a steering is strong, and from which small models were seen to degenerate: for vectors that were
+never swept on the model."""
 ABOVE = 4
 """Layers above the steered one where the probe reads: at the steered one it would read what was added."""
 
@@ -25,82 +30,107 @@ class Dial:
     """One knob of the panel."""
 
     vector: Vector
-    layer: int
+    layer: int | None
+    """None turns all layers of a control vector together."""
     dose: float = 0.0
+    """Its strength; for all layers together an alpha."""
     positions: str = "all"
     on: bool = True
+    swept: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """Layer -> the doses that a sweep of this vector on this model found usable."""
 
     @classmethod
     def of(cls, vector: Vector) -> Dial:
-        """A knob at the vector's own layer, or at the middle one if it names none, not turned yet."""
-        layers = sorted(vector.directions)
-        return cls(vector, layers[len(layers) // 2] if vector.best is None else vector.best)
+        """A knob at the vector's own layer, or at all of its layers if it names none, not turned yet."""
+        only = next(iter(vector.directions)) if len(vector.directions) == 1 else None
+        return cls(vector, only if vector.best is None else vector.best)
 
     @property
     def turned(self) -> bool:
         """Whether it steers at all."""
         return self.on and self.dose != 0
 
-    def turn(self, step: float) -> None:
-        """Turn it a step, at most to the end of the slider, unless it stands further out already."""
-        dose = round(self.dose + step, 3)
-        self.dose = dose if abs(dose) < abs(self.dose) else max(-RANGE, min(RANGE, dose))
+    @property
+    def reach(self) -> float:
+        """The strengths that its slider reaches, either way."""
+        return WHOLE_RANGE if self.layer is None else RANGE
 
-    def knob(self, model: Model) -> Knob:
-        """The knob that the engine gets. VectorError if the vector does not fit the model."""
-        return model.knob(self.vector, layer=self.layer, dose=self.dose, positions=self.positions)
+    @property
+    def place(self) -> str:
+        """Its layer in words."""
+        return "all layers" if self.layer is None else f"layer {self.layer}"
+
+    @property
+    def strength(self) -> str:
+        """How it is turned: `+0.22 @19`, or `alpha +1.50 @all`."""
+        return f"alpha {self.dose:+.2f} @all" if self.layer is None else f"{self.dose:+.2f} @{self.layer}"
+
+    def move(self, layer: int | None) -> None:
+        """Steer at another layer. What a strength means changes with it where one of the two is all layers."""
+        if (layer is None) != (self.layer is None):
+            self.dose = 0.0
+        self.layer = layer
+
+    def turn(self, step: float) -> None:
+        """Turn it a step of the usual slider, at most to the end of its own, unless it stands further out already."""
+        dose = round(self.dose + step * self.reach / RANGE, 3)
+        self.dose = dose if abs(dose) < abs(self.dose) else max(-self.reach, min(self.reach, dose))
+
+    def knobs(self, model: Model) -> list[Knob]:
+        """The knobs that the engine gets. VectorError if the vector does not fit the model."""
+        if self.layer is None:
+            return model.knobs(self.vector, alpha=self.dose, positions=self.positions)
+        return [model.knob(self.vector, layer=self.layer, dose=self.dose, positions=self.positions)]
 
     def alpha(self, model: Model | None) -> float | None:
-        """The paper's coefficient that its dose stands for; None without a model that it fits."""
+        """The paper's coefficient that its strength stands for; None without a model that it fits."""
+        if self.layer is None:
+            return self.dose
         if model is None or self.layer >= len(model.scale):
             return None
-        import numpy as np
-
-        length = float(np.linalg.norm(self.vector.directions[self.layer].vector))
-        return self.dose * float(model.scale[self.layer]) / length
+        return self.dose * float(model.scale[self.layer]) / self.vector.directions[self.layer].length
 
     def range(self) -> str:
-        """What is known of such a dose, in a word or two."""
-        return usable(self.dose)
+        """What is known of its strength, in a word or two."""
+        if self.layer is None or not self.dose:
+            return ""
+        if (swept := self.swept.get(self.layer)) is not None:
+            return "usable" if swept[0] <= self.dose <= swept[1] else "beyond usable"
+        size = abs(self.dose)
+        return "usable" if size < STRONG else "strong" if size < BEYOND else "beyond usable"
 
+    def source(self) -> str:
+        """How that is known."""
+        if self.layer is None:
+            return "no range is known for all layers"
+        if (swept := self.swept.get(self.layer)) is not None:
+            return f"usable in a sweep: {swept[0]:+.2f} to {swept[1]:+.2f}"
+        return f"never swept; usable by rule: ±{STRONG}"
 
-def usable(dose: float) -> str:
-    """What to expect of a dose: measured on small models, where 0.6 turns every text into repetition."""
-    size = abs(dose)
-    if size < STRONG:
-        return "usable" if size else ""
-    return "strong" if size < BEYOND else "beyond usable"
+    def warning(self) -> str:
+        """A sentence where its strength is beyond the usable range; else empty."""
+        if not self.turned or self.range() != "beyond usable":
+            return ""
+        return f"Dose {self.dose:+.2f} is beyond the usable range ({self.source()})."
 
-
-def stood(knobs: list[Knob], model: Model) -> tuple[Turned, ...]:
-    """Knobs as they are written down beside the text that they steered."""
-    return tuple(
-        Turned(knob.vector.concept, knob.layer, round(model.dose(knob), 4), round(knob.alpha, 4), knob.positions)
-        for knob in knobs
-    )
-
-
-def added(knobs: list[Knob], read: Reading | None, probe: Vector | None) -> float:
-    """What knobs add to a score by themselves: their own projection, carried by the residual stream to the layer that
-    is read."""
-    if read is None or probe is None:
-        return 0.0
-    import numpy as np
-
-    direction = probe.directions[read.layer].vector
-    direction = direction / np.linalg.norm(direction)
-    reaching = [knob for knob in knobs if knob.layer <= read.layer and knob.positions != "prompt"]
-    return float(sum(knob.alpha * (knob.direction.vector @ direction) for knob in reaching))
+    def reading(self, layer: int | None = None) -> Reading:
+        """What to score by: the vector's direction at a layer, or a little above the one that it steers."""
+        layers = sorted(self.vector.directions)
+        if layer in self.vector.directions and layer is not None:
+            return reading(self.vector, layer)
+        steered = layers[len(layers) // 2] if self.layer is None else self.layer
+        above = [each for each in layers if steered <= each <= steered + ABOVE]
+        return reading(self.vector, above[-1] if above else steered)
 
 
 def told(knobs: tuple[Turned, ...]) -> str:
-    """Knobs in words: `empathy +0.22 @19, formality -0.10 @14`, or `unsteered`."""
-    return ", ".join(f"{knob.concept} {knob.dose:+.2f} @{knob.layer}" for knob in knobs) or "unsteered"
-
-
-def reading(vector: Vector, steered: int) -> Reading:
-    """Where to read a vector that steers at a layer: a little above it, if the vector has a direction there."""
-    layers = [layer for layer in sorted(vector.directions) if steered <= layer <= steered + ABOVE]
-    layer = layers[-1] if layers else steered
-    direction = vector.directions[layer]
-    return Reading(vector.concept, layer, direction.threshold, direction.norm)
+    """Knobs in words: `empathy +0.22 @19, formality -0.10 @14`, `anger alpha +1.50 @3-20`, or `unsteered`."""
+    words = []
+    for (concept, alpha), group in groupby(knobs, lambda knob: (knob.concept, knob.alpha)):
+        same = list(group)
+        first = same[0]
+        if len(same) > 1:
+            words.append(f"{concept} alpha {alpha:+.2f} @{first.layer}-{same[-1].layer}")
+        else:
+            words.append(f"{concept} {first.dose:+.2f} @{first.layer}")
+    return ", ".join(words) or "unsteered"

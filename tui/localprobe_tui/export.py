@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localprobe_tui import dials
 
 if TYPE_CHECKING:
-    from localprobe.chats import Chat, Turn
+    from localprobe.turns import Chat, Turn
 
 
 def write(chat: Chat, folder: Path, kind: str) -> Path:

@@ -34,13 +34,19 @@ def kept(info: Info) -> list[Vector]:
 
     found = []
     for path in sorted(folder().glob("*.safetensors"), key=lambda each: each.stat().st_mtime, reverse=True):
-        try:
+        with suppress(LocalprobeError):
             vector = vectors.load(path)
-            if not vector.fit_to(info):
+            if fits(vector, info):
                 found.append(vector)
-        except LocalprobeError:
-            continue
     return found
+
+
+def fits(vector: Vector, info: Info) -> bool:
+    """Whether a vector was made for a model."""
+    try:
+        return not vector.fit_to(info)
+    except LocalprobeError:
+        return False
 
 
 async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> Vector:

@@ -12,7 +12,7 @@ from textual.widgets import Button
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui import first_vector
-from localprobe_tui.dial_card import DialCard
+from localprobe_tui.dial_card import DialCard, layer_line
 from localprobe_tui.dialogs import Choose, Working
 from localprobe_tui.session import Cancelled
 from localprobe_tui.sheets import SamplingSheet, TextSheet
@@ -58,6 +58,21 @@ class KnobActions(Screen[None]):
             app.use_vector(app.vectors[int(chosen[1:])] if chosen.startswith("#") else _read(chosen))
         except LocalprobeError as error:
             app.show_error(error)
+
+    @work
+    async def action_watch(self) -> None:
+        """Choose the layer that the probe reads at, of the first knob's vector."""
+        read = self.talk.reading()
+        if read is None:
+            self.notify("There is no vector to read by: add one.")
+            return
+        dial = self.talk.dials[0]
+        options = [(f"a little above the steered layer: {dial.reading().layer}", "")]
+        options += [(layer_line(dial, layer), str(layer)) for layer in sorted(dial.vector.directions)]
+        chosen = await self.app.push_screen_wait(Choose(f"Read {read.concept} at", options))
+        if chosen is not None:
+            self.talk.watched = int(chosen) if chosen else None
+            self.talk.turned()
 
     def action_applies(self) -> None:
         self.talk.applies = "next answer" if self.talk.applies == "next token" else "next token"

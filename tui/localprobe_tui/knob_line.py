@@ -30,9 +30,9 @@ class KnobLine(Links):
         """Draw the knobs as they are now."""
         parts = []
         for dial in self._talk.dials:
-            alpha = dial.alpha(self._talk.model)
+            alpha = None if dial.layer is None else dial.alpha(self._talk.model)
             known = "" if alpha is None else f" (alpha {alpha:+.1f})"
             state = dial.range() if dial.on else "off"
-            parts.append(f"{dial.vector.concept} {dial.dose:+.2f} @{dial.layer}{known} {state}".rstrip())
+            parts.append(f"{dial.vector.concept} {dial.strength}{known} {state}".rstrip())
         words = " · ".join([*(parts or ["no vector"]), self._talk.sampling.told()])
         self.update(Content.from_markup("[@click=do('knobs')]$words[/]", words=words), layout=False)

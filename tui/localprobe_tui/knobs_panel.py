@@ -14,7 +14,7 @@ from localprobe_tui.dial_card import DialCard
 from localprobe_tui.links import Links
 
 if TYPE_CHECKING:
-    from localprobe.chats import Turn
+    from localprobe.turns import Turn
     from localprobe_tui.talk import Talk
 
 _FIT = "Fit empathy on this model"
@@ -51,6 +51,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         yield Links(Content.from_markup("[@click=do('add_vector')]+ add a vector[/]"), classes="line")
         yield Links(id="applies", classes="line")
         yield Static("Probe", classes="title", id="probe-title")
+        yield Links(id="watch", classes="line")
         yield Static(id="probe")
         yield Static("Answers", classes="title")
         yield Links(id="settings", classes="line")
@@ -88,12 +89,15 @@ class KnobsPanel(VerticalScroll, can_focus=False):
     def show_probe(self) -> None:
         """Draw what the probe reads in the answers at the end of the chat."""
         talk = self._talk
-        self.query_one("#probe-title", Static).display = self.query_one("#probe").display = bool(talk.dials)
         read = talk.reading()
+        for name in ("#probe-title", "#watch", "#probe"):
+            self.query_one(name).display = read is not None
         if read is None:
             return
         last = self._last()
-        lines = [Content(f"{read.concept} at layer {read.layer}"), *map(_line, last)]
+        where = Content.from_markup(f"[@click=do('watch')]$concept at layer {read.layer}[/]", concept=read.concept)
+        self.query_one("#watch", Links).update(where, layout=False)
+        lines = [_line(each) for each in last]
         if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
             lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
         lines.append(Content.styled(f"\u00b1{read.norm / 2:.1f} are its two poles", "dim"))

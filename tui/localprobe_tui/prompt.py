@@ -48,8 +48,12 @@ class Prompt(TextArea):
         return super().check_consume_key(key, character)
 
     async def _on_key(self, event: events.Key) -> None:
+        """Run the screen's binding at once: left to bubble, the key would come after what is typed next, as text."""
         if not self.text and event.key in self.THROUGH:
             event.prevent_default()  # TextArea's own method, which comes next, would type it
+            event.stop()
+            if (active := self.screen.active_bindings.get(event.key)) is not None:
+                await self.app.run_action(active.binding.action, active.node)
 
     def action_send(self) -> None:
         text = self.text.strip()

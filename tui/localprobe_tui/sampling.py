@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from localprobe.engine import Sampler
+    from localprobe.engine import Info, Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,18 @@ class Sampling:
         from localprobe.engine import Sampler
 
         return Sampler(self.temperature, self.top_k, self.top_p, self.min_p)
+
+    def how(self, info: Info) -> dict[str, object]:
+        """What an answer of a model is generated with, to be written down beside it."""
+        return {
+            "model": info.model,
+            "engine": info.engine,
+            "quantisation": info.quantisation,
+            "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
+            "min_p": self.min_p,
+        }
 
     def told(self) -> str:
         """The settings in one short line; cuts that cut nothing are left out."""

@@ -13,6 +13,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 FINE, COARSE = 0.01, 0.05
+"""Steps of a slider that reaches 0.5 either way; another's are in proportion."""
 
 
 class Slider(Widget, can_focus=True):
@@ -32,6 +33,7 @@ class Slider(Widget, can_focus=True):
     ]
 
     value: reactive[float] = reactive(0.0)
+    reach: reactive[float] = reactive(0.5)
 
     @dataclass
     class Changed(Message):
@@ -46,7 +48,7 @@ class Slider(Widget, can_focus=True):
 
     def __init__(self, value: float = 0.0, reach: float = 0.5, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.reach = reach
+        self.set_reactive(Slider.reach, reach)
         self.set_reactive(Slider.value, value)
 
     def render(self) -> Content:
@@ -67,7 +69,7 @@ class Slider(Widget, can_focus=True):
         )
 
     def action_move(self, step: float) -> None:
-        self.turn(self.value + step)
+        self.turn(self.value + step * 2 * self.reach)
 
     def action_zero(self) -> None:
         self.turn(0.0)

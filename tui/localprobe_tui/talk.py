@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from localprobe.chats import Chat, Chats, Part, Reading, Turn
-from localprobe.errors import LocalprobeError, UsageError
-from localprobe_tui import dials
-from localprobe_tui.answering import Answering
+from localprobe.answering import Answering
+from localprobe.chat_writer import ChatWriter
+from localprobe.errors import UsageError
+from localprobe.turns import Chat, Part, Reading, Turn, added, stood
 from localprobe_tui.dials import Dial
 from localprobe_tui.sampling import Sampling
 
 if TYPE_CHECKING:
+    from localprobe.chats import Chats
     from localprobe.conversation import Conversation
     from localprobe.decode import Event
     from localprobe.engine import Steering, Watch
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from localprobe_tui.session import Session
 
 Applies: TypeAlias = Literal["next token", "next answer"]
-_EVERY = 0.8  # seconds between two writes of an answer
 
 
 class Talk:
@@ -47,18 +47,17 @@ class Talk:
         """Tokens a second of the last answer, each of its rows counted once."""
         self.first_token = 0.0
         """Seconds from the question to its first token."""
-        self.trouble: LocalprobeError | None = None
-        """Why what was said could not be written, if it could not."""
         self.used = 0
         """Positions of the context that the chat takes."""
-        self._session, self.chats = session, chats
+        self.watched: int | None = None
+        """The layer that answers are scored at; None takes one a little above that of the first knob."""
+        self.writer = ChatWriter(chats)
+        self._session = session
         self._listeners: list[Callable[[], None]] = []
         self._conversation: Conversation | None = None
         self._model: Model | None = None
         self._stopping = False
         self._turn_to: list[Knob] | None = None  # what the engine's thread is to steer by from now on
-        self._written = 0.0
-        self._unwritten: dict[str, Turn] = {}
 
     @property
     def model(self) -> Model | None:
@@ -107,21 +106,20 @@ class Talk:
             self._turn_to = self.knobs(self._model)
         self._tell()
 
-    def add(self, vector: Vector, dose: float = 0.0) -> None:
-        """Put a vector on the panel. VectorError if it does not fit the model."""
-        if self.model is not None:
-            vector.fit_to(self.model.info)
+    def add(self, vector: Vector) -> tuple[str, ...]:
+        """Put a vector on the panel; gives warnings. VectorError if it does not fit the model."""
+        warnings = vector.fit_to(self.model.info) if self.model is not None else ()
         self.dials.append(Dial.of(vector))
-        self.dials[-1].dose = dose
         self._tell()
+        return warnings
 
     def knobs(self, model: Model) -> list[Knob]:
         """The knobs that steer now."""
-        return [dial.knob(model) for dial in self.dials if dial.turned]
+        return [knob for dial in self.dials if dial.turned for knob in dial.knobs(model)]
 
     def reading(self) -> Reading | None:
-        """What answers are scored by: the first knob's direction, a little above the layer that it steers."""
-        return dials.reading(self.dials[0].vector, self.dials[0].layer) if self.dials else None
+        """What answers are scored by: the first knob's direction."""
+        return self.dials[0].reading(self.watched) if self.dials else None
 
     def new(self, system: str | None = None) -> None:
         """Begin another chat, with the system prompt of this one unless another is given."""
@@ -186,7 +184,7 @@ class Talk:
                             answering.take(events, at)
                             self.rate, self.first_token = answering.rate, answering.first_token
                         self._tell()
-                        if time.monotonic() - self._written > _EVERY:
+                        if self.writer.due:
                             self._save(*turns)
             finally:
                 self.answering = ()
@@ -195,14 +193,15 @@ class Talk:
 
     def _turns(self, question: Turn, knobs: list[Knob], model: Model) -> tuple[Turn, ...]:
         """The answers to generate: one, or a steered one and an unsteered one beside it."""
-        standing = dials.stood(knobs, model)
+        standing = stood(knobs, model)
         read = self.reading()
-        part = Part(0, standing, self._added(knobs, read))
-        steered = Turn("assistant", "", question.id, parts=[part], reading=read)
+        steered = Turn("assistant", "", question.id, parts=[Part(0, standing)], reading=read)
         steered.how = self._how(model, question, steered)
+        plain_how = dict(steered.how)
+        steered.parts = [self._part(steered, knobs, model)]
         if not self.split:
             return (steered,)
-        plain = Turn("assistant", "", question.id, parts=[Part(0)], reading=read, how=dict(steered.how))
+        plain = Turn("assistant", "", question.id, parts=[Part(0)], reading=read, how=plain_how)
         plain.beside, steered.beside = steered.id, plain.id
         return steered, plain
 
@@ -210,17 +209,8 @@ class Talk:
         """What an answer is generated with. The same knobs again draw other numbers, other knobs the same ones."""
         before = [turn for turn in self.chat.turns.values() if turn.parent == question.id]
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in before)
-        info, settings = model.info, self.sampling
-        return {
-            "model": info.model,
-            "engine": info.engine,
-            "quantisation": info.quantisation,
-            "temperature": settings.temperature,
-            "top_k": settings.top_k,
-            "top_p": settings.top_p,
-            "min_p": settings.min_p,
-            "key": f"seed {settings.seed}" + (f" again {again}" if again else ""),
-        }
+        key = f"seed {self.sampling.seed}" + (f" again {again}" if again else "")
+        return {**self.sampling.how(model.info), "key": key}
 
     def _steps(
         self, model: Model, turns: Sequence[Turn], knobs: list[Knob], going_on: bool
@@ -268,10 +258,12 @@ class Talk:
         """What an answer is steered by from its next token on. A knob turned while it is generated (`live`) already
         reaches the token before."""
         start = len(turn.pieces)
-        return Part(start, dials.stood(knobs, model), self._added(knobs, turn.reading), max(0, start - live))
+        if beyond := [warning for dial in self.dials if (warning := dial.warning())]:
+            turn.how["beyond"] = beyond
+        return Part(start, stood(knobs, model), self._added(knobs, turn.reading), max(0, start - live))
 
     def _added(self, knobs: list[Knob], read: Reading | None) -> float:
-        return round(dials.added(knobs, read, self._probe(read)), 4)
+        return round(added(knobs, read, self._probe(read)), 4)
 
     def _probe(self, read: Reading | None) -> Vector | None:
         """The vector that a reading is of."""
@@ -287,11 +279,8 @@ class Talk:
                 turn.how["tokens_per_second"] = round(self.rate, 2)
                 continue
             del self.chat.turns[turn.id]
-            self._unwritten.pop(turn.id, None)
             self.chat.leaf = question.id
-            if self.chats is not None:
-                with suppress(LocalprobeError):  # an empty answer that stays in the file does no harm
-                    self.chats.remove(turn)
+            self.writer.remove(turn)
         self._save(*(turn for turn in turns if turn.id in self.chat.turns))
 
     def _need_model(self) -> Model:
@@ -308,18 +297,7 @@ class Talk:
         raise UsageError("nothing was said yet")
 
     def _save(self, *turns: Turn) -> None:
-        """Write turns. A disk that refuses does not end an answer: the next write tries again, and writes them too."""
-        self._written = time.monotonic()
-        self._unwritten.update({turn.id: turn for turn in turns})
-        if self.chats is None:
-            return
-        try:
-            self.chats.write(self.chat, *self._unwritten.values())
-        except LocalprobeError as error:
-            self.trouble = error
-        else:
-            self.trouble = None
-            self._unwritten.clear()
+        self.writer.write(self.chat, *turns)
 
     def _tell(self) -> None:
         for listener in self._listeners:

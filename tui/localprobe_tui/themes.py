@@ -1,8 +1,14 @@
-"""Themes of the app: dark, light, and one of high contrast. NO_COLOR, which Textual obeys, leaves out all colour."""
+"""Themes of the app: dark, light, and one of high contrast; and none, for NO_COLOR."""
 
 from __future__ import annotations
 
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.theme import Theme
+
+_OTHER = 0.12  # difference in brightness from which a background marks something: a cursor, a line of a list, a button
 
 DARK = Theme(
     name="localprobe-dark",
@@ -46,3 +52,29 @@ CONTRAST = Theme(
     text_alpha=1.0,
 )
 THEMES = (DARK, LIGHT, CONTRAST)
+
+
+class Colourless(LineFilter):
+    """Leaves the terminal's own two colours: no escape code for any other is written, greys included.
+
+    What only its background marks is reversed. Tokens with a score are not: they are underlined or italic already.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Segments without colour."""
+        return [
+            Segment(text, _colourless(style, background.brightness) if style else style, control)
+            for text, style, control in segments
+        ]
+
+
+COLOURLESS = Colourless()
+
+
+def _colourless(style: Style, usual: float) -> Style:
+    own = style.bgcolor.get_truecolor() if style.bgcolor else None
+    plain = style.without_color
+    if own is None or style.underline or style.italic or style.reverse:
+        return plain
+    other = abs(Color(*own).brightness - usual) > _OTHER
+    return plain + Style(reverse=True) if other else plain

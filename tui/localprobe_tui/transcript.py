@@ -11,7 +11,7 @@ from textual.widgets import Static
 from localprobe_tui.answer import Answer
 
 if TYPE_CHECKING:
-    from localprobe.chats import Turn
+    from localprobe.turns import Turn
     from localprobe_tui.talk import Talk
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localprobe.activations import Activations, pooled
 from localprobe.capture import pooled as uncached
 from localprobe.chat import Exchange
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
-from localprobe.store import Activations, pooled
 
 TEXTS = ["One text.", "Another, longer text.", "A third"]
 LAYERS = [0, 3]

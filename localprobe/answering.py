@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localprobe.chats import Part, Turn
     from localprobe.decode import Event
+    from localprobe.turns import Part, Turn
 
 _WINDOW = 32  # tokens that the rate is taken over
 _LOOK = 16  # tokens between two looks at whether an answer degenerates

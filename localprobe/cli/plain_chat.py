@@ -1,0 +1,219 @@
+"""A steered chat in plain lines; it is kept where the app keeps its chats, and can be gone on with there."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localprobe.errors import LocalprobeError, UsageError
+
+if TYPE_CHECKING:
+    from localprobe.chat_writer import ChatWriter
+    from localprobe.decode import Event
+    from localprobe.knob import Knob
+    from localprobe.model import Model
+    from localprobe.turns import Part, Reading, Turn
+    from localprobe.vectors import Vector
+
+HELP = """\
+/dose 0.2     turn the knob: what follows is steered by it (/alpha 20 gives the paper's coefficient instead)
+/regenerate   answer the last message again
+/continue     go on with the last answer
+/quit         leave; so does the end of the input"""
+
+
+class PlainChat:
+    """A chat in lines. `how` are the options of `localprobe chat`."""
+
+    def __init__(self, model: Model, vector: Vector | None, how: dict[str, Any], writer: ChatWriter) -> None:
+        from localprobe.turns import Chat
+
+        self._model, self._vector, self._how = model, vector, how
+        self._knobs: list[Knob] = []
+        self._talk = model.conversation()
+        self._chat = Chat(model=model.info.model, system=how["system"])
+        self._writer = writer
+        if vector is not None:
+            for warning in vector.fit_to(model.info):
+                click.echo(f"warning: {warning}", err=True)
+            if how["dose"] is not None or how["alpha"] is not None:
+                self._turn(dose=how["dose"], alpha=how["alpha"])
+            elif vector.best is not None or how["layer"] is not None:
+                self._turn(dose=0.0)
+            else:
+                self._turn(alpha=0.0)
+
+    def run(self, lines: Iterator[str]) -> None:
+        """Answer every line until they end, or one is `/quit`. An error is told, and the chat goes on."""
+        while True:
+            if sys.stdin.isatty():
+                click.echo("> ", nl=False, err=True)
+            line = next(lines, None)
+            if line is None or line.strip() == "/quit":
+                return
+            try:
+                self._line(line.strip())
+            except LocalprobeError as error:
+                click.echo(f"localprobe: {error}", err=True)
+
+    def _line(self, line: str) -> None:
+        command, _, value = line.partition(" ")
+        match command:
+            case "":
+                return
+            case "/dose" | "/alpha":
+                self._turn(**{command[1:]: _number(value)})
+            case "/regenerate":
+                self._again()
+            case "/continue":
+                self._go_on()
+            case "/help":
+                click.echo(HELP, err=True)
+            case _ if command.startswith("/"):
+                raise UsageError(f"there is no command {command}; /help lists them")
+            case _:
+                self._say(line)
+
+    def _say(self, text: str) -> None:
+        """Answer a message. It takes the place of one that could not be answered."""
+        from localprobe.turns import Turn
+
+        last = self._chat.path()[-1:]
+        parent = last[0].parent if last and last[0].role == "user" else self._chat.leaf
+        self._reply(self._chat.add(Turn("user", text, parent)))
+
+    def _again(self) -> None:
+        said = [turn for turn in self._chat.path() if turn.role == "user"]
+        if not said:
+            raise UsageError("nothing was said yet")
+        self._reply(said[-1])
+
+    def _reply(self, question: Turn) -> None:
+        from localprobe.turns import Turn
+
+        answers = [turn for turn in self._chat.turns.values() if turn.parent == question.id]
+        answer = Turn("assistant", "", question.id, reading=self._reading())
+        answer.parts = [self._part(answer)]
+        # As in the app: the same knobs again draw other numbers, other knobs the same ones.
+        again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
+        key = f"seed {self._how['seed']}" + (f" again {again}" if again else "")
+        answer.how = {
+            "model": self._model.info.model,
+            "engine": self._model.info.engine,
+            "quantisation": self._model.info.quantisation,
+            "temperature": self._how["temperature"],
+            "key": key,
+        }
+        self._writer.write(self._chat, question)
+        self._tell(question)
+        self._answer(self._talk.reply, answer, key)
+
+    def _go_on(self) -> None:
+        path = self._chat.path()
+        if not path or path[-1].role != "assistant":
+            raise UsageError("there is no answer to continue")
+        answer = path[-1]
+        part = self._part(answer)
+        if answer.parts[-1].knobs != part.knobs:
+            answer.parts.append(part)
+        self._tell(answer)
+        self._answer(self._talk.go_on, answer, f"{answer.how['key']} from {len(answer.pieces)}")
+
+    def _tell(self, leaf: Turn) -> None:
+        from localprobe.chat import Message
+
+        system = [Message("system", self._chat.system)] if self._chat.system else []
+        self._talk.messages = [*system, *(Message(turn.role, turn.content) for turn in self._chat.path(leaf.id))]
+
+    def _turn(self, *, dose: float | None = None, alpha: float | None = None) -> None:
+        """Set the strength of the knob, and say what it is now."""
+        if self._vector is None:
+            raise UsageError("there is no direction to steer with: start with --vector FILE")
+        layer, positions = self._how["layer"], self._how["positions"]
+        self._knobs = self._model.knobs(self._vector, layer=layer, dose=dose, alpha=alpha, positions=positions)
+        for turned in self._knobs:
+            click.echo(
+                f"[{turned.vector.concept} at layer {turned.layer}: dose {self._model.dose(turned):+.3f} "
+                f"(alpha {turned.alpha:+.2f}), positions {positions}]",
+                err=True,
+            )
+
+    def _reading(self) -> Reading | None:
+        from localprobe.turns import reading
+
+        return reading(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
+
+    def _part(self, answer: Turn) -> Part:
+        """What an answer is steered by from its next token on."""
+        from localprobe.turns import Part, added, stood
+
+        start, knobs = len(answer.pieces), [knob for knob in self._knobs if knob.alpha]
+        share = added(knobs, answer.reading, self._vector)
+        return Part(start, stood(knobs, self._model), round(share, 4), start)
+
+    def _answer(self, generate: Callable[..., Generator[list[Event]]], answer: Turn, key: str) -> None:
+        """Print an answer as it comes, and keep it; Ctrl-C ends it and keeps what was said."""
+        from localprobe.answering import Answering
+        from localprobe.decode import Score
+        from localprobe.engine import Sampler
+        from localprobe.knob import steering, watch
+
+        self._talk.watch = (watch(self._knobs[-1].vector, self._knobs[-1].layer),) if self._knobs else ()
+        answering, begun, before = Answering((answer,), self._model.info.eos), time.perf_counter(), len(answer.pieces)
+        steps = generate(
+            lambda prompt, start: steering(self._knobs, prompt, start),
+            sampler=Sampler(temperature=self._how["temperature"]),
+            key=key,
+            tokens=self._how["tokens"],
+        )
+        try:
+            with _interrupted() as interrupted:
+                for events in steps:
+                    both = [*events, *(self._talk.stop() if interrupted() else [])]
+                    self._chat.add(answer)
+                    answering.take(both, time.perf_counter())
+                    click.echo(_printable("".join(e.text for e in both if not isinstance(e, Score))), nl=False)
+                    if self._writer.due:
+                        self._writer.write(self._chat, answer)
+        finally:
+            if answer.id in self._chat.turns:
+                self._writer.write(self._chat, answer)
+        click.echo()
+        count, known = len(answer.pieces) - before, [score for score in answer.scores[before:] if not math.isnan(score)]
+        rate = count / (time.perf_counter() - begun)
+        told = f"probe {sum(known) / len(known):+.2f} at layer {self._knobs[-1].layer}, " if known else ""
+        click.echo(f"[{told}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
+
+
+@contextmanager
+def _interrupted() -> Iterator[Callable[[], bool]]:
+    """Within it Ctrl-C is only noted: an engine that is interrupted in a step could not go on."""
+    noted: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    except ValueError:  # not the main thread: nobody can interrupt it
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no strength: write /dose 0.2 or /alpha 20") from None
+
+
+def _printable(text: str) -> str:
+    """Without control characters: a screen reader or a file has no use for them."""
+    return "".join(each for each in text if each.isprintable() or each in "\n\t")

@@ -1,0 +1,86 @@
+"""What can be done to the chat as a whole: begin, find, branch, copy and export it, and go through its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual import work
+from textual.screen import Screen
+
+from localprobe.errors import LocalprobeError
+from localprobe_tui import export
+from localprobe_tui.chat_list import ChatList
+from localprobe_tui.prompt import Prompt
+
+if TYPE_CHECKING:
+    from localprobe_tui.app import LocalprobeApp
+    from localprobe_tui.talk import Talk
+
+
+class ChatActions(Screen[None]):
+    """A screen that shows a chat."""
+
+    @property
+    def talk(self) -> Talk:
+        """The chat."""
+        return cast("LocalprobeApp", self.app).talk
+
+    def action_new(self) -> None:
+        if not self.answering():
+            self.talk.new()
+            self.query_one(Prompt).focus()
+
+    def action_copy(self) -> None:
+        """Copy the last answer to the clipboard."""
+        answers = [turn for turn in self.talk.chat.path() if turn.role == "assistant"]
+        if answers:
+            self.app.copy_to_clipboard(answers[-1].content)
+            self.notify("The last answer is on the clipboard.")
+
+    def action_variant(self, step: int) -> None:
+        """Go through the answers to the last message, or, with only one, through the wordings of that message."""
+        path = self.talk.chat.path()
+        for turn in reversed(path):
+            siblings = self.talk.chat.siblings(turn)
+            if len(siblings) > 1 and not self.answering():
+                self.talk.choose(siblings[(siblings.index(turn) + step) % len(siblings)])
+                return
+
+    @work
+    async def action_chats(self) -> None:
+        """Find an earlier chat and open it."""
+        chats = self.talk.writer.chats
+        if chats is None:
+            self.notify("Chats are not kept in this session.", severity="warning")
+            return
+        if self.answering():
+            return
+        chosen = await self.app.push_screen_wait(ChatList(chats))
+        if chosen is not None:
+            try:
+                self.talk.open(chats.read(chosen))
+            except LocalprobeError as error:
+                cast("LocalprobeApp", self.app).show_error(error)
+
+    def action_branch(self) -> None:
+        """Go on in a new chat that begins as this one."""
+        if not self.answering():
+            self.talk.open(self.talk.chat.branch())
+            self.talk.keep()
+            self.notify("This is a new chat now. The one that it came from is kept (ctrl+o).")
+
+    def action_export(self, kind: str) -> None:
+        """Write the chat to a file in the folder that localprobe was started in."""
+        try:
+            path = export.write(self.talk.chat, Path.cwd(), kind)
+        except LocalprobeError as error:
+            cast("LocalprobeApp", self.app).show_error(error)
+        else:
+            self.notify(f"Written to {path}")
+
+    def answering(self) -> bool:
+        """Whether an answer is being generated; the user is told that it must be stopped first."""
+        if self.talk.answering:
+            self.notify("An answer is being generated: stop it first.", severity="warning")
+        return bool(self.talk.answering)

@@ -1,0 +1,25 @@
+"""Which model to load, and on which engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localprobe_tui.dialogs import Choose
+
+if TYPE_CHECKING:
+    from localprobe_tui.app import LocalprobeApp
+
+
+async def ask(app: LocalprobeApp) -> tuple[str, str | None] | None:
+    """The name of a model and that of an engine, None for the best one; None in all if the user leaves."""
+    from localprobe import discovery
+    from localprobe.models.catalogue import CATALOGUE
+
+    known = [(f"{entry.name}   {entry.about}", entry.name) for entry in CATALOGUE.values()]
+    hint = "type to find, or a hub id, a folder or a GGUF file"
+    name = await app.push_screen_wait(Choose("Model", known, hint, free=True))
+    if name is None:
+        return None
+    here = [(each, each) for each in discovery.names() if discovery.installed(each)]
+    engine = await app.push_screen_wait(Choose("Engine", [("the best for this machine", ""), *here]))
+    return None if engine is None else (name, engine or None)
