@@ -71,6 +71,7 @@ async def probing(app: LocalprobeApp, pilot: Pilot[None]) -> None:
     await pilot.press("t")
     app.screen.query_one("#beside TextArea").text = "I stop and sit down beside him before I go on."  # type: ignore[attr-defined]
     await pilot.pause(4)
+    await pilot.press("escape")
 
 
 async def knobs(app: LocalprobeApp, pilot: Pilot[None]) -> None:

@@ -24,8 +24,8 @@ from textual.events import Key
 from benchmarks.timing import PROMPT, limit, row
 from localprobe_tui.app import LocalprobeApp
 
-MODEL, ENGINE, TOKENS, ROUNDS = "smollm2-135m", "llama", 160, 5
-KEYS = 120
+MODEL, ENGINE, TOKENS, ROUNDS = "smollm2-135m", "llama", 96, 4
+KEYS = 80
 MARKS = "①②③④⑤⑥⑦⑧⑨⑩"  # typed, and looked for in what goes to the terminal: no model says them
 LIMIT = 0.1
 WAIT = 300.0
@@ -69,6 +69,8 @@ class Plain:
                     raise SystemExit(f"localprobe chat --plain ended: {told.decode()}")
                 if ready == err:
                     told += got
+                    if b"localprobe: " in told:
+                        raise SystemExit(f"localprobe chat --plain: {told.decode()}")
                 elif got != b"\n":
                     times.append(time.perf_counter())
         return (int(found[1]) - 1) / (times[-1] - times[0])
@@ -137,6 +139,7 @@ async def streaming() -> tuple[list[float], list[float], list[float]]:
             for i in range(ROUNDS + 1):
                 ours.append(await app_rate(app, i == 0))
                 others.append(await asyncio.to_thread(plain.rate))
+                print(f"tok/s: {ours[-1]:.1f} in the app, {others[-1]:.1f} plain", file=sys.stderr)
             return ours[1:], others[1:], await key_times(app)
     finally:
         plain.close()

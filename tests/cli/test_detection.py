@@ -15,6 +15,8 @@ from localprobe.errors import UsageError
 from localprobe.runs import Runs
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--permutations", 20, "--resamples", 100)
 TWO = ("fake@fake=safety-trained", "fake@fake=uncensored")
 PAPER = (

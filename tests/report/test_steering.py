@@ -11,6 +11,8 @@ from localprobe.report.steering import sections
 from localprobe.runs import Run
 from tests.report.sweeps import CARING, LOOP, STUTTER, At, Writes, sweep
 
+pytestmark = pytest.mark.slow
+
 
 def writes(at: At) -> str:
     if at.arm == "vector" and at.dose == -0.4:

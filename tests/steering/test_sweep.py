@@ -33,6 +33,8 @@ from localprobe.steering.merge import merge
 from localprobe.steering.sweep import Progress
 from tests.steering.conftest import Write, loaded
 
+pytestmark = pytest.mark.slow
+
 ALL_ARMS = 'arms = ["vector", "random", "system", "both"]'
 
 

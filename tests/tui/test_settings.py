@@ -98,13 +98,46 @@ def test_a_config_file_that_is_wrong_is_told_in_words(play: Play, own_data: Path
     play(scene, load=None)
 
 
-def test_no_color_leaves_no_colour(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("vector_file")
+def test_no_color_leaves_no_colour_and_no_grey_and_marks_stay(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         assert app.no_color
+        await pilot.press(*"hi", "enter")
+        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await pilot.pause(0.2)
+        segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+        styles = [segment.style for segment in segments if segment.style]
+        assert not [style for style in styles if style.color or style.bgcolor]
+        assert [style for style in styles if style.underline or style.italic]  # scores
+        await pilot.press("ctrl+p")
+        await wait_until(pilot, lambda: "Search for commands" in screen(app))
+        await pilot.press(*"split")
+        await wait_until(pilot, lambda: "Split view" in screen(app))
+        await pilot.pause(0.3)
+        marked = [s for strip in app.screen._compositor.render_strips() for s in strip if s.style and s.style.reverse]
+        assert " view" in "".join(segment.text for segment in marked)  # what was typed of it is underlined
 
     play(scene)
+
+
+def test_a_theme_that_is_chosen_is_there_the_next_time(play: Play, own_data: Path) -> None:
+    own_data.mkdir(parents=True)
+    (own_data / "config.toml").write_text('[keys]\n"chat.split" = "ctrl+f"\n')
+
+    async def choose(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        app.theme = "localprobe-contrast"
+        await wait_until(pilot, lambda: "contrast" in (own_data / "config.toml").read_text())
+        app.theme = "localprobe-light"
+        await wait_until(pilot, lambda: "light" in (own_data / "config.toml").read_text())
+
+    async def find(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        assert app.theme == "localprobe-light"
+
+    play(choose, load=None)
+    play(find, load=None)
+    assert (own_data / "config.toml").read_text() == 'theme = "localprobe-light"\n[keys]\n"chat.split" = "ctrl+f"\n'
 
 
 def test_sampling_is_set_from_presets_and_by_hand_and_wrong_numbers_are_told(play: Play) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -131,3 +134,33 @@ def is_ours(process: psutil.Process, data: Path) -> bool:
         return mine and "localprobe.remote.child" in process.cmdline()
     except psutil.Error:
         return False
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_in_mid_answer_ends_the_app_and_loses_nothing(own_data: Path) -> None:
+    """The slow fake model answers for ever; its words are in the store when the window is gone."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", "import tests.tui.slow_app"]
+    variables = {**os.environ, "TERM": "xterm-256color", "LOCALPROBE_DATA": str(own_data)}
+    app = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=variables, start_new_session=True)
+    os.close(slave)
+    try:
+        read_until(master, b"tok/s")
+        os.close(master)
+        time.sleep(3)  # more frames than wait to be written
+        app.send_signal(signal.SIGHUP)  # as the system does to the terminal's processes
+        assert app.wait(timeout=15) == 0
+    finally:
+        app.kill()
+    chats = Chats(own_data / "chats.sqlite")
+    [summary] = chats.find("go on for ever")
+    assert len(chats.read(summary.id).path()[-1].pieces) > 2
+
+
+def read_until(terminal: int, wanted: bytes) -> None:
+    """Take what an app writes until it holds something."""
+    end, seen = time.monotonic() + 60, b""
+    while wanted not in seen:
+        assert time.monotonic() < end, seen[-2000:]
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 65536)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
@@ -26,6 +27,7 @@ from localprobe_tui.keys_sheet import KeysSheet
 from localprobe_tui.opening import Opening
 from localprobe_tui.session import Cancelled, Session
 from localprobe_tui.talk import Talk
+from localprobe_tui.terminal import outliving
 from localprobe_tui.themes import COLOURLESS, THEMES
 
 if TYPE_CHECKING:
@@ -113,6 +115,10 @@ class LocalprobeApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, but that NO_COLOR leaves no greys either."""
         return [COLOURLESS] if self.no_color else super().get_line_filters()
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's, but that a terminal may go away."""
+        return outliving(super().get_driver_class())
 
     def on_unmount(self) -> None:
         self.leave()

@@ -124,7 +124,7 @@ class ChatScreen(ChatActions, KnobActions, Page):
         parts = []
         if talk.rate:
             parts.append(f"{talk.rate:.1f} tok/s")
-        if talk.first_token:
+        if talk.first_token and not self.has_class("-narrow"):
             parts.append(f"first {talk.first_token:.1f} s")
         if talk.model is not None and talk.used:
             parts.append(f"{talk.used}/{talk.model.info.context}")

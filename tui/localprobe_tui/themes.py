@@ -8,7 +8,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
 
-_OTHER = 0.12  # difference in brightness from which a background marks something: a cursor, a line of a list, a button
+_OTHER = 0.1  # difference in brightness from which a background marks something: a cursor, a line of a list, a button
 
 DARK = Theme(
     name="localprobe-dark",

@@ -1,0 +1,27 @@
+"""Importing this runs the app on the slow fake model in this process, and asks it something at once."""
+
+from __future__ import annotations
+
+from localprobe import discovery
+from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.session import Session
+from tests.tui import slow
+
+
+class Asking(LocalprobeApp):
+    """Says something as soon as the model is there."""
+
+    def on_ready(self) -> None:
+        self.set_interval(0.1, self._ask)
+
+    def _ask(self) -> None:
+        if self.session.state == "ready" and not self.talk.chat.turns:
+            self.run_worker(self.talk.send("go on for ever"))
+
+
+discovery.choose = lambda *_: slow.backend
+app = Asking("fake", session=Session(remote=False))
+try:
+    app.run()
+finally:
+    app.leave()

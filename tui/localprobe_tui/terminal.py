@@ -1,0 +1,42 @@
+"""The terminal that the app draws on: once it is closed, it takes nothing more and holds nothing up."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import IO, Any
+
+from textual.driver import Driver
+
+
+class _Outlet:
+    """A file that swallows what cannot be written.
+
+    Textual's writing thread would end at the first error. The app then waits for ever to hand it the next frame, and
+    neither a closed window nor a signal ends it.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def outliving(driver: type[Driver]) -> type[Driver]:
+    """A driver whose terminal may be closed."""
+
+    class Outliving(driver):  # type: ignore[misc, valid-type]
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            if (file := getattr(self, "_file", None)) is not None:
+                self._file = _Outlet(file)
+
+    return Outliving
