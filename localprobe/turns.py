@@ -103,10 +103,10 @@ class Chat:
         return turn
 
     def path(self, leaf: str | None = None) -> list[Turn]:
-        """The turns from the first to `leaf`, or to the chat's own."""
+        """The turns from the first to `leaf`, or to the chat's own; a file that lost one loses what was before it."""
         path: list[Turn] = []
         at = self.leaf if leaf is None else leaf
-        while at is not None:
+        while at in self.turns:
             path.append(self.turns[at])
             at = self.turns[at].parent
         return path[::-1]

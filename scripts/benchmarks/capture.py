@@ -28,7 +28,7 @@ PAPER_LAYERS = [8, 12, 16, 20, 24]
 
 
 def main() -> None:
-    texts = [text for pair in read_pairs(shipped("empathy"))[:24] for text in (pair.positive, pair.negative)]
+    texts = [text for pair in read_pairs(shipped("empathy"))[:8] for text in (pair.positive, pair.negative)]
     ours = load("torch")
     folder = models.resolve("smollm2-135m", discovery.backend("torch")).path
     bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -47,7 +47,7 @@ def main() -> None:
         run = peer(bare, tokenizer, texts)
         mine, theirs = interleaved(lambda: batched(ours.engine, texts, LAYERS), run, rounds=3)
         results.append(row(f"torch: capture, {what}, against {name}", mine, theirs, tokens, "tok/s", 2.1))
-    few = texts[:8]
+    few = texts[:4]
     tokens = sum(len(ours.engine.encode(text)) for text in few)
     mine, theirs = interleaved(
         lambda: batched(ours.engine, few, PAPER_LAYERS), one_by_one(bare, tokenizer, few), rounds=3

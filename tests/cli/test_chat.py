@@ -110,7 +110,9 @@ def test_the_chat_is_kept_where_the_app_finds_it(chat, vector_file: Path) -> Non
     assert (kept.system, kept.model, question.content) == ("Be brief.", "fake", "Plain words")
     assert plain.parts[0].knobs == ()
     assert answer.parts[0].knobs[0].dose == pytest.approx(0.3)
-    assert len(answer.pieces) > len(plain.pieces) > 0
+    assert plain.pieces
+    assert "".join(answer.pieces) == answer.content
+    assert len(answer.scores) == len(answer.pieces)
     assert not any(map(math.isnan, answer.scores))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from textual.pilot import Pilot
 
@@ -66,7 +68,7 @@ def test_a_dose_or_an_alpha_is_typed(play: Play) -> None:
             await pilot.press("ctrl+u", *typed, "enter")
             await wait_until(pilot, lambda: isinstance(app.screen, ChatScreen))
             if dose is not None:
-                await wait_until(pilot, lambda dose=dose: app.talk.dials[0].dose == dose)
+                await wait_until(pilot, partial(_turned_to, app, dose))
         await wait_until(pilot, lambda: "alpha +5.0" in screen(app))
 
     play(scene)
@@ -176,3 +178,7 @@ def test_a_dose_beyond_the_usable_range_is_warned_of_in_words(play: Play) -> Non
         await wait_until(pilot, lambda: "Dose +0.50 is beyond the usable" in screen(app))
 
     play(scene)
+
+
+def _turned_to(app: LocalprobeApp, dose: float) -> bool:
+    return app.talk.dials[0].dose == dose

@@ -23,6 +23,8 @@ from tests.tui.conftest import Play
 from tests.tui.test_session import children
 from tests.tui.waiting import screen, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_load_shows_its_stage_and_is_cancelled_by_a_key(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from textual.pilot import Pilot
 
 from localprobe import vectors
@@ -23,6 +24,8 @@ from localprobe_tui.session import Session
 from localprobe_tui.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import message, screen, wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def kept_sweep(vector: Vector, usable: list[float] | None, *, layer: int = 2, unit: str = "dose") -> None:

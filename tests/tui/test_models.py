@@ -18,6 +18,8 @@ from localprobe_tui.models import ModelsScreen
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
 
+pytestmark = pytest.mark.slow
+
 Scenario = Callable[[Pilot[None], ModelsScreen], Awaitable[None]]
 
 FOUND = [

@@ -25,6 +25,8 @@ from localprobe_tui.session import Session
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
 
+pytestmark = pytest.mark.slow
+
 Scenario = Callable[[Pilot[None], ProbingScreen], Awaitable[None]]
 
 

@@ -30,6 +30,8 @@ from localprobe_tui.runs_sweep_form import SweepForm
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
 
+pytestmark = pytest.mark.slow
+
 Scenario = Callable[[Pilot[None], RunsScreen], Awaitable[None]]
 
 

@@ -20,6 +20,8 @@ from localprobe_tui.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("vector_file")
 def test_at_80_by_24_the_knobs_are_one_line_and_a_key_opens_them(play: Play) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 from textual.pilot import Pilot
@@ -50,7 +51,7 @@ def test_every_token_of_both_has_a_score_a_mean_and_bars(play: Play) -> None:
             assert len(turn.scores) == len(turn.pieces) > 0
             assert not any(math.isnan(score) for score in turn.scores)
             mean = sum(turn.own()) / len(turn.scores)
-            await wait_until(pilot, lambda mean=mean: f" {mean:+.1f}" in screen(app))
+            await wait_until(pilot, partial(_shown, app, f" {mean:+.1f}"))
         assert "kindness at layer 5" in screen(app)
         assert any(bar in screen(app) for bar in "▂▃▄▅▆▇")
 
@@ -84,3 +85,7 @@ def test_the_chat_goes_on_from_the_answer_that_is_chosen(play: Play) -> None:
         assert app.talk.chat.path()[1] is plain.turn
 
     play(scene)
+
+
+def _shown(app: LocalprobeApp, words: str) -> bool:
+    return words in screen(app)

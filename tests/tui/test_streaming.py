@@ -13,6 +13,8 @@ from localprobe_tui.app import LocalprobeApp
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 async def say(pilot: Pilot[None], text: str) -> None:
     """Type a message and send it."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +25,7 @@ from localprobe_tui.keys_sheet import KeysSheet
 from localprobe_tui.opening import Opening
 from localprobe_tui.session import Cancelled, Session
 from localprobe_tui.talk import Talk
-from localprobe_tui.terminal import outliving
+from localprobe_tui.terminal import on_hangup, outliving
 from localprobe_tui.themes import COLOURLESS, THEMES
 
 if TYPE_CHECKING:
@@ -103,7 +101,7 @@ class LocalprobeApp(App[None]):
 
     def on_mount(self) -> None:
         self.session.subscribe(self._session_changed)
-        self._leave_when_told()
+        on_hangup(self.exit)
         self._configure()
         if self._unkept is not None:
             self.show_error(LocalprobeError(f"{self._unkept}. This session's chats will not be kept."))
@@ -176,13 +174,6 @@ class LocalprobeApp(App[None]):
         if isinstance(error, EngineCrashed) and self.session.state == "dead":
             return  # it was told when it was noticed, with what can be done about it
         self.push_screen(Notice("That did not work", str(error), error=True))
-
-    def _leave_when_told(self) -> None:
-        """A terminal that is closed, or a `kill`, ends the app as a quit does: nothing that was said is lost."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
-                loop.add_signal_handler(number, self.exit)
 
     def _configure(self) -> None:
         """Take the user's keys and theme; a file that is wrong is told, and the app's own stay."""

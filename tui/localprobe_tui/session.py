@@ -231,6 +231,8 @@ class Session:
         future: Future[T] = Future()
 
         def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever wanted it has gone; from here on, going does not take it back
             try:
                 future.set_result(function())
             except BaseException as error:  # whatever it is, whoever waits gets it

@@ -92,9 +92,9 @@ class Talk:
     async def go_on(self) -> None:
         """Generate more of the last answer."""
         path = self.chat.path()
-        if not path or path[-1].role != "assistant":
+        if len(path) < 2 or path[-1].role != "assistant":
             raise UsageError("there is no answer to continue")
-        await self._answer(self.chat.turns[path[-1].parent or ""], path[-1])
+        await self._answer(path[-2], path[-1])
 
     def stop(self) -> None:
         """End the answer after the token that is being computed; what was said stays."""
@@ -260,10 +260,8 @@ class Talk:
         start = len(turn.pieces)
         if beyond := [warning for dial in self.dials if (warning := dial.warning())]:
             turn.how["beyond"] = beyond
-        return Part(start, stood(knobs, model), self._added(knobs, turn.reading), max(0, start - live))
-
-    def _added(self, knobs: list[Knob], read: Reading | None) -> float:
-        return round(added(knobs, read, self._probe(read)), 4)
+        share = added(knobs, turn.reading, self._probe(turn.reading))
+        return Part(start, stood(knobs, model), round(share, 4), max(0, start - live))
 
     def _probe(self, read: Reading | None) -> Vector | None:
         """The vector that a reading is of."""

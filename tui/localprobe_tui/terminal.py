@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
 from textual.driver import Driver
+
+
+def on_hangup(leave: Callable[[], object]) -> None:
+    """A terminal that is closed, or a `kill`, ends the app as a quit does: nothing that was said is lost."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
+            loop.add_signal_handler(number, leave)
 
 
 class _Outlet:
