@@ -176,7 +176,8 @@ class Session:
         engine = self.model.engine if self.model else None
         if self.state == "ready" and engine is not None and getattr(engine, "alive", True) is False:
             with suppress(EngineCrashed):
-                await self.call(engine.decode, [0])  # which raises how it died
+                # Raises how it died. Two ids: the text of a single one may be known on this side.
+                await self.call(engine.decode, [0, 0])
 
     def close(self) -> None:
         """End everything: the child is gone when this returns, in well under a second. Closing twice is fine."""
