@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
+from localprobe.probing.correlate import correlation
 from localprobe.probing.intervals import Interval
 from localprobe.probing.span import Array
 
@@ -48,10 +48,10 @@ def score_agreement(first: Scores, second: Scores, *, resamples: int = 2000, see
     drawn = np.random.default_rng(seed).integers(0, pairs, (resamples, pairs))
 
     def likeness(prepare: Callable[[Array], Array]) -> Likeness:
-        seen = _correlation(*(prepare(p[:, None]) for p in poles))[0]
+        seen = correlation(*(prepare(p[:, None]) for p in poles))[0]
         if not np.isfinite(seen):
             return Likeness(None, None)
-        values = _correlation(*(prepare(p[:, drawn]) for p in poles))
+        values = correlation(*(prepare(p[:, drawn]) for p in poles))
         low, high = np.quantile(values[np.isfinite(values)], [0.025, 0.975])
         return Likeness(float(seen), (min(float(low), float(seen)), max(float(high), float(seen))))
 
@@ -82,12 +82,3 @@ def _ranks(poles: Array) -> Array:
 
 def _centred(poles: Array) -> Array:
     return _together(poles - poles.mean(axis=-1, keepdims=True))
-
-
-def _correlation(a: Array, b: Array) -> NDArray[np.float64]:
-    """Pearson's r along the last axis; NaN where one does not vary."""
-    a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
-    lengths = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
-    return np.asarray(
-        np.divide((a * b).sum(axis=-1), lengths, out=np.full_like(lengths, np.nan), where=lengths > 1e-12)
-    )

@@ -67,7 +67,7 @@ def correlate(
 
     found = [
         Correlation(
-            value=float(_correlation(a, b)),
+            value=float(correlation(a, b)),
             p=_p_value(a, b, permutations, seed),
             exact=_arrangements(a) <= _EXACT,
             p_theory=float(theory(x, y).pvalue),
@@ -86,7 +86,7 @@ def coefficients(ratings: Sequence[float], scores: NDArray[np.floating]) -> tupl
     from scipy.stats import rankdata
 
     x, y = np.asarray(ratings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    values = float(_correlation(x, y)), float(_correlation(rankdata(x), rankdata(y)))
+    values = float(correlation(x, y)), float(correlation(rankdata(x), rankdata(y)))
     return values if np.isfinite(values).all() else (None, None)
 
 
@@ -102,7 +102,7 @@ def _check(ratings: Array, scores: Array) -> None:
             raise DataError(f"all {len(values)} {what} are {values[0]:g}: nothing can go with what does not vary")
 
 
-def _correlation(a: Array, b: Array) -> Array:
+def correlation(a: Array, b: Array) -> Array:
     """Pearson's r along the last axis; NaN where one does not vary."""
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     lengths = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
@@ -158,9 +158,9 @@ def _interval(ratings: Array, scores: Array, rank: Callable[[Array], Array], res
 
     n = len(ratings)
     drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
-    values = _correlation(rank(ratings[drawn]), rank(scores[drawn]))
+    values = correlation(rank(ratings[drawn]), rank(scores[drawn]))
     error = np.arctanh(np.clip(values[np.isfinite(values)], -_EDGE, _EDGE)).std()
     half = max(-float(stdtrit(n - 1, 0.025)) * float(error), 1.96 / np.sqrt(n - 3))
-    seen = float(_correlation(rank(ratings), rank(scores)))
+    seen = float(correlation(rank(ratings), rank(scores)))
     centre = np.arctanh(np.clip(seen, -_EDGE, _EDGE))
     return min(float(np.tanh(centre - half)), seen), max(float(np.tanh(centre + half)), seen)
