@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class Network:
         """Bytes that the KV cache takes for one position of one row."""
         self.closed = False
         self._taps = Taps(blocks)
+        self._cache_word = _cache_word(self.head.decoder)
 
     def forward(self, ids: Tensor, plan: Plan) -> Tensor | None:
         """Run right-padded `ids` (rows, columns) without a cache.
@@ -53,7 +55,8 @@ class Network:
         cache.place(frame)
         positions = frame.positions.clamp(max=self.context - 1)  # beyond it is padding, which may have no embedding
         with frame.masked():
-            states = self._run(plan, input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
+            kept = {self._cache_word: cache}
+            states = self._run(plan, input_ids=ids, position_ids=positions, use_cache=True, **kept)
         assert states is not None
         return states
 
@@ -78,6 +81,11 @@ class Network:
             self.closed = True
             self._taps.remove()
             del self.head
+
+
+def _cache_word(decoder: nn.Module) -> str:
+    """What a decoder calls its cache: `cache` since transformers 5.24, which warns of the name it had before."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _device(block: nn.Module, default: torch.device) -> torch.device:
