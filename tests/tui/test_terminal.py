@@ -82,8 +82,9 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, own_data: Path, kindness:
     command = f"{sys.executable} -m localprobe"
     if shutil.which("localprobe", path=str(Path(sys.executable).parent)):
         command = str(Path(sys.executable).with_name("localprobe"))
-    kept = {name: os.environ[name] for name in ("LOCALPROBE_CACHE", "LOCALPROBE_DATA")}
-    terminal = Terminal(folder, (120, 36), f"{command} tui --engine llama", {**kept, "HF_HUB_OFFLINE": "1"})
+    # A cache of its own: with the texts captured by another test, a fit would be over before it could be cancelled.
+    places = {"LOCALPROBE_CACHE": str(folder / "cache"), "LOCALPROBE_DATA": os.environ["LOCALPROBE_DATA"]}
+    terminal = Terminal(folder, (120, 36), f"{command} tui --engine llama", {**places, "HF_HUB_OFFLINE": "1"})
     yield terminal
     terminal.close()
 
