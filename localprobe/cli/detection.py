@@ -60,10 +60,10 @@ def detect_all(
 
 def filename(found: Detection) -> str:
     """A name for files of one model and engine."""
-    import re
+    from localprobe.report.detection import slug
 
     words = filter(None, (found.measured_on[name] for name in ("model", "engine", "quantisation")))
-    return "-".join(re.sub(r"[^\w.]+", "-", Path(str(word)).name) for word in words)
+    return "-".join(slug(Path(str(word)).name) for word in words)
 
 
 def as_json(done: Sequence[Detection], choices: Choices) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from localprobe.contrast.pairs import Pair
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer, middle
+from localprobe.probing.measures import Measures
 from localprobe.probing.methods import fit
 from localprobe.probing.probe import Probe
 from localprobe.vectors import Direction, Origin, Vector
@@ -65,6 +67,12 @@ def as_vector(
         for i, layer in enumerate(layers)
     }
     return Vector(concept, origin, directions, best)
+
+
+def with_measures(vector: Vector, measures: Mapping[int, Measures]) -> Vector:
+    """The vector with what each of its layers reached on pairs held out, for its file."""
+    directions = {b: replace(each, measures=asdict(measures[b])) for b, each in vector.directions.items()}
+    return replace(vector, directions=directions)
 
 
 def candidates(model_layers: int, layers: Sequence[int]) -> list[int]:

@@ -20,7 +20,7 @@ from localprobe.contrast.pairs import Pair, prompt_of, read_texts, shipped, spli
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
 from localprobe.probing.examples import Examples
-from localprobe.probing.fitting import candidates, fit_vector, probe_of
+from localprobe.probing.fitting import candidates, fit_vector, probe_of, with_measures
 from localprobe.probing.keywords import shipped_keywords
 from localprobe.probing.lexical import Ablated, ablate_pairs
 from localprobe.probing.measures import aurocs
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 LIMIT = 512
 """Tokens that a text is cut to, as the paper does."""
-_NEUTRAL_PROMPT = "Write a few sentences about anything."
+ANY_PROMPT = "Write a few sentences about anything."
+"""What a text that answers no prompt is read as the answer to, with pooling `answer`."""
 _USUAL = Effort()
 
 
@@ -99,7 +100,7 @@ class Texts:
         if not self.within_chat:
             return list(texts)
         asked = [*self.train] * 2 + [*self.test] * (4 if self.ablated else 2)
-        return _answers([*map(prompt_of, asked), *([_NEUTRAL_PROMPT] * len(self.neutral))], texts)
+        return _answers([*map(prompt_of, asked), *([ANY_PROMPT] * len(self.neutral))], texts)
 
     def parts(self, residuals: FloatArray) -> tuple[Examples | None, Examples, Ablated | None, FloatArray]:
         """Residuals (texts, layers, width) of `all`, as the statistics need them. DataError for pairs of no use."""
@@ -212,7 +213,8 @@ def conclude(
         seed=choices.seed,
     )
     found = examine(vector, texts, residuals, info.layers, effort=choices.effort, seed=choices.seed, progress=progress)
-    return replace(found, vector=_with_measures(vector, found.validation))
+    measures = {each.layer: each.measures for each in found.validation.layers}
+    return replace(found, vector=with_measures(vector, measures))
 
 
 def examine(
@@ -260,12 +262,6 @@ def pairs_in(pairs: Sequence[Pair], pooling: str) -> list[Text]:
 
 def _answers(prompts: Sequence[str], texts: Sequence[str]) -> list[Text]:
     return [Exchange(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
-
-
-def _with_measures(vector: Vector, found: Validation) -> Vector:
-    """The vector with what it reached on the test pairs, for its file."""
-    measures = {each.layer: asdict(each.measures) for each in found.layers}
-    return replace(vector, directions={b: replace(each, measures=measures[b]) for b, each in vector.directions.items()})
 
 
 def _known(concept: str) -> dict[str, str] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from localprobe import vectors
@@ -17,7 +16,7 @@ from localprobe.contrast.pairs import Pair, read_pairs, split
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
 from localprobe.model import Model
-from localprobe.probing.fitting import fit_vector, probe_of
+from localprobe.probing.fitting import fit_vector, probe_of, with_measures
 from localprobe.probing.measures import measure
 from localprobe.probing.slices import Amount, Capture
 from localprobe.probing.study import LIMIT, pairs_in
@@ -102,14 +101,8 @@ def _measured(vector: Vector, test: list[Pair], residuals: FloatArray) -> Vector
     probe = probe_of(vector, layers)
     scores = probe.scores(residuals)  # (2 * pairs, layers)
     high, low = scores[: len(test)], scores[len(test) :]
-    directions = {
-        layer: replace(
-            vector.directions[layer],
-            measures=asdict(measure(high[:, i], low[:, i], float(probe.thresholds[i]))),
-        )
-        for i, layer in enumerate(layers)
-    }
-    return replace(vector, directions=directions)
+    reached = {layer: measure(high[:, i], low[:, i], float(probe.thresholds[i])) for i, layer in enumerate(layers)}
+    return with_measures(vector, reached)
 
 
 @contextmanager

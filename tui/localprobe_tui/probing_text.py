@@ -27,8 +27,6 @@ from localprobe_tui.session import Session
 
 _PAUSE = 0.4
 """Seconds without a key after which a text is scored."""
-_PROMPT = "Write a few sentences about anything."
-"""What a typed text answers, for a probe that was fitted on answers within a chat."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +47,10 @@ class Scored:
 
 def score(model: Model, vector: Vector, layers: Sequence[int], text: str) -> Scored:
     """Score a text at some layers of a probe. Blocks; raises UsageError for a text that is too long."""
+    from localprobe.probing.study import ANY_PROMPT  # brings the statistics, which the first frame does not need
+
     pooling = vector.origin.pooling
-    encoded = encode(model.engine, Exchange(_PROMPT, text) if pooling == "answer" else text)
+    encoded = encode(model.engine, Exchange(ANY_PROMPT, text) if pooling == "answer" else text)
     residuals = model.engine.forward([Row(encoded.ids)], layers)[0].residuals  # (layers, n, width)
     directions = np.stack([vector.directions[layer].vector for layer in layers])
     start = encoded.answer or 0
