@@ -27,8 +27,8 @@ def test_a_kept_vector_is_on_the_panel_with_dose_and_alpha(play: Play) -> None:
         await wait_until(pilot, lambda: "dose +0.10" in screen(app))
         model = app.session.model
         assert model is not None
-        assert f"alpha {0.1 * float(model.scale[2]):+.1f}" in screen(app)
-        assert "usable" in screen(app)
+        await wait_until(pilot, lambda: f"alpha {0.1 * float(model.scale[2]):+.1f}" in screen(app))
+        await wait_until(pilot, lambda: "usable" in screen(app))
 
     play(scene)
 
@@ -90,7 +90,7 @@ def test_a_dose_turned_in_mid_answer_is_felt_by_the_next_token_and_written_into_
         await wait_until(pilot, lambda: len(turn.pieces) > turn.parts[1].start + 2)
         await pilot.press("ctrl+s")
         await wait_until(pilot, lambda: "unsteered → kindness +0.05 @2" in screen(app))
-        assert "[kindness +0.05 @2]" in screen(app).replace("\n", " ")
+        await wait_until(pilot, lambda: "[kindness +0.05 @2]" in screen(app).replace("\n", " "))
         assert turn.parts[1].scored == turn.parts[1].start - 1
 
     play(scene)
@@ -129,7 +129,7 @@ def test_layer_positions_and_switch_are_keys_of_the_knob(play: Play) -> None:
         await wait_until(pilot, lambda: "○ kindness" in screen(app))
         await pilot.press("l")
         await wait_until(pilot, lambda: isinstance(app.screen, Choose))
-        assert "AUROC 0.900   best" in screen(app)
+        await wait_until(pilot, lambda: "AUROC 0.900   best" in screen(app))
         await pilot.press(*"layer  4", "enter")
         await wait_until(pilot, lambda: app.talk.dials[0].layer == 4)
         await pilot.press("delete")

@@ -31,7 +31,7 @@ def test_a_load_shows_its_stage_and_is_cancelled_by_a_key(play: Play, monkeypatc
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         app.load_model("fake")
         await wait_until(pilot, lambda: "loading fake into tests.tui.slow:endless" in screen(app))
-        assert "Cancel ^x" in screen(app)
+        await wait_until(pilot, lambda: "Cancel ^x" in screen(app))
         await wait_until(pilot, children)
         await pilot.press(*"hi", "enter")
         await wait_until(pilot, lambda: "The model is still loading." in screen(app))
@@ -50,7 +50,7 @@ def test_an_error_is_a_dialog_with_the_line_of_the_command_line(play: Play, size
         app.load_model("smolm2-135m")
         await wait_until(pilot, lambda: isinstance(app.screen, Notice))
         await wait_until(pilot, lambda: "no model is named 'smolm2-135m'" in screen(app))
-        assert "did you mean" in screen(app)
+        await wait_until(pilot, lambda: "did you mean" in screen(app))
         await pilot.press("escape")
         await wait_until(pilot, lambda: isinstance(app.screen, ChatScreen))
         await pilot.press(*"hi", "enter")
@@ -87,7 +87,7 @@ def test_a_child_killed_in_mid_answer_keeps_the_answer_and_offers_to_load_again(
         os.kill(children()[0].pid, signal.SIGKILL)
         await wait_until(pilot, lambda: isinstance(app.screen, Notice))
         await wait_until(pilot, lambda: "SIGKILL" in screen(app))
-        assert "Load it again" in screen(app)
+        await wait_until(pilot, lambda: "Load it again" in screen(app))
         said = turn.content
         [summary] = Chats(own_data / "chats.sqlite").find()
         assert Chats(own_data / "chats.sqlite").read(summary.id).path()[-1].content == said

@@ -59,6 +59,7 @@ def play(scenario: Scenario, size: tuple[int, int] = (120, 30)) -> None:
 
 def test_a_row_for_each_engine_says_what_it_takes_and_whether_it_fits() -> None:
     async def scenario(pilot: Pilot[None], page: ModelsScreen) -> None:
+        await wait_until(pilot, lambda: "torch" in screen(pilot), "the list on the screen")
         lines = screen(pilot).split("\n")
         row = next(line for line in lines if "torch" in line)
         for shown in ("large", "32.0 GB!", "16.0 GB", "no", "org/large"):

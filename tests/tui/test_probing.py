@@ -83,7 +83,7 @@ async def fit(pilot: Pilot[None], page: ProbingScreen, pairs: Path) -> None:
 def test_before_a_fit_it_says_what_a_fit_will_do_and_shows_a_pair() -> None:
     async def scenario(pilot: Pilot[None], page: ProbingScreen) -> None:
         await wait_until(pilot, lambda: "fit a probe on fake" in screen(pilot))
-        assert "60 pairs of 5 scenarios" in screen(pilot)
+        await wait_until(pilot, lambda: "60 pairs of 5 scenarios" in screen(pilot))
         await pilot.press("d")
         await pilot.press("down", "enter")
         await wait_until(pilot, lambda: page.query_one("#pairs", Select).value == "formality")
@@ -109,7 +109,7 @@ def test_progress_is_shown_and_then_the_verdict_and_the_run_is_kept(shouting: Pa
         assert kept.name == "shouting on fake (fake)"
         assert text_of(page.query_one("#headline")) == kept.result["verdict"]["headline"]
         assert kept.result["test_pairs"] == 6
-        assert "It does not show" in screen(pilot)
+        await wait_until(pilot, lambda: "It does not show" in screen(pilot))
         assert pilot.app.session.busy is None  # type: ignore[attr-defined]
 
     play(scenario)
@@ -128,7 +128,7 @@ def test_arrow_keys_and_a_click_change_the_layer_and_its_figures(shouting: Path)
         row = found["layers"][chosen - 1]
         await wait_until(pilot, lambda: f"Scores at layer {chosen - 1}: AUROC {row['auroc']:.2f}" in screen(pilot))
         assert text_of(results.query_one("Histogram")) != histogram
-        assert f"{row['accuracy']:.0%} right" in screen(pilot)
+        await wait_until(pilot, lambda: f"{row['accuracy']:.0%} right" in screen(pilot))
         await pilot.press("home")
         await wait_until(pilot, lambda: text_of(results.query_one("Histogram")) == histogram)
         plot = results.query_one("#plot")
@@ -203,7 +203,7 @@ def test_the_whole_verdict_opens_on_a_small_terminal(shouting: Path) -> None:
         assert "It does not show" not in seen
         await pilot.press("v")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, Verdict))
-        assert "It does not show" in screen(pilot)
+        await wait_until(pilot, lambda: "It does not show" in screen(pilot))
         await pilot.press("escape")
         assert pilot.app.screen is page
 
@@ -254,7 +254,7 @@ def test_cancelled_work_frees_the_model_and_keeps_what_was_captured(
 
 def test_a_study_needs_a_model() -> None:
     async def scenario(pilot: Pilot[None], page: ProbingScreen) -> None:
-        assert "once a model is loaded" in screen(pilot)
+        await wait_until(pilot, lambda: "once a model is loaded" in screen(pilot))
         await pilot.press("f")
         assert "no model is loaded" in await message(pilot)
         await pilot.click("Notice Button")

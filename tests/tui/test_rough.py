@@ -33,7 +33,7 @@ def test_a_window_of_40_by_10_and_back_while_an_answer_comes(play: Play) -> None
             await pilot.resize_terminal(width, height)
             await pilot.pause(0.1)
         assert all(len(line) <= 40 for line in screen(app).splitlines())
-        assert "> " in screen(app)
+        await wait_until(pilot, lambda: "> " in screen(app))
         await pilot.resize_terminal(120, 36)
         await wait_until(pilot, lambda: "dose +0.00" in screen(app) and "tokens" in screen(app))
         await pilot.press("escape")

@@ -122,10 +122,10 @@ def test_the_list_is_filtered_by_words(runs: Runs) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
         await listed(pilot, page, 2)
         auroc = runs.all()[0].result["nested"]
-        assert f"{auroc['auroc']:.2f} @{auroc['layer']}" in screen(pilot)
+        await wait_until(pilot, lambda: f"{auroc['auroc']:.2f} @{auroc['layer']}" in screen(pilot))
         await pilot.press("slash", *"pca")
         await listed(pilot, page, 1)
-        assert "shouting by pca" in screen(pilot)
+        await wait_until(pilot, lambda: "shouting by pca" in screen(pilot))
         await pilot.press(*" none")
         await wait_until(pilot, lambda: "No run matches." in screen(pilot))
 
@@ -144,7 +144,7 @@ def test_a_validation_opens_with_verdict_figures_and_tables(runs: Runs) -> None:
         await wait_until(pilot, lambda: "Scores at layer 0: AUROC" in screen(pilot))
         await pilot.press("t")
         await wait_until(pilot, lambda: "All layers" in screen(pilot))
-        assert "separation" in screen(pilot)
+        await wait_until(pilot, lambda: "separation" in screen(pilot))
 
     play(scenario)
 
@@ -152,7 +152,7 @@ def test_a_validation_opens_with_verdict_figures_and_tables(runs: Runs) -> None:
 def test_on_a_small_terminal_the_list_and_the_run_take_turns(runs: Runs) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
         await listed(pilot, page, 2)
-        assert "shouting by pca" in screen(pilot)
+        await wait_until(pilot, lambda: "shouting by pca" in screen(pilot))
         await open_first(pilot, page)
         await wait_until(pilot, lambda: "It does not show" in screen(pilot))
         assert "shouting by mean-difference" not in screen(pilot)
@@ -256,7 +256,7 @@ def test_a_sweep_opens_with_its_dose_response_and_texts_by_dose(experiment: Path
 
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
         await listed(pilot, page, 1)
-        assert "10/10" in screen(pilot)
+        await wait_until(pilot, lambda: "10/10" in screen(pilot))
         await open_first(pilot, page)
         await pilot.press("f")
         await wait_until(pilot, lambda: "kindness in fake, layer 2" in screen(pilot))
@@ -265,7 +265,7 @@ def test_a_sweep_opens_with_its_dose_response_and_texts_by_dose(experiment: Path
         await wait_until(pilot, lambda: "kindness in fake, layer 3" in screen(pilot))
         await pilot.press("s")
         await wait_until(pilot, lambda: "dose -0.30 (alpha" in screen(pilot))
-        assert "unsteered" in screen(pilot)
+        await wait_until(pilot, lambda: "unsteered" in screen(pilot))
 
     play(scenario)
 
@@ -329,7 +329,7 @@ def test_the_form_sweeps_a_vector_of_the_chat_and_says_what_is_wrong(vector_file
         await pilot.press("n")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
         form = pilot.app.screen
-        assert "kindness, layer 2" in screen(pilot)
+        await wait_until(pilot, lambda: "kindness, layer 2" in screen(pilot))
         assert form.query_one("#words", Select).value == "empathy"
         form.query_one("#doses", Input).value = "0.1 0.2"
         await pilot.press("ctrl+s")

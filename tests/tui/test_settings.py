@@ -71,7 +71,7 @@ def test_keys_are_listed_with_their_ids_and_can_be_others(play: Play, own_data: 
         await wait_until(pilot, lambda: "chat.split" in screen(app))
         line = next(line for line in screen(app).splitlines() if "chat.split" in line)
         assert "^f" in line
-        assert "config.toml" in screen(app)
+        await wait_until(pilot, lambda: "config.toml" in screen(app))
         await pilot.press("escape")
         await wait_until(pilot, lambda: isinstance(app.screen, ChatScreen))
 

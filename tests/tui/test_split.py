@@ -32,7 +32,7 @@ def test_two_answers_stand_side_by_side_and_the_unsteered_one_is_what_a_dose_of_
         assert plain.region.y == steered.region.y
         assert plain.region.right <= steered.region.x
         await wait_until(pilot, lambda: "unsteered" in screen(app) and "kindness +0.10 @2" in screen(app))
-        assert "on: unsteered beside" in screen(app)
+        await wait_until(pilot, lambda: "on: unsteered beside" in screen(app))
         assert plain.turn.content != steered.turn.content
         await pilot.press("ctrl+b")
         app.query_one(Slider).turn(0.0)
@@ -52,7 +52,7 @@ def test_every_token_of_both_has_a_score_a_mean_and_bars(play: Play) -> None:
             assert not any(math.isnan(score) for score in turn.scores)
             mean = sum(turn.own()) / len(turn.scores)
             await wait_until(pilot, partial(_shown, app, f" {mean:+.1f}"))
-        assert "kindness at layer 5" in screen(app)
+        await wait_until(pilot, lambda: "kindness at layer 5" in screen(app))
         assert any(bar in screen(app) for bar in "▂▃▄▅▆▇")
 
     play(scene)
