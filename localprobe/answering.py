@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localprobe.turns import Part, Turn
 
 _WINDOW = 32  # tokens that the rate is taken over
-_LOOK = 16  # tokens between two looks at whether an answer degenerates
+_LOOK = 32  # tokens between two looks at whether an answer degenerates
 
 
 class Answering:

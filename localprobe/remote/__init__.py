@@ -106,6 +106,7 @@ class RemoteEngine:
         self.info = info
         self._process = process
         self._texts: dict[int, str] = {}  # of single ids, which every token of an answer is decoded as once
+        self._after: dict[tuple[int, ...], str] = {}  # of the last step's ids, each with the one before it
         self._abandon = weakref.finalize(self, process.kill, EngineError, "abandoned")
 
     @property
@@ -123,13 +124,21 @@ class RemoteEngine:
         return ids
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:
-        one = int(ids[0]) if len(ids) == 1 else None
-        if one in self._texts and self.alive:
-            return self._texts[one]
+        known = self._known(tuple(map(int, ids)))
+        if known is not None and not self._process.ended:
+            return known
         text: str = self._process.call("decode", np.asarray(ids, dtype=np.int32))
-        if one is not None:
-            self._texts[one] = text
+        if len(ids) == 1:
+            self._texts[int(ids[0])] = text
         return text
+
+    def _known(self, ids: tuple[int, ...]) -> str | None:
+        return self._texts.get(ids[0]) if len(ids) == 1 else self._after.get(ids)
+
+    def _learn(self, before: list[int], ids: list[int], alone: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """Keep the texts that came with a step."""
+        self._texts.update(zip(ids, alone, strict=True))
+        self._after = dict(zip(zip(before, ids, strict=True), after, strict=True))
 
     def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
         return list(self._process.call("forward", tuple(rows), tuple(layers)))
@@ -187,6 +196,7 @@ class RemoteStream:
         if reuse is not None:
             reuse._closing.detach()  # the child has closed it
         self._prompt_scores: tuple[FloatArray, ...] = scores
+        self._last = [-1] * sum(prompt.copies for prompt in prompts)  # each row's last id, to know its text with
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:
@@ -194,7 +204,11 @@ class RemoteStream:
         return self._prompt_scores
 
     def step(self, uniforms: NDArray[np.float64]) -> Step:
-        step: Step = self._call("step", uniforms)
+        step: Step
+        step, alone, after = self._call("step", uniforms, np.array(self._last, dtype=np.int32))
+        ids = step.ids.tolist()
+        self.engine._learn(self._last, ids, alone, after)
+        self._last = ids
         return step
 
     def settle(self) -> FloatArray:
@@ -206,6 +220,7 @@ class RemoteStream:
 
     def drop(self, rows: Sequence[int]) -> None:
         self._call("drop", tuple(rows))
+        self._last = [last for row, last in enumerate(self._last) if row not in set(rows)]
 
     def close(self) -> None:
         self._closing()

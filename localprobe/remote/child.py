@@ -48,6 +48,7 @@ class Session:
 
     def __init__(self) -> None:
         self._streams: dict[int, Stream] = {}
+        self._texts: dict[int, str] = {}  # of single ids
 
     def load(self, name: str, weights: Weights, options: LoadOptions) -> Info:
         self._engine = _backend(name).load(weights, options)
@@ -76,8 +77,16 @@ class Session:
             del self._streams[reuse]
         return tuple(stream.prompt_scores)
 
-    def step(self, number: int, uniforms: NDArray[np.float64]) -> Step:
-        return self._streams[number].step(uniforms)
+    def step(
+        self, number: int, uniforms: NDArray[np.float64], before: IntArray
+    ) -> tuple[Step, tuple[str, ...], tuple[str, ...]]:
+        """A step, and with it what the parent would ask for next: each sampled id as text, alone and after the id
+        `before` it (-1 for none). Asking for them one by one would keep the engine waiting."""
+        step = self._streams[number].step(uniforms)
+        alone = tuple(map(self._text, step.ids.tolist()))
+        pairs = np.column_stack((before, step.ids))
+        after = (text if pair[0] < 0 else self._engine.decode(pair) for pair, text in zip(pairs, alone, strict=True))
+        return step, alone, tuple(after)
 
     def settle(self, number: int) -> FloatArray:
         return self._streams[number].settle()
@@ -87,6 +96,11 @@ class Session:
 
     def drop(self, number: int, rows: tuple[int, ...]) -> None:
         self._streams[number].drop(rows)
+
+    def _text(self, token: int) -> str:
+        if token not in self._texts:
+            self._texts[token] = self._engine.decode([token])
+        return self._texts[token]
 
     def close(self, number: int) -> None:
         """Close a stream; one whose `open` failed is not there."""

@@ -25,7 +25,7 @@ from textual.events import Key
 from benchmarks.timing import PROMPT, limit, row
 from localprobe_tui.app import LocalprobeApp
 
-MODEL, ENGINE, TOKENS, ROUNDS = "smollm2-135m", "llama", 192, 5
+MODEL, ENGINE, TOKENS, ROUNDS = "smollm2-135m", "llama", 400, 7
 KEYS = 80
 MARKS = "①②③④⑤⑥⑦⑧⑨⑩"  # typed, and looked for in what goes to the terminal: no model says them
 LIMIT = 0.1

@@ -6,7 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -16,6 +18,7 @@ from localprobe.engine import Engine, LoadOptions, Prompt, Weights
 from localprobe.remote import RemoteEngine, RemoteStream
 
 WEIGHTS = Weights("fake", Path("/nowhere"), "fake", "")
+T = TypeVar("T")
 HALF = np.array([0.5])
 
 
@@ -42,6 +45,17 @@ def wait_until(predicate: Callable[[], bool], seconds: float = 10.0) -> None:
     while not predicate():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def here(function: Callable[[], T]) -> T:
+    """Call in the main thread, which Ctrl-C may take out of it."""
+    return function()
+
+
+def elsewhere(function: Callable[[], T]) -> T:
+    """Call in another thread, which talks to the child itself; what it raises is raised here."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
 
 
 class interrupted:

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from localprobe import errors, remote
+from localprobe.decode import Request, generate
 from localprobe.engine import Engine, LoadOptions, Prompt, Row, Term, Watch
 from localprobe.fake import FakeEngine
 from localprobe.remote import RemoteEngine
+from localprobe.remote.process import EngineProcess
 from localprobe.testing import EngineContract
 from tests.remote.remotes import HALF, WEIGHTS, load, open_one, wait_until
 
@@ -146,6 +149,24 @@ def test_the_text_of_one_id_is_asked_for_once_and_not_given_once_the_child_is_go
     wait_until(lambda: not engine.alive)
     with pytest.raises(errors.EngineCrashed):
         engine.decode([7])
+
+
+def test_what_a_step_says_comes_with_it(engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    verbs: list[str] = []
+    call = EngineProcess.call
+
+    def noted(process: EngineProcess, verb: str, *arguments: object) -> Any:
+        verbs.append(verb)
+        return call(process, verb, *arguments)
+
+    prompt = engine.encode("The lighthouse")
+    requests = [Request(prompt, key=str(seed), tokens=6 + seed) for seed in range(3)]
+    expected = list(generate(FakeEngine(), requests))
+    monkeypatch.setattr(EngineProcess, "call", noted)
+    assert list(generate(engine, requests)) == expected
+    assert verbs.count("step") >= 8
+    # One is asked for only where a character takes several tokens, and at the end.
+    assert verbs.count("decode") <= 6
 
 
 class TestStreams:

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import psutil
@@ -20,7 +22,9 @@ from localprobe import errors, remote
 from localprobe.engine import LoadOptions, Row, Weights
 from localprobe.remote import RemoteEngine
 from localprobe.remote import process as remote_process
-from tests.remote.remotes import HALF, WEIGHTS, gone, interrupted, load, open_one, wait_until
+from tests.remote.remotes import HALF, WEIGHTS, elsewhere, gone, here, interrupted, load, open_one, wait_until
+
+Call: TypeAlias = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture
@@ -30,11 +34,12 @@ def engine() -> Iterator[RemoteEngine]:
     engine.close()
 
 
+@pytest.mark.parametrize("call", [here, elsewhere])
 class TestCrashes:
     @pytest.mark.parametrize("verb", ["load", "forward", "open", "step"])
-    def test_an_abort_is_told_in_one_line(self, verb: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_an_abort_is_told_in_one_line(self, verb: str, call: Call, capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(errors.EngineCrashed) as caught:
-            self.use(f"tests.remote.faulty:abort_in_{verb}")
+            self.use(f"tests.remote.faulty:abort_in_{verb}", call)
         assert str(caught.value) == (
             f"the tests.remote.faulty:abort_in_{verb} engine died in {verb} (SIGABRT, Aborted): "
             "ggml.c:12: GGML_ASSERT(n > 0) failed; the model can be loaded again"
@@ -51,11 +56,11 @@ class TestCrashes:
             ("garbage", r"died in forward \(what it sent cannot be read"),
         ],
     )
-    def test_other_ends(self, fault: str, message: str) -> None:
+    def test_other_ends(self, fault: str, message: str, call: Call) -> None:
         with pytest.raises(errors.EngineCrashed, match=message):
-            self.use(f"tests.remote.faulty:{fault}_in_forward")
+            self.use(f"tests.remote.faulty:{fault}_in_forward", call)
 
-    def test_afterwards_every_call_says_so_at_once(self, engine: RemoteEngine) -> None:
+    def test_afterwards_every_call_says_so_at_once(self, engine: RemoteEngine, call: Call) -> None:
         stream = open_one(engine)
         os.kill(engine.pid, signal.SIGKILL)
         wait_until(lambda: not engine.alive)
@@ -66,26 +71,26 @@ class TestCrashes:
             lambda: stream.step(HALF),
             stream.settle,
         ]
-        for call in calls * 2:
+        for each in calls * 2:
             with pytest.raises(errors.EngineCrashed, match=r"died between calls \(SIGKILL"):
-                call()
+                call(each)
         stream.close()
         engine.close()
         engine.close()
 
-    def test_kill_stops_a_long_call_of_another_thread(self) -> None:
+    def test_kill_stops_a_long_call_of_another_thread(self, call: Call) -> None:
         engine = load("tests.remote.faulty:hang_in_forward")
         threading.Timer(0.1, engine.kill).start()
         for _ in range(2):
             with pytest.raises(errors.EngineCrashed, match="was stopped"):
-                engine.forward([Row(np.array([1], np.int32))])
+                call(lambda: engine.forward([Row(np.array([1], np.int32))]))
         assert gone(engine.pid)
 
-    def use(self, backend: str) -> None:
-        engine = load(backend)
+    def use(self, backend: str, call: Call) -> None:
+        engine = call(lambda: load(backend))
         try:
-            engine.forward([Row(engine.encode("a"))])
-            open_one(engine).step(HALF)
+            call(lambda: engine.forward([Row(engine.encode("a"))]))
+            call(lambda: open_one(engine).step(HALF))
         finally:
             assert not engine.alive
             engine.close()
@@ -164,6 +169,19 @@ class TestEnds:
         engine.close()
         assert time.monotonic() - start < 2
         assert not psutil.pid_exists(engine.pid)
+
+    def test_nor_for_another_thread_that_talks_to_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(remote_process, "GRACE", 0.1)
+        engine = load("tests.remote.faulty:hang_in_forward")
+        with ThreadPoolExecutor(1) as pool:
+            talk = pool.submit(engine.forward, [Row(np.array([1], np.int32))])
+            time.sleep(0.1)
+            start = time.monotonic()
+            engine.close()
+            assert time.monotonic() - start < 2
+            assert not psutil.pid_exists(engine.pid)
+            with pytest.raises(errors.UsageError, match="is closed"):
+                talk.result()
 
     def test_an_engine_that_nobody_holds_ends(self) -> None:
         engine = load()

@@ -58,3 +58,20 @@ def test_stop_takes_effect_within_two_tokens_and_keeps_what_was_said(play: Play,
     kept = Chats(own_data / "chats.sqlite")
     [summary] = kept.find("hi")
     assert [turn.role for turn in kept.read(summary.id).path()] == ["user", "assistant"]
+
+
+def test_what_was_said_before_is_not_drawn_anew(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await say(pilot, "one")
+        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        first = app.query_one(Answer)
+        await say(pilot, "two")
+        await wait_until(pilot, lambda: len(app.query(Answer)) == 2 and not app.talk.answering)
+        assert app.query(Answer).first() is first
+        await pilot.press("ctrl+r")
+        await wait_until(pilot, lambda: "2 of 2" in screen(app))
+        assert app.query(Answer).first() is first
+        await pilot.press("ctrl+n")
+        await wait_until(pilot, lambda: not app.query(Answer) and "Say something below" in screen(app))
+
+    play(scene)

@@ -13,6 +13,7 @@ from textual.style import Style
 from textual.widgets import Static
 
 from localprobe_tui import dials
+from localprobe_tui.growing import Growing, GrowsDown
 from localprobe_tui.plots import HIGH, LOW, sparkline
 from localprobe_tui.scores import strengths, style_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _STEPS = 8  # strengths are rounded to so many shares, so that neighbours are drawn as one
 _SPARK = 24  # cells of a sparkline, where there is room
+_ROOM = 4  # text that comes gets so many rows at a time: moving the screen costs far more than filling a row
 _REACH = 3  # single tokens lie some times further out than the means of texts that a pole is
 _REASONS = {
     "length": "reached the most tokens",
@@ -30,7 +32,7 @@ _REASONS = {
 }
 
 
-class Answer(Vertical):
+class Answer(Vertical, GrowsDown):
     """Shows a turn; `paint` draws what has come since."""
 
     DEFAULT_CSS = """
@@ -57,7 +59,7 @@ class Answer(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(self._head(), classes="head")
-        yield Static(classes="body")
+        yield Growing(classes="body")
         yield Static(classes="foot")
         yield Static(classes="warning")
 
@@ -77,10 +79,14 @@ class Answer(Vertical):
             return
         self._painted = state
         self.query_one(".head", Static).update(self._head(), layout=False)
-        body, text = self.query_one(".body", Static), self._body(going)
+        body, text = self.query_one(Growing), self._body(going)
         # Laying the screen out anew costs several times what drawing the text does: only for another height.
         width, height = body.size
-        body.update(text, layout=not width or text.get_height({}, width) != height)
+        rows = text.get_height({}, width) if width else 0
+        if going:
+            rows = math.ceil(rows / _ROOM) * _ROOM
+        body.styles.min_height = rows
+        body.grow(text, layout=not width or rows != height)
         self.query_one(".foot", Static).update(self._foot(going), layout=False)
         warning = self.query_one(".warning", Static)
         words = self._warning()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from localprobe.vectors import Vector
 
 BUNDLED = "smollm2-135m"
+_SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another wants it
 _WATCH = 0.5  # seconds between looks at the child
 
 
@@ -100,6 +103,8 @@ class LocalprobeApp(App[None]):
             self.vectors.append(self._given)
 
     def on_mount(self) -> None:
+        # Python's 5 ms are a token's time: the engine's thread would wait so long whenever a frame is being drawn.
+        sys.setswitchinterval(_SWITCH)
         self.session.subscribe(self._session_changed)
         on_hangup(self.exit)
         self._configure()
@@ -139,6 +144,7 @@ class LocalprobeApp(App[None]):
             return
         for note in model.info.notes:
             self.notify(note)
+        gc.freeze()  # what is imported by now stays: looking through it for garbage halts the screen for 40 ms
         await self._take_vectors(model)
 
     def use_vector(self, vector: Vector) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Iterable
 from functools import partial
@@ -29,7 +30,10 @@ from localprobe_tui.transcript import Transcript
 
 FRAME = 1 / 30
 """Seconds between two paintings of an answer that comes."""
-_SHARE = 4  # a painting that takes t is followed by at least so many t without one
+_NUMBERS = 0.5  # seconds between two showings of numbers that nobody can read 30 times a second
+_FEW = (os.cpu_count() or 1) <= 4  # cores: the engine's threads need them all, and wait for each other
+_SHARE = 30 if _FEW else 6  # a frame that takes t of this thread, all told, is followed by at least so many t without
+_SLOWEST = 0.2  # seconds: what a user still takes for a text that flows
 
 
 class ChatScreen(ChatActions, KnobActions, Page):
@@ -72,6 +76,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
         super().__init__()
         self._due = False  # whether a painting is on its way
         self._pause = FRAME
+        self._spent = 0.0  # this thread's time at the last painting
+        self._numbers = 0.0  # when the numbers were shown
         self._told = ""  # the trouble that the user knows of
 
     def body(self) -> ComposeResult:
@@ -101,23 +107,36 @@ class ChatScreen(ChatActions, KnobActions, Page):
             self.set_timer(self._pause, self._paint)
 
     async def _paint(self) -> None:
-        """Paint what is new, at most 30 times a second, and less often where painting takes long."""
+        """Paint what is new, at most 30 times a second, and less often where a frame takes long."""
         self._due = False
         if self not in self.app.screen_stack:  # another screen is shown: this one is painted when it comes back
             return
-        start = time.monotonic()
         talk = self.talk
         await self.query_one(Transcript).show()
-        if talk.answering:
-            self.query_one("#body > KnobsPanel", KnobsPanel).show_probe()
-        else:
-            await self.query_one("#body > KnobsPanel", KnobsPanel).show()
+        if not talk.answering or time.monotonic() - self._numbers >= _NUMBERS:
+            self._numbers = time.monotonic()
+            await self._show_numbers()
         if talk.writer.trouble is not None and str(talk.writer.trouble) != self._told:
             self._told = str(talk.writer.trouble)
             self.notify(f"{talk.writer.trouble}. It is tried again.", severity="error")
+        self._pace()
+
+    async def _show_numbers(self) -> None:
+        """Show what stands around the transcript. Textual draws all that lies between two changes."""
+        panel = self.query_one("#body > KnobsPanel", KnobsPanel)
+        if self.talk.answering:
+            panel.show_probe()
+        else:
+            await panel.show()
         self.query_one(KnobLine).show()
         self.query_one(TopBar).details = self._details()
-        self._pause = max(FRAME, _SHARE * (time.monotonic() - start))
+
+    def _pace(self) -> None:
+        """Leave the engine its cores: time from one frame to the next by what this thread needed for the last one,
+        Textual's drawing of it too."""
+        spent = time.thread_time()
+        self._pause = min(_SLOWEST, max(FRAME, _SHARE * (spent - self._spent)))
+        self._spent = spent
 
     def _details(self) -> str:
         talk = self.talk

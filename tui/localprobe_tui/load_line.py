@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from localprobe_tui.session import Session
 
 
+_STILL = 1  # a bar without a total is drawn anew 15 times a second, hidden or not
+
+
 class LoadLine(Horizontal):
     """The stage of the load, a bar, and a button that cancels it. There only while something is loaded."""
 
@@ -29,13 +32,14 @@ class LoadLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Label(markup=False)
-        yield ProgressBar(show_eta=False)
+        yield ProgressBar(_STILL, show_eta=False)
         yield Button("Cancel ^x", compact=True, id="cancel-load")
 
     def show(self, session: Session) -> None:
         """Draw the load as it is now."""
         self.set_class(session.state == "loading", "-on")
         if session.state != "loading":
+            self.query_one(ProgressBar).update(total=_STILL)
             return
         done, total = session.progress
         amount = f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if total else ""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from queue import Empty, Full, Queue, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from localprobe.errors import EngineCrashed, EngineError, LocalprobeError, UsageError
@@ -26,6 +27,7 @@ T = TypeVar("T")
 State: TypeAlias = Literal["empty", "loading", "ready", "dead"]
 
 _WAITING = 256  # items of a stream that may wait for the screen before the engine waits too
+_GATHER = 0.03  # seconds that items are gathered for: waking the loop for each token would take time from the engine
 _PATIENCE = 0.5  # seconds that `close` gives the thread to end
 
 
@@ -130,20 +132,22 @@ class Session:
         Leaving the loop (use `contextlib.aclosing`) closes the generator before its next item.
         """
         loop, ready, stop = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-        items: Queue[T] = Queue(_WAITING)
+        items: deque[T] = deque()
         self._stops.add(stop)
         running = self._submit(lambda: _produce(factory, items, stop, loop, ready))
         running.add_done_callback(lambda _: ready.set())
         try:
-            ended = False
+            ended = woken = False
             while not ended:
                 ended = running.done()  # asked first: whatever it put is in the queue by then
                 ready.clear()
-                with suppress(Empty):
-                    while True:
-                        yield items.get_nowait()
+                while items:
+                    yield items.popleft()
                 if not ended:
                     await ready.wait()
+                    if woken:  # the first one is shown at once, and so is the end
+                        await asyncio.wait([running], timeout=_GATHER)
+                    woken = True
             running.result()
         except EngineCrashed as error:
             self._died(error)
@@ -269,22 +273,22 @@ class Session:
 
 def _produce(
     factory: Callable[[], Iterator[T]],
-    items: Queue[T],
+    items: deque[T],
     stop: threading.Event,
     loop: asyncio.AbstractEventLoop,
     ready: asyncio.Event,
 ) -> None:
-    """In the thread: put every item into the queue until the generator ends or `stop` is set."""
+    """In the thread: append every item until the generator ends or `stop` is set."""
     generator = factory()
     try:
         for item in generator:
-            while not stop.is_set():
-                with suppress(Full):
-                    items.put(item, timeout=0.05)
-                    break
+            while len(items) >= _WAITING and not stop.wait(0.01):
+                pass
             if stop.is_set():
                 return
-            loop.call_soon_threadsafe(ready.set)
+            items.append(item)
+            if not ready.is_set():  # if it is, the loop has not taken the last one yet, and takes this one with it
+                loop.call_soon_threadsafe(ready.set)
     finally:
         if close := getattr(generator, "close", None):
             close()

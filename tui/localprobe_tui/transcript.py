@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, VerticalScroll
@@ -9,13 +11,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from localprobe_tui.answer import Answer
+from localprobe_tui.growing import GrowsDown
 
 if TYPE_CHECKING:
     from localprobe.turns import Turn
     from localprobe_tui.talk import Talk
 
 
-class Transcript(VerticalScroll):
+class Transcript(VerticalScroll, GrowsDown):
     """Follows the end of the chat until the user scrolls away from it."""
 
     DEFAULT_CSS = """
@@ -40,32 +43,40 @@ class Transcript(VerticalScroll):
 
     async def show(self) -> None:
         """Draw the chat as it is now: what is new is painted, and all is made anew if its turns are others."""
-        turns = self._talk.chat.path()
-        wanted: list[object] = [self._talk.chat.id, self._talk.chat.system, *self._groups(turns)]
-        if wanted != self._shown:
-            self._shown = wanted
-            await self._rebuild(turns)
+        wanted = self._wanted()
+        if [key for key, _ in wanted] != self._shown:
+            await self._rebuild(wanted)
         going = {turn.id for turn in self._talk.answering}
         for answer in self.query(Answer):
             answer.tinted = self.tinted
             answer.paint(going=answer.turn.id in going)
 
-    def _groups(self, turns: list[Turn]) -> list[tuple[str, ...]]:
-        """What tells one list of turns from another: ids, what stands beside them, and how many siblings there are."""
+    def _wanted(self) -> list[tuple[object, Callable[[], Widget]]]:
+        """What is to be seen, from the top: what tells it from all else, and how to make it."""
         chat = self._talk.chat
-        return [(turn.id, turn.beside or "", str(len(chat.siblings(turn)))) for turn in turns]
+        turns = chat.path()
+        if not turns and not chat.system:
+            return [((), lambda: Static(_HINT, classes="empty"))]
+        said = [((chat.id, chat.system), partial(_system, chat.system))] if chat.system else []
+        return [*said, *((self._key(turn), partial(self._widget, turn)) for turn in turns)]
 
-    async def _rebuild(self, turns: list[Turn]) -> None:
-        widgets: list[Widget] = []
-        if self._talk.chat.system:
-            widgets.append(Static(f"system: {self._talk.chat.system}", classes="said -system", markup=False))
-        widgets += [self._question(turn) if turn.role == "user" else self._answers(turn) for turn in turns]
-        if not turns:
-            widgets.append(Static(_HINT, classes="empty"))
+    def _key(self, turn: Turn) -> tuple[object, ...]:
+        chat = self._talk.chat
+        return chat.id, turn.id, turn.beside, len(chat.siblings(turn))
+
+    async def _rebuild(self, wanted: list[tuple[object, Callable[[], Widget]]]) -> None:
+        """Make anew what is not there yet, and all below it; what stands above stays."""
+        keys = [key for key, _ in wanted]
+        same = next((i for i, (old, new) in enumerate(zip(self._shown, keys, strict=False)) if old != new), None)
+        kept = min(len(self._shown), len(keys)) if same is None else same
+        self._shown = keys
         with self.app.batch_update():
-            await self.remove_children()
-            await self.mount_all(widgets)
+            await self.remove_children(self.children[kept:])
+            await self.mount_all([make() for _, make in wanted[kept:]])
         self.anchor()
+
+    def _widget(self, turn: Turn) -> Widget:
+        return self._question(turn) if turn.role == "user" else self._answers(turn)
 
     def _question(self, turn: Turn) -> Widget:
         siblings = self._talk.chat.siblings(turn)
@@ -86,6 +97,10 @@ class Transcript(VerticalScroll):
     def _answer(self, turn: Turn) -> Answer:
         siblings = self._talk.chat.siblings(turn)
         return Answer(turn, (siblings.index(turn) + 1, len(siblings)), tinted=self.tinted)
+
+
+def _system(prompt: str) -> Widget:
+    return Static(f"system: {prompt}", classes="said -system", markup=False)
 
 
 _HINT = """\
