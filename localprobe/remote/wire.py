@@ -6,6 +6,9 @@ A frame is a prefix (magic, length of the header, length of the arrays), a heade
 
 In the header's value a JSON list is a tuple (tag ""), an array (by its number), a path, or a dataclass of the contract
 with its fields in order. The header's second part gives each array's dtype and shape. Lists arrive as tuples.
+
+What goes over the wire for every token, a `step` and its answer, has frames of its own, which need no such header: a
+small model's token takes six milliseconds, and reading it as JSON would be a thirtieth of that on either side.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ BUFFER = 1 << 18
 """Bytes that both ends of the socket buffer. Smaller pieces of a frame are joined to spare system calls."""
 
 _MAGIC = b"lpr1"
+_ASKED = b"lpra"  # header: stream, rows; arrays: uniforms, ids before
+_STEPPED = b"lprs"  # header: rows, watches, texts in JSON; arrays: ids, logprobs, scores
 _PREFIX = struct.Struct("<4sIQ")
+_COUNTS = struct.Struct("<QQ")
 _DTYPE_KINDS = "biuf"
 _MANY = 16  # integers from which on an array is cheaper than JSON
 
@@ -44,6 +50,7 @@ _CLASSES: dict[str, Callable[..., Any]] = {
 }
 _FIELDS = {each: attrgetter(*(field.name for field in fields(each))) for each in _CLASSES.values()}  # type: ignore[arg-type]
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_decode = json.JSONDecoder().decode
 
 
 class FrameError(Exception):
@@ -73,6 +80,34 @@ def pack(value: object) -> list[bytes | memoryview]:
 
     Raises TypeError if the value holds something that the contract does not, ValueError if it is above the limits.
     """
+    return _pack_step(value) or _pack(value)
+
+
+def _pack_step(value: object) -> list[bytes | memoryview] | None:
+    """The short frame of a step or of its answer, if `value` is one as it should be."""
+    if not (isinstance(value, tuple) and value and isinstance(value[0], str)):
+        return None
+    match value:
+        case ("step", int() as number, np.ndarray() as uniforms, np.ndarray() as before):
+            if _are((uniforms, "<f8"), (before, "<i4")) and len(uniforms) == len(before):
+                return [_short(_ASKED, _COUNTS.pack(number, len(before)), uniforms, before)]
+        case ("done", (Step(ids, logprobs, scores), tuple() as alone, tuple() as after)):
+            if _are((ids, "<i4"), (logprobs, "<f4"), (scores, "<f4")):
+                header = _COUNTS.pack(*scores.shape) + _encode((alone, after)).encode()
+                return [_short(_STEPPED, header, ids, logprobs, scores)]
+    return None
+
+
+def _are(*arrays: tuple[NDArray[Any], str]) -> bool:
+    return all(array.dtype.str == dtype for array, dtype in arrays)
+
+
+def _short(magic: bytes, header: bytes, *arrays: NDArray[Any]) -> bytes:
+    body = b"".join(array.tobytes() for array in arrays)
+    return _PREFIX.pack(magic, len(header), len(body)) + header + body
+
+
+def _pack(value: object) -> list[bytes | memoryview]:
     packer = _Packer()
     tree = packer.put(value)
     header = _encode([tree, [[array.dtype.str, array.shape] for array in packer.arrays]]).encode()
@@ -98,17 +133,46 @@ def receive(source: BufferedReader) -> Any:
     if len(prefix) < _PREFIX.size:
         raise FrameError(f"{len(prefix)} bytes of a prefix")
     magic, length, size = _PREFIX.unpack(prefix)
-    if magic != _MAGIC or length > HEADER_LIMIT or size > ARRAYS_LIMIT:
+    if magic not in _READERS or length > HEADER_LIMIT or size > ARRAYS_LIMIT:
         raise FrameError(f"{prefix!r} is not the prefix of a frame")
     header = source.read(length)
     if len(header) < length:
         raise FrameError(f"{len(header)} bytes of a header of {length}")
     try:
-        tree, specifications = json.loads(header)
-        arrays = _arrays(source, specifications, size)
-        return _take(tree, arrays)
-    except (TypeError, ValueError, LookupError, RecursionError) as error:
+        return _READERS[magic](header, source, size)
+    except (TypeError, ValueError, LookupError, RecursionError, struct.error) as error:
         raise FrameError(f"a header that cannot be read: {error}") from error
+
+
+def _read(header: bytes, source: BufferedReader, size: int) -> Any:
+    tree, specifications = _decode(header.decode())
+    return _take(tree, _arrays(source, specifications, size))
+
+
+def _read_asked(header: bytes, source: BufferedReader, size: int) -> tuple[Any, ...]:
+    number, rows = _COUNTS.unpack(header)
+    body = _body(source, size, 12 * rows)
+    return "step", number, np.frombuffer(body, np.float64, rows), np.frombuffer(body, np.int32, rows, 8 * rows)
+
+
+def _read_stepped(header: bytes, source: BufferedReader, size: int) -> tuple[Any, ...]:
+    rows, watches = _COUNTS.unpack_from(header)
+    body = _body(source, size, 4 * rows * (2 + watches))
+    ids, logprobs = np.frombuffer(body, np.int32, rows), np.frombuffer(body, np.float32, rows, 4 * rows)
+    scores = np.frombuffer(body, np.float32, rows * watches, 8 * rows).reshape(rows, watches)
+    alone, after = _decode(header[_COUNTS.size :].decode())
+    return "done", (Step(ids, logprobs, scores), tuple(alone), tuple(after))
+
+
+def _body(source: BufferedReader, size: int, expected: int) -> bytearray:
+    """The arrays of a short frame, writable."""
+    body = bytearray(size)
+    if size != expected or source.readinto(body) < size:
+        raise FrameError(f"{size} bytes of arrays of {expected}, or fewer")
+    return body
+
+
+_READERS = {_MAGIC: _read, _ASKED: _read_asked, _STEPPED: _read_stepped}
 
 
 class _Packer:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,3 +192,55 @@ class TestRefusals:
     def test_what_is_not_a_prefix_is_refused(self, prefix: bytes) -> None:
         with pytest.raises(wire.FrameError, match="not the prefix"):
             read(prefix + bytes(100))
+
+
+STEP = Step(np.array([7, 9], np.int32), np.array([-0.5, -2], np.float32), np.array([[1], [np.nan]], np.float32))
+ASKED = ("step", 3, np.array([0.25, 0.75]), np.array([-1, 7], np.int32))
+STEPPED = ("done", (STEP, ("a", "\0\ud7ff"), ("a", '"\n')))
+
+
+class TestSteps:
+    """What crosses for every token has short frames of its own."""
+
+    @pytest.mark.parametrize("value", [ASKED, STEPPED])
+    def test_they_arrive_as_they_were(self, value: tuple[object, ...]) -> None:
+        assert len(wire.pack(value)) == 1
+        assert same(again(value), value)
+
+    def test_their_arrays_can_be_written_to(self) -> None:
+        step = again(STEPPED)[1][0]
+        step.ids[0], step.scores[1] = 1, 2
+        assert step.logprobs.tolist() == [-0.5, -2]
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            ("step", 3, np.array([0.25]), np.array([-1, 7], np.int32)),
+            ("step", 3, np.array([0.25], np.float32), np.array([7], np.int32)),
+            ("step", 3),
+            ("done", (Step(STEP.ids, STEP.logprobs.astype(np.float64), STEP.scores), ("a", "b"), ("a", "b"))),
+            ("done", STEP),
+        ],
+    )
+    def test_others_go_as_anything_else(self, value: tuple[object, ...]) -> None:
+        assert same(again(value), value)
+
+    @pytest.mark.parametrize("value", [ASKED, STEPPED])
+    def test_one_torn_anywhere_is_noticed(self, value: tuple[object, ...]) -> None:
+        whole = frame(value)
+        for end in range(1, len(whole)):
+            with pytest.raises(wire.FrameError):
+                read(whole[:end])
+
+    @pytest.mark.parametrize(
+        ("magic", "header", "size"),
+        [
+            (b"lpra", b"", 0),
+            (b"lpra", bytes(8) + bytes([2]) + bytes(7), 12),
+            (b"lprs", bytes([1]) + bytes(15) + b"[[]]", 8),
+            (b"lprs", bytes([1]) + bytes(15) + b"[[],[]", 8),
+        ],
+    )
+    def test_one_that_lies_is_refused(self, magic: bytes, header: bytes, size: int) -> None:
+        with pytest.raises(wire.FrameError):
+            read(struct.pack("<4sIQ", magic, len(header), size) + header + bytes(size))

@@ -30,7 +30,7 @@ from localprobe_tui.transcript import Transcript
 
 FRAME = 1 / 30
 """Seconds between two paintings of an answer that comes."""
-_NUMBERS = 0.5  # seconds between two showings of numbers that nobody can read 30 times a second
+_NUMBERS = 1.0  # seconds between two showings of numbers that nobody can read 30 times a second
 _FEW = (os.cpu_count() or 1) <= 4  # cores: the engine's threads need them all, and wait for each other
 _SHARE = 30 if _FEW else 6  # a frame that takes t of this thread, all told, is followed by at least so many t without
 _SLOWEST = 0.2  # seconds: what a user still takes for a text that flows

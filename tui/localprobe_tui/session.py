@@ -27,7 +27,7 @@ T = TypeVar("T")
 State: TypeAlias = Literal["empty", "loading", "ready", "dead"]
 
 _WAITING = 256  # items of a stream that may wait for the screen before the engine waits too
-_GATHER = 0.03  # seconds that items are gathered for: waking the loop for each token would take time from the engine
+_GATHER = 0.06  # seconds that items are gathered for: waking the loop for each token would take time from the engine
 _PATIENCE = 0.5  # seconds that `close` gives the thread to end
 
 
