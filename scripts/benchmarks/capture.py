@@ -1,7 +1,8 @@
 """Capture on torch against what people use today: steering-vectors, repeng, and one text and one layer a pass.
 
-All get the same texts and the same model in float32. Peers that are not installed are named as absent; they come with
-`pip install --no-deps steering-vectors repeng`.
+All get the same texts, batch size and layers, and the same model in float32. What ours does by itself it does here too:
+it fills batches by length. Peers take texts in the order they come. Those that are not installed are named as absent;
+they come with `pip install --no-deps steering-vectors repeng`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from benchmarks.common import load
 from benchmarks.timing import interleaved, row
 from localprobe import discovery, models
+from localprobe.batches import by_length
 from localprobe.capture import capture
 from localprobe.contrast.pairs import read_pairs, shipped
 
@@ -28,7 +30,7 @@ PAPER_LAYERS = [8, 12, 16, 20, 24]
 
 
 def main() -> None:
-    texts = [text for pair in read_pairs(shipped("empathy"))[:8] for text in (pair.positive, pair.negative)]
+    texts = [text for pair in read_pairs(shipped("empathy"))[:24] for text in (pair.positive, pair.negative)]
     ours = load("torch")
     folder = models.resolve("smollm2-135m", discovery.backend("torch")).path
     bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -59,9 +61,9 @@ def main() -> None:
 
 
 def batched(engine: Any, texts: list[str], layers: list[int]) -> None:
-    """Ours, in batches of the peers' size and order."""
-    for at in range(0, len(texts), BATCH):
-        for _ in capture(engine, texts[at : at + BATCH], layers):
+    """Ours, in batches of the peers' size, cut as `localprobe.batches` cuts them."""
+    for batch in by_length([len(engine.encode(text)) for text in texts], rows=BATCH):
+        for _ in capture(engine, [texts[i] for i in batch], layers):
             pass
 
 

@@ -27,8 +27,8 @@ def interleaved(
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def row(measure: str, ours: float, other: float, units: float, unit: str, goal: float) -> dict[str, Any]:
-    """A result: both as `units` a second, and how many times faster ours is."""
+def row(measure: str, ours: float, other: float, units: float, unit: str, goal: float | None) -> dict[str, Any]:
+    """A result: both as `units` a second, and how many times faster ours is; without a goal it only tells."""
     return {
         "measure": measure,
         "ours": units / ours,

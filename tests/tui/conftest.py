@@ -64,8 +64,11 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def play() -> Play:
-    """Run the app headless and play a scene on it: `play(scene, size=(80, 24), remote=True)`."""
+def play(own_data: Path) -> Play:
+    """Run the app headless and play a scene on it: `play(scene, size=(80, 24), remote=True)`.
+
+    It begins when the model is ready, and on the panel what `vector_file` wrote.
+    """
 
     def played(
         scene: Scene, *, size: tuple[int, int] = (120, 36), remote: bool = False, load: str | None = "fake"
@@ -75,6 +78,8 @@ def play() -> Play:
             async with app.run_test(size=size, notifications=True) as pilot:
                 if load is not None:
                     await wait_until(pilot, lambda: app.session.state == "ready")
+                    if (own_data / "vectors" / "kindness.safetensors").exists():
+                        await wait_until(pilot, lambda: app.talk.dials)
                 await scene(app, pilot)
 
         asyncio.run(asyncio.wait_for(whole(), 200))

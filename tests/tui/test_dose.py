@@ -17,7 +17,7 @@ from localprobe_tui.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
-pytestmark = pytest.mark.usefixtures("vector_file")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vector_file")]
 
 
 def test_a_kept_vector_is_on_the_panel_with_dose_and_alpha(play: Play) -> None:

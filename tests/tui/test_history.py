@@ -17,7 +17,7 @@ from localprobe_tui.prompt import Prompt
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
-pytestmark = pytest.mark.usefixtures("vector_file")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vector_file")]
 
 
 async def say(app: LocalprobeApp, pilot: Pilot[None], text: str) -> None:

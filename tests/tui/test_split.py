@@ -14,7 +14,7 @@ from localprobe_tui.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
-pytestmark = pytest.mark.usefixtures("vector_file")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vector_file")]
 
 
 async def ask_twice(app: LocalprobeApp, pilot: Pilot[None]) -> tuple[Answer, Answer]:
