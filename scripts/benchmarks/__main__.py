@@ -64,7 +64,10 @@ def measure(sections: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
             print(f"{section}: {module} ...", file=sys.stderr)
             found = run(module)
             absent += [str(row["absent"]) for row in found if "absent" in row]
-            rows += [{"section": section, **row} for row in found if "absent" not in row]
+            new = [{"section": section, **row} for row in found if "absent" not in row]
+            rows += new
+            for row in new:  # a run that is broken off has shown these
+                print(f"  {line(row)}", file=sys.stderr)
     return rows, absent
 
 
@@ -72,11 +75,16 @@ def show(rows: list[dict[str, Any]], absent: list[str], command: str) -> None:
     """Print the machine, a line for each row, and what is absent."""
     print("\n".join([*page.machine(), f"command: {command}", ""]))
     for row in rows:
-        judged = f"({page.goal(row)}) {page.judged(row)}" if page.goal(row) else ""
-        numbers = f"{row['ours']:>10.4g} {row['other']:>10.4g} {row['unit']:<6} ratio {row['ratio']:.2f}"
-        print(f"{row['measure']:<82} {numbers} {judged}".rstrip())
+        print(line(row))
     for library in absent:
         print(f"absent, so not measured: {library}")
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as it is printed."""
+    judged = f"({page.goal(row)}) {page.judged(row)}" if page.goal(row) else ""
+    numbers = f"{row['ours']:>10.4g} {row['other']:>10.4g} {row['unit']:<6} ratio {row['ratio']:.2f}"
+    return f"{row['measure']:<82} {numbers} {judged}".rstrip()
 
 
 def run(module: str) -> list[dict[str, Any]]:

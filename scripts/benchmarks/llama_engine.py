@@ -83,11 +83,11 @@ def main() -> None:
 
     ours, other = interleaved(capture(model, ids), bare.until(LAYER), rounds=9)
     results.append(
-        row("llama.cpp: capture, against its own pass stopped at the layer", ours, other, ids.size, "tok/s", 0.95)
+        row("llama.cpp: capture, against its own pass stopped at the layer", ours, other, ids.size, "tok/s", 0.97)
     )
     ours, other = interleaved(capture(model, ids), bare.until(None), rounds=9)
     results.append(
-        row(f"llama.cpp: capture at layer {LAYER} of 30, against its whole pass", ours, other, ids.size, "tok/s", 1.7)
+        row(f"llama.cpp: capture at layer {LAYER} of 30, against its whole pass", ours, other, ids.size, "tok/s", 1.75)
     )
 
     llama = llama_cpp.Llama(str(path), n_ctx=1024, n_threads=threads, flash_attn=True, verbose=False)
