@@ -85,6 +85,15 @@ class Info:
     capabilities: Capabilities = Capabilities()
     notes: tuple[str, ...] = ()
     """Lines the user should be told, e.g. that this build has no GPU support."""
+    threads: int | None = None
+    """CPU threads that compute; None where none do, or the engine does not say."""
+
+    @property
+    def place(self) -> str:
+        """The device and its threads, as a user reads them: `cpu, 8 threads`."""
+        if self.threads is None:
+            return self.device
+        return f"{self.device}, {self.threads} thread{'' if self.threads == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
 import llama_cpp
 import psutil
 
-from localprobe.discovery import has_gpu_driver
+from localprobe.discovery import has_gpu_driver, is_apple_silicon
 from localprobe.engine import Availability, LoadOptions
 from localprobe.errors import UsageError
 from localprobe_llama import library
@@ -81,7 +82,19 @@ def describe(options: LoadOptions) -> str:
 
 
 def threads() -> int:
-    """Physical cores that this process may use: a second thread on a core slows matrix products down."""
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    """Physical cores that this process may use: a second thread on a core slows matrix products down. Of Apple's, the
+    fast ones: all threads wait for the slowest."""
+    cores = _fast_cores() or psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else cores
     return max(1, min(cores, allowed))
+
+
+def _fast_cores() -> int:
+    """Performance cores of Apple silicon; 0 elsewhere, or if macOS does not say."""
+    if not is_apple_silicon():
+        return 0
+    command = ["sysctl", "-n", "hw.perflevel0.physicalcpu"]
+    try:
+        return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0

@@ -202,6 +202,7 @@ def _info(model: Model, weights: Weights, options: LoadOptions, notes: tuple[str
         eos=model.vocabulary.eos,
         capabilities=Capabilities(),
         notes=notes,
+        threads=None if model.gpu else model.threads,
     )
 
 

@@ -58,6 +58,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         special_text=vocabulary.special_text,
         bos=vocabulary.bos,
         eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
+        threads=torch.get_num_threads() if network.device.type == "cpu" else None,
     )
     return TorchEngine(info, network, vocabulary)
 

@@ -52,7 +52,7 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
     with chosen.load() as model:
         info = model.info
         console.print(
-            f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.device}): {info.layers} layers of {info.width}"
+            f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.place}): {info.layers} layers of {info.width}"
         )
         vector = _probe(model, pairs, seed, console)
         vectors.save(vector, output)

@@ -149,7 +149,7 @@ def _show_examined(found: Examined) -> None:
         kind = f"{info.quantisation} weights, {info.dtype}" if info.quantisation else info.dtype
         click.echo(
             f"{info.model} on {found.engine}: {info.architecture}, {info.layers} layers of {info.width}, "
-            f"context {info.context}, {kind}, {info.device}"
+            f"context {info.context}, {kind}, {info.place}"
         )
         for note in info.notes:
             click.echo(f"  note: {note}")

@@ -102,10 +102,24 @@ def test_a_shorter_context_and_threads(tiny: Path) -> None:
     engine = llama_models.load(tiny, context=100, threads=2)
     assert engine.info.context == 100
     assert engine._model.threads == 2
+    assert engine.info.place == "cpu, 2 threads"
     engine.close()
     engine = llama_models.load(tiny, threads=None)
     assert engine._model.threads == device.threads() >= 1
     engine.close()
+
+
+def test_threads_are_the_fast_cores_of_apple_silicon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sysctl = tmp_path / "sysctl"
+    sysctl.write_text("#!/bin/sh\necho 6\n")
+    sysctl.chmod(0o755)
+    monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
+    monkeypatch.setattr(device.psutil, "cpu_count", lambda logical=True: 8)
+    monkeypatch.setattr(device.psutil.Process, "cpu_affinity", lambda self: list(range(8)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert device.threads() == 6
+    sysctl.unlink()
+    assert device.threads() == 8
 
 
 def truncated(path: Path, tiny: Path) -> None:

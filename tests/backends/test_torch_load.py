@@ -105,6 +105,7 @@ def test_context_dtype_threads_and_auto_are_honoured(folder: Path) -> None:
     threads = torch.get_num_threads()
     engine = load(folder, context=12, dtype="bfloat16", threads=1, device="auto")
     assert torch.get_num_threads() == 1
+    assert engine.info.place == "cpu, 1 thread"
     torch.set_num_threads(threads)
     assert (engine.info.context, engine.info.dtype, engine.info.device) == (12, "bfloat16", "cpu")
     with pytest.raises(UsageError, match="context of 12"):
