@@ -4,6 +4,7 @@
     ├── UsageError               an argument out of range: a layer, an empty text, a position
     ├── DataError                a file of texts, pairs or captures that cannot be read
     ├── VectorError              a direction that is broken or belongs to another model
+    ├── EndpointError            a server of models that refuses or fails; in contrast/endpoint_errors.py
     ├── ModelError               weights that cannot be found, read or fitted into memory
     │   ├── UnknownModel         a name that is neither known, a folder, a file nor a hub id
     │   ├── NotDownloaded        known, but not on this disk, and the network is away
