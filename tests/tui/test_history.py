@@ -77,7 +77,7 @@ def test_an_answer_that_was_cut_is_continued(play: Play) -> None:
         app.talk.sampling = type(app.talk.sampling)(tokens=6, temperature=0)
         await say(app, pilot, "hi")
         answer = app.talk.chat.path()[-1]
-        await wait_until(pilot, lambda: "reached the most tokens" in screen(app))
+        await wait_until(pilot, lambda: "6 tokens, at the limit" in screen(app))
         assert len(answer.pieces) == 6
         await pilot.press("ctrl+t")
         await wait_until(pilot, lambda: len(answer.pieces) == 12 and not app.talk.answering)

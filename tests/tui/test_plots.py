@@ -78,6 +78,20 @@ def test_the_dose_plot_shows_shares_and_what_degenerates() -> None:
     assert heights == sorted(heights, reverse=True)
 
 
+def test_no_plot_needs_a_font_with_braille() -> None:
+    measured = [Measured(0.2), Measured(0.8)]
+    for seen in (
+        drawn(AurocPlot(), found([0.6, 0.95, 0.9, 0.85]), 1),
+        drawn(DosePlot(), Response(3, [-0.3, 0.3], measured, measured)),
+        str(legend(found([0.9, 0.8]), 120)),
+    ):
+        assert not [mark for mark in seen if "\u2800" <= mark <= "\u28ff"]
+
+
+def test_a_legend_without_room_breaks_between_its_marks() -> None:
+    assert str(legend(found([0.9, 0.8]), 36)).split("\n") == ["● probe  ░ random  ╌ words 0.75", "○ ablated 0.80"]
+
+
 @pytest.mark.parametrize(
     ("width", "expected"), [(120, "random directions, 95 %"), (80, "random directions"), (48, "ablated")]
 )

@@ -22,9 +22,10 @@ from localprobe.runs import Runs, measured_on
 from localprobe.steering.experiment_file import read_experiment
 from localprobe.steering.sweep import run as sweep
 from localprobe_tui.dialogs import Notice
-from localprobe_tui.runs import RunList, RunsScreen
+from localprobe_tui.runs import RunsScreen
 from localprobe_tui.runs_compare import CompareScreen, rows
 from localprobe_tui.runs_detail import Detail
+from localprobe_tui.runs_list import RunList
 from localprobe_tui.runs_sweep import SweepBar
 from localprobe_tui.runs_sweep_form import SweepForm
 from tests.tui.hosting import Host
@@ -263,6 +264,9 @@ def test_a_sweep_opens_with_its_dose_response_and_texts_by_dose(experiment: Path
         await wait_until(pilot, lambda: "answers in empathy language" in screen(pilot))
         await pilot.press("right")
         await wait_until(pilot, lambda: "kindness in fake, layer 3" in screen(pilot))
+        row = next(y for y, line in enumerate(screen(pilot).split("\n")) if "layer 3 (←" in line)
+        await pilot.click(offset=(screen(pilot).split("\n")[row].index("←"), row))
+        await wait_until(pilot, lambda: "kindness in fake, layer 2 (← →)" in screen(pilot))
         await pilot.press("s")
         await wait_until(pilot, lambda: "dose -0.30 (alpha" in screen(pilot))
         await wait_until(pilot, lambda: "unsteered" in screen(pilot))
@@ -309,7 +313,7 @@ def test_a_sweep_shows_how_far_it_is_and_stops_with_what_is_done(experiment: Pat
         page.session.model.engine = Slow()
         await start(pilot, page, experiment)
         stage = page.query_one("#sweeping")
-        await wait_until(pilot, lambda: "generating" in text_of(stage) and "left" in text_of(stage), "progress")
+        await wait_until(pilot, lambda: "generating" in text_of(stage) and "of about" in text_of(stage), "progress")
         assert "of 200 answers" in text_of(stage)
         assert text_of(page.query_one("#last"))
         await pilot.click("#stop")
@@ -319,6 +323,28 @@ def test_a_sweep_shows_how_far_it_is_and_stops_with_what_is_done(experiment: Pat
         assert 0 < cells["done"] < cells["expected"] == 200
         await open_first(pilot, page)
         await wait_until(pilot, lambda: "would show that are still to be" in screen(pilot).replace("\n", " "))
+
+    play(scenario, loaded=True)
+
+
+def test_one_sweep_at_a_time_and_the_next_form_is_filled_in_as_the_last(experiment: Path) -> None:
+    experiment.write_text(experiment.read_text().replace("samples = 2", "samples = 40"))
+
+    async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
+        assert page.session.model is not None
+        page.session.model.engine = Slow()
+        await start(pilot, page, experiment)
+        await wait_until(pilot, lambda: "generating" in screen(pilot) and "^x Stop" in screen(pilot))
+        await pilot.press("n")
+        await wait_until(pilot, lambda: any("is under way" in each.message for each in pilot.app._notifications))
+        assert page.session.busy == "sweeping grid (F3 shows it)"
+        await pilot.press("ctrl+x")
+        await wait_until(pilot, lambda: page.session.busy is None, "the end")
+        await wait_until(pilot, lambda: "^x Stop" not in screen(pilot))
+        await pilot.press("n")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
+        await wait_until(pilot, lambda: "an experiment file" in screen(pilot))
+        await wait_until(pilot, lambda: pilot.app.screen.query_one("#path", Input).value == str(experiment))
 
     play(scenario, loaded=True)
 
@@ -334,10 +360,13 @@ def test_the_form_sweeps_a_vector_of_the_chat_and_says_what_is_wrong(vector_file
         form.query_one("#doses", Input).value = "0.1 0.2"
         await pilot.press("ctrl+s")
         await wait_until(pilot, lambda: "there is no 0" in text_of(form.query_one("#wrong")))
+        form.query_one("#doses", Input).value = "0 0.2-0.3"
+        await pilot.press("ctrl+s")
+        await wait_until(pilot, lambda: "doses: '0.2-0.3' is no number" in text_of(form.query_one("#wrong")))
         form.query_one("#doses", Input).value = "0, 0.2"
         form.query_one("#samples", Input).value = "0"
         await pilot.press("ctrl+s")
-        await wait_until(pilot, lambda: "samples" in text_of(form.query_one("#wrong")))
+        await wait_until(pilot, lambda: "answers each: '0' is no whole number" in text_of(form.query_one("#wrong")))
         form.query_one("#samples", Input).value = "1"
         await pilot.press("ctrl+s")
         # The scenarios are too long for the fake model's context: that too is a message.

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from contextvars import ContextVar
 
 import psutil
 import pytest
@@ -45,6 +46,19 @@ def test_a_model_is_loaded_and_its_stages_are_told() -> None:
         assert stages[0] == "loading fake into fake"
         assert "checking that steering and capture do what they say" in stages
         assert (seen[0], seen[-1]) == ("loading", "ready")
+
+    run(scene)
+
+
+def test_what_is_told_of_a_load_is_told_in_the_context_of_whoever_asked() -> None:
+    app = ContextVar("app", default="none")  # as Textual's own, by which a widget finds its app
+
+    async def scene(session: Session) -> None:
+        seen: set[str] = set()
+        app.set("mine")
+        session.subscribe(lambda: seen.add(app.get()))
+        await session.load("fake", progress=lambda what, done, total: seen.add(app.get()))
+        assert seen == {"mine"}
 
     run(scene)
 

@@ -44,6 +44,16 @@ def test_two_answers_stand_side_by_side_and_the_unsteered_one_is_what_a_dose_of_
     play(scene)
 
 
+def test_what_ended_an_answer_is_read_whole_in_half_a_screen(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        app.talk.sampling = type(app.talk.sampling)(tokens=6, temperature=0)
+        await ask_twice(app, pilot)
+        await wait_until(pilot, lambda: screen(app).count("6 tokens, at the limit") == 2)
+        await wait_until(pilot, lambda: f"/{app.session.model.info.context}" in screen(app).split("\n")[0])  # type: ignore[union-attr]
+
+    play(scene)
+
+
 def test_every_token_of_both_has_a_score_a_mean_and_bars(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         for answer in await ask_twice(app, pilot):

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe.chats import Chats
+from localprobe.decode import Decoding, Event
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from tests.tui.conftest import Play
@@ -41,15 +42,26 @@ def test_an_answer_comes_token_by_token_and_says_how_fast(play: Play) -> None:
 
 
 @pytest.mark.usefixtures("slowly")
-def test_stop_takes_effect_within_two_tokens_and_keeps_what_was_said(play: Play, own_data: Path) -> None:
+def test_stop_takes_effect_within_two_tokens_and_keeps_what_was_said(
+    play: Play, own_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []  # tokens of the engine, of which the screen shows the last ones some moments later
+    step = Decoding.step
+
+    def counted(decoding: Decoding) -> list[Event]:
+        computed.append(1)
+        return step(decoding)
+
+    monkeypatch.setattr(Decoding, "step", counted)
+
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await say(pilot, "hi")
         await wait_until(pilot, lambda: app.talk.answering and len(app.talk.answering[0].pieces) > 5)
         turn = app.talk.answering[0]
-        before = len(turn.pieces)
+        before = len(computed)
         app.talk.stop()
         await wait_until(pilot, lambda: not app.talk.answering)
-        assert before <= len(turn.pieces) <= before + 2
+        assert before <= len(turn.pieces) == len(computed) <= before + 2
         assert turn.reason == "stopped"
         await wait_until(pilot, lambda: "stopped" in screen(app))
         assert not any(score != score for score in turn.scores) or turn.reading is None

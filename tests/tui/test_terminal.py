@@ -100,6 +100,7 @@ def test_load_steer_fit_stop_and_quit(terminal: Terminal, own_data: Path) -> Non
     terminal.text("]]]]")
     terminal.see("dose +0.20", "usable")
     terminal.text("My friend says that she feels empty. What should I do?")
+    terminal.see("My friend says that she feels empty. What should I do?")
     terminal.keys("Enter")
     terminal.see("unsteered", "kindness +0.20 @12", "▌")
     terminal.see("tok/s", "/8192", "plain   ", "steered ")
@@ -121,7 +122,7 @@ def test_load_steer_fit_stop_and_quit(terminal: Terminal, own_data: Path) -> Non
     assert time.monotonic() - start < 3  # a second by itself; the machine may be busy
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     chats = Chats(own_data / "chats.sqlite")
-    [summary] = chats.find("feels empty")
+    [summary] = chats.find("")
     question, answer = chats.read(summary.id).path()
     assert question.content.startswith("My friend says")
     assert len(answer.pieces) == int(said[1]) > 0

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from localprobe_tui import dials
 from localprobe_tui.growing import Growing, GrowsDown
+from localprobe_tui.links import link
 from localprobe_tui.plots import HIGH, LOW, sparkline
 from localprobe_tui.scores import strengths, style_of
 
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 _STEPS = 8  # strengths are rounded to so many shares, so that neighbours are drawn as one
 _SPARK = 24  # cells of a sparkline, where there is room
+_MEAN = 9  # cells of a foot between its bars and its words: a mean such as -123.4, and spaces
 _ROOM = 4  # text that comes gets so many rows at a time: moving the screen costs far more than filling a row
 _REACH = 3  # single tokens lie some times further out than the means of texts that a pole is
 _REASONS = {
-    "length": "reached the most tokens",
-    "context": "the context is full",
+    "length": "at the limit",
+    "context": "context full",
     "stopped": "stopped",
     "": "broken off",
 }
@@ -102,8 +104,7 @@ class Answer(Vertical, GrowsDown):
     def _head(self) -> Content:
         parts = self.turn.parts
         words = " → ".join(dials.told(part.knobs) for part in parts) or "unsteered"
-        number, of = self._place
-        return Content(words + (f"   ◂ {number} of {of} ▸" if of > 1 else ""))
+        return Content.assemble(words, arrows(self.turn, *self._place))
 
     def _body(self, going: bool) -> Content:
         """The text, every token in the style of its score, and each later dose where it took effect."""
@@ -145,8 +146,9 @@ class Answer(Vertical, GrowsDown):
         words = f"{count} token{'s' if count != 1 else ''}" if count else ("reading the prompt ..." if going else "")
         if not going and turn.reason in _REASONS:
             words += f", {_REASONS[turn.reason]}"
-        line = spark(turn, max(8, min(_SPARK, self.size.width - len(words) - 12)))
-        return Content.assemble(*line, "  " if line else "", words.removeprefix(", "))
+        words = words.removeprefix(", ")
+        line = spark(turn, max(4, min(_SPARK, self.size.width - len(words) - _MEAN)))  # the words matter more
+        return Content.assemble(*line, "  " if line else "", words)
 
     def _warning(self) -> str:
         words = []
@@ -154,6 +156,14 @@ class Answer(Vertical, GrowsDown):
             words.append(f"The text degenerates: {', '.join(reasons)}.")
         words += self.turn.how.get("beyond", [])
         return "⚠ " + " ".join(words) if words else ""
+
+
+def arrows(turn: Turn, number: int, of: int) -> Content:
+    """`◂ 2 of 3 ▸` where a turn has siblings; a click on an arrow shows the next one."""
+    if of < 2:
+        return Content("")
+    back, on = (link(f" {arrow} ", f"screen.sibling('{turn.id}', {step})") for arrow, step in (("◂", -1), ("▸", 1)))
+    return Content.assemble("  ", back, f"{number} of {of}", on)
 
 
 def spark(turn: Turn, width: int) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -25,6 +24,7 @@ from localprobe_tui import bindings, config, first_vector, model_choice
 from localprobe_tui.dialogs import Notice
 from localprobe_tui.keys_sheet import KeysSheet
 from localprobe_tui.opening import Opening
+from localprobe_tui.page import later
 from localprobe_tui.session import Cancelled, Session
 from localprobe_tui.talk import Talk
 from localprobe_tui.terminal import on_hangup, outliving
@@ -40,16 +40,6 @@ _SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another wa
 _WATCH = 0.5  # seconds between looks at the child
 
 
-def _page(module: str, name: str) -> Callable[[], Screen[Any]]:
-    """A screen that is imported when it is first shown."""
-
-    def make() -> Screen[Any]:
-        screen: Screen[Any] = getattr(import_module(f"localprobe_tui.{module}"), name)()
-        return screen
-
-    return make
-
-
 class LocalprobeApp(App[None]):
     """localprobe in the terminal.
 
@@ -58,11 +48,13 @@ class LocalprobeApp(App[None]):
     """
 
     TITLE = "localprobe"
+    # A field that has the focus can be told without colour too.
+    CSS = "Select.-textual-compact:focus > SelectCurrent > #label { text-style: reverse; }"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "chat": _page("chat", "ChatScreen"),
-        "probing": _page("probing", "ProbingScreen"),
-        "runs": _page("runs", "RunsScreen"),
-        "models": _page("models", "ModelsScreen"),
+        "chat": later("chat", "ChatScreen"),
+        "probing": later("probing", "ProbingScreen"),
+        "runs": later("runs", "RunsScreen"),
+        "models": later("models", "ModelsScreen"),
     }
     DEFAULT_MODE = "chat"
     BINDINGS: ClassVar[list[BindingType]] = [

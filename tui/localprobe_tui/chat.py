@@ -12,7 +12,7 @@ from textual import on, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Static
+from textual.content import Content
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui.chat_actions import ChatActions
@@ -22,6 +22,7 @@ from localprobe_tui.knob_actions import KnobActions
 from localprobe_tui.knob_line import KnobLine
 from localprobe_tui.knobs_panel import KnobsPanel
 from localprobe_tui.knobs_sheet import KnobsSheet
+from localprobe_tui.links import Links
 from localprobe_tui.page import Page
 from localprobe_tui.prompt import Prompt
 from localprobe_tui.slider import COARSE, Slider
@@ -86,7 +87,7 @@ class ChatScreen(ChatActions, KnobActions, Page):
                 yield Transcript(self.talk)
                 yield KnobLine(self.talk)
                 with Horizontal(id="say"):
-                    yield Static(">", id="mark")
+                    yield Links(Content.from_markup("[@click=do('send')]>[/]"), id="mark")
                     yield Prompt()
             yield KnobsPanel(self.talk)
 
@@ -148,6 +149,10 @@ class ChatScreen(ChatActions, KnobActions, Page):
         if talk.model is not None and talk.used:
             parts.append(f"{talk.used}/{talk.model.info.context}")
         return " · ".join(parts)
+
+    def action_send(self) -> None:
+        """Send by mouse: a click on the mark before the prompt."""
+        self.query_one(Prompt).action_send()
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:

@@ -42,10 +42,16 @@ class ChatActions(Screen[None]):
         """Go through the answers to the last message, or, with only one, through the wordings of that message."""
         path = self.talk.chat.path()
         for turn in reversed(path):
-            siblings = self.talk.chat.siblings(turn)
-            if len(siblings) > 1 and not self.answering():
-                self.talk.choose(siblings[(siblings.index(turn) + step) % len(siblings)])
+            if len(self.talk.chat.siblings(turn)) > 1:
+                self.action_sibling(turn.id, step)
                 return
+
+    def action_sibling(self, turn: str, step: int) -> None:
+        """Go on from what stands beside a turn: another answer, or another wording of a message."""
+        siblings = self.talk.chat.siblings(self.talk.chat.turns[turn])
+        at = next(i for i, each in enumerate(siblings) if each.id == turn)
+        if not self.answering():
+            self.talk.choose(siblings[(at + step) % len(siblings)])
 
     @work
     async def action_chats(self) -> None:

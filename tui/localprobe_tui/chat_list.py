@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui.dialogs import Notice
+from localprobe_tui.links import closes
 from localprobe_tui.sheets import SHEET
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class ChatList(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = "Chats"
-            box.border_subtitle = "enter opens · ctrl+d deletes"
+            box.border_subtitle = f"enter opens · [@click=screen.delete]ctrl+d deletes[/] · {closes()}"
             yield Input(placeholder="search what was said")
             yield OptionList()
             yield Static("No chat holds these words.", id="none")

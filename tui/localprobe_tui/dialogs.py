@@ -13,6 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
+from localprobe_tui.links import closes
+
 _CSS = """
 {name} {{ align: center middle; }}
 {name} > Vertical {{
@@ -64,6 +66,7 @@ class Ask(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = self._title
+            box.border_subtitle = closes("leave")
             yield Input(self._value, placeholder=self._hint)
 
     @on(Input.Submitted)
@@ -92,6 +95,7 @@ class Choose(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = self._title
+            box.border_subtitle = closes("leave")
             yield Input(placeholder=self._hint or "type to find")
             yield OptionList()
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from textual.content import Content
-from textual_plot import HiResMode, PlotWidget
+from textual_plot import PlotWidget
 
 from localprobe_tui.plots import HIGH, QUIET, THIRD, Decimals
 
 if TYPE_CHECKING:
     from localprobe.report.steering_arms import Arms
     from localprobe.report.table import Measured
+
+_ACROSS = 240  # points of a dotted line: no cell is left out on a usual screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,12 @@ class DosePlot(PlotWidget):
 
     def _curve(self, x: np.ndarray[Any, Any], shares: Sequence[Measured], mark: str, style: str) -> None:
         y = np.array([each.value if each.value is not None else np.nan for each in shares])
-        self.plot(x, y, line_style=style, hires_mode=HiResMode.BRAILLE)
-        self.scatter(x, y, marker=mark, marker_style=style)
+        known = ~np.isnan(y)
+        x, y = x[known], y[known]
+        if len(x):  # a dotted line: not every font has the braille that a finer one is drawn in
+            across = np.linspace(x[0], x[-1], _ACROSS)
+            self.scatter(across, np.interp(across, x, y), marker="·", marker_style=style)
+            self.scatter(x, y, marker=mark, marker_style=style)
 
 
 def legend(concept: str) -> Content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui.session import Cancelled
+from localprobe_tui.work import on_the_loop
 
 if TYPE_CHECKING:
     from localprobe.engine import Info
@@ -55,15 +55,14 @@ async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> V
     `tell` is called on the event loop with the texts captured. What was captured is kept, so that a fit that was
     cancelled goes on where it was. Raises Cancelled once `cancelled` is set.
     """
-    loop = asyncio.get_running_loop()
+    told = on_the_loop(tell)
 
     def watch(amount: Amount) -> None:
         if cancelled.is_set():
             raise Cancelled("fitting was cancelled")
         left = "" if amount.left is None else f", {amount.left:.0f} s left"
         what = f"capturing texts at every layer, {amount.rate:,.0f} tok/s{left}"
-        with suppress(RuntimeError):  # the app is closing
-            loop.call_soon_threadsafe(tell, what, amount.texts, amount.total)
+        told(what, amount.texts, amount.total)
 
     with session.reserved("fitting empathy") as model:
         return await session.call(_fit, model, watch)

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from localprobe_tui import config
+from localprobe_tui.links import closes
 from localprobe_tui.sheets import SHEET
 
 
@@ -33,6 +34,7 @@ class KeysSheet(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = "Keys"
+            box.border_subtitle = closes()
             with VerticalScroll():
                 yield Static(self._lines())
             yield Static(f"\nOther keys are set by these ids in config.toml:\n{config.path()}", markup=False)

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 
 from localprobe_tui.knob_actions import KnobActions
 from localprobe_tui.knobs_panel import KnobsPanel
+from localprobe_tui.links import closes
 from localprobe_tui.sheets import SHEET
 
 
@@ -23,6 +24,7 @@ class KnobsSheet(KnobActions, ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = "Knobs"
+            box.border_subtitle = closes()
             yield KnobsPanel(self.talk)
 
     def on_mount(self) -> None:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from textual.content import Content
+from textual.style import Style
 from textual.widgets import Static
+
+
+def link(words: str, action: str) -> Content:
+    """Words that run an action of the app. Markup would do, but that it reads no negative number."""
+    return Content.styled(words, Style.from_meta({"@click": action}))
+
+
+def closes(action: str = "dismiss(None)") -> str:
+    """A link for the border of a dialog, so that the mouse can close it too."""
+    return f"[@click=screen.{action}]esc closes[/]"
 
 
 class Links(Static):

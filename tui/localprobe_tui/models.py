@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _HINT = "another model: org/name, org/name:file.gguf, a folder or a .gguf file"
 
 
+class ModelTable(DataTable[Any]):
+    """A row for every model and engine; Enter, or a click on the row of the cursor, loads it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Load", id="models.load")]
+
+
 class ModelsScreen(Page):
     """A row for every model and engine."""
 
@@ -34,7 +40,6 @@ class ModelsScreen(Page):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "load", "Load", id="models.load"),
         Binding("n", "name", "Another model", id="models.name"),
         Binding("r", "look", "Look again", id="models.look"),
         Binding("escape", "list", "List", show=False, id="models.list"),
@@ -47,7 +52,7 @@ class ModelsScreen(Page):
 
     def body(self) -> ComposeResult:
         yield Input(placeholder=_HINT, id="name", compact=True)
-        yield DataTable(cursor_type="row", zebra_stripes=True)
+        yield ModelTable(cursor_type="row", zebra_stripes=True)
         yield Static(id="about")
 
     def on_mount(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
@@ -14,6 +16,16 @@ from localprobe_tui.top_bar import TopBar
 if TYPE_CHECKING:
     from localprobe_tui.app import LocalprobeApp
     from localprobe_tui.session import Session
+
+
+def later(module: str, name: str) -> Callable[[], Screen[Any]]:
+    """A screen that is imported when it is first shown."""
+
+    def make() -> Screen[Any]:
+        screen: Screen[Any] = getattr(import_module(f"localprobe_tui.{module}"), name)()
+        return screen
+
+    return make
 
 
 class Page(Screen[None]):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from textual import events
 from textual.content import Content
 from textual.message import Message
-from textual_plot import HiResMode, NumericAxisFormatter, PlotWidget
+from textual_plot import NumericAxisFormatter, PlotWidget
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HIGH, LOW = "#d9822b", "#3f8fd2"
@@ -84,7 +84,7 @@ class AurocPlot(PlotWidget):
         self._marks(np.linspace(-0.5, len(rows) - 0.5, _ACROSS), np.full(_ACROSS, words), "╌", LOW)
         self._columns(x, [row["auroc_interval"] for row in rows], "│", HIGH, wide=False)
         if without := found.get("scores", {}).get("ablated_auroc"):
-            self.plot(x, np.maximum(without, bottom), line_style=THIRD, hires_mode=HiResMode.BRAILLE)
+            self._marks(x, np.maximum(without, bottom), "○", THIRD)
         self._marks(x, areas, "●", HIGH)
         if layer in self._layers:
             at = self._layers.index(layer)
@@ -124,12 +124,23 @@ def legend(found: Mapping[str, Any], width: int) -> Content:
     ]
     if lexical:
         after = f"{lexical['after']['auroc']:.2f}"
-        names.append((f"⠒ without keywords {after}", f"⠒ without keywords {after}", f"⠒ ablated {after}", THIRD))
+        names.append((f"○ without keywords {after}", f"○ without keywords {after}", f"○ ablated {after}", THIRD))
     for length in range(3):
         line = Content("  ").join(Content.styled(each[length], each[3]) for each in names)
         if len(line) <= width:
-            break
-    return line
+            return line
+    return Content("\n").join(_broken([Content.styled(each[2], each[3]) for each in names], width))
+
+
+def _broken(names: Sequence[Content], width: int) -> list[Content]:
+    """Names in as few lines as they need, none of them torn."""
+    lines: list[Content] = []
+    for name in names:
+        if lines and len(lines[-1]) + 2 + len(name) <= width:
+            lines[-1] = Content.assemble(lines[-1], "  ", name)
+        else:
+            lines.append(name)
+    return lines
 
 
 def histogram(

@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from localprobe_tui.links import closes
 from localprobe_tui.plots import AurocPlot, histogram, legend
 
 
@@ -50,6 +51,7 @@ class Verdict(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll() as box:
             box.border_title = "Verdict"
+            box.border_subtitle = closes("close")
             yield Static(verdict(self._found))
 
     def on_click(self, event: events.Click) -> None:

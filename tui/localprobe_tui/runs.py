@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,24 +18,12 @@ from localprobe_tui.dialogs import Notice
 from localprobe_tui.page import Page
 from localprobe_tui.runs_compare import CompareScreen
 from localprobe_tui.runs_detail import Detail, opened
+from localprobe_tui.runs_list import RunList, searched
 from localprobe_tui.runs_sweep import SweepBar
 from localprobe_tui.work import in_thread
 
 if TYPE_CHECKING:
     from localprobe.runs import Run, Runs
-
-_SHOWN = 80
-"""Cells of a run's name in the list."""
-
-
-class RunList(DataTable[Any]):
-    """The list. The arrow keys to the sides are for the figure of the run that is open."""
-
-    def action_cursor_left(self) -> None:
-        cast("RunsScreen", self.screen).action_layer(-1)
-
-    def action_cursor_right(self) -> None:
-        cast("RunsScreen", self.screen).action_layer(1)
 
 
 class RunsScreen(Page):
@@ -64,6 +51,7 @@ class RunsScreen(Page):
         Binding("o", "report", "Report", id="runs.report"),
         Binding("x,delete", "delete", "Delete", key_display="x", id="runs.delete"),
         Binding("n", "sweep", "New sweep", id="runs.sweep"),
+        Binding("ctrl+x", "stop", "Stop", id="runs.stop"),
         Binding("left", "layer(-1)", "Layer", show=False, id="runs.layer_down"),
         Binding("right", "layer(1)", "Layer up", show=False, id="runs.layer_up"),
         Binding("v", "tab('verdict')", "Verdict", show=False, id="runs.verdict"),
@@ -94,15 +82,12 @@ class RunsScreen(Page):
             with Vertical(id="list"):
                 yield Input(placeholder="filter: words of a name, a kind or an id", id="filter", compact=True)
                 yield Static(id="none", markup=False)
-                yield RunList(cursor_type="row", zebra_stripes=True)
+                yield RunList()
             yield Detail()
 
     def on_mount(self) -> None:
         super().on_mount()
-        table = self.query_one(RunList)
-        for name in ("", "When", "What", "Found", "Name"):
-            table.add_column(name, key=name or "mark")
-        table.focus()
+        self.query_one(RunList).focus()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         self.look()
@@ -123,15 +108,10 @@ class RunsScreen(Page):
     @on(Input.Changed, "#filter")
     def _fill(self) -> None:
         words = self.query_one("#filter", Input).value.lower().split()
-        self._listed = [run for run in self._every if all(word in _searched(run) for word in words)]
+        self._listed = [run for run in self._every if all(word in searched(run) for word in words)]
         self._marked = [each for each in self._marked if any(run.id == each for run in self._every)]
         table = self.query_one(RunList)
-        row = table.cursor_row
-        table.clear()
-        for run in self._listed:
-            mark = Text("*" if run.id in self._marked else "", style="bold")
-            table.add_row(mark, _when(run), run.kind, _found(run), Text(run.name[:_SHOWN]), key=run.id)
-        table.move_cursor(row=min(row, len(self._listed) - 1))
+        table.fill(self._listed, self._marked)
         none = self.query_one("#none", Static)
         none.display = not self._listed
         none.update(
@@ -180,6 +160,12 @@ class RunsScreen(Page):
 
     def action_layer(self, places: int) -> None:
         self.query_one(Detail).move(places)
+
+    def action_lower(self) -> None:
+        self.action_layer(-1)
+
+    def action_higher(self) -> None:
+        self.action_layer(1)
 
     def action_tab(self, tab: str) -> None:
         detail = self.query_one(Detail)
@@ -245,8 +231,16 @@ class RunsScreen(Page):
     def action_sweep(self) -> None:
         self.query_one(SweepBar).ask()
 
+    def action_stop(self) -> None:
+        self.query_one(SweepBar).stop()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only a sweep that is under way can be stopped."""
+        return action != "stop" or any(bar.display for bar in self.query(SweepBar))
+
     @on(SweepBar.Changed)
     def _swept(self) -> None:
+        self.refresh_bindings()
         self.look()
 
 
@@ -271,26 +265,3 @@ def _report(runs: Runs, chosen: list[Run]) -> Path:
     path = data() / "reports" / f"{'-'.join(run.id for run in chosen)}.html"
     report.write(whole, path)
     return path
-
-
-def _searched(run: Run) -> str:
-    return f"{run.id} {run.kind} {run.name} {run.created}".lower()
-
-
-def _when(run: Run) -> str:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(run.created).astimezone().strftime("%d %b %H:%M")
-    except ValueError:
-        return run.created
-
-
-def _found(run: Run) -> str:
-    """What came of a run, in a few characters."""
-    result = run.result
-    if run.kind == "validate" and "nested" in result:
-        return f"{result['nested']['auroc']:.2f} @{result['nested']['layer']}"
-    if run.kind == "sweep" and result.get("cells"):
-        return f"{result['cells']['done']}/{result['cells']['expected']}"
-    return ""

@@ -126,7 +126,7 @@ class Detail(Vertical):
 
     def compose(self) -> ComposeResult:
         if self.opened is None:
-            yield Static("Enter opens a run.", id="hint")
+            yield Static("Enter, or a second click, opens a run.", id="hint")
             return
         with TabbedContent():
             with TabPane("[u]V[/u]erdict", id="verdict"), VerticalScroll():
@@ -164,7 +164,8 @@ class Detail(Vertical):
         drawn = self.opened.responses
         self._response = max(0, min(self._response + places, len(drawn) - 1))
         name, _, response = drawn[self._response]
-        self.query_one("#response").border_title = f"{name}, layer {response.layer} (←→)"
+        arrows = "[@click=screen.lower]←[/] [@click=screen.higher]→[/]"
+        self.query_one("#response").border_title = f"{name}, layer {response.layer} ({arrows})"
         self.query_one(DosePlot).show(response)
 
     def turn_to(self, tab: str) -> None:

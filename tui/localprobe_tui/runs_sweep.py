@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -51,36 +52,43 @@ class SweepBar(Widget):
         super().__init__()
         self._stop = threading.Event()
         self._stage: tuple[str, int, float] = ("", 0, 0.0)  # its name, what was done when it began, and when
+        self._said = ""  # of the stage, at the last news
+        self._needs = 0.0  # seconds that the whole stage takes, as far as is known
+        self._filled: dict[str, Any] = {}  # the form as it was when it was last started
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield ProgressBar(show_eta=False, show_percentage=False)
             yield Static(id="sweeping", markup=False)
-            yield Button("Stop", id="stop", compact=True)
+            yield Button("Stop ^x", id="stop", compact=True)
         yield Static(id="last", markup=False)
 
     @property
     def _page(self) -> RunsScreen:
         return cast("RunsScreen", self.screen)
 
-    @work(exclusive=True, group="sweep")
-    async def ask(self) -> None:
-        """Ask what to sweep, and do it."""
+    def ask(self) -> None:
+        """Ask what to sweep, and do it; one sweep at a time."""
+        if self.display:
+            self.notify("A sweep is under way: stop it first (ctrl+x).", severity="warning")
+        else:
+            self._ask()
+
+    @work(group="sweep")
+    async def _ask(self) -> None:
         app = cast("LocalprobeApp", self.app)
-        model = app.session.model
         try:
-            if model is None:
-                raise UsageError("no model is loaded: load one first (F4 lists them)")
-            if app.session.busy:
-                raise UsageError(f"the model is busy {app.session.busy}: wait for it, or stop it")
+            model = app.session.free()
         except UsageError as error:
             app.show_error(error)
             return
-        experiment = await app.push_screen_wait(SweepForm(model, app.vectors))
+        form = SweepForm(model, app.vectors, self._filled)
+        experiment = await app.push_screen_wait(form)
         if experiment is None:
             return
+        self._filled = form.filled
         self._stop.clear()
-        self._stage = ("", 0, 0.0)
+        self._stage, self._said = ("", 0, 0.0), ""
         self.display = True
         self.query_one("#sweeping", Static).update("starting …")
         try:
@@ -115,6 +123,9 @@ class SweepBar(Widget):
         else:
             app.notify(f"The sweep is done: run {run.id}.")
 
+    def on_mount(self) -> None:
+        self.set_interval(1, self._show)
+
     def on_unmount(self) -> None:
         self._stop.set()
 
@@ -122,21 +133,35 @@ class SweepBar(Widget):
     def stop(self) -> None:
         """End the sweep after this step; what is done stays."""
         self._stop.set()
-        self.query_one("#sweeping", Static).update("stopping …")
+        self.query_one("#sweeping", Static).update("stopping after this step …")
 
     def _tell(self, now: Progress) -> None:
         if not self.is_mounted or self._stop.is_set():
             return
+        if now.stage == "generating" and now.done == now.total:  # measuring says nothing until some is measured
+            now = replace(now, stage="measuring", done=0, tokens=0)
         if self._stage[0] != now.stage:
             self._stage = (now.stage, now.done, time.monotonic())
         _, before, start = self._stage
         seconds = time.monotonic() - start
         rate = f" · {now.tokens / seconds:,.0f} tok/s" if now.tokens and seconds > 1 else ""
-        left = (now.total - now.done) * seconds / (now.done - before) if now.done > before else None
-        time_left = "" if left is None else f" · {int(left // 60)}:{int(left % 60):02d} left"
         unit = "texts" if now.stage == "fitting" else "answers"
+        self._said = f"{now.stage} {now.done} of {now.total} {unit}{rate}"
+        self._needs = seconds * (now.total - before) / (now.done - before) if now.done > before else 0.0
         self.query_one(ProgressBar).update(total=now.total or None, progress=now.done)
-        self.query_one("#sweeping", Static).update(f"{now.stage} {now.done} of {now.total} {unit}{rate}{time_left}")
+        self._show()
         if now.last:
             dose = f"{now.last.cell.dose:+.2f}" if now.last.cell.dose else "unsteered"
             self.query_one("#last", Static).update(f"{dose}: {readable(' '.join(now.last.text.split()))}")
+
+    def _show(self) -> None:
+        """How far it is, and for how long: a batch of answers is silent for many seconds, and the time goes on."""
+        if self._said and not self._stop.is_set():
+            seconds = time.monotonic() - self._stage[2]
+            about = f" of about {_clock(max(self._needs, seconds))}" if self._needs else ""
+            self.query_one("#sweeping", Static).update(f"{self._said} · {_clock(seconds)}{about}")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
 from localprobe.errors import LocalprobeError, UsageError
+from localprobe_tui.links import closes
 from localprobe_tui.probing_work import sets
 
 if TYPE_CHECKING:
@@ -64,9 +66,21 @@ class SweepForm(ModalScreen["Experiment | None"]):
         Binding("ctrl+s", "start", "Start", id="sweep.start"),
     ]
 
-    def __init__(self, model: Model, vectors: list[Vector]) -> None:
+    def __init__(self, model: Model, vectors: list[Vector], before: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self._model, self._vectors = model, vectors
+        self._before = before or {}
+
+    @property
+    def filled(self) -> dict[str, Any]:
+        """What the fields hold, by their ids: for the next form, which goes on with a sweep that was stopped."""
+        fields = [*self.query(Input), *self.query(Select), *self.query(Tick)]
+        return {str(each.id): each.value for each in fields}
+
+    def on_mount(self) -> None:
+        for each in (*self.query(Input), *self.query(Tick)):
+            if each.id in self._before:
+                each.value = self._before[each.id]
 
     def compose(self) -> ComposeResult:
         from localprobe.contrast.scenarios import scenarios
@@ -75,6 +89,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
         choices = [*mine, *((f"fit {name} anew", f"fit:{name}") for name in sets()), (_FILE, _FILE)]
         with VerticalScroll(can_focus=False) as box:
             box.border_title = f"Sweep on {self._model.info.model}"
+            box.border_subtitle = closes("leave")
             with Horizontal(classes="row"):
                 yield Label("vector")
                 yield Select(choices, id="vector", allow_blank=False, compact=True, value=self._first(choices))
@@ -100,15 +115,16 @@ class SweepForm(ModalScreen["Experiment | None"]):
                 yield Label("prompts")
             with Vertical(id="prompts", classes="own"):
                 for i, (name, each) in enumerate(scenarios().items()):
-                    yield Tick(each.title, i < 3, name=name, compact=True)
+                    yield Tick(each.title, i < 3, name=name, id=f"prompt-{name}", compact=True)
             yield Static(id="wrong", markup=False)
             with Horizontal(id="buttons"):
                 yield Button("Start", variant="primary", id="start", compact=True)
                 yield Button("Close", id="close", compact=True)
 
-    @staticmethod
-    def _first(choices: list[tuple[str, str]]) -> str:
-        return next((key for _, key in choices if key in ("0", "fit:empathy")), choices[0][1])
+    def _first(self, choices: list[tuple[str, str]]) -> str:
+        keys = [key for _, key in choices]
+        before = self._before.get("vector")
+        return before if before in keys else next((key for key in keys if key in ("0", "fit:empathy")), keys[0])
 
     @on(Select.Changed, "#vector")
     def _vector_chosen(self, event: Select.Changed) -> None:
@@ -150,11 +166,11 @@ class SweepForm(ModalScreen["Experiment | None"]):
         lines = [
             f"name = {json.dumps(name)}",
             f"concept = {json.dumps(str(self.query_one('#words', Select).value))}",
-            f"doses = [{', '.join(_words(self._text('doses')))}]",
+            f"doses = [{', '.join(map(str, self._doses()))}]",
             f"layers = [{', '.join(layers)}]",
             f"scenarios = {json.dumps([each.name for each in self.query(Tick) if each.value])}",
-            f"samples = {self._text('samples') or 0}",
-            f"tokens = {self._text('tokens') or 0}",
+            f"samples = {self._whole('samples', 'answers each')}",
+            f"tokens = {self._whole('tokens', 'tokens')}",
             "[[models]]",
             f"name = {json.dumps(info.model)}",
             f"engine = {json.dumps(info.engine)}",
@@ -164,6 +180,21 @@ class SweepForm(ModalScreen["Experiment | None"]):
         path = data() / "experiments" / f"{name}.toml"
         write_whole(path, ("\n".join(lines) + "\n").encode())
         return path
+
+    def _doses(self) -> list[float]:
+        doses = []
+        for word in _words(self._text("doses")):
+            try:
+                doses.append(float(word))
+            except ValueError:
+                raise UsageError(f"doses: {word!r} is no number; give some such as -0.3 0 0.3") from None
+        return doses
+
+    def _whole(self, name: str, label: str) -> int:
+        text = self._text(name)
+        if not text.isdigit() or not int(text):
+            raise UsageError(f"{label}: {text!r} is no whole number from 1")
+        return int(text)
 
     def _concept(self, key: str) -> str:
         return self._vectors[int(key)].concept if key.isdigit() else key.removeprefix("fit:")

@@ -10,13 +10,12 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from localprobe.errors import EngineCrashed, EngineError, LocalprobeError, UsageError
 from localprobe.progress import Progress, silent
+from localprobe_tui.work import OneThread, on_the_loop
 
 if TYPE_CHECKING:
     from localprobe.engine import Engine, LoadOptions
@@ -59,9 +58,7 @@ class Session:
         self._half: Engine | None = None  # loaded, not yet checked
         self._stops: set[threading.Event] = set()  # of the streams that are running
         self._closed = False
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="localprobe session", daemon=True)
-        self._thread.start()
+        self._thread = OneThread("localprobe session")
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` on the event loop after each change of `model`, `state`, `message` or `busy`."""
@@ -81,7 +78,7 @@ class Session:
         """
         if self.busy or self.state == "loading":
             raise UsageError(f"a model cannot be loaded now: {self.busy or 'another one is being loaded'}")
-        loop = asyncio.get_running_loop()
+        progressed = on_the_loop(self._progressed)
         self.asked = (name, engine, options)
         self._cancel.clear()
         self.progress = (0, 0)
@@ -90,8 +87,7 @@ class Session:
         def tell(what: str, done: int, total: int) -> None:
             if self._cancel.is_set():
                 raise Cancelled(f"loading {name} was cancelled")
-            with suppress(RuntimeError):  # the loop is gone: so is whoever would read this
-                loop.call_soon_threadsafe(self._progressed, what, done, total, progress)
+            progressed(what, done, total, progress)
 
         try:
             self.model = await self._submit(lambda: self._load(name, engine, options, tell))
@@ -159,18 +155,23 @@ class Session:
             if not running.cancelled():
                 running.exception()  # it was raised above, or nobody waits for it any more
 
-    @contextmanager
-    def reserved(self, reason: str) -> Iterator[Model]:
-        """Keep the engine for one purpose, e.g. "capturing for a probe"; gives the model. UsageError if it is taken or
-        not there."""
+    def free(self) -> Model:
+        """The model, which nothing has reserved. UsageError if it is taken or not there."""
         if self.busy:
             raise UsageError(f"the model is busy {self.busy}: wait for it, or stop it")
         if self.model is None or self.state != "ready":
-            raise UsageError("no model is loaded" if self.state != "loading" else "the model is still loading")
+            loading = self.state == "loading"
+            raise UsageError("the model is still loading" if loading else "no model is loaded: choose one (F4)")
+        return self.model
+
+    @contextmanager
+    def reserved(self, reason: str) -> Iterator[Model]:
+        """Keep the engine for one purpose, e.g. "capturing for a probe"; gives the model. UsageError as `free`."""
+        model = self.free()
         self.busy = reason
         self._tell()
         try:
-            yield self.model
+            yield model
         finally:
             self.busy = None
             self._tell()
@@ -192,8 +193,7 @@ class Session:
         if self.model is not None:
             _kill(self.model.engine)
             self.model = None
-        self._jobs.put(None)
-        self._thread.join(_PATIENCE)
+        self._thread.close(_PATIENCE)
 
     def _load(self, name: str, engine: str | None, options: LoadOptions | None, tell: Progress) -> Model:
         """In the thread: weights, engine, canary and scale."""
@@ -233,23 +233,7 @@ class Session:
     def _submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
         if self._closed:
             raise EngineError("localprobe is closing")
-        future: Future[T] = Future()
-
-        def job() -> None:
-            if not future.set_running_or_notify_cancel():
-                return  # whoever wanted it has gone; from here on, going does not take it back
-            try:
-                future.set_result(function())
-            except BaseException as error:  # whatever it is, whoever waits gets it
-                future.set_exception(error)
-
-        self._jobs.put(job)
-        return asyncio.wrap_future(future)
-
-    def _work(self) -> None:
-        while job := self._jobs.get():
-            with suppress(RuntimeError):  # the event loop has closed: nobody waits for the answer
-                job()
+        return self._thread.submit(function)
 
     def _progressed(self, what: str, done: int, total: int, progress: Progress) -> None:
         self.progress = (done, total)

@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static, TextArea
 
+from localprobe_tui.links import closes
 from localprobe_tui.sampling import LIMITS, PRESETS, Sampling
 
 SHEET = """
@@ -42,6 +43,7 @@ class SamplingSheet(ModalScreen[Sampling | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = "How answers are drawn"
+            box.border_subtitle = closes()
             with Horizontal():
                 for name in PRESETS:
                     yield Button(name, name=name, classes="preset", compact=True)
@@ -96,6 +98,7 @@ class TextSheet(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = self._title
+            box.border_subtitle = closes()
             yield Static(self._about)
             yield TextArea(self._text, highlight_cursor_line=False)
             with Horizontal():

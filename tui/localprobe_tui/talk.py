@@ -74,19 +74,19 @@ class Talk:
 
     async def send(self, text: str) -> None:
         """Say something and generate the answer. It takes the place of a message that could not be answered."""
-        self.chat.model = self._need_model().info.model
+        self.chat.model = self._session.free().info.model
         last = self.chat.path()[-1:]
         parent = last[0].parent if last and last[0].role == "user" else self.chat.leaf
         await self._answer(self.chat.add(Turn("user", text, parent)))
 
     async def regenerate(self) -> None:
         """Answer the last message again; the old answer stays beside the new one."""
-        self._need_model()
+        self._session.free()
         await self._answer(self._last_question())
 
     async def edit(self, text: str) -> None:
         """Say the last message in other words, and generate the answer; the old one stays as a sibling."""
-        self._need_model()
+        self._session.free()
         await self._answer(self.chat.add(Turn("user", text, self._last_question().parent)))
 
     async def go_on(self) -> None:
@@ -160,7 +160,7 @@ class Talk:
             talk.take(talk.answers.index(turn.content))
 
     async def _answer(self, question: Turn, going_on: Turn | None = None) -> None:
-        model = self._need_model()
+        model = self._session.free()
         with self._session.reserved("answering in the chat"):
             self._model, self._stopping, self._turn_to = model, False, None
             knobs = self.knobs(model)
@@ -280,13 +280,6 @@ class Talk:
             self.chat.leaf = question.id
             self.writer.remove(turn)
         self._save(*(turn for turn in turns if turn.id in self.chat.turns))
-
-    def _need_model(self) -> Model:
-        if self._session.model is None:
-            raise UsageError("no model is loaded: choose one (F4)")
-        if self._session.busy:
-            raise UsageError(f"the model is busy {self._session.busy}: wait for it, or stop it")
-        return self._session.model
 
     def _last_question(self) -> Turn:
         for turn in reversed(self.chat.path()):

@@ -73,7 +73,7 @@ COLOURLESS = Colourless()
 
 def _colourless(style: Style, usual: float) -> Style:
     own = style.bgcolor.get_truecolor() if style.bgcolor else None
-    plain = style.without_color
+    plain = style.without_color + Style.from_meta(style.meta)  # Rich drops it: links and rows are clicked by it
     if own is None or style.underline or style.italic or style.reverse:
         return plain
     other = abs(Color(*own).brightness - usual) > _OTHER

@@ -44,6 +44,10 @@ class TopBar(Horizontal):
         app.session_changed.subscribe(self, lambda _: self._show_engine())
         self._show_engine()
 
+    def on_resize(self) -> None:
+        self.query_one("#screens", Static).update(self._screens())
+        self.call_after_refresh(self._show_engine)
+
     def watch_details(self) -> None:
         if self.is_mounted:
             self._show_engine()
@@ -54,15 +58,21 @@ class TopBar(Horizontal):
             key, _, name = label.partition(" ")
             style = "reverse bold" if mode == self._mode else f"@click=app.show('{mode}')"
             parts.append(Content.assemble((f" {key} {name} ", style)))
+        name = " ^p " if self.screen.has_class("-narrow") else " ^p All "
+        parts.append(Content.assemble((name, "@click=app.command_palette")))
         return Content("").join(parts)
 
     def _show_engine(self) -> None:
         session = cast("LocalprobeApp", self.app).session
-        words = (told(session, short=self.screen.has_class("-narrow")), self.details)
-        self.query_one("#engine", Static).update(Content(" · ".join(filter(None, words))), layout=False)
+        engine = self.query_one("#engine", Static)
+        full, short, last = told(session), told(session, short=True), self.details.rpartition(" · ")[2]
+        # The end would be cut off, and with it how full the context is: what fits whole, the fullest first.
+        ways = [" · ".join(filter(None, way)) for way in ((full, self.details), (short, self.details), (short, last))]
+        words = next((way for way in ways if len(way) <= engine.size.width), last or short)
+        engine.update(Content(words), layout=False)
 
 
-def told(session: Session, *, short: bool) -> str:
+def told(session: Session, *, short: bool = False) -> str:
     """A session in a few words: the model, its engine and device, or why there is none."""
     if session.state == "loading":
         return "loading"

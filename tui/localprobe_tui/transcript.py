@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from localprobe_tui.answer import Answer
+from localprobe_tui.answer import Answer, arrows
 from localprobe_tui.growing import GrowsDown
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Transcript(VerticalScroll, GrowsDown):
         & > Horizontal { height: auto; }
     }
     """
+
+    FOCUS_ON_CLICK = False  # a click on an answer must not take the keys from the prompt
 
     def __init__(self, talk: Talk) -> None:
         super().__init__(id="transcript")
@@ -80,8 +83,8 @@ class Transcript(VerticalScroll, GrowsDown):
 
     def _question(self, turn: Turn) -> Widget:
         siblings = self._talk.chat.siblings(turn)
-        number = f"   ◂ {siblings.index(turn) + 1} of {len(siblings)} ▸" if len(siblings) > 1 else ""
-        return Static(turn.content + number, classes="said", markup=False)
+        number = arrows(turn, siblings.index(turn) + 1, len(siblings))
+        return Static(Content.assemble(turn.content, number), classes="said")
 
     def _answers(self, turn: Turn) -> Widget:
         """An answer, or the unsteered and the steered one of one batch beside each other."""

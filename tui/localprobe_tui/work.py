@@ -8,10 +8,45 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class OneThread:
+    """A thread that runs functions one after another, for what must not be called by two at once."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run a function after those before it; the future has what it returns or raises."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever wanted it has gone; from here on, going does not take it back
+            try:
+                future.set_result(function())
+            except BaseException as error:  # whatever it is, whoever waits gets it
+                future.set_exception(error)
+
+        self._jobs.put(job)
+        return asyncio.wrap_future(future)
+
+    def close(self, patience: float) -> None:
+        """End it after what was submitted; return after `patience` seconds at most."""
+        self._jobs.put(None)
+        self._thread.join(patience)
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            with suppress(RuntimeError):  # the event loop has closed: nobody waits for the answer
+                job()
 
 
 async def in_thread(function: Callable[[], T]) -> T:

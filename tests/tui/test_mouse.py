@@ -1,0 +1,107 @@
+"""Whatever a key does, the mouse does too, and neither takes the keys from whoever is typing."""
+
+from __future__ import annotations
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.chat import ChatScreen
+from localprobe_tui.prompt import Prompt
+from localprobe_tui.runs import RunsScreen
+from localprobe_tui.slider import Slider
+from tests.tui.conftest import Play
+from tests.tui.waiting import screen, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vector_file")]
+
+
+async def click(app: LocalprobeApp, pilot: Pilot[None], words: str) -> None:
+    """Click on words, once they are there."""
+    await wait_until(pilot, lambda: words in screen(app), words)
+    lines = screen(app).split("\n")
+    row = next(number for number, line in enumerate(lines) if words in line)
+    await pilot.click(offset=(lines[row].index(words) + len(words) // 2, row))
+
+
+def test_screens_and_the_palette_are_clicked_in_the_top_bar(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await click(app, pilot, "F3 Runs")
+        await wait_until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await click(app, pilot, "^p All")
+        await wait_until(pilot, lambda: "Search for commands" in screen(app))
+
+    play(scene)
+
+
+def test_a_dose_is_set_while_the_prompt_keeps_the_keys(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: app.query(Slider) and app.query_one(Slider).size.width)
+        slider = app.query_one(Slider)
+        await pilot.click(slider, offset=(slider.size.width - 10, 0))
+        await wait_until(pilot, lambda: app.talk.dials[0].dose > 0.1)
+        await click(app, pilot, "Say something below")
+        await pilot.press(*"do it")
+        assert app.query_one(Prompt).text == "do it"
+        assert app.talk.dials[0].on
+
+    play(scene)
+
+
+def test_a_message_is_sent_and_one_of_two_answers_chosen_by_mouse(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await pilot.press(*"hi")
+        await pilot.click("#mark", offset=(1, 0))
+        await wait_until(pilot, lambda: len(app.talk.chat.path()) == 2 and not app.talk.answering)
+        await click(app, pilot, "^r Again")
+        await click(app, pilot, "2 of 2")  # only the arrows are links
+        await click(app, pilot, " ◂ ")
+        await wait_until(pilot, lambda: "1 of 2" in screen(app))
+        await click(app, pilot, " ▸ ")
+        await wait_until(pilot, lambda: "2 of 2" in screen(app))
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("opening", "there"), [("? Keys", "Other keys"), ("^o Chats", "search what was"), ("temp 0.7", "top-k")]
+)
+def test_sheets_are_closed_by_mouse(play: Play, opening: str, there: str) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await click(app, pilot, opening)
+        await wait_until(pilot, lambda: there in screen(app))
+        await click(app, pilot, "esc closes")
+        await wait_until(pilot, lambda: isinstance(app.screen, ChatScreen))
+
+    play(scene)
+
+
+def test_links_and_rows_are_clicked_without_colour_too(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await click(app, pilot, "a turn applies to the")
+        await wait_until(pilot, lambda: "next answer" in screen(app))
+        await click(app, pilot, "F4 Models")
+        await click(app, pilot, "phi-3-mini")
+        await wait_until(pilot, lambda: app.screen.query_one(DataTable).cursor_row == 3)
+
+    play(scene)
+
+
+def test_the_focus_of_a_field_can_be_told_without_colour(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await pilot.press("f2")
+        await wait_until(pilot, lambda: "mean-difference" in screen(app))
+        app.screen.query_one("#method").focus()
+        await wait_until(pilot, lambda: "mean-difference" in _reversed(app))
+
+    play(scene)
+
+
+def _reversed(app: LocalprobeApp) -> str:
+    segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+    return "".join(segment.text for segment in segments if segment.style and segment.style.reverse)
