@@ -11,7 +11,7 @@ of an experiment can be compared, and a text is judged by itself rather than by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,15 +52,20 @@ def wanted(grid: Grid, cell: Cell, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in own]
 
 
-def measure(model: Model, grid: Grid, answers: Sequence[Answer]) -> Iterator[dict[str, Measures]]:
-    """Measure answers, some at a time: their measures by key. Raises OutOfMemory if a single row does not fit."""
+def measure(
+    model: Model, grid: Grid, answers: Sequence[Answer], check: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, Measures]]:
+    """Measure answers, some at a time: their measures by key. `check` is called after every pass and may raise.
+
+    Raises OutOfMemory if a single row does not fit.
+    """
     reading = watches(grid)
-    divergences = _Divergences(model, grid)
+    divergences = _Divergences(model, grid, check)
     # Those of one condition stand together, so that its divergence is worked out once.
     for start in range(0, len(answers), _AT_ONCE):
         some = answers[start : start + _AT_ONCE]
         divergences.learn([answer.cell for answer in some])
-        texts = _read(model, grid, some, reading)
+        texts = _read(model, grid, some, reading, check)
         yield {
             answer.cell.key: {**text, "kl": divergences.of(answer.cell)}
             for answer, text in zip(some, texts, strict=True)
@@ -73,7 +78,9 @@ def reference(model: Model, grid: Grid, cell: Cell) -> IntArray:
     return model.ids(prompt.text, raw=prompt.raw)
 
 
-def _read(model: Model, grid: Grid, answers: Sequence[Answer], reading: Mapping[str, Watch]) -> list[Measures]:
+def _read(
+    model: Model, grid: Grid, answers: Sequence[Answer], reading: Mapping[str, Watch], check: Callable[[], None]
+) -> list[Measures]:
     layers = sorted({watch.layer for watch in reading.values()})
     rows, numbers = [], []
     found: list[Measures] = [{"nll": None, "readings": {}} for _ in answers]
@@ -95,14 +102,15 @@ def _read(model: Model, grid: Grid, answers: Sequence[Answer], reading: Mapping[
             kept = wanted(grid, answers[number].cell, reading)
             scores = {name: float(means[reading[name].layer] @ reading[name].vector) for name in kept}
             found[number] = {"nll": float(-output.targets.mean()), "readings": scores}
+        check()
     return found
 
 
 class _Divergences:
     """KL of each condition, worked out once for all of its samples."""
 
-    def __init__(self, model: Model, grid: Grid) -> None:
-        self._model, self._grid = model, grid
+    def __init__(self, model: Model, grid: Grid, check: Callable[[], None]) -> None:
+        self._model, self._grid, self._check = model, grid, check
         self._plain: dict[bytes, FloatArray] = {}
         self._known: dict[tuple[object, ...], float] = {}
 
@@ -142,6 +150,7 @@ class _Divergences:
         for batch, outputs in batches.forward(self._model.engine, rows):
             for i, output in zip(batch, outputs, strict=True):
                 found[i] = output.full[0]
+            self._check()
         return found
 
 

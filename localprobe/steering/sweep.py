@@ -229,7 +229,9 @@ class _Sweep:
         keys = {cell.key for cell in cells}
         pending = [answer for answer in self._cells.read() if answer.measures is None and answer.cell.key in keys]
         done, tokens = 0, 0
-        for found in model_measures.measure(model, grid, pending):
+        if pending:  # the first of them take some seconds
+            self._progress(Progress("measuring", model.info.model, 0, len(pending)))
+        for found in model_measures.measure(model, grid, pending, self._check):
             self._cells.measured(found)
             tokens += sum(len(answer.ids) for answer in pending[done : done + len(found)])
             done += len(found)

@@ -81,11 +81,11 @@ def main() -> None:
     bare = BarePass(path, ids, threads)
     results = []
 
-    ours, other = interleaved(capture(model, ids), bare.until(LAYER), rounds=9)
+    ours, other = interleaved(capture(model, ids), bare.until(LAYER), rounds=15)
     results.append(
         row("llama.cpp: capture, against its own pass stopped at the layer", ours, other, ids.size, "tok/s", 0.97)
     )
-    ours, other = interleaved(capture(model, ids), bare.until(None), rounds=9)
+    ours, other = interleaved(capture(model, ids), bare.until(None), rounds=15)
     results.append(
         row(f"llama.cpp: capture at layer {LAYER} of 30, against its whole pass", ours, other, ids.size, "tok/s", 1.75)
     )
@@ -102,9 +102,9 @@ def main() -> None:
         ]
         return (times[-1] - times[0]) / (len(times) - 1)
 
-    ours, other = interleaved(answer(model, PROMPT), stream)
+    ours, other = interleaved(answer(model, PROMPT), stream, rounds=21)
     results.append(row("llama.cpp: steered, watched decode, against Llama's stream", ours, other, 1, "tok/s", 1.05))
-    ours, other = interleaved(lambda: bare.decode(TOKENS), stream)
+    ours, other = interleaved(lambda: bare.decode(TOKENS), stream, rounds=21)
     results.append(
         row("llama.cpp: nothing but its decode, against Llama's stream: the limit", ours, other, 1, "tok/s", None)
     )

@@ -31,7 +31,7 @@ def main() -> None:
         mx.eval(bare.model(whole))
         bare.model.layers, bare.model.norm = layers, norm
 
-    ours, other = interleaved(capture(model, ids), stopped, rounds=9)
+    ours, other = interleaved(capture(model, ids), stopped, rounds=21)
     results.append(row("mlx: capture, against mlx-lm stopped at the layer", ours, other, ids.size, "tok/s", 0.97))
 
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": PROMPT}], add_generation_prompt=True)
@@ -43,7 +43,7 @@ def main() -> None:
         ]
         return (times[-1] - times[0]) / (len(times) - 1)
 
-    ours, other = interleaved(answer(model, PROMPT), generate)
+    ours, other = interleaved(answer(model, PROMPT), generate, rounds=13)
     results.append(row("mlx: steered, watched decode, against stream_generate", ours, other, 1, "tok/s", 0.95))
     print(json.dumps(results))
 

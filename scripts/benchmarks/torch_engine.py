@@ -44,7 +44,7 @@ def main() -> None:
             bare.model(whole, attention_mask=torch.ones_like(whole), use_cache=False)
         bare.model.layers, bare.model.norm = layers, norm
 
-    ours, other = interleaved(capture(model, ids), stopped, rounds=9)
+    ours, other = interleaved(capture(model, ids), stopped, rounds=21)
     results.append(
         row("torch: capture, against transformers stopped at the layer", ours, other, ids.size, "tok/s", 0.97)
     )
@@ -59,7 +59,7 @@ def main() -> None:
             bare.generate(**chat, max_new_tokens=TOKENS, do_sample=True, temperature=0.7, top_k=0, streamer=clock)
         return (clock.times[-1] - clock.times[1]) / (len(clock.times) - 2)
 
-    ours, other = interleaved(answer(model, PROMPT), generate)
+    ours, other = interleaved(answer(model, PROMPT), generate, rounds=13)
     results.append(row("torch: steered, watched decode, against generate", ours, other, 1, "tok/s", 1.0))
     print(json.dumps(results))
 

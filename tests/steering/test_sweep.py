@@ -332,5 +332,13 @@ def test_progress_tells_cells_and_tokens(experiment: Experiment, runs: Runs) -> 
     tokens = sum(len(answer.ids) for answer in Cells(runs, experiment.run).read())
     assert max(now.tokens for now in generating) == tokens
     assert any(now.last is not None for now in generating)
-    assert told[-1].stage == "measuring"
-    assert told[-1].done == told[-1].total == 20
+    measuring = [now.done for now in told if now.stage == "measuring"]
+    assert (measuring[0], measuring[-1], told[-1].done, told[-1].total) == (0, 20, 20, 20)
+
+
+def test_stopping_is_heard_before_the_first_answers_are_measured(experiment: Experiment, runs: Runs) -> None:
+    stages: list[str] = []
+    half = sweep.run(
+        experiment, runs, load=loaded, progress=lambda now: stages.append(now.stage), stop=lambda: "measuring" in stages
+    )
+    assert (half.result["cells"]["done"], half.result["cells"]["measured"]) == (20, 0)
