@@ -40,6 +40,7 @@ class Context:
         self._interruptible = Interruptible(self._tap.cut)
         self._batch = Batch(self.batch)
         self._control: dict[int, FloatArray] = {}
+        self._logits_at, self._logits = (0, 0), np.empty((0, 0), np.float32)
         self._pointer = _create(model, self, self._tap)
         self._memory = llama_cpp.llama_get_memory(self._pointer)
         self._finalize = weakref.finalize(self, _free, self._pointer, model)
@@ -75,8 +76,11 @@ class Context:
     def logits(self, count: int) -> FloatArray:
         """Logits (count, vocabulary) of the outputs of the last pass, in order. Overwritten by the next pass."""
         pointer = llama_cpp.llama_get_logits(self._pointer)
-        shape = (count, self._model.vocabulary.size)
-        return np.ctypeslib.as_array(pointer, shape=shape)
+        place = ctypes.addressof(pointer.contents), count
+        if place != self._logits_at:  # making an array of a pointer takes longer than a softmax
+            self._logits_at = place
+            self._logits = np.ctypeslib.as_array(pointer, shape=(count, self._model.vocabulary.size))
+        return self._logits
 
     def control(self, deltas: Mapping[int, FloatArray]) -> None:
         """Add `deltas` (width,), by layer, to every token of every row from now on: llama.cpp's control vector."""
