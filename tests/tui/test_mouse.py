@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
@@ -11,6 +12,7 @@ from localprobe_tui.chat import ChatScreen
 from localprobe_tui.prompt import Prompt
 from localprobe_tui.runs import RunsScreen
 from localprobe_tui.slider import Slider
+from localprobe_tui.transcript import Transcript
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
@@ -105,3 +107,23 @@ def test_the_focus_of_a_field_can_be_told_without_colour(play: Play, monkeypatch
 def _reversed(app: LocalprobeApp) -> str:
     segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
     return "".join(segment.text for segment in segments if segment.style and segment.style.reverse)
+
+
+def test_the_wheel_scrolls_a_long_chat(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        for word in ("one", "two", "three", "four"):
+            await pilot.press(*word, "enter")
+            await wait_until(pilot, lambda: app.talk.chat.turns and not app.talk.answering)
+        transcript = app.query_one(Transcript)
+        await wait_until(pilot, lambda: transcript.max_scroll_y > 3)
+        await wait_until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y)
+        for _ in range(30):
+            await pilot._post_mouse_events([MouseScrollUp], transcript, button=0)
+        await wait_until(pilot, lambda: transcript.scroll_y == 0)
+        await wait_until(pilot, lambda: "one" in screen(app))
+        for _ in range(60):
+            await pilot._post_mouse_events([MouseScrollDown], transcript, button=0)
+        await wait_until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y)
+        await wait_until(pilot, lambda: "four" in screen(app))
+
+    play(scene)
