@@ -126,4 +126,4 @@ def test_the_wheel_scrolls_a_long_chat(play: Play) -> None:
         await wait_until(pilot, lambda: transcript.scroll_y == transcript.max_scroll_y)
         await wait_until(pilot, lambda: "four" in screen(app))
 
-    play(scene)
+    play(scene, size=(120, 20))
