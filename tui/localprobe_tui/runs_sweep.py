@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from textual import on, work
@@ -138,8 +137,6 @@ class SweepBar(Widget):
     def _tell(self, now: Progress) -> None:
         if not self.is_mounted or self._stop.is_set():
             return
-        if now.stage == "generating" and now.done == now.total:  # measuring says nothing until some is measured
-            now = replace(now, stage="measuring", done=0, tokens=0)
         if self._stage[0] != now.stage:
             self._stage = (now.stage, now.done, time.monotonic())
         _, before, start = self._stage
