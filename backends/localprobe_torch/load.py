@@ -12,6 +12,7 @@ from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
 from localprobe_torch.limits import context_of
+from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
 from localprobe_torch.plugin import versions
@@ -36,6 +37,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         context = context_of(text, vocabulary.longest, options.context)
         placement = Placement(device, dtype, spread=options.device == "auto", quantise=options.quantise)
         model = load_model(folder, config, placement, options.trust_remote_code)
+        onednn = use_onednn(model)
         network = Network(model, find_blocks(model), context)
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
@@ -43,7 +45,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         torch.set_num_threads(options.threads)
     info = Info(
         engine="torch",
-        version=versions(),
+        version=f"{versions()}, oneDNN" if onednn else versions(),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from localprobe.decode import Decoding
+from localprobe.decode import Decoding, Token
 from localprobe.engine import Row, Sampler, Watch
 from localprobe.model import Model
 from localprobe.positions import term
@@ -28,7 +28,10 @@ def capture(model: Model, ids: np.ndarray) -> Callable[[], None]:
 
 
 def answer(model: Model, prompt: str) -> Callable[[], float]:
-    """Seconds a token of one stream, steered at LAYER and watched above it."""
+    """Seconds a token of one stream, steered at LAYER and watched above it: from the first token to the last.
+
+    The pass that a watched answer gets after its last token, for the score of that one, is not a token and not counted.
+    """
     v = np.random.default_rng(0).standard_normal(model.info.width).astype(np.float32)
     v /= np.linalg.norm(v)
     steering = (term(LAYER, v, 0.05 * float(model.scale[LAYER])),)
@@ -39,11 +42,11 @@ def answer(model: Model, prompt: str) -> Callable[[], float]:
         steered = type(request)(request.ids, steering, request.sampler, request.key, request.tokens)
         decoding = Decoding(model.engine, [steered], watch)
         try:
-            decoding.step()
-            start, said = time.perf_counter(), len(decoding.answer())
+            times = []
             while not decoding.done:
-                decoding.step()
-            return (time.perf_counter() - start) / max(len(decoding.answer()) - said, 1)
+                if any(isinstance(event, Token) for event in decoding.step()):
+                    times.append(time.perf_counter())
+            return (times[-1] - times[0]) / (len(times) - 1)
         finally:
             decoding.close()
 

@@ -19,7 +19,8 @@ def main() -> None:
     model = load("mlx")
     folder = models.resolve("smollm2-135m", discovery.backend("mlx")).path
     bare, tokenizer = load_mlx(str(folder))
-    bare.set_dtype(mx.float32)
+    # The same arrays for both: where weights lie in memory alone makes one load up to 7 % slower than another.
+    bare.update(model.engine._network._model.parameters())
     ids = random_rows(16, 64, model.info.vocabulary)
     results = []
 
