@@ -4,16 +4,18 @@ llama.cpp asks of every node of its graph whether it is wanted. Those that are, 
 values at hand. The residual after block `b` is the node named `l_out-<b>`. With a control vector it is the node after
 that addition, so that either way of steering leaves here what the next block sees.
 
-A graph has about thirty nodes a block, so being asked in Python costs a few percent of a decode step of a small model.
-llama.cpp runs one graph again and again while tokens a pass and a page of the cache stay the same: then its nodes are
-known by their addresses, and asking costs a third.
+A graph has about thirty nodes a block, so being asked costs a few per cent of a decode step of a small model, were it
+by a function in Python. llama.cpp runs one graph again and again while tokens a pass and a page of the cache stay the
+same: its nodes are then known by their addresses. So what llama.cpp calls is the lookup in a dict of the nodes that are
+not wanted, which is C, and only a node that is not in there gets to Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import llama_cpp
 import numpy as np
@@ -39,15 +41,9 @@ class Work:
     """The pass ends once the residual of this layer has been read."""
 
 
-class _Everything(Container[int]):
-    """Wants every node."""
-
-    def __contains__(self, _node: object) -> bool:
-        return True
-
-
-_EVERYTHING = _Everything()
 _IDLE = Work()
+_LOOKUP = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
+"""The callback with its first argument alone: whether it is asked or told follows from what was asked before."""
 
 
 class Tap:
@@ -58,8 +54,12 @@ class Tap:
         self._width = width
         self._layers = {f"l_out-{layer}".encode(): layer for layer in range(layers)}
         self._same_graph = same_graph
-        self._wanted: Container[int] = ()
-        self._nodes: dict[int, int] = {}  # address of each layer's residual in the graph
+        self._skipped = _Skipped(self)
+        self._known: dict[int, bool] = {}  # the nodes of the last graph that are no residuals
+        self._nodes: dict[int, int] = {}  # address of each layer's residual in it
+        self._wanted: set[int] = set()  # layers
+        self._asked: int | None = None  # the node that was said to be wanted, and will be computed next
+        self._begun = self._cutting = False
         self._work = _IDLE
         self._rows = self._top_rows = 0
         self._done: dict[int, int] = {}  # rows of each layer seen so far
@@ -67,40 +67,68 @@ class Tap:
         self._in_parts = False
         self._scratch = np.empty((0, width), np.float32)
         self._error: BaseException | None = None
-        self.callback: Any = llama_cpp.ggml_backend_sched_eval_callback(self._make_callback())
+        self._lookup = _LOOKUP(self._skipped.__getitem__)
+        self.callback: Any = ctypes.cast(self._lookup, llama_cpp.ggml_backend_sched_eval_callback)
 
     def begin(self, work: Work, rows: int, top_rows: int) -> None:
         """Do `work` in the next pass, whose residuals have `rows` rows, but those of the top block `top_rows`."""
         self._work, self._rows, self._top_rows = work, rows, top_rows
         stop = len(self._layers) if work.stop is None else work.stop
         self._done = {layer: 0 for layer in (*work.additions, *work.readers) if layer <= stop}
-        self._wanted = _FirstNode(self)
-        self._error = None
+        self._wanted = set(self._done) if work.stop is None else {*self._done, work.stop}
+        self._skipped.clear()  # whether the graph is the one that is known shows at its first node
+        self._begun = self._cutting = False
+        self._asked = self._error = None
 
-    def look(self) -> Container[int]:
-        """The nodes that this pass wants, now that its graph is there."""
-        if self._in_parts or not self._same_graph():
-            self._nodes = {}  # a pass in parts has several graphs
-        layers = set(self._done) if self._work.stop is None else {*self._done, self._work.stop}
-        known = layers <= self._nodes.keys()
-        self._wanted = {self._nodes[layer] for layer in layers} if known else _ByName(self, layers)
-        return self._wanted
+    def meet(self, node: int) -> bool:
+        """llama.cpp's call for a node that is not known to be skipped: asks first, and then tells of those wanted."""
+        if node == self._asked:
+            self._asked = None
+            return self._computed(node)
+        try:
+            wanted = self._cutting or self._wants(node)
+        except BaseException as error:  # ctypes would print and lose it
+            self._fail(error)
+            wanted = True
+        if wanted:
+            self._asked = node
+        return wanted
+
+    def _wants(self, node: int) -> bool:
+        if not self._begun:
+            self._begun = True
+            if self._in_parts or not self._same_graph():
+                self._known, self._nodes = {}, {}
+            self._skipped.update(self._known)
+            for layer in self._nodes.keys() - self._wanted:
+                self._skipped[self._nodes[layer]] = False
+        if self.layer(node) in self._wanted:
+            return True
+        if not self._in_parts:
+            self._skipped[node] = False
+        return False
 
     def layer(self, node: int) -> int | None:
-        """The layer whose residual a node is, which is noted; None if it is something else."""
+        """The layer whose residual a node is; None if it is something else. Either way the node is known from now."""
         layer = self._layers.get(library.tensor_name(node))
-        if layer is not None:
+        if layer is None:
+            self._known[node] = False
+        else:
             self._nodes[layer] = node
         return layer
 
     def cut(self) -> None:
         """End the pass at the next node."""
-        self._wanted = _EVERYTHING
+        self._cutting = True
+        self._skipped.clear()
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self.cut()
 
     def finish(self) -> None:
         """Raise what went wrong in the callback, if anything did."""
-        self._in_parts = self._in_parts or bool(self._parts)
-        self._wanted, self._parts, self._work = (), {}, _IDLE
+        self._wanted, self._parts, self._work = set(), {}, _IDLE
         if self._error is not None:
             raise self._error
         for layer, rows in self._done.items():
@@ -110,19 +138,13 @@ class Tap:
                     "this architecture cannot be read through it, use the torch engine"
                 )
 
-    def _make_callback(self) -> Callable[[int, bool, int | None], bool]:
-        def visit(node: int, ask: bool, _user: int | None) -> bool:
-            return node in self._wanted if ask else self._computed(node)
-
-        return visit
-
     def _computed(self, node: int) -> bool:
         """Do the work on a residual; False ends the pass."""
         try:
-            if self._wanted is not _EVERYTHING and not self._at_layer(node):
+            if not self._cutting and not self._at_layer(node):
                 return True
         except BaseException as error:  # ctypes would print and lose it
-            self._error = error
+            self._fail(error)
         self.cut()  # False ends only this part of the graph, of which a GPU has several: refuse the first node of each
         return False
 
@@ -169,25 +191,18 @@ class Tap:
                 self._scratch = np.empty((total, self._width), np.float32)
             return self._scratch[:total]
         if layer not in self._parts:
+            self._in_parts = True  # several graphs in a pass: every node is known by its name alone
+            self._skipped.clear()
             self._parts[layer] = np.empty((total, self._width), np.float32)
         return self._parts[layer][first : first + count]
 
 
-class _FirstNode(Container[int]):
-    """Asked of the first node of a pass, before which its graph is not known."""
+class _Skipped(dict[int, bool]):
+    """Nodes that are not wanted, each with the answer to llama.cpp's question: False."""
 
     def __init__(self, tap: Tap) -> None:
+        super().__init__()
         self._tap = tap
 
-    def __contains__(self, node: object) -> bool:
-        return node in self._tap.look()
-
-
-class _ByName(Container[int]):
-    """Wants residuals of some layers, by their names."""
-
-    def __init__(self, tap: Tap, layers: Container[int]) -> None:
-        self._tap, self._layers = tap, layers
-
-    def __contains__(self, node: object) -> bool:
-        return self._tap.layer(cast(int, node)) in self._layers
+    def __missing__(self, node: int) -> bool:
+        return self._tap.meet(node)
