@@ -102,9 +102,9 @@ def main() -> None:
         ]
         return (times[-1] - times[0]) / (len(times) - 1)
 
-    ours, other = interleaved(answer(model, PROMPT), stream, rounds=21)
+    ours, other = interleaved(answer(model, PROMPT), stream, rounds=41)
     results.append(row("llama.cpp: steered, watched decode, against Llama's stream", ours, other, 1, "tok/s", 1.05))
-    ours, other = interleaved(lambda: bare.decode(TOKENS), stream, rounds=21)
+    ours, other = interleaved(lambda: bare.decode(TOKENS), stream, rounds=41)
     results.append(
         row("llama.cpp: nothing but its decode, against Llama's stream: the limit", ours, other, 1, "tok/s", None)
     )
