@@ -9,13 +9,13 @@ import pytest
 
 from localprobe.engine import Engine, LoadOptions
 from localprobe.testing import EngineContract
-from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
+from localprobe.testing.tiny import tiny_folder
 from localprobe_torch import backend
 from tests import bundled
-from tests.backends.torch_models import load
+from tests.backends.torch_models import EACH_ARCHITECTURE, load
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, scope="class")
+@pytest.mark.parametrize("architecture", EACH_ARCHITECTURE, scope="class")
 class TestTorch(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod

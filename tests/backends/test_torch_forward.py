@@ -13,10 +13,10 @@ import torch
 
 from localprobe.engine import Row, Term
 from localprobe.errors import OutOfMemory, UsageError
-from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
+from localprobe.testing.tiny import tiny_folder
 from localprobe_torch import head
 from localprobe_torch.engine import TorchEngine
-from tests.backends.torch_models import load, own_model, own_view, random_ids
+from tests.backends.torch_models import EACH_ARCHITECTURE, load, own_model, own_view, random_ids
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchEngine]:
     engine.close()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EACH_ARCHITECTURE)
 def test_a_batch_gives_what_transformers_gives_for_each_text_alone(architecture: str, tmp_path: Path) -> None:
     folder = tiny_folder(architecture, tmp_path)
     engine, model = load(folder), own_model(folder)

@@ -12,10 +12,10 @@ import pytest
 
 from localprobe.engine import Prompt, Row, Sampler, Term, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
-from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
+from localprobe.testing.tiny import tiny_folder
 from localprobe_torch import memory
 from localprobe_torch.engine import TorchEngine
-from tests.backends.torch_models import load, own_greedy, own_model, random_ids
+from tests.backends.torch_models import EACH_ARCHITECTURE, load, own_greedy, own_model, random_ids
 
 GREEDY = Sampler(temperature=0)
 
@@ -27,7 +27,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchEngine]:
     engine.close()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EACH_ARCHITECTURE)
 def test_greedy_rows_of_other_lengths_are_what_transformers_generates(architecture: str, tmp_path: Path) -> None:
     folder = tiny_folder(architecture, tmp_path)
     engine, model = load(folder), own_model(folder)

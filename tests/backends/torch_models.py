@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray, IntArray, LoadOptions, Weights
-from localprobe.testing.tiny import tiny_folder
+from localprobe.testing.tiny import ARCHITECTURES, tiny_folder
 from localprobe_torch import backend
 from localprobe_torch.engine import TorchEngine
+
+EACH_ARCHITECTURE = [
+    name if name in ("llama", "gemma3_text") else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES
+]
+"""All of them, of which the fast tests take a plain one, and one with norms, windows and scales of its own."""
 
 VOCABULARY = 385
 SMALL: dict[str, Any] = {
