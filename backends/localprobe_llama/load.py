@@ -185,7 +185,8 @@ def _info(model: Model, weights: Weights, options: LoadOptions, notes: tuple[str
         notes = (f"{asked}: everything runs on the CPU", *notes)
     return Info(
         engine="llama",
-        version=library.version(),
+        # other kernels compute then, so nothing that was found in one mode is taken for the other's
+        version=f"{library.version()}, low memory" if model.low_memory else library.version(),
         model=weights.name,
         architecture=model.architecture,
         layers=model.layers,

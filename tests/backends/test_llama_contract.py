@@ -31,6 +31,17 @@ class TestTinyLlama(EngineContract):
         return load(tiny_gguf(architecture, tmp_path / "tiny.gguf"))
 
 
+class TestLlamaInLowMemory(EngineContract):
+    """Weights in their file, and other kernels over them."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = load(tiny_gguf("llama", tmp_path_factory.mktemp("mapped") / "tiny.gguf"), low_memory=True)
+        yield engine
+        engine.close()
+
+
 class TestLlamaOnMamba(EngineContract):
     """A model whose rows are a state: it cannot be shortened, and llama.cpp batches it otherwise."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localprobe import canary
+from localprobe import canary, memo
 from localprobe.engine import Prompt, Sampler
 from localprobe.errors import OutOfMemory
 from localprobe.models import fits
@@ -50,6 +50,17 @@ def test_weights_are_mapped_and_not_copied(tiny: Path, monkeypatch: pytest.Monke
         llama_models.load(tiny, low_memory=low_memory).close()
     assert asked[0][0]
     assert asked[1] == (False, llama_cpp.LLAMA_LOAD_MODE_MMAP)
+
+
+def test_what_was_found_in_one_mode_is_not_taken_for_the_other(tiny: Path) -> None:
+    """Captures and the canary's verdict are kept by the engine's version."""
+    usual, low = llama_models.load(tiny), llama_models.load(tiny, low_memory=True)
+    assert low.info.version == f"{usual.info.version}, low memory"
+    canary.ensure(usual)
+    assert memo.recall(canary._KIND, usual.info)
+    assert not memo.recall(canary._KIND, low.info)
+    usual.close()
+    low.close()
 
 
 def test_an_older_llama_cpp_maps_by_another_name() -> None:
