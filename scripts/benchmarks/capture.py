@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from benchmarks import torch_linear
 from benchmarks.common import load
-from benchmarks.timing import interleaved, row
 from localprobe import discovery, models
 from localprobe.batches import by_length
 from localprobe.capture import capture
@@ -47,16 +48,14 @@ def main() -> None:
             results.append({"absent": f"{name} (pip install --no-deps {name})"})
             continue
         run = peer(bare, tokenizer, texts)
-        mine, theirs = interleaved(lambda: batched(ours.engine, texts, LAYERS), run, rounds=3)
-        results.append(row(f"torch: capture, {what}, against {name}", mine, theirs, tokens, "tok/s", 2.1))
+        measure = f"torch: capture, {what}, against {name}"
+        mine = partial(batched, ours.engine, texts, LAYERS)
+        results += torch_linear.rows(ours, measure, mine, run, tokens, 2.1, rounds=3)
     few = texts[:4]
     tokens = sum(len(ours.engine.encode(text)) for text in few)
-    mine, theirs = interleaved(
-        lambda: batched(ours.engine, few, PAPER_LAYERS), one_by_one(bare, tokenizer, few), rounds=3
-    )
-    results.append(
-        row("torch: capture, layers 8 to 24, against one text and one layer a pass", mine, theirs, tokens, "tok/s", 8)
-    )
+    measure = "torch: capture, layers 8 to 24, against one text and one layer a pass"
+    mine, theirs = partial(batched, ours.engine, few, PAPER_LAYERS), one_by_one(bare, tokenizer, few)
+    results += torch_linear.rows(ours, measure, mine, theirs, tokens, 8, rounds=3)
     print(json.dumps(results))
 
 

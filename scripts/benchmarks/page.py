@@ -27,7 +27,11 @@ Every row is a ratio. Of timings, ours and the other run in turn, in one process
 each to warm up, so that whatever else the machine does touches both alike; the numbers are medians. Peaks of memory are
 each of one process of its own. The model is SmolLM2-135M (Q4_1, which torch and MLX get as float32), but where a row
 names another. Where less is better, the ratio is ours over the other's and the goal says "at most"; a row without a
-goal is there to be compared.
+goal is there to be compared. Decoding is timed from the first token to the last; a watched answer's last pass, which
+scores that token, comes after it. Both sides of the engines' rows on torch and MLX compute with the same arrays.
+
+torch takes MKL for float32, which is slow on an x86 processor that Intel did not make. There localprobe takes oneDNN,
+which torch has too; "by MKL" tells what the rows before would be without that.
 """
 
 

@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.generation.streamers import BaseStreamer
 
+from benchmarks import torch_linear
 from benchmarks.common import LAYER, TOKENS, answer, capture, load
-from benchmarks.timing import PROMPT, interleaved, random_rows, row
+from benchmarks.timing import PROMPT, random_rows
 from localprobe import discovery, models
 
 
@@ -47,10 +48,8 @@ def main() -> None:
             bare.model(whole, attention_mask=torch.ones_like(whole), use_cache=False)
         bare.model.layers, bare.model.norm = layers, norm
 
-    ours, other = interleaved(capture(model, ids), stopped, rounds=21)
-    results.append(
-        row("torch: capture, against transformers stopped at the layer", ours, other, ids.size, "tok/s", 0.97)
-    )
+    what = "torch: capture, against transformers stopped at the layer"
+    results += torch_linear.rows(model, what, capture(model, ids), stopped, ids.size, 0.97, rounds=21)
 
     chat = tokenizer.apply_chat_template(
         [{"role": "user", "content": PROMPT}], add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -62,8 +61,8 @@ def main() -> None:
             bare.generate(**chat, max_new_tokens=TOKENS, do_sample=True, temperature=0.7, top_k=0, streamer=clock)
         return (clock.times[-1] - clock.times[1]) / (len(clock.times) - 2)
 
-    ours, other = interleaved(answer(model, PROMPT), generate, rounds=13)
-    results.append(row("torch: steered, watched decode, against generate", ours, other, 1, "tok/s", 1.0))
+    what = "torch: steered, watched decode, against generate"
+    results += torch_linear.rows(model, what, answer(model, PROMPT), generate, 1, 1.0, rounds=13)
     print(json.dumps(results))
 
 
