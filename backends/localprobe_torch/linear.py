@@ -1,8 +1,9 @@
 """Linear layers by oneDNN where MKL, which torch would take for them, is slow: on x86 that Intel did not make.
 
-torch computes a float32 `nn.Linear` by MKL, which leaves the wide registers of other makers' processors unused; on an
-AMD EPYC with AVX-512 oneDNN, which torch brings along too, is two to four times as fast (`scripts/bench engines`). The
-weights stay as they are. Which library computes depends on the machine alone, so a run can be repeated to the last bit.
+torch computes a float32 `nn.Linear` by MKL, which leaves the wide registers of other makers' processors unused. On an
+AMD EPYC with AVX-512 a layer by oneDNN, which torch brings along too, takes a third to a half of the time; what a whole
+pass gains is in `scripts/bench engines`. The weights stay as they are. Which library computes depends on the machine
+alone, so a run can be repeated to the last bit.
 """
 
 from __future__ import annotations

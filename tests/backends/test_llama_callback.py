@@ -235,6 +235,36 @@ def test_an_error_in_a_callback_is_raised_after_the_pass_and_the_engine_goes_on(
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_error_while_llama_cpp_asks_is_raised_after_the_pass_too(
+    fresh: LlamaEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = fresh.forward([row(fresh)], [1, 2])
+
+    def fail(*_: object) -> None:
+        raise OverflowError("no such node")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tap, "layer", fail)
+        with pytest.raises(OverflowError, match="no such node"):
+            fresh.forward([row(fresh)], [1, 2])
+    assert_equal(fresh.forward([row(fresh)], [1, 2]), before)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_layers_are_wanted_of_the_graph_that_is_known(fresh: LlamaEngine) -> None:
+    """A node that one pass skipped is read by the next, whether or not the graph is the same."""
+    watch = [Watch(layer, delta(fresh, layer)) for layer in range(fresh.info.layers)]
+    prompt = Prompt(row(fresh, 9).ids, sampler=Sampler(0))
+    found = []
+    for stream_watch in (watch, watch[:1], watch[2:], watch):
+        stream = fresh.open([prompt], room=4, watch=stream_watch)
+        found.append([stream.step(np.array([0.5])).scores for _ in range(4)])
+        stream.close()
+    whole = np.array(found[0][1:])  # (steps, rows, layers)
+    for part, layers in zip(found[1:], (slice(1), slice(2, None), slice(None)), strict=True):
+        np.testing.assert_array_equal(np.array(part[1:]), whole[..., layers])
+
+
 class Interrupting(np.ndarray[Any, Any]):
     """A vector to watch that presses Ctrl-C, once, when a residual is projected on it."""
 
