@@ -79,7 +79,7 @@ class Tap:
         self._skipped.clear()  # whether the graph is the one that is known shows at its first node
         self._begun = self._cutting = False
         self._asked = self._error = None
-        self._parts = {}  # a pass that failed may have left some
+        self._parts = {}
 
     def meet(self, node: int) -> bool:
         """llama.cpp's call for a node that is not known to be skipped: asks first, and then tells of those wanted."""
@@ -129,7 +129,7 @@ class Tap:
 
     def finish(self) -> None:
         """Raise what went wrong in the callback, if anything did."""
-        self._wanted, self._parts, self._work = set(), {}, _IDLE  # nothing is held on to between passes
+        self._work = _IDLE  # its readers hold on to what they fill
         if self._error is not None:
             raise self._error
         for layer, rows in self._done.items():

@@ -219,33 +219,29 @@ def test_the_same_graph_is_known_by_its_nodes_and_another_by_its_names(
     assert counts[2:] == [2, 2]  # its first node, before which it is not known, and the residual that is wanted
 
 
+@pytest.mark.parametrize(
+    ("where", "name", "error"),
+    [
+        pytest.param(passes._Gathered, "take", MemoryError("no memory for a copy"), id="of a residual"),
+        pytest.param(Tap, "layer", OverflowError("no such node"), id="of a question"),
+    ],
+)
 def test_an_error_in_a_callback_is_raised_after_the_pass_and_the_engine_goes_on(
-    fresh: LlamaEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    where: type,
+    name: str,
+    error: Exception,
+    fresh: LlamaEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     before = fresh.forward([row(fresh)], [1, 2])
 
     def fail(*_: object) -> None:
-        raise MemoryError("no memory for a copy")
+        raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(passes._Gathered, "take", fail)
-        with pytest.raises(MemoryError, match="no memory for a copy"):
-            fresh.forward([row(fresh)], [1, 2])
-    assert_equal(fresh.forward([row(fresh)], [1, 2]), before)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_an_error_while_llama_cpp_asks_is_raised_after_the_pass_too(
-    fresh: LlamaEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    before = fresh.forward([row(fresh)], [1, 2])
-
-    def fail(*_: object) -> None:
-        raise OverflowError("no such node")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Tap, "layer", fail)
-        with pytest.raises(OverflowError, match="no such node"):
+        patch.setattr(where, name, fail)
+        with pytest.raises(type(error), match=str(error)):
             fresh.forward([row(fresh)], [1, 2])
     assert_equal(fresh.forward([row(fresh)], [1, 2]), before)
     assert capfd.readouterr() == ("", "")

@@ -109,9 +109,7 @@ def test_a_model_that_is_not_all_on_the_cpu_stays_as_it_is(amd: None) -> None:
     assert type(model[0]) is nn.Linear
 
 
-def test_an_engine_says_which_library_computes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_an_engine_says_which_library_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Captures are kept under the engine's version, so those of the two are not mixed."""
     folder, rows = tiny_folder("llama", tmp_path / "tiny-llama"), [Row(ids, spans=((0, 9),)) for ids in random_ids(9)]
     found = []

@@ -99,13 +99,17 @@ class Slow(FakeEngine):
         super().__init__(delay=0.05)
 
 
-def test_a_sweep_shows_how_far_it_is_and_stops_with_what_is_done(experiment: Path) -> None:
+async def start_a_long_one(pilot: Pilot[None], page: RunsScreen, experiment: Path) -> None:
+    """Start an experiment of 200 answers on a model that takes its time."""
     experiment.write_text(experiment.read_text().replace("samples = 2", "samples = 40"))
+    assert page.session.model is not None
+    page.session.model.engine = Slow()
+    await start(pilot, page, experiment)
 
+
+def test_a_sweep_shows_how_far_it_is_and_stops_with_what_is_done(experiment: Path) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
-        assert page.session.model is not None
-        page.session.model.engine = Slow()
-        await start(pilot, page, experiment)
+        await start_a_long_one(pilot, page, experiment)
         stage = page.query_one("#sweeping")
         await wait_until(pilot, lambda: "generating" in text_of(stage) and "of about" in text_of(stage), "progress")
         assert "of 200 answers" in text_of(stage)
@@ -122,12 +126,8 @@ def test_a_sweep_shows_how_far_it_is_and_stops_with_what_is_done(experiment: Pat
 
 
 def test_one_sweep_at_a_time_and_the_next_form_is_filled_in_as_the_last(experiment: Path) -> None:
-    experiment.write_text(experiment.read_text().replace("samples = 2", "samples = 40"))
-
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
-        assert page.session.model is not None
-        page.session.model.engine = Slow()
-        await start(pilot, page, experiment)
+        await start_a_long_one(pilot, page, experiment)
         await wait_until(pilot, lambda: "generating" in screen(pilot) and "^x Stop" in screen(pilot))
         await pilot.press("n")
         await wait_until(pilot, lambda: any("is under way" in each.message for each in pilot.app._notifications))
