@@ -6,16 +6,13 @@ names imports nothing; loading one imports that one only.
 
 from __future__ import annotations
 
-import platform
-import shutil
-import sys
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localprobe.errors import EngineError, EngineNotInstalled, UnknownEngine
-from localprobe.models.catalogue import close_match
+from localprobe.machine import has_gpu_driver, is_apple_silicon
+from localprobe.suggest import close_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -93,17 +90,6 @@ def best(formats: Collection[WeightsFormat] | None = None) -> Backend:
         if formats is None or set(formats) & set(candidate.formats):
             return candidate
     raise EngineNotInstalled(_how_to_install(formats))
-
-
-def is_apple_silicon() -> bool:
-    """Whether this is a Mac with an Apple chip, where MLX runs on the GPU."""
-    return sys.platform == "darwin" and platform.machine() == "arm64"
-
-
-def has_gpu_driver() -> bool:
-    """Whether an NVIDIA or AMD driver is here: without one, torch need not be imported to learn that CUDA is absent."""
-    files = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-    return shutil.which("nvidia-smi") is not None or any(Path(file).exists() for file in files)
 
 
 def _preference(registered: tuple[str, ...]) -> tuple[str, ...]:

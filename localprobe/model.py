@@ -17,16 +17,17 @@ from types import TracebackType
 
 import numpy as np
 
-from localprobe import canary, dose, knob
-from localprobe.capture import Captured, capture, pooled
-from localprobe.chat import Message, render
-from localprobe.conversation import Conversation
-from localprobe.decode import Event, Request, generate
+from localprobe.capture.residuals import Captured, capture, pooled
+from localprobe.chat_template import Message, render
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
+from localprobe.engines import canary
 from localprobe.errors import UsageError
-from localprobe.knob import Knob
+from localprobe.generation.conversation import Conversation
+from localprobe.generation.decode import Event, Request, generate
 from localprobe.progress import Progress, silent
-from localprobe.vectors import Vector
+from localprobe.steering import dose, knob
+from localprobe.steering.knob import Knob
+from localprobe.vectors.vector import Vector
 
 
 class Model:
@@ -51,7 +52,7 @@ class Model:
         `engine` None takes the best one installed that can load it. `remote` runs it in a child process. `check` runs
         the canary on the first load (CanaryFailed if it does not sing). Raises ModelError or EngineError.
         """
-        from localprobe.loading import load
+        from localprobe.engines.loading import load
 
         model = cls(load(name, engine, options or LoadOptions(), remote=remote, progress=progress))
         if check:
@@ -99,7 +100,7 @@ class Model:
         *,
         limit: int | None = None,
     ) -> Iterator[Captured]:
-        """Residuals of texts as a stream, see `localprobe.capture.capture`."""
+        """Residuals of texts as a stream, see `localprobe.capture.residuals.capture`."""
         return capture(self.engine, texts, self.layers(layers), pooling, limit=limit)
 
     def pooled(
@@ -174,7 +175,7 @@ class Model:
         return Request(ids, knob.steering(knobs, len(ids)), sampler or Sampler(), key, tokens, stops)
 
     def generate(self, requests: Sequence[Request], watch: Sequence[Watch] = ()) -> Iterator[Event]:
-        """Generate answers, many at a time; see `localprobe.decode.generate`."""
+        """Generate answers, many at a time; see `localprobe.generation.decode.generate`."""
         return generate(self.engine, requests, watch)
 
     def conversation(self, system: str = "", watch: Sequence[Watch] = ()) -> Conversation:

@@ -10,9 +10,9 @@ from pathlib import Path
 import llama_cpp
 import psutil
 
-from localprobe.discovery import has_gpu_driver, is_apple_silicon
 from localprobe.engine import Availability, LoadOptions
 from localprobe.errors import UsageError
+from localprobe.machine import has_gpu_driver, is_apple_silicon
 from localprobe_llama import library
 
 _GPUS = (1, 2)

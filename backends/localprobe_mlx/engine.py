@@ -14,9 +14,9 @@ from localprobe_mlx.forward import forward
 from localprobe_mlx.loading import check_options, find_device, load_model
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.network import Network
-from localprobe_mlx.plugin import device_name, version
 from localprobe_mlx.stream import MlxStream
 from localprobe_mlx.tokenizer import Tokenizer
+from localprobe_mlx.versions import device_name, version
 from localprobe_mlx.worker import Worker
 
 _UNKNOWN_CONTEXT = 2048

@@ -11,6 +11,7 @@ from typing import Any
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
 from localprobe.errors import EngineNotInstalled, UnsupportedModel
 from localprobe_mlx.quiet import first_line
+from localprobe_mlx.versions import device_name, version
 
 INSTALL = "pip install 'localprobe[mlx]'"
 _OPENBLAS = "/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0"
@@ -41,18 +42,6 @@ class MlxBackend:
         from localprobe_mlx.engine import MlxEngine
 
         return MlxEngine(weights, options)
-
-
-def version() -> str:
-    """The libraries that compute. Without importing mlx-lm, which takes seconds."""
-    return f"mlx {metadata.version('mlx')}, mlx-lm {metadata.version('mlx-lm')}"
-
-
-def device_name(core: Any, device: Any) -> str:
-    """`Metal (Apple M3 Pro)`, `cpu`, ..."""
-    if device.type == core.cpu:
-        return "cpu"
-    return f"{'Metal' if core.metal.is_available() else 'gpu'} ({core.device_info().get('device_name', 'unnamed')})"
 
 
 def _linux_notes() -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from localprobe_torch.limits import context_of
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
-from localprobe_torch.plugin import versions
 from localprobe_torch.proof import prove
 from localprobe_torch.quantise import quantisation
 from localprobe_torch.quiet import quiet
 from localprobe_torch.tokens import load_vocabulary
+from localprobe_torch.versions import versions
 from localprobe_torch.weights import Placement, load_model
 
 

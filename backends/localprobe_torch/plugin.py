@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from localprobe.engine import Availability, LoadOptions, Weights, WeightsFormat
 from localprobe.errors import EngineNotInstalled, UnsupportedModel
 from localprobe_torch.quiet import first_line
+from localprobe_torch.versions import versions
 
 if TYPE_CHECKING:
     from localprobe_torch.engine import TorchEngine
@@ -49,11 +50,6 @@ class TorchBackend:
         from localprobe_torch.load import load_engine
 
         return load_engine(weights, options)
-
-
-def versions() -> str:
-    """The libraries that compute, e.g. `torch 2.13.0, transformers 5.23.0`."""
-    return ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers"))
 
 
 def _missing() -> str:

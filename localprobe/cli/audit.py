@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from localprobe.steering.audit import Audit, Group
-    from localprobe.steering.rates import Rate
-    from localprobe.steering.samples import Read
-    from localprobe.steering.word_lists import WordLists
+    from localprobe.experiments.audit import Audit, Group
+    from localprobe.experiments.samples import Read
+    from localprobe.stats.rates import Rate
+    from localprobe.text_metrics.word_lists import WordLists
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,9 +60,9 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
     localprobe audit generations.jsonl
     localprobe audit theirs.jsonl --text-field output --alpha-field coefficient --json
     """
-    from localprobe.steering.audit import audit as measure
-    from localprobe.steering.outcomes import outcomes
-    from localprobe.steering.samples import read_samples
+    from localprobe.experiments.audit import audit as measure
+    from localprobe.experiments.outcomes import outcomes
+    from localprobe.experiments.samples import read_samples
 
     lists = _lists(concept, word_lists)
     read = read_samples(file, fields)
@@ -78,7 +78,7 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
 
 def _lists(concept: str | None, path: Path | None) -> WordLists:
     from localprobe.errors import UsageError
-    from localprobe.steering.word_lists import read_word_lists, shipped_word_lists
+    from localprobe.text_metrics.word_lists import read_word_lists, shipped_word_lists
 
     if concept and path:
         raise UsageError("--concept and --word-lists both name word lists: give one of them")
@@ -96,7 +96,7 @@ def _show(found: Audit) -> None:
     """A block for each model, then all of them."""
     from rich.console import Console
 
-    from localprobe.steering.findings import sentences
+    from localprobe.experiments.findings import sentences
 
     console = Console()
     for name, group in found.models.items():
@@ -110,7 +110,7 @@ def _show(found: Audit) -> None:
 
 def _cells(group: Group) -> Table:
     """A row for each layer and scenario, as in the paper's Table 4."""
-    from localprobe.steering.audit import part
+    from localprobe.experiments.audit import part
 
     table = _table("layer", "scenario", "base", "paper", "strict", "nulls", "coherent", "degen.", "usable")
     table.columns[1].justify = "left"
@@ -147,7 +147,7 @@ def _strengths(group: Group) -> Table:
 
 
 def _totals(console: Console, found: Audit) -> None:
-    from localprobe.steering.findings import percent
+    from localprobe.experiments.findings import percent
 
     def row(name: str, group: Group) -> None:
         rates: list[Rate] = [group.success.paper, group.success.strict]

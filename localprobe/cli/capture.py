@@ -60,9 +60,9 @@ def _write(
     """Capture to the file; returns what was done."""
     import numpy as np
 
-    from localprobe.captures import writing
+    from localprobe.capture.file import writing
     from localprobe.cli.show import counting
-    from localprobe.vectors import Origin
+    from localprobe.vectors.vector import Origin
 
     lengths = np.array([len(model.engine.encode(text)) for text in texts], dtype=np.int64)
     tokens = lengths if limit is None else np.minimum(lengths, min(limit, model.info.context))

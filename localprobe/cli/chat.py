@@ -13,7 +13,7 @@ from localprobe.engine import LoadOptions
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
-    from localprobe.chat_writer import ChatWriter
+    from localprobe.chats.writer import ChatWriter
 
 
 @click.command()
@@ -38,13 +38,14 @@ def chat(model: str, plain: bool, engine: str | None, options: LoadOptions, **ho
     \b
     echo "My friend sounds sad. What do I do?" | localprobe chat --plain --vector empathy.safetensors --dose 0.2
     """
-    from localprobe import knob, vectors
+    from localprobe.steering import knob
+    from localprobe.vectors import files as vector_files
 
     if how["dose"] is not None or how["alpha"] is not None:
         knob.strength(how["alpha"], how["dose"])
         if how["vector"] is None:
             raise UsageError("a strength needs a direction: give --vector FILE")
-    vector = vectors.load(how["vector"]) if how["vector"] else None
+    vector = vector_files.load(how["vector"]) if how["vector"] else None
     if vector is not None and how["layer"] is not None:
         vector.layer(how["layer"])
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
@@ -60,8 +61,8 @@ def chat(model: str, plain: bool, engine: str | None, options: LoadOptions, **ho
 
 def _writer() -> ChatWriter:
     """Keeps the chat among the app's; where that cannot be, it is said, and the chat goes on."""
-    from localprobe.chat_writer import ChatWriter
-    from localprobe.chats import Chats
+    from localprobe.chats.store import Chats
+    from localprobe.chats.writer import ChatWriter
 
     try:
         return ChatWriter(Chats())

@@ -31,7 +31,7 @@ def compare(pairs: str, models: list[Labelled], how: dict[str, Any], as_json: bo
     """
     from localprobe.cli import detection
     from localprobe.cli.pairs import hashed, read, study_of
-    from localprobe.runs import Runs
+    from localprobe.store.runs import Runs
 
     choices, test, layers = study_of(pairs, how, fields)
     runs, name = Runs(), f"{choices.concept} on {', '.join(each.chosen.model for each in models)}"

@@ -41,7 +41,7 @@ def correlate(
     """
     from localprobe.cli.pairs import hashed, path_of
     from localprobe.contrast.rated import read_rated
-    from localprobe.runs import Runs
+    from localprobe.store.runs import Runs
 
     texts = read_rated(path_of(ratings)[0], text_field=text_field, score_field=score_field)
     models = [_one(probe, texts, chosen, seed) for probe in probes]
@@ -56,13 +56,13 @@ def correlate(
 
 
 def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> dict[str, Any]:
-    from localprobe import vectors
     from localprobe.cli.pairs import captured
     from localprobe.probing.behaviour import behaviour
     from localprobe.probing.fitting import probe_of
-    from localprobe.runs import measured_on
+    from localprobe.store.runs import measured_on
+    from localprobe.vectors import files as vector_files
 
-    vector = vectors.load(probe)
+    vector = vector_files.load(probe)
     layers = sorted(vector.directions)
     probe_of(vector, layers)
     pooling = "mean" if vector.origin.pooling == "answer" else vector.origin.pooling

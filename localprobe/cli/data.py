@@ -14,7 +14,7 @@ from localprobe.cli.pairs import pair_options, path_of, read
 if TYPE_CHECKING:
     from localprobe.contrast.check import Checked
     from localprobe.contrast.findings import Finding
-    from localprobe.contrast.generate import Generation, Outcome
+    from localprobe.generators.generate import Generation, Outcome
 
 _SHOWN = 12  # line numbers, or groups of them; JSON has all
 
@@ -158,8 +158,8 @@ def generate(
     localprobe data generate -o pairs.jsonl --runs 12 -g ollama:qwen2.5:7b -g local:phi-3-mini
     """
     from localprobe.cli.show import loading
-    from localprobe.contrast.generate import Generation
-    from localprobe.contrast.generator_names import generators
+    from localprobe.generators.generate import Generation
+    from localprobe.generators.names import generators
 
     recipe = _recipe(**what)
     writers = generators(names, keys, timeout=timeout, notify=_tell, loading=loading)
@@ -183,9 +183,9 @@ def generate(
 
 def _recipe(scenarios: Path | None, system_prompts: Path | None, **how: Any) -> Any:
     from localprobe.contrast import scenarios as shipped
-    from localprobe.contrast.generate import Recipe
     from localprobe.contrast.scenario_file import read_scenarios
     from localprobe.contrast.system_prompts import SHIPPED, read_system_prompts
+    from localprobe.generators.generate import Recipe
 
     chosen = read_scenarios(scenarios) if scenarios else shipped.scenarios().values()
     return Recipe(tuple(chosen), read_system_prompts(system_prompts or SHIPPED), **how)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from localprobe.engine import FloatArray
     from localprobe.model import Model
     from localprobe.probing.held_out import HeldOut
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 DOSES = (-0.25, 0.0, 0.25)
 _POOLING = "mean-without-first"
@@ -43,8 +43,8 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
     """Find empathy in a small model, check it on pairs held out, and answer one scenario at three doses."""
     from rich.console import Console
 
-    from localprobe import vectors
     from localprobe.contrast.pairs import read_pairs, shipped
+    from localprobe.vectors import files as vector_files
 
     start = time.perf_counter()
     console = Console()
@@ -55,7 +55,7 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
             f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.place}): {info.layers} layers of {info.width}"
         )
         vector = _probe(model, pairs, seed, console)
-        vectors.save(vector, output)
+        vector_files.save(vector, output)
         _answers(model, vector, seed, console)
     _next(output, chosen, console)
     console.print(f"[dim]{time.perf_counter() - start:.0f} seconds[/]")
@@ -67,7 +67,7 @@ def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> Vect
     from localprobe.contrast.pairs import split
     from localprobe.probing.fitting import as_vector, trained_on
     from localprobe.probing.held_out import hold_out
-    from localprobe.vectors import Origin
+    from localprobe.vectors.vector import Origin
 
     train, test = split(pairs, seed=seed)
     layers = model.layers()
@@ -116,9 +116,9 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
     from rich.live import Live
 
     from localprobe.contrast.scenarios import scenario
-    from localprobe.decode import Finished, Score, Token
     from localprobe.engine import Sampler
-    from localprobe.knob import watch
+    from localprobe.generation.decode import Finished, Score, Token
+    from localprobe.steering.knob import watch
 
     chosen = scenario(_SCENARIO)
     prompt = chosen.prompt()

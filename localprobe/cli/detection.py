@@ -12,11 +12,11 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from localprobe.capture.job import Amount
     from localprobe.cli.options import Labelled
     from localprobe.contrast.pairs import Pair
     from localprobe.contrast.rated import Rated
     from localprobe.probing.detection import Detection
-    from localprobe.probing.slices import Amount
     from localprobe.probing.study import Choices
 
 
@@ -33,8 +33,8 @@ def detect_all(
 ) -> list[Detection]:
     """Fit and validate on every model in turn; `keep` is told what is done after each, and the probes go to the folder
     `vectors` if it is given."""
-    from localprobe import vectors as files
     from localprobe.probing.detection import detect
+    from localprobe.vectors import files
 
     done: list[Detection] = []
     for number, each in enumerate(models, 1):

@@ -12,9 +12,9 @@ from localprobe.cli.options import BUNDLED
 from localprobe.errors import LocalprobeError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    from localprobe.agreement import Agreement
-    from localprobe.canary import Check
     from localprobe.engine import Availability, FloatArray, Info
+    from localprobe.engines.agreement import Agreement
+    from localprobe.engines.canary import Check
 
 
 _TOKENS = 128  # of each text: enough to see a block or a position that is off
@@ -75,8 +75,8 @@ def _agree(layers: list[Agreement]) -> bool:
 
 def _examine(name: str, engine: str, quiet: bool) -> Examined:
     """Load in a child process, so that a crash there is a finding and not the end of the doctor."""
-    from localprobe import agreement, canary
     from localprobe.cli.show import loading
+    from localprobe.engines import agreement, canary
     from localprobe.model import Model
 
     found = Examined(engine)
@@ -104,7 +104,7 @@ def _texts() -> list[str]:
 
 def _agreements(examined: list[Examined]) -> dict[tuple[str, str], list[Agreement]]:
     """Agreement of each engine with the first that holds the same weights."""
-    from localprobe.agreement import compare
+    from localprobe.engines.agreement import compare
 
     first: dict[str, Examined] = {}
     pairs: dict[tuple[str, str], list[Agreement]] = {}

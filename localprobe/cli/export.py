@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from localprobe.vectors import Direction, Vector
+    from localprobe.vectors.vector import Direction, Vector
 
 
 @click.command()
@@ -39,11 +39,12 @@ def export(
     \b
     localprobe export empathy.safetensors -o empathy.gguf --dose 0.2
     """
-    from localprobe import knob, vectors
     from localprobe.cli.vector_show import read
-    from localprobe.vector_arithmetic import at_dose, scale
+    from localprobe.steering import knob
+    from localprobe.vectors import files as vector_files
+    from localprobe.vectors.arithmetic import at_dose, scale
 
-    suffix = vectors.suffix(output)
+    suffix = vector_files.suffix(output)
     if not (dose is None and alpha is None):
         knob.strength(alpha, dose)
     whole = read(vector)
@@ -52,7 +53,7 @@ def export(
         chosen = at_dose(chosen, dose)
     elif alpha is not None:
         chosen = scale(chosen, alpha)
-    vectors.export(chosen, output)
+    vector_files.export(chosen, output)
     if as_json:
         click.echo(json.dumps(_done(chosen, output, suffix)))
     else:
@@ -62,7 +63,7 @@ def export(
 def _layers(vector: Vector, layers: str | None, suffix: str) -> Vector:
     """The vector at the layers to write."""
     from localprobe.cli.layers import parse
-    from localprobe.vector_arithmetic import only
+    from localprobe.vectors.arithmetic import only
 
     if layers is not None and layers != "all":
         vector = only(vector, parse(layers) or [])
@@ -102,7 +103,7 @@ def _use(vector: Vector, output: Path, suffix: str) -> str:
 
 
 def _dose(direction: Direction) -> float:
-    from localprobe.dose import dose
+    from localprobe.steering.dose import dose
 
     return dose(1.0, direction.length, direction.scale)
 

@@ -12,7 +12,7 @@ from localprobe.cli.options import Chosen, model_options
 from localprobe.cli.pairs import pair_options
 
 if TYPE_CHECKING:
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 
 @click.command()
@@ -64,13 +64,13 @@ def fit(
     localprobe fit empathy -o empathy.safetensors
     localprobe fit theirs.jsonl -o probe.safetensors --positive-field empathic_text --negative-field non_empathic_text
     """
-    from localprobe import vectors
     from localprobe.cli.layers import parse
     from localprobe.cli.pairs import captured, hashed, read
     from localprobe.contrast.pairs import split
     from localprobe.probing.fitting import fit_vector
     from localprobe.probing.study import pairs_in
-    from localprobe.runs import Runs, measured_on
+    from localprobe.store.runs import Runs, measured_on
+    from localprobe.vectors import files as vector_files
 
     asked = parse(layers)
     every = read(pairs, fields)
@@ -90,7 +90,7 @@ def fit(
             seed=seed,
         )
         about = {"measured_on": measured_on(model.info), "hashes": hashed(pairs=pairs)}
-    vectors.save(vector, output)
+    vector_files.save(vector, output)
     done = _done(vector, output, method, pooling, len(train), len(every))
     run = Runs().add("fit", f"{vector.concept} on {vector.origin.model} ({vector.origin.engine})", done, about=about)
     if as_json:

@@ -15,7 +15,7 @@ from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from localprobe.capture import Text
+    from localprobe.capture.residuals import Text
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import FloatArray
     from localprobe.model import Model
@@ -131,7 +131,7 @@ def hashed(**files: str | None) -> dict[str, str]:
 
 def captured(model: Model, texts: Sequence[Text], layers: Sequence[int], pooling: str, what: str) -> FloatArray:
     """Residuals (texts, layers, width) of texts, from the store where it has them, with a bar."""
-    from localprobe.activations import pooled
+    from localprobe.capture.cache import pooled
     from localprobe.cli.show import counting
     from localprobe.probing.study import LIMIT
 

@@ -15,12 +15,12 @@ import click
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
-    from localprobe.chat_writer import ChatWriter
-    from localprobe.decode import Event
-    from localprobe.knob import Knob
+    from localprobe.chats.turns import Part, Reading, Turn
+    from localprobe.chats.writer import ChatWriter
+    from localprobe.generation.decode import Event
     from localprobe.model import Model
-    from localprobe.turns import Part, Reading, Turn
-    from localprobe.vectors import Vector
+    from localprobe.steering.knob import Knob
+    from localprobe.vectors.vector import Vector
 
 HELP = """\
 /dose 0.2     turn the knob: what follows is steered by it (/alpha 20 gives the paper's coefficient instead)
@@ -33,7 +33,7 @@ class PlainChat:
     """A chat in lines. `how` are the options of `localprobe chat`."""
 
     def __init__(self, model: Model, vector: Vector | None, how: dict[str, Any], writer: ChatWriter) -> None:
-        from localprobe.turns import Chat
+        from localprobe.chats.turns import Chat
 
         self._model, self._vector, self._how = model, vector, how
         self._knobs: list[Knob] = []
@@ -83,7 +83,7 @@ class PlainChat:
 
     def _say(self, text: str) -> None:
         """Answer a message. It takes the place of one that could not be answered."""
-        from localprobe.turns import Turn
+        from localprobe.chats.turns import Turn
 
         last = self._chat.path()[-1:]
         parent = last[0].parent if last and last[0].role == "user" else self._chat.leaf
@@ -96,7 +96,7 @@ class PlainChat:
         self._reply(said[-1])
 
     def _reply(self, question: Turn) -> None:
-        from localprobe.turns import Turn
+        from localprobe.chats.turns import Turn
 
         answers = [turn for turn in self._chat.turns.values() if turn.parent == question.id]
         answer = Turn("assistant", "", question.id, reading=self._reading())
@@ -127,7 +127,7 @@ class PlainChat:
         self._answer(self._talk.go_on, answer, f"{answer.how['key']} from {len(answer.pieces)}")
 
     def _tell(self, leaf: Turn) -> None:
-        from localprobe.chat import Message
+        from localprobe.chat_template import Message
 
         system = [Message("system", self._chat.system)] if self._chat.system else []
         self._talk.messages = [*system, *(Message(turn.role, turn.content) for turn in self._chat.path(leaf.id))]
@@ -146,13 +146,13 @@ class PlainChat:
             )
 
     def _reading(self) -> Reading | None:
-        from localprobe.turns import reading
+        from localprobe.chats.turns import reading
 
         return reading(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
 
     def _part(self, answer: Turn) -> Part:
         """What an answer is steered by from its next token on."""
-        from localprobe.turns import Part, added, stood
+        from localprobe.chats.turns import Part, added, stood
 
         start, knobs = len(answer.pieces), [knob for knob in self._knobs if knob.alpha]
         share = added(knobs, answer.reading, self._vector)
@@ -160,10 +160,10 @@ class PlainChat:
 
     def _answer(self, generate: Callable[..., Generator[list[Event]]], answer: Turn, key: str) -> None:
         """Print an answer as it comes, and keep it; Ctrl-C ends it and keeps what was said."""
-        from localprobe.answering import Answering
-        from localprobe.decode import Score
+        from localprobe.chats.recorder import Answering
         from localprobe.engine import Sampler
-        from localprobe.knob import steering, watch
+        from localprobe.generation.decode import Score
+        from localprobe.steering.knob import steering, watch
 
         self._talk.watch = (watch(self._knobs[-1].vector, self._knobs[-1].layer),) if self._knobs else ()
         answering, begun, before = Answering((answer,), self._model.info.eos), time.perf_counter(), len(answer.pieces)

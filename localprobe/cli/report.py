@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from localprobe.runs import Run
+    from localprobe.store.runs import Run
 
 
 @click.command()
@@ -28,7 +28,7 @@ def report(runs: tuple[str, ...], output: Path | None, folder: Path | None, as_j
     localprobe report 21c086ef 9ab0 -o both.html --csv tables
     """
     from localprobe import report as reports
-    from localprobe.runs import Runs
+    from localprobe.store.runs import Runs
 
     kept = Runs(store)
     found = [kept.get(reference) for reference in runs]

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from localprobe.contrast.pairs import Pair
     from localprobe.contrast.system_prompts import SystemPrompts
+    from localprobe.experiments.experiment import Experiment
     from localprobe.probing.detection import Detection
     from localprobe.probing.study import Choices
-    from localprobe.runs import Runs
-    from localprobe.steering.experiment import Experiment
+    from localprobe.store.runs import Runs
 
 
 @click.command()
@@ -63,7 +63,7 @@ def reproduce(
     from localprobe.cli.pairs import hashed, path_of, read, study_of
     from localprobe.contrast.rated import read_rated
     from localprobe.contrast.system_prompts import read_system_prompts
-    from localprobe.runs import Runs
+    from localprobe.store.runs import Runs
 
     ships = path_of(pairs)[1]
     how["concept"] = how["concept"] or (pairs if ships else "empathy")
@@ -121,9 +121,9 @@ def _grid(
 ) -> Experiment | None:
     """The experiment to steer with; its pairs go to the folder, in the usual field names."""
     from localprobe.contrast.pairs import write_pairs
-    from localprobe.steering.experiment import ModelChoice
-    from localprobe.steering.experiment_file import named_experiment
-    from localprobe.steering.reproduction import adapted
+    from localprobe.experiments.experiment import ModelChoice
+    from localprobe.experiments.experiment_file import named_experiment
+    from localprobe.experiments.reproduction import adapted
 
     if steering == "none":
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from localprobe.runs import Run
+    from localprobe.store.runs import Run
 
 _STORE = click.option("--store", type=click.Path(path_type=Path), help="File of runs; localprobe's own if not given.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -30,7 +30,7 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from localprobe.runs import Runs
+    from localprobe.store.runs import Runs
 
     every = Runs(store).all()
     if as_json:
@@ -83,9 +83,9 @@ def show(context: click.Context, run: str, store: Path | None, as_json: bool) ->
 @click.pass_context
 def export(context: click.Context, run: str, form: str, arm: str, output: Path | None, store: Path | None) -> None:
     """Write every answer of a sweep, a line each, with all measures: what `localprobe audit` and others read."""
-    from localprobe.files import write_whole
-    from localprobe.runs import Runs
-    from localprobe.steering.export import as_csv, as_jsonl, lines
+    from localprobe.experiments.export import as_csv, as_jsonl, lines
+    from localprobe.store.files import write_whole
+    from localprobe.store.runs import Runs
 
     every = Runs(store or context.obj)
     records = lines(every, every.get(run), arm)
@@ -103,7 +103,7 @@ def export(context: click.Context, run: str, form: str, arm: str, output: Path |
 @click.pass_context
 def delete(context: click.Context, run: str, store: Path | None) -> None:
     """Delete RUN and its cells."""
-    from localprobe.runs import Runs
+    from localprobe.store.runs import Runs
 
     gone = Runs(store or context.obj).delete(run)
     click.echo(f"deleted {gone.kind} {gone.id}: {gone.name}")
@@ -121,8 +121,8 @@ def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None)
     \b
     localprobe runs merge a.sqlite b.sqlite c.sqlite -o whole.sqlite
     """
-    from localprobe.runs import Runs
-    from localprobe.steering.merge import merge as join
+    from localprobe.experiments.merge import merge as join
+    from localprobe.store.runs import Runs
 
     target = Runs(output or context.obj)
     for line in join(stores, target):
@@ -131,8 +131,8 @@ def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None)
 
 def _whole(store: Path | None, reference: str) -> Run:
     """A run; the result of a sweep that was cut off is made of the cells that it has."""
-    from localprobe.runs import Runs
-    from localprobe.steering.merge import fresh
+    from localprobe.experiments.merge import fresh
+    from localprobe.store.runs import Runs
 
     every = Runs(store)
     run = every.get(reference)

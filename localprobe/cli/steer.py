@@ -12,8 +12,8 @@ import click
 from localprobe.cli.options import Chosen, model_options
 
 if TYPE_CHECKING:
-    from localprobe.knob import Knob
     from localprobe.model import Model
+    from localprobe.steering.knob import Knob
 
 
 @click.command()
@@ -36,10 +36,11 @@ def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
     \b
     localprobe steer empathy.safetensors "My friend sounds sad. What do I do?" --dose 0.25
     """
-    from localprobe import knob, vectors
+    from localprobe.steering import knob
+    from localprobe.vectors import files as vector_files
 
     knob.strength(how["alpha"], how["dose"])
-    direction = vectors.load(vector)
+    direction = vector_files.load(vector)
     with chosen.load() as model:
         for warning in direction.fit_to(model.info):
             click.echo(f"warning: {warning}", err=True)
@@ -49,9 +50,9 @@ def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
 
 def _answer(model: Model, knobs: list[Knob], prompt: str, how: dict[str, Any]) -> None:
     """Generate and print; Ctrl-C keeps what was said."""
-    from localprobe.decode import Finished, Score, Token
     from localprobe.engine import Sampler
-    from localprobe.knob import watch
+    from localprobe.generation.decode import Finished, Score, Token
+    from localprobe.steering.knob import watch
 
     probe = watch(knobs[-1].vector, knobs[-1].layer)
     request = model.request(

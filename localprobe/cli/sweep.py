@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from localprobe.experiments.experiment import Experiment, ModelChoice
+    from localprobe.experiments.sweep import Progress
     from localprobe.model import Model
-    from localprobe.runs import Run, Runs
-    from localprobe.steering.experiment import Experiment, ModelChoice
-    from localprobe.steering.sweep import Progress
+    from localprobe.store.runs import Run, Runs
 
 _WRITTEN = Path("experiment.toml")
 
@@ -56,8 +56,8 @@ def sweep(
     localprobe sweep experiment.toml --dry-run
     localprobe sweep experiment.toml
     """
-    from localprobe.runs import Runs
-    from localprobe.steering.experiment_file import named_experiment
+    from localprobe.experiments.experiment_file import named_experiment
+    from localprobe.store.runs import Runs
 
     if init:
         _init(Path(experiment) if experiment else _WRITTEN)
@@ -80,8 +80,8 @@ def sweep(
 
 def _init(path: Path) -> None:
     from localprobe.errors import UsageError
-    from localprobe.files import write_whole
-    from localprobe.steering.experiment_file import SHIPPED
+    from localprobe.experiments.experiment_file import SHIPPED
+    from localprobe.store.files import write_whole
 
     if path.exists():
         raise UsageError(f"{path} is there already: give another name")
@@ -90,7 +90,7 @@ def _init(path: Path) -> None:
 
 
 def _dry_run(what: Experiment, runs: Runs, as_json: bool) -> None:
-    from localprobe.steering.estimate import estimate
+    from localprobe.experiments.estimate import estimate
 
     found = estimate(what, runs, _load)
     if as_json:
@@ -113,7 +113,7 @@ def _duration(seconds: float) -> str:
 
 def run_experiment(what: Experiment, runs: Runs, part: tuple[int, int] = (1, 1), rows: int | None = None) -> Run:
     """Run an experiment with bars; on Ctrl-C, say how to go on."""
-    from localprobe.steering import sweep as sweeping
+    from localprobe.experiments import sweep as sweeping
 
     sweeping.check(what)
     say = partial(click.echo, err=True)

@@ -14,7 +14,7 @@ from localprobe.cli.pairs import pair_options
 if TYPE_CHECKING:
     from localprobe.contrast.pairs import Pair
     from localprobe.probing.validation import Validation
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 
 @click.command()
@@ -45,15 +45,15 @@ def validate(
     \b
     localprobe validate empathy.safetensors empathy
     """
-    from localprobe import vectors
     from localprobe.cli.pairs import captured, hashed, read
     from localprobe.probing.fitting import probe_of
     from localprobe.probing.keywords import read_keywords
     from localprobe.probing.study import Texts, examine
     from localprobe.probing.validation import Effort
-    from localprobe.runs import Runs, measured_on
+    from localprobe.store.runs import Runs, measured_on
+    from localprobe.vectors import files as vector_files
 
-    vector = vectors.load(probe)
+    vector = vector_files.load(probe)
     layers = sorted(vector.directions)
     probe_of(vector, layers)  # says at once if it is none
     learnt, unseen = _split(vector, read(pairs, fields), read(train, fields) if train else [], pairs)

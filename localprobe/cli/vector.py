@@ -15,7 +15,7 @@ from localprobe.cli.vector_import import import_
 from localprobe.cli.vector_show import cosines, pair, read, show
 
 if TYPE_CHECKING:
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 
 @click.group()
@@ -32,14 +32,14 @@ def _writes(command: Callable[..., Vector]) -> Callable[..., None]:
 
     @wraps(command)
     def written(*args: Any, output: Path, concept: str | None, as_json: bool, **kwargs: Any) -> None:
-        from localprobe import vectors
         from localprobe.errors import UsageError
+        from localprobe.vectors import files as vector_files
 
         if output.suffix.lower() in (".gguf", ".npz"):
             raise UsageError(f"{output}: write a .safetensors file here; `localprobe export` makes the others of it")
         made = command(*args, **kwargs)
         made = replace(made, concept=concept or made.concept)
-        vectors.save(made, output)
+        vector_files.save(made, output)
         _tell(made, output, as_json)
 
     for option in reversed(_OPTIONS):
@@ -73,9 +73,9 @@ _FILE = click.Path(path_type=Path)
 @_writes
 def add(a: Path, b: Path) -> Vector:
     """A + B, at the layers that both have."""
-    from localprobe import vector_arithmetic
+    from localprobe.vectors import arithmetic
 
-    return vector_arithmetic.add(*pair(a, b))
+    return arithmetic.add(*pair(a, b))
 
 
 @vector.command()
@@ -84,9 +84,9 @@ def add(a: Path, b: Path) -> Vector:
 @_writes
 def subtract(a: Path, b: Path) -> Vector:
     """A - B, at the layers that both have."""
-    from localprobe import vector_arithmetic
+    from localprobe.vectors import arithmetic
 
-    return vector_arithmetic.subtract(*pair(a, b))
+    return arithmetic.subtract(*pair(a, b))
 
 
 @vector.command(context_settings={"ignore_unknown_options": True})
@@ -95,9 +95,9 @@ def subtract(a: Path, b: Path) -> Vector:
 @_writes
 def scale(a: Path, factor: float) -> Vector:
     """A times FACTOR, which may be negative."""
-    from localprobe import vector_arithmetic
+    from localprobe.vectors import arithmetic
 
-    return vector_arithmetic.scale(read(a), factor)
+    return arithmetic.scale(read(a), factor)
 
 
 @vector.command()
@@ -106,6 +106,6 @@ def scale(a: Path, factor: float) -> Vector:
 @_writes
 def orthogonalise(a: Path, b: Path) -> Vector:
     """A without its part along B, layer by layer."""
-    from localprobe import vector_arithmetic
+    from localprobe.vectors import arithmetic
 
-    return vector_arithmetic.orthogonalise(*pair(a, b))
+    return arithmetic.orthogonalise(*pair(a, b))

@@ -36,13 +36,13 @@ def import_(
     \b
     localprobe vector import happy.gguf --from repeng -o happy.safetensors --model-name qwen2.5-7b
     """
-    from localprobe import vectors
-    from localprobe.control_vectors import measured
+    from localprobe.vectors import files as vector_files
+    from localprobe.vectors.control_vector import measured
 
-    vector = measured(vectors.load(file), program)
+    vector = measured(vector_files.load(file), program)
     origin = replace(vector.origin, model=model_name) if model_name else vector.origin
     vector = replace(vector, concept=concept or vector.concept, origin=origin)
-    vectors.save(vector, output)
+    vector_files.save(vector, output)
     if as_json:
         done = {"output": str(output), "concept": vector.concept, "model": origin.model, "best": vector.best}
         click.echo(json.dumps({**done, "layers": sorted(vector.directions)}))

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 _FILE = click.Path(path_type=Path)
 
 
 def read(path: Path) -> Vector:
     """The vector of a file, with a warning if its layers are only known as llama.cpp applies them."""
-    from localprobe import vectors
+    from localprobe.vectors import files as vector_files
 
-    vector = vectors.load(path)
+    vector = vector_files.load(path)
     if not vector.origin.version:
         click.echo(
             f"warning: {path} does not say after which block its directions were measured; read as llama.cpp applies "
@@ -31,7 +31,7 @@ def read(path: Path) -> Vector:
 
 def pair(a: Path, b: Path) -> tuple[Vector, Vector]:
     """Two vectors, with a warning where they are not of one model."""
-    from localprobe.vector_arithmetic import check
+    from localprobe.vectors.arithmetic import check
 
     one, other = read(a), read(b)
     for warning in check(one, other):
@@ -133,10 +133,10 @@ def cosines(a: Path, b: Path, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from localprobe import vector_arithmetic
+    from localprobe.vectors import arithmetic
 
     one, other = pair(a, b)
-    found = vector_arithmetic.cosines(one, other)
+    found = arithmetic.cosines(one, other)
     if as_json:
         layers = [{"layer": layer, "cosine": cosine} for layer, cosine in found.items()]
         click.echo(json.dumps({"a": one.concept, "b": other.concept, "layers": layers}))

@@ -14,7 +14,7 @@ from localprobe.contrast.findings import Finding, Severity
 from localprobe.contrast.pairs import Pair, split
 from localprobe.contrast.words import GiveAway, bag_of_words, give_aways, words
 from localprobe.errors import DataError
-from localprobe.probing.measures import auroc
+from localprobe.stats.auroc import auroc
 
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 

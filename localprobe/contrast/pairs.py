@@ -88,7 +88,7 @@ def read_pairs(
 
 def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
     """Write pairs in the usual field names, whole or not at all. LocalprobeError if the disk refuses."""
-    from localprobe.files import write_whole
+    from localprobe.store.files import write_whole
 
     lines = [
         {"id": p.id, "scenario": p.scenario, "positive": p.positive, "negative": p.negative, **p.metadata}

@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 from localprobe import __version__
 from localprobe.errors import ModelError, UsageError
 from localprobe.gguf.config import config, generation_config
-from localprobe.gguf.header import Header, read_header
+from localprobe.gguf.header import Header
 from localprobe.gguf.names import Source, sources
+from localprobe.gguf.reader import read_header
 from localprobe.gguf.sizes import Sizes, sizes
 from localprobe.gguf.tensors import DTYPE_BYTES, Dtype, check_types, total_bytes, write_shards
 from localprobe.gguf.tokenizer import tokenizer, tokenizer_config

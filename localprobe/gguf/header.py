@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.errors import CorruptFile, ModelError, UnknownModel
+from localprobe.errors import CorruptFile
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType
@@ -96,24 +96,6 @@ class Header:
         if value is not None and not isinstance(value, np.ndarray):
             raise CorruptFile(f"{self.path}: {key} should be an array of numbers, it is {type(value).__name__}")
         return value
-
-
-def read_header(path: Path | str) -> Header:
-    """Read metadata and tensor infos, in 0.03 s for SmolLM2 and 0.1 s for Gemma's vocabulary.
-
-    Raises UnknownModel if there is no such file, CorruptFile if it is torn, cut short or hostile, UnsupportedModel if
-    it is of another GGUF version, byte order or tensor type.
-    """
-    path = Path(path)
-    from localprobe.gguf.reader import Reader
-
-    try:
-        with path.open("rb") as file:
-            return Reader(path, file).header()
-    except FileNotFoundError as error:
-        raise UnknownModel(f"{path}: no such file") from error
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def shown(value: object) -> str:

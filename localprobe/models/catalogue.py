@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 
@@ -96,11 +95,3 @@ CATALOGUE: dict[str, Entry] = {
 
 FAKE = "fake"
 """The name of the model that the fake engine loads."""
-
-
-def close_match(name: str, known: tuple[str, ...] | None = None) -> str | None:
-    """The known name that `name` was probably meant to be."""
-    names = (*CATALOGUE, FAKE) if known is None else known
-    folded = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe.discovery import has_gpu_driver, is_apple_silicon
 from localprobe.errors import OutOfMemory, UsageError
+from localprobe.machine import has_gpu_driver, is_apple_silicon
 from localprobe.models.checkpoint import Size, size
 
 if TYPE_CHECKING:

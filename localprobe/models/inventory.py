@@ -128,7 +128,7 @@ def _is_language_model(path: Path) -> bool:
 
 
 def _parameters(path: Path) -> int:
-    from localprobe.gguf.header import read_header
+    from localprobe.gguf.reader import read_header
 
     return sum(tensor.count for tensor in read_header(path).tensors.values())
 

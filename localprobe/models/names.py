@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from localprobe.errors import ModelError, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
 from localprobe.models import download as hub
-from localprobe.models.catalogue import CATALOGUE, FAKE, Entry, Package, Repository, close_match
+from localprobe.models.catalogue import CATALOGUE, FAKE, Entry, Package, Repository
 from localprobe.models.checkpoint import check_folder, check_gguf, is_split
 from localprobe.progress import Progress, silent
+from localprobe.suggest import close_match
 
 if TYPE_CHECKING:
     from localprobe.engine import Backend, Weights, WeightsFormat
@@ -77,7 +78,7 @@ def source(name: str) -> Repository | Path:
         return Repository(match["repo"], match["file"])
     if written_as_path or name.endswith((".gguf", ".safetensors")):
         raise UnknownModel(f"there is no file or folder {name}")
-    meant = f" (did you mean {near!r}?)" if (near := close_match(name)) else ""
+    meant = f" (did you mean {near!r}?)" if (near := close_match(name, (*CATALOGUE, FAKE))) else ""
     raise UnknownModel(
         f"no model is named {name!r}{meant}: "
         f"give {', '.join(CATALOGUE)}, a Hugging Face id (org/name or org/name:file.gguf), a folder or a .gguf file"
@@ -189,7 +190,7 @@ def _local(path: Path) -> Path:
 
 def _checked(path: Path) -> Path:
     """A GGUF file whose header is sound and whose tensors are all there: engines would only crash on another."""
-    from localprobe.gguf.header import read_header
+    from localprobe.gguf.reader import read_header
 
     check_gguf(path)
     read_header(path)
@@ -198,7 +199,7 @@ def _checked(path: Path) -> Path:
 
 def _convert(path: Path, hashed: str, progress: Progress) -> Path:
     from localprobe.gguf import to_folder
-    from localprobe.paths import cache
+    from localprobe.store.paths import cache
 
     def report(done: int, total: int) -> None:
         progress(f"converting {path.name}", done, total)

@@ -82,7 +82,7 @@ def _recall(stamp: list[str | int]) -> str | None:
 
 def _remember(stamp: list[str | int], digest: str) -> str:
     """Keep a hash, one small file for each file hashed. A cache that cannot be written only costs time."""
-    from localprobe.files import write_whole
+    from localprobe.store.files import write_whole
 
     with suppress(LocalprobeError):
         write_whole(_note(stamp), json.dumps({"file": stamp, "sha256": digest}).encode())
@@ -90,6 +90,6 @@ def _remember(stamp: list[str | int], digest: str) -> str:
 
 
 def _note(stamp: list[str | int]) -> Path:
-    from localprobe.paths import cache
+    from localprobe.store.paths import cache
 
     return cache() / "hashes" / f"{hashlib.sha256(str(stamp[0]).encode()).hexdigest()[:32]}.json"

@@ -14,9 +14,9 @@ import numpy as np
 from localprobe.contrast.words import give_aways, tokens, words
 from localprobe.engine import FloatArray
 from localprobe.probing.examples import Examples
-from localprobe.probing.intervals import Interval, auroc_interval, lead_interval
-from localprobe.probing.measures import auroc
-from localprobe.probing.span import Array
+from localprobe.stats.arrays import Array
+from localprobe.stats.auroc import auroc
+from localprobe.stats.intervals import Interval, auroc_interval, lead_interval
 
 Scores: TypeAlias = tuple[Array, Array]
 """Scores (pairs,) of positive and of negative texts."""

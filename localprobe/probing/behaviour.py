@@ -11,7 +11,7 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.correlate import Correlates, coefficients, correlate
 from localprobe.probing.fitting import probe_of
-from localprobe.vectors import Vector
+from localprobe.vectors.vector import Vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localprobe.probing.intervals import Interval, unpaired_auroc_interval, wilson
-from localprobe.probing.measures import auroc
-from localprobe.probing.span import Array
+from localprobe.stats.arrays import Array
+from localprobe.stats.auroc import auroc
+from localprobe.stats.intervals import Interval, unpaired_auroc_interval, wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
-from localprobe.probing.measures import aurocs
 from localprobe.probing.methods import Method, method_of
-from localprobe.probing.span import Array, Span
+from localprobe.probing.span import Span
+from localprobe.stats.arrays import Array
+from localprobe.stats.auroc import aurocs
 
 _FOLDS = 5
 

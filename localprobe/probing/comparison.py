@@ -14,8 +14,8 @@ import numpy as np
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.correlate import correlation
-from localprobe.probing.intervals import Interval
-from localprobe.probing.span import Array
+from localprobe.stats.arrays import Array
+from localprobe.stats.intervals import Interval
 
 Scores = tuple[FloatArray, FloatArray]
 """Scores (pairs,) of the positive and of the negative texts."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from localprobe.errors import DataError
 from localprobe.probing.binary import Binary, binary
-from localprobe.probing.intervals import Interval
-from localprobe.probing.span import Array
+from localprobe.stats.arrays import Array
+from localprobe.stats.intervals import Interval
 
 _EXACT = 400_000  # arrangements: 9 ratings that all differ, or 14 of three levels
 _CHUNK = 50_000

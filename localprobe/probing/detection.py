@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+from localprobe.capture.job import Amount, Capture
 from localprobe.contrast.pairs import Pair
 from localprobe.contrast.rated import Rated
 from localprobe.model import Model
 from localprobe.probing.behaviour import Behaviour, behaviour
 from localprobe.probing.comparison import direction_agreement, score_agreement
 from localprobe.probing.fitting import probe_of
-from localprobe.probing.slices import Amount, Capture
 from localprobe.probing.study import LIMIT, Choices, Study, study
-from localprobe.runs import measured_on
+from localprobe.store.runs import measured_on
 
 
 @dataclass(frozen=True, slots=True, eq=False)

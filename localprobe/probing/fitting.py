@@ -14,7 +14,7 @@ from localprobe.probing.choice import choose_layer, middle
 from localprobe.probing.measures import Measures
 from localprobe.probing.methods import fit
 from localprobe.probing.probe import Probe
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.vectors.vector import Direction, Origin, Vector
 
 
 def fit_vector(

@@ -12,9 +12,9 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer
 from localprobe.probing.examples import Examples
-from localprobe.probing.intervals import Area, area
-from localprobe.probing.measures import aurocs
 from localprobe.probing.methods import fit
+from localprobe.stats.auroc import aurocs
+from localprobe.stats.intervals import Area, area
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from localprobe.engine import FloatArray
-from localprobe.probing.intervals import Area, area
+from localprobe.stats.intervals import Area, area
 
 Reading: TypeAlias = Literal["strong", "moderate", "weak"]
 

@@ -12,7 +12,8 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError, UsageError
 from localprobe.probing.probe import Probe, check_poles
 from localprobe.probing.solvers import first_component, logistic, mean_difference, whitened
-from localprobe.probing.span import Array, Span
+from localprobe.probing.span import Span
+from localprobe.stats.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.probing.choice import best_layers, cross_validate, scored
-from localprobe.probing.measures import aurocs
 from localprobe.probing.methods import method_of
 from localprobe.probing.probe import check_poles
-from localprobe.probing.span import Array
+from localprobe.stats.arrays import Array
+from localprobe.stats.auroc import aurocs
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localprobe.engine import FloatArray
-from localprobe.probing.measures import aurocs
+from localprobe.stats.auroc import aurocs
 
 
 @dataclass(frozen=True, slots=True)

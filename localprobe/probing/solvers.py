@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from localprobe.probing.span import Array
+from localprobe.stats.arrays import Array
 
 _STEPS = 5000
 _TOLERANCE = 1e-5  # leaves a cosine of 1 - 1e-8 to the exact solution

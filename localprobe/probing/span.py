@@ -7,14 +7,11 @@ texts are rotated into it once, exactly, and a fit costs the same whatever the w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray
-
-Array: TypeAlias = NDArray[np.float64]
+from localprobe.stats.arrays import Array
 
 _NOISE = 1e-12  # of the largest variance: below it is rounding
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from localprobe.capture import Text
-from localprobe.chat import Exchange
+from localprobe.capture.job import Amount, Capture
+from localprobe.capture.residuals import Text
+from localprobe.chat_template import Exchange
 from localprobe.contrast.pairs import Pair, prompt_of, read_texts, shipped, split
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
@@ -23,10 +24,9 @@ from localprobe.probing.examples import Examples
 from localprobe.probing.fitting import candidates, fit_vector, probe_of, with_measures
 from localprobe.probing.keywords import shipped_keywords
 from localprobe.probing.lexical import Ablated, ablate_pairs
-from localprobe.probing.measures import aurocs
-from localprobe.probing.slices import Amount, Capture
 from localprobe.probing.validation import Effort, Validation, validate
-from localprobe.vectors import Vector
+from localprobe.stats.auroc import aurocs
+from localprobe.vectors.vector import Vector
 
 if TYPE_CHECKING:
     from localprobe.model import Model

@@ -13,7 +13,6 @@ from localprobe.probing.agreement import Agreement, agreement
 from localprobe.probing.baselines import Baselines, baselines
 from localprobe.probing.choice import choose_layer
 from localprobe.probing.examples import Examples
-from localprobe.probing.intervals import Intervals, bootstrap
 from localprobe.probing.leave_out import LeaveOut, leave_out
 from localprobe.probing.lexical import Ablated, Lexical, lexical
 from localprobe.probing.measures import Measures, measure
@@ -23,6 +22,7 @@ from localprobe.probing.permutation import Permutation, flip_test, permutation_t
 from localprobe.probing.probe import Probe, check_finite
 from localprobe.probing.random_directions import RandomDirections, random_directions
 from localprobe.probing.verdict import Verdict, judge
+from localprobe.stats.intervals import Intervals, bootstrap
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from localprobe.probing.baselines import Baseline
 
 if TYPE_CHECKING:
-    from localprobe.probing.intervals import Interval
     from localprobe.probing.leave_out import LeaveOut
     from localprobe.probing.validation import Validation
+    from localprobe.stats.intervals import Interval
 
 SIGNIFICANT = 0.05
 NEARLY = 0.05

@@ -15,7 +15,7 @@ from typing import Any
 from localprobe.errors import UsageError
 from localprobe.report.section import Section
 from localprobe.report.table import Table
-from localprobe.runs import Run
+from localprobe.store.runs import Run
 
 
 def sections(run: Run) -> list[Section]:
@@ -55,14 +55,14 @@ def page(runs: Sequence[Run]) -> str:
 
 def write(runs: Sequence[Run], path: Path) -> None:
     """Write the page to a file, whole or not at all. UsageError, or LocalprobeError if the disk refuses."""
-    from localprobe.files import write_whole
+    from localprobe.store.files import write_whole
 
     write_whole(path, page(runs).encode())
 
 
 def write_csv(runs: Sequence[Run], folder: Path) -> int:
     """Write every table to a file of its own in a folder; returns how many. LocalprobeError if the disk refuses."""
-    from localprobe.files import write_whole
+    from localprobe.store.files import write_whole
 
     files = [(f"{run.id}-{table.name}.csv", table) for run in runs for table in tables([run])]
     for name, table in files:

@@ -14,16 +14,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from localprobe.experiments.dose_response import Estimate
+from localprobe.experiments.points import mean
 from localprobe.report.detection import slug
-from localprobe.steering.dose_response import Estimate
-from localprobe.steering.points import mean
-from localprobe.steering.rates import Rate, grouped_rate
+from localprobe.stats.rates import Rate, grouped_rate
 
 Result: TypeAlias = Mapping[str, Any]
 Prompt: TypeAlias = tuple[str, bool]
 """A scenario, and whether its pressure is in."""
 At: TypeAlias = tuple[Prompt, Result]
-"""A POINT of `localprobe.steering.result`, and the prompt that it is of."""
+"""A POINT of `localprobe.experiments.result`, and the prompt that it is of."""
 End: TypeAlias = tuple[str, int]
 """An arm, and which way: 1 towards the positive pole, -1 away from it. Arms are `vector`, `random`, `both`, `prompt`
 and `baseline`, which has no way (0)."""
@@ -152,8 +152,8 @@ class Arms:
 
     def difference(self, *terms: tuple[int, End], prompts: Sequence[Prompt] = ()) -> Estimate | None:
         """A sum of rates with signs, as ((1, up), (-1, down)), where every one of them was run. The mean over prompts;
-        the interval is made as in `localprobe.steering.dose_response`: Jeffreys draws of each rate, the prompts drawn
-        with replacement, all layers of one together. None if nothing can be compared."""
+        the interval is made as in `localprobe.experiments.dose_response`: Jeffreys draws of each rate, the prompts
+        drawn with replacement, all layers of one together. None if nothing can be compared."""
         sums: dict[Prompt, list[list[tuple[int, Result]]]] = {}
         for prompt in prompts or self.main:
             for layer in self.ends:
@@ -164,7 +164,7 @@ class Arms:
 
     def reading(self) -> Result | None:
         """How far the probe's score of the text, read with nothing added, goes from one end of the vector's usable
-        range to the other: a MEAN of `localprobe.steering.result` over the main prompts; None if not measured."""
+        range to the other: a MEAN of `localprobe.experiments.result` over the main prompts; None if not measured."""
         found = []
         for prompt in self.main:
             ends = [average(self.points(end, (prompt,)), "reading") for end in (UP, DOWN)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from localprobe.report.steering_arms import Prompt, Result
-from localprobe.steering.rates import Rate, grouped_rate
+from localprobe.stats.rates import Rate, grouped_rate
 
 SEEMS = 0.1
 """A prompt whose success by the paper's rule is this much lower than that of the others seems to resist."""

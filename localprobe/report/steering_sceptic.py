@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from localprobe.experiments.dose_response import Estimate
 from localprobe.report.steering_arms import BASELINE, Arms, End
 from localprobe.report.steering_words import above, below, points, share
-from localprobe.steering.dose_response import Estimate
 
 
 def sceptic(arms: Arms) -> tuple[str, ...]:

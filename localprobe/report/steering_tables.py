@@ -17,7 +17,7 @@ from localprobe.report.steering_arms import (
     steered,
 )
 from localprobe.report.table import Cell, Measured, Table
-from localprobe.steering.rates import Rate, grouped_rate
+from localprobe.stats.rates import Rate, grouped_rate
 
 _Row = tuple[Cell, ...]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from localprobe.experiments.dose_response import Estimate
 from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, Result, pooled
 from localprobe.report.steering_resistance import resistance
 from localprobe.report.steering_rules import cost, rules
 from localprobe.report.steering_sceptic import sceptic
 from localprobe.report.steering_words import above, below, goes, points, share, signed, span
-from localprobe.steering.dose_response import Estimate
 
 FEW = 5
 """Answers to a condition: with fewer, hardly any difference can show."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from localprobe.experiments.dose_response import Estimate
 from localprobe.report.steering_arms import Result
-from localprobe.steering.dose_response import Estimate
-from localprobe.steering.rates import Rate
+from localprobe.stats.rates import Rate
 
 
 def above(found: Estimate | None) -> bool:

@@ -1,1 +1,1 @@
-"""Sweeps over strengths of a direction, and measures of what they did."""
+"""What steers: a direction at a strength, the positions where it applies, and what a strength means."""

@@ -90,11 +90,11 @@ def run(path: Path, way: str) -> dict[str, Any]:
 
 def work(path: str, way: str) -> None:
     """Canary, capture and a steered decode of one model; tokens a second of each go to standard output."""
-    from localprobe import canary
-    from localprobe.decode import Decoding
     from localprobe.engine import LoadOptions
+    from localprobe.engines import canary
+    from localprobe.generation.decode import Decoding
     from localprobe.model import Model
-    from localprobe.positions import term
+    from localprobe.steering.positions import term
 
     with Model.load(path, "llama", LoadOptions(low_memory=way == "low"), check=False) as model:
         failed = [check for check in canary.run(model.engine) if not check.passed]

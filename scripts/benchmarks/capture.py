@@ -22,7 +22,7 @@ from benchmarks import torch_linear
 from benchmarks.common import load
 from localprobe import discovery, models
 from localprobe.batches import by_length
-from localprobe.capture import capture
+from localprobe.capture.residuals import capture
 from localprobe.contrast.pairs import read_pairs, shipped
 
 BATCH = 16

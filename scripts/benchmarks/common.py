@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from localprobe.decode import Decoding, Token
 from localprobe.engine import Row, Sampler, Watch
+from localprobe.generation.decode import Decoding, Token
 from localprobe.model import Model
-from localprobe.positions import term
+from localprobe.steering.positions import term
 
 TOKENS = 96
 LAYER = 15

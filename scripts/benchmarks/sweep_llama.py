@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.sweep_rows import alike, requests
 from benchmarks.timing import PROMPT, interleaved, row
 from localprobe import discovery, models
-from localprobe.decode import Decoding
 from localprobe.engine import LoadOptions
+from localprobe.generation.decode import Decoding
 from localprobe.model import Model
 
 ROWS, TOKENS = 16, 48

@@ -8,12 +8,12 @@ import numpy as np
 
 from benchmarks.common import LAYER
 from benchmarks.timing import PROMPT
-from localprobe import decode
 from localprobe.contrast.scenarios import scenario
-from localprobe.decode import Request, Score
 from localprobe.engine import Sampler
+from localprobe.generation import decode
+from localprobe.generation.decode import Request, Score
 from localprobe.model import Model
-from localprobe.positions import term
+from localprobe.steering.positions import term
 
 
 def requests(model: Model, rows: int, tokens: int, strengths: int = 8, prompt: str = "") -> list[Request]:

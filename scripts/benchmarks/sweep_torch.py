@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 from benchmarks.common import LAYER
 from benchmarks.sweep_rows import alike, requests
 from benchmarks.timing import row
-from localprobe import decode, discovery, models
-from localprobe.decode import Request, Token
+from localprobe import discovery, models
 from localprobe.engine import LoadOptions
+from localprobe.generation import decode
+from localprobe.generation.decode import Request, Token
 from localprobe.model import Model
 
 ROWS, TOKENS, ROUNDS = 48, 200, 3

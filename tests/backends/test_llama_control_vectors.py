@@ -10,13 +10,13 @@ import gguf
 import numpy as np
 import pytest
 
-from localprobe import vectors
 from localprobe.engine import FloatArray, IntArray, Row
-from localprobe.knob import Knob, steering
 from localprobe.sampling import log_softmax
+from localprobe.steering.knob import Knob, steering
 from localprobe.testing.tiny import tiny_gguf
-from localprobe.vector_arithmetic import at_dose, only, scale
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.arithmetic import at_dose, only, scale
+from localprobe.vectors.vector import Direction, Origin, Vector
 
 pytest.importorskip("llama_cpp")
 
@@ -101,7 +101,7 @@ def expected(engine: LlamaEngine, vector: Vector, layers: list[int], alphas: lis
 def test_an_exported_vector_steers_bit_for_bit_as_the_native_one(
     engine: LlamaEngine, path: Path, vector: Vector, tmp_path: Path, layers: list[int]
 ) -> None:
-    vectors.export(scale(only(vector, layers), 7.3), tmp_path / "x.gguf")
+    vector_files.export(scale(only(vector, layers), 7.3), tmp_path / "x.gguf")
     control = loaded(tmp_path / "x.gguf", engine.info.layers, engine.info.width)
     steered = log_softmax(logits(path, row(engine).ids, control))
     np.testing.assert_array_equal(steered, expected(engine, vector, layers, [7.3] * len(layers)))
@@ -111,7 +111,7 @@ def test_an_exported_vector_steers_bit_for_bit_as_the_native_one(
 def test_an_export_at_a_dose_steers_as_the_model_does_at_that_dose(
     engine: LlamaEngine, path: Path, vector: Vector, tmp_path: Path
 ) -> None:
-    vectors.export(at_dose(only(vector, [2]), 0.25), tmp_path / "x.gguf")
+    vector_files.export(at_dose(only(vector, [2]), 0.25), tmp_path / "x.gguf")
     control = loaded(tmp_path / "x.gguf", engine.info.layers, engine.info.width)
     direction = vector.directions[2]
     alpha = 0.25 * direction.scale / direction.length
@@ -122,7 +122,7 @@ def test_an_export_at_a_dose_steers_as_the_model_does_at_that_dose(
 def test_the_file_read_back_steers_the_engine_as_llama_cpp_does(
     engine: LlamaEngine, path: Path, vector: Vector, tmp_path: Path
 ) -> None:
-    vectors.export(scale(only(vector, [1, 2]), 7.3), tmp_path / "x.gguf")
+    vector_files.export(scale(only(vector, [1, 2]), 7.3), tmp_path / "x.gguf")
     control = loaded(tmp_path / "x.gguf", engine.info.layers, engine.info.width)
-    again = expected(engine, vectors.load(tmp_path / "x.gguf"), [1, 2], [1.0, 1.0])
+    again = expected(engine, vector_files.load(tmp_path / "x.gguf"), [1, 2], [1.0, 1.0])
     np.testing.assert_array_equal(log_softmax(logits(path, row(engine).ids, control)), again)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localprobe import canary, memo
 from localprobe.engine import Prompt, Sampler
+from localprobe.engines import canary
 from localprobe.errors import OutOfMemory
 from localprobe.models import fits
+from localprobe.store import memo
 from localprobe.testing.tiny import tiny_gguf
 from tests.backends import llama_models
 from tests.backends.llama_models import row

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localprobe import canary, models
+from localprobe import models
 from localprobe.engine import LoadOptions, Prompt, Row, Sampler
+from localprobe.engines import canary
 from localprobe.testing.texts import TEXTS
 from localprobe_torch import backend
 from localprobe_torch.engine import TorchEngine

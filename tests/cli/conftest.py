@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localprobe import cli, vectors
+from localprobe import cli
 from localprobe.fake import FakeEngine
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 
 
 @dataclass(frozen=True)
@@ -49,5 +50,5 @@ def vector_file(tmp_path: Path) -> Path:
         v = random.standard_normal(engine.info.width).astype(np.float32)
         directions[layer] = Direction(v / np.linalg.norm(v))
     path = tmp_path / "kindness.safetensors"
-    vectors.save(Vector("kindness", Origin.of(engine.info, method="test", pooling="mean"), directions, 2), path)
+    vector_files.save(Vector("kindness", Origin.of(engine.info, method="test", pooling="mean"), directions, 2), path)
     return path

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from localprobe.steering.outcomes import Sample
+from localprobe.experiments.outcomes import Sample
 from tests.cli.conftest import Run
-from tests.steering.planted import samples_of
+from tests.experiments.planted import samples_of
 
 # At layer 5, of 4 samples each: effects -1/4, 0, +1/2, 0 on Food; none on Listener, whose baseline is 1. So of 8 cells
 # the paper counts 3 + 2 = 5, strictly it is 2, and 1 + 2 = 3 of the paper's are null effects.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.chats import Chats
+from localprobe.chats.store import Chats
+from localprobe.chats.turns import Turn
 from localprobe.cli import plain_chat
-from localprobe.turns import Turn
 from tests.cli.conftest import Ran, Run
 
 

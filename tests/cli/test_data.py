@@ -16,8 +16,8 @@ import pytest
 
 from localprobe.contrast.pairs import Pair
 from tests.cli.conftest import Run
-from tests.contrast.openai_server import Reply, serving, story
 from tests.contrast.test_check import changed, sound
+from tests.generators.openai_server import Reply, serving, story
 
 SCENARIOS = [{"id": f"s{i}", "situation": f"Situation {i}."} for i in range(3)]
 

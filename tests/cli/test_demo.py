@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from localprobe import vectors
 from localprobe.contrast import pairs, scenarios
+from localprobe.vectors import files as vector_files
 from tests.cli.conftest import Run
 
 
@@ -35,7 +35,7 @@ def test_the_demo_on_the_fake_engine_and_again(run: Run, tmp_path: Path, short: 
     for dose in ("-0.25", "+0.00", "+0.25"):
         assert f"dose {dose}" in first.out
     assert "localprobe steer" in first.out
-    vector = vectors.load(output)
+    vector = vector_files.load(output)
     assert sorted(vector.directions) == list(range(6))
     assert vector.best in (1, 2, 3, 4)
     assert vector.directions[2].scale > 0
@@ -53,7 +53,7 @@ def test_the_demo_on_the_bundled_model(run: Run, tmp_path: Path) -> None:
     output = tmp_path / "empathy.safetensors"
     ran = run("demo", "--engine", "llama", "-o", output)
     assert ran.status == 0, ran.err
-    vector = vectors.load(output)
+    vector = vector_files.load(output)
     assert 7 <= vector.layer() <= 22
     assert vector.directions[vector.layer()].measures["auroc"] > 0.7
     readings = re.findall(r"([+-]\d+\.\d) at\s+(?:│\s+)?layer", ran.out)

@@ -12,7 +12,7 @@ from localprobe.cli.options import parsed
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.engine import LoadOptions
 from localprobe.errors import UsageError
-from localprobe.runs import Runs
+from localprobe.store.runs import Runs
 from tests.cli.conftest import Run
 
 pytestmark = pytest.mark.slow

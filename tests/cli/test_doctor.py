@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from localprobe import canary
-from localprobe.agreement import compare
 from localprobe.cli.doctor import Examined, _healthy
+from localprobe.engines import canary
+from localprobe.engines.agreement import compare
 from tests.cli.conftest import Run
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localprobe import vectors
 from localprobe.fake import FakeEngine
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.cli.conftest import Run
 
 
@@ -24,7 +24,7 @@ def measured(tmp_path: Path) -> Path:
         v = random.standard_normal(32).astype(np.float32)
         directions[layer] = Direction(v / np.linalg.norm(v), scale=40.0)
     path = tmp_path / "calm.safetensors"
-    vectors.save(Vector("calm", Origin.of(engine.info, method="test", pooling="mean"), directions, 3), path)
+    vector_files.save(Vector("calm", Origin.of(engine.info, method="test", pooling="mean"), directions, 3), path)
     return path
 
 
@@ -36,7 +36,7 @@ def test_a_control_vector_of_the_best_layer_and_how_to_use_it(run: Run, measured
         "note: the best layer alone, as all at once would steer many times over; --layers names others",
         f"use: llama-server -m MODEL.gguf --control-vector {tmp_path}/calm.gguf",
     ]
-    written, native = vectors.load(tmp_path / "calm.gguf"), vectors.load(measured)
+    written, native = vector_files.load(tmp_path / "calm.gguf"), vector_files.load(measured)
     assert written.layer() == 3
     assert written.directions.keys() == {3}
     np.testing.assert_allclose(written.directions[3].vector, 10 * native.directions[3].vector, rtol=1e-6)
@@ -52,7 +52,7 @@ def test_several_layers_are_meant_to_be_used_together(run: Run, measured: Path, 
     ran = run("export", measured, "-o", tmp_path / "v.gguf", "--layers", "2-4", "--alpha", 2)
     assert "calm at layers 2 to 4, dose +0.050 at strength 1" in ran.out
     assert "note: whoever loads it steers at all 3 layers at once, which adds up" in ran.out
-    written = vectors.load(tmp_path / "v.gguf")
+    written = vector_files.load(tmp_path / "v.gguf")
     assert written.best is None
     assert [written.directions[b].length for b in (2, 3, 4)] == pytest.approx([2, 2, 2])
 
@@ -60,7 +60,7 @@ def test_several_layers_are_meant_to_be_used_together(run: Run, measured: Path, 
 def test_every_layer_if_asked(run: Run, vector_file: Path, tmp_path: Path) -> None:
     ran = run("export", vector_file, "-o", tmp_path / "v.gguf", "--layers", "all")
     assert ran.out.startswith("kindness at layers 2, 4 -> ")  # no dose: the file does not know residual lengths
-    assert sorted(vectors.load(tmp_path / "v.gguf").directions) == [2, 4]
+    assert sorted(vector_files.load(tmp_path / "v.gguf").directions) == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_other_formats_hold_every_layer(run: Run, measured: Path, tmp_path: Path
     ran = run("export", measured, "-o", tmp_path / name)
     assert ran.status == 0, ran.err
     assert use in ran.out
-    written = vectors.load(tmp_path / name)
+    written = vector_files.load(tmp_path / name)
     assert (sorted(written.directions), written.best) == ([0, 1, 2, 3, 4, 5], 3)
 
 
@@ -78,7 +78,7 @@ def test_a_vector_of_one_layer_leaves_nothing_out(run: Run, measured: Path, tmp_
     run("export", measured, "-o", tmp_path / "one.safetensors", "--layers", 4)
     ran = run("export", tmp_path / "one.safetensors", "-o", tmp_path / "one.gguf")
     assert "note:" not in ran.out
-    assert vectors.load(tmp_path / "one.gguf").layer() == 4
+    assert vector_files.load(tmp_path / "one.gguf").layer() == 4
 
 
 def test_scale_is_another_name_for_alpha(run: Run, measured: Path, tmp_path: Path) -> None:

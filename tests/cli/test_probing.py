@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from localprobe import vectors
 from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.vectors import files as vector_files
 from tests.cli.conftest import Run
 
 FAKE = ("--model", "fake", "--engine", "fake")
@@ -60,7 +60,7 @@ def test_a_probe_of_each_method(run: Run, theirs: Path, tmp_path: Path) -> None:
     for method in ("mean-difference", "logistic", "pca", "lda"):
         ran = run("fit", theirs, "-o", tmp_path / method, *PAPER, *FAKE, "--method", method, "--layers", "1,3")
         assert ran.status == 0, ran.err
-        vector = vectors.load(tmp_path / method)
+        vector = vector_files.load(tmp_path / method)
         assert (vector.origin.method, sorted(vector.directions)) == (method, [1, 3])
 
 

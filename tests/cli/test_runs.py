@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.runs import Runs
-from localprobe.steering.audit import audit
-from localprobe.steering.outcomes import outcomes
-from localprobe.steering.samples import read_samples
-from localprobe.steering.word_lists import shipped_word_lists
+from localprobe.experiments.audit import audit
+from localprobe.experiments.outcomes import outcomes
+from localprobe.experiments.samples import read_samples
+from localprobe.store.runs import Runs
+from localprobe.text_metrics.word_lists import shipped_word_lists
 from tests.cli.conftest import Run
 from tests.cli.test_sweep import own_data, toml
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localprobe import vectors
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.cli.conftest import Run
 
 FAKE = ("--model", "fake", "--engine", "fake")
@@ -75,7 +75,7 @@ def test_an_empty_prompt_is_refused(run: Run, vector_file: Path) -> None:
 
 def test_a_vector_of_another_width_is_refused(run: Run, tmp_path: Path) -> None:
     narrow = Vector("narrow", Origin("gpt2"), {0: Direction(np.ones(8, np.float32))}, 0)
-    vectors.save(narrow, tmp_path / "v")
+    vector_files.save(narrow, tmp_path / "v")
     ran = run("steer", tmp_path / "v", "Hello", "--dose", 0.1, *FAKE)
     assert ran.status == 2
     assert "width 8, but fake has 32: it was made for gpt2" in ran.err
@@ -83,14 +83,14 @@ def test_a_vector_of_another_width_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_a_vector_of_another_model_is_a_warning(run: Run, tmp_path: Path) -> None:
     other = Vector("other", Origin("gpt2"), {0: Direction(np.ones(32, np.float32))}, 0)
-    vectors.save(other, tmp_path / "v")
+    vector_files.save(other, tmp_path / "v")
     ran = run("steer", tmp_path / "v", "Hello", "--dose", 0.1, *FAKE, "--tokens", 2)
     assert ran.status == 0
     assert "warning: vector 'other' was made for gpt2, not for fake" in ran.err
 
 
 def test_ctrl_c_keeps_what_was_said(run: Run, vector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from localprobe.decode import Decoding
+    from localprobe.generation.decode import Decoding
 
     steps = Decoding.step
 

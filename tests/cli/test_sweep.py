@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.runs import Runs
-from localprobe.steering.cells import Cells
-from localprobe.steering.experiment_file import read_experiment, shipped_experiment
+from localprobe.experiments.cells import Cells
+from localprobe.experiments.experiment_file import read_experiment, shipped_experiment
+from localprobe.store.runs import Runs
 from tests.cli.conftest import Run
 
 TOML = """

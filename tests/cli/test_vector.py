@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localprobe import vectors
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.vectors import arithmetic
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.cli.conftest import Run
-from tests.test_control_vectors import foreign
+from tests.vectors.test_control_vector import foreign
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def other_file(tmp_path: Path) -> Path:
     random = np.random.default_rng(1)
     rows = {b: Direction(random.standard_normal(32).astype(np.float32), scale=8.0) for b in (4, 5)}
     path = tmp_path / "length.safetensors"
-    vectors.save(Vector("length", Origin("fake", width=32, trained_on=("p",)), rows, 5), path)
+    vector_files.save(Vector("length", Origin("fake", width=32, trained_on=("p",)), rows, 5), path)
     return path
 
 
@@ -50,7 +51,7 @@ def test_show_in_full_as_json(run: Run, other_file: Path) -> None:
 
 def test_show_gives_the_alpha_of_a_dose_where_it_is_known(run: Run, other_file: Path) -> None:
     ran = run("vector", "show", other_file)
-    length = vectors.load(other_file).directions[5].length
+    length = vector_files.load(other_file).directions[5].length
     assert "alpha of dose 0.1" in ran.out
     assert ran.out.splitlines()[-1].split()[-1] == f"{0.8 / length:.2f}"
 
@@ -64,7 +65,7 @@ def test_show_warns_of_what_another_program_left_open(run: Run, theirs: Path) ->
 
 def test_cosines_of_the_layers_that_both_have(run: Run, vector_file: Path, other_file: Path) -> None:
     ran = run("vector", "cosines", vector_file, other_file, "--json")
-    a, b = (vectors.load(path).directions[4].vector for path in (vector_file, other_file))
+    a, b = (vector_files.load(path).directions[4].vector for path in (vector_file, other_file))
     (found,) = json.loads(ran.out)["layers"]
     assert found == {"layer": 4, "cosine": pytest.approx(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))}
     assert f"4  {found['cosine']:+.3f}" in run("vector", "cosines", vector_file, other_file).out
@@ -81,13 +82,12 @@ def test_cosines_of_the_layers_that_both_have(run: Run, vector_file: Path, other
 def test_arithmetic_of_two(
     run: Run, vector_file: Path, other_file: Path, tmp_path: Path, command: str, concept: str
 ) -> None:
-    from localprobe import vector_arithmetic
 
     ran = run("vector", command, vector_file, other_file, "-o", tmp_path / "c.safetensors")
     assert ran.status == 0, ran.err
     assert ran.out.startswith(f"{concept} at layer 4, of length ")
-    made = vectors.load(tmp_path / "c.safetensors")
-    expected = getattr(vector_arithmetic, command)(vectors.load(vector_file), vectors.load(other_file))
+    made = vector_files.load(tmp_path / "c.safetensors")
+    expected = getattr(arithmetic, command)(vector_files.load(vector_file), vector_files.load(other_file))
     assert made.concept == concept
     np.testing.assert_array_equal(made.directions[4].vector, expected.directions[4].vector)
 
@@ -96,14 +96,14 @@ def test_a_result_may_have_a_name(run: Run, vector_file: Path, other_file: Path,
     ran = run("vector", "add", vector_file, other_file, "-o", tmp_path / "c", "--concept", "kind and long", "--json")
     done = json.loads(ran.out)
     assert (done["concept"], done["layers"], done["best"]) == ("kind and long", [4], 4)
-    assert vectors.load(tmp_path / "c").concept == "kind and long"
+    assert vector_files.load(tmp_path / "c").concept == "kind and long"
 
 
 @pytest.mark.parametrize("factor", ["0.5", "-0.5", "-1e-3"])
 def test_a_factor_may_be_negative(run: Run, vector_file: Path, tmp_path: Path, factor: str) -> None:
     ran = run("vector", "scale", vector_file, factor, "-o", tmp_path / "c.safetensors")
     assert ran.status == 0, ran.err
-    assert vectors.load(tmp_path / "c.safetensors").directions[2].length == pytest.approx(abs(float(factor)))
+    assert vector_files.load(tmp_path / "c.safetensors").directions[2].length == pytest.approx(abs(float(factor)))
 
 
 def test_a_result_steers(run: Run, vector_file: Path, other_file: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_result_steers(run: Run, vector_file: Path, other_file: Path, tmp_path
 
 
 def test_two_models_are_a_warning_that_names_both(run: Run, vector_file: Path, tmp_path: Path) -> None:
-    vectors.save(Vector("x", Origin("gpt2"), {2: Direction(np.ones(32, np.float32))}, 2), tmp_path / "x")
+    vector_files.save(Vector("x", Origin("gpt2"), {2: Direction(np.ones(32, np.float32))}, 2), tmp_path / "x")
     ran = run("vector", "add", vector_file, tmp_path / "x", "-o", tmp_path / "c.safetensors")
     assert ran.status == 0
     assert "warning: 'kindness' was made for fake, 'x' for gpt2" in ran.err
@@ -144,7 +144,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     folder = vector_file.parent
     for name, width, layer in (("wide", 64, 2), ("low", 32, 0)):
         row = Direction(np.ones(width, np.float32))
-        vectors.save(Vector(name, Origin("fake"), {layer: row}, layer), folder / name)
+        vector_files.save(Vector(name, Origin("fake"), {layer: row}, layer), folder / name)
     before = sorted(folder.iterdir())
     argument = second if command == "scale" else folder / second
     ran = run("vector", command, vector_file, argument, *(() if output is None else ("-o", folder / output)))
@@ -173,7 +173,7 @@ def test_another_programs_file_becomes_ours(
     )
     assert ran.status == 0, ran.err
     assert json.loads(ran.out)["layers"] == layers
-    vector = vectors.load(tmp_path / "v.safetensors")
+    vector = vector_files.load(tmp_path / "v.safetensors")
     assert (vector.concept, vector.origin.model, sorted(vector.directions)) == ("joy", "qwen2.5-7b", layers)
     assert run("vector", "show", tmp_path / "v.safetensors").err == ""  # the question is settled
 
@@ -183,7 +183,7 @@ def test_our_own_comes_home_as_it_left(run: Run, vector_file: Path, tmp_path: Pa
     run("export", vector_file, "-o", tmp_path / name, "--layers", 2)
     ran = run("vector", "import", tmp_path / name, "-o", tmp_path / "home.safetensors")
     assert ran.out == f"kindness at layer 2, width 32, of fake -> {tmp_path}/home.safetensors\n"
-    home, native = vectors.load(tmp_path / "home.safetensors"), vectors.load(vector_file)
+    home, native = vector_files.load(tmp_path / "home.safetensors"), vector_files.load(vector_file)
     assert home.origin == native.origin
     assert home.directions[2].vector.tobytes() == native.directions[2].vector.tobytes()
 

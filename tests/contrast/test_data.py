@@ -12,7 +12,7 @@ from localprobe.contrast.duplicates import near, same
 from localprobe.contrast.pairs import Pair, read_pairs, shipped
 from localprobe.contrast.scenarios import scenarios
 from localprobe.contrast.words import give_aways, word_model
-from localprobe.probing.measures import auroc
+from localprobe.stats.auroc import auroc
 
 SETS = {
     "empathy": dict.fromkeys(scenarios(), 12),

@@ -9,7 +9,7 @@ import pytest
 
 from localprobe.probing.baselines import bag_of_words, baselines, folded, length_in_words, single_word, telling_word
 from localprobe.probing.examples import Examples
-from localprobe.probing.measures import auroc
+from localprobe.stats.auroc import auroc
 from tests.probing.planted import lexical_examples, meant_examples, texts_of_words
 
 NO_PROBE = (np.linspace(0, 1, 20), np.linspace(0, 1, 20))

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 from localprobe.errors import DataError
 from localprobe.probing.binary import binary
 from localprobe.probing.correlate import correlate
-from localprobe.probing.intervals import unpaired_auroc_interval
+from localprobe.stats.intervals import unpaired_auroc_interval
 
 RUBRIC = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
 SCORES = np.array([-24, -20, -21, -17, -19, -16, -18, -14, -15, -12, -19.5, -10.0])

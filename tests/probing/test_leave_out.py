@@ -10,9 +10,9 @@ import pytest
 from localprobe.errors import DataError
 from localprobe.probing.agreement import agreement
 from localprobe.probing.leave_out import leave_out
-from localprobe.probing.measures import auroc
 from localprobe.probing.methods import METHODS, fit
 from localprobe.probing.neutral import neutral
+from localprobe.stats.auroc import auroc
 from tests.probing.planted import meant_examples, planted
 
 

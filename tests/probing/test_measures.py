@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from localprobe.probing.measures import auroc, aurocs, measure
+from localprobe.probing.measures import measure
+from localprobe.stats.auroc import auroc, aurocs
 
 HIGH = np.array([3.0, 2.0, 1.0], np.float32)
 LOW = np.array([0.0, 1.0, -1.0], np.float32)

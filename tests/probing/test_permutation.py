@@ -10,9 +10,9 @@ import pytest
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer
-from localprobe.probing.measures import auroc
 from localprobe.probing.methods import METHODS, fit
 from localprobe.probing.permutation import flip_test, permutation_test
+from localprobe.stats.auroc import auroc
 from tests.probing.planted import planted
 
 Poles = tuple[FloatArray, FloatArray]

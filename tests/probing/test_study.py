@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localprobe.chat import Exchange
+from localprobe.chat_template import Exchange
 from localprobe.contrast.pairs import Pair, read_pairs, shipped
 from localprobe.errors import DataError
 from localprobe.fake import FakeEngine

@@ -11,12 +11,12 @@ import pytest
 from localprobe.probing.agreement import Agreement
 from localprobe.probing.baselines import Baseline
 from localprobe.probing.examples import Examples
-from localprobe.probing.intervals import Area
 from localprobe.probing.leave_out import Group, LeaveOut
 from localprobe.probing.lexical import Ablated, Lexical, ablate_pairs
 from localprobe.probing.neutral import Neutral
 from localprobe.probing.validation import Effort, Validation, validate
 from localprobe.probing.verdict import judge
+from localprobe.stats.intervals import Area
 from tests.probing.planted import lexical_examples, meant_examples, read_words
 
 QUICK = Effort(resamples=500, permutations=199)

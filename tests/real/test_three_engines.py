@@ -7,16 +7,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from localprobe.agreement import compare, cosine, divergence, predictions, residuals
 from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
-from localprobe.decode import Score, Token
 from localprobe.engine import FloatArray, Sampler
-from localprobe.knob import Knob, steering, watch
+from localprobe.engines.agreement import compare, cosine, divergence, predictions, residuals
+from localprobe.generation.decode import Score, Token
 from localprobe.model import Model
 from localprobe.probing.fitting import as_vector
 from localprobe.probing.held_out import HeldOut, hold_out
-from localprobe.probing.measures import auroc
-from localprobe.vectors import Origin, Vector
+from localprobe.stats.auroc import auroc
+from localprobe.steering.knob import Knob, steering, watch
+from localprobe.vectors.vector import Origin, Vector
 from tests.real.conftest import ENGINES
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from localprobe import errors, remote
-from localprobe.decode import Request, generate
 from localprobe.engine import Engine, LoadOptions, Prompt, Row, Term, Watch
 from localprobe.fake import FakeEngine
+from localprobe.generation.decode import Request, generate
 from localprobe.remote import RemoteEngine
 from localprobe.remote.process import EngineProcess
 from localprobe.testing import EngineContract

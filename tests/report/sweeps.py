@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from localprobe.contrast.words import words
-from localprobe.steering.cells import Answer
-from localprobe.steering.grid import Cell
-from localprobe.steering.result import result_of
+from localprobe.experiments.cells import Answer
+from localprobe.experiments.grid import Cell
+from localprobe.experiments.result import result_of
 
 CARING = "I am so sorry to hear this, and I understand how hard it is; let me listen to you for a while."
 TASK = "The objective comes first: complete the task, achieve the goal, and let the optimal strategy win in the end."

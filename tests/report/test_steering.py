@@ -8,7 +8,7 @@ import pytest
 
 from localprobe.report import page, tables
 from localprobe.report.steering import sections
-from localprobe.runs import Run
+from localprobe.store.runs import Run
 from tests.report.sweeps import CARING, LOOP, STUTTER, At, Writes, sweep
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from localprobe import discovery, memo, vectors
+from localprobe import discovery
 from localprobe.fake import FakeEngine
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.store import memo
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.session import Session
 from tests.tui import slow
@@ -53,7 +55,7 @@ def kindness() -> Vector:
 def vector_file(own_data: Path, kindness: Vector) -> Path:
     """The vector in the folder where the app looks for vectors."""
     path = own_data / "vectors" / "kindness.safetensors"
-    vectors.save(kindness, path)
+    vector_files.save(kindness, path)
     return path
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from textual.screen import Screen
 
-from localprobe.vectors import Vector
+from localprobe.vectors.vector import Vector
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.session import Session
 

@@ -10,9 +10,9 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe import discovery
-from localprobe.chats import Chats
+from localprobe.chats.store import Chats
+from localprobe.chats.turns import Chat, Turn
 from localprobe.errors import LocalprobeError
-from localprobe.turns import Chat, Turn
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat import ChatScreen

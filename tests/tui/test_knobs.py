@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from localprobe import vectors
-from localprobe.runs import Runs
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.store.runs import Runs
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.dials import Dial
@@ -150,7 +150,7 @@ def test_what_the_command_line_gives_is_what_the_chat_begins_with(vector_file: P
 
 def test_a_vector_of_another_width_is_told_and_the_chat_is_there(tmp_path: Path) -> None:
     directions = {0: Direction(np.ones(24, dtype=np.float32))}
-    vectors.save(Vector("narrow", Origin("fake"), directions, 0), tmp_path / "narrow.safetensors")
+    vector_files.save(Vector("narrow", Origin("fake"), directions, 0), tmp_path / "narrow.safetensors")
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         assert "vector 'narrow' has width 24, but fake has" in await message(pilot)

@@ -12,13 +12,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
 
-from localprobe import vectors
-from localprobe.activations import Activations
+from localprobe.capture.cache import Activations
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
 from localprobe.probing.validation import Effort
-from localprobe.runs import Runs
+from localprobe.store.runs import Runs
+from localprobe.vectors import files as vector_files
 from localprobe_tui.probing import ProbingScreen
 from localprobe_tui.probing_results import Results, Verdict
 from localprobe_tui.session import Session
@@ -185,7 +185,7 @@ def test_the_probe_goes_into_the_chat_at_the_layer_that_is_shown_and_into_a_file
         field.value = str(tmp_path / "saved.safetensors")
         await pilot.press("enter")
         await wait_until(pilot, (tmp_path / "saved.safetensors").exists)
-        saved = vectors.load(tmp_path / "saved.safetensors")
+        saved = vector_files.load(tmp_path / "saved.safetensors")
         assert saved.best == layer
         assert set(saved.directions[layer].measures) >= {"auroc", "accuracy"}
 

@@ -11,7 +11,7 @@ from textual.events import Paste
 from textual.pilot import Pilot
 
 from localprobe import discovery
-from localprobe.chats import Chats
+from localprobe.chats.store import Chats
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat import ChatScreen

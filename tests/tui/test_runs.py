@@ -13,7 +13,7 @@ from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.study import Choices, study
 from localprobe.probing.validation import Effort
-from localprobe.runs import Runs, measured_on
+from localprobe.store.runs import Runs, measured_on
 from localprobe_tui.dialogs import Notice
 from localprobe_tui.runs import RunsScreen
 from localprobe_tui.runs_compare import CompareScreen, rows

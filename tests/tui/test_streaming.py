@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from localprobe.chats import Chats
-from localprobe.decode import Decoding, Event
+from localprobe.chats.store import Chats
+from localprobe.generation.decode import Decoding, Event
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from tests.tui.conftest import Play

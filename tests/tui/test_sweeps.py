@@ -9,11 +9,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
-from localprobe import vectors
+from localprobe.experiments.experiment_file import read_experiment
+from localprobe.experiments.sweep import run as sweep
 from localprobe.fake import FakeEngine
-from localprobe.runs import Runs
-from localprobe.steering.experiment_file import read_experiment
-from localprobe.steering.sweep import run as sweep
+from localprobe.store.runs import Runs
+from localprobe.vectors import files as vector_files
 from localprobe_tui.runs import RunsScreen
 from localprobe_tui.runs_sweep import SweepBar
 from localprobe_tui.runs_sweep_form import SweepForm
@@ -145,7 +145,7 @@ def test_one_sweep_at_a_time_and_the_next_form_is_filled_in_as_the_last(experime
 
 def test_the_form_sweeps_a_vector_of_the_chat_and_says_what_is_wrong(vector_file: Path, own_data: Path) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
-        page.localprobe.vectors.append(vectors.load(vector_file))
+        page.localprobe.vectors.files.append(vector_files.load(vector_file))
         await pilot.press("n")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
         form = pilot.app.screen

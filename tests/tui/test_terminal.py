@@ -18,9 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
-from localprobe import vectors
-from localprobe.chats import Chats
-from localprobe.vectors import Direction, Origin, Vector
+from localprobe.chats.store import Chats
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.bundled import smollm2
 
 WIDTH, LAYERS = 576, 30  # of SmolLM2-135M
@@ -69,7 +69,8 @@ def kindness(own_data: Path) -> None:
     for layer in range(LAYERS):
         v = random.standard_normal(WIDTH).astype(np.float32)
         directions[layer] = Direction(v / np.linalg.norm(v), norm=4.0)
-    vectors.save(Vector("kindness", Origin("smollm2-135m"), directions, 12), own_data / "vectors" / "k.safetensors")
+    kindness = Vector("kindness", Origin("smollm2-135m"), directions, 12)
+    vector_files.save(kindness, own_data / "vectors" / "k.safetensors")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from localprobe_tui.plots import HIGH, LOW, sparkline
 from localprobe_tui.scores import strengths, style_of
 
 if TYPE_CHECKING:
-    from localprobe.turns import Turn
+    from localprobe.chats.turns import Turn
 
 _STEPS = 8  # strengths are rounded to so many shares, so that neighbours are drawn as one
 _SPARK = 24  # cells of a sparkline, where there is room

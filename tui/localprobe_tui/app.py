@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.theme import Theme
 
-from localprobe.chats import Chats
+from localprobe.chats.store import Chats
 from localprobe.errors import EngineCrashed, LocalprobeError
 from localprobe_tui import bindings, config, first_vector, model_choice
 from localprobe_tui.dialogs import Notice
@@ -33,7 +33,7 @@ from localprobe_tui.themes import COLOURLESS, THEMES
 if TYPE_CHECKING:
     from localprobe.engine import LoadOptions
     from localprobe.model import Model
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 BUNDLED = "smollm2-135m"
 _SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another wants it
@@ -89,9 +89,9 @@ class LocalprobeApp(App[None]):
         self.talk.chat.system = self._opening.system
         self.talk.sampling = self._opening.sampling(self.talk.sampling)
         if self._opening.vector is not None:
-            from localprobe import vectors
+            from localprobe.vectors import files as vector_files
 
-            self._given = vectors.load(self._opening.vector)
+            self._given = vector_files.load(self._opening.vector)
             self.vectors.append(self._given)
 
     def on_mount(self) -> None:
@@ -243,7 +243,7 @@ class LocalprobeApp(App[None]):
     @work(exclusive=True, group="ranges")
     async def _look_up_ranges(self) -> None:
         """Find out which doses sweeps found usable, without holding up the screen."""
-        from localprobe.runs import Runs
+        from localprobe.store.runs import Runs
         from localprobe_tui.usable import swept
 
         model, runs = self.session.model, Runs()

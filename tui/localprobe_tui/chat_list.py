@@ -20,7 +20,7 @@ from localprobe_tui.links import closes
 from localprobe_tui.sheets import SHEET
 
 if TYPE_CHECKING:
-    from localprobe.chats import Chats, Summary
+    from localprobe.chats.store import Chats, Summary
 
 
 class ChatList(ModalScreen[str | None]):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localprobe.errors import LocalprobeError
-from localprobe.files import write_whole
+from localprobe.store.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Config:
 
 def path() -> Path:
     """Where the file is, if there is one."""
-    from localprobe.paths import data
+    from localprobe.store.paths import data
 
     return data() / "config.toml"
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from localprobe.errors import UsageError
-from localprobe.positions import Positions
+from localprobe.steering.positions import Positions
 from localprobe_tui.dialogs import Ask, Choose
 from localprobe_tui.dials import Dial
 from localprobe_tui.links import Links

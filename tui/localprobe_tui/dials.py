@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from localprobe.turns import Reading, Turned, reading
+from localprobe.chats.turns import Reading, Turned, reading
 
 if TYPE_CHECKING:
-    from localprobe.knob import Knob
     from localprobe.model import Model
-    from localprobe.vectors import Vector
+    from localprobe.steering.knob import Knob
+    from localprobe.vectors.vector import Vector
 
 RANGE = 0.5
 """Doses that a slider reaches; typed ones may be larger."""

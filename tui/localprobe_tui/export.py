@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localprobe_tui import dials
 
 if TYPE_CHECKING:
-    from localprobe.turns import Chat, Turn
+    from localprobe.chats.turns import Chat, Turn
 
 
 def write(chat: Chat, folder: Path, kind: str) -> Path:
@@ -20,7 +20,7 @@ def write(chat: Chat, folder: Path, kind: str) -> Path:
 
     LocalprobeError if the disk refuses.
     """
-    from localprobe.files import write_whole
+    from localprobe.store.files import write_whole
 
     name = "".join(each if each.isalnum() else "-" for each in chat.title.lower())[:40].strip("-") or "chat"
     path = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.{kind}"

@@ -13,29 +13,29 @@ from localprobe_tui.session import Cancelled
 from localprobe_tui.work import on_the_loop
 
 if TYPE_CHECKING:
+    from localprobe.capture.job import Amount
     from localprobe.engine import Info
     from localprobe.model import Model
-    from localprobe.probing.slices import Amount
     from localprobe.progress import Progress
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
     from localprobe_tui.session import Session
 
 
 def folder() -> Path:
     """Where vectors that belong to no project are kept."""
-    from localprobe.paths import data
+    from localprobe.store.paths import data
 
     return data() / "vectors"
 
 
 def kept(info: Info) -> list[Vector]:
     """The vectors of the data folder that were made for a model, the newest first. Unreadable files are passed over."""
-    from localprobe import vectors
+    from localprobe.vectors import files as vector_files
 
     found = []
     for path in sorted(folder().glob("*.safetensors"), key=lambda each: each.stat().st_mtime, reverse=True):
         with suppress(LocalprobeError):
-            vector = vectors.load(path)
+            vector = vector_files.load(path)
             if fits(vector, info):
                 found.append(vector)
     return found
@@ -69,13 +69,13 @@ async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> V
 
 
 def _fit(model: Model, watch: Callable[[Amount], None]) -> Vector:
-    from localprobe import vectors
     from localprobe.contrast.pairs import shipped
-    from localprobe.steering.experiment import VectorChoice
-    from localprobe.steering.fitted import fit as fit_on
+    from localprobe.experiments.experiment import VectorChoice
+    from localprobe.experiments.fitted import fit as fit_on
+    from localprobe.vectors import files as vector_files
 
     vector = fit_on(VectorChoice("empathy", fit=shipped("empathy")), model, watch)
-    vectors.save(vector, folder() / f"empathy-{_plain(model.info.model)}.safetensors")
+    vector_files.save(vector, folder() / f"empathy-{_plain(model.info.model)}.safetensors")
     return vector
 
 

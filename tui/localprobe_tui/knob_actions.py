@@ -18,7 +18,7 @@ from localprobe_tui.session import Cancelled
 from localprobe_tui.sheets import SamplingSheet, TextSheet
 
 if TYPE_CHECKING:
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
     from localprobe_tui.app import LocalprobeApp
     from localprobe_tui.talk import Talk
 
@@ -123,6 +123,6 @@ class KnobActions(Screen[None]):
 
 
 def _read(path: str) -> Vector:
-    from localprobe import vectors
+    from localprobe.vectors import files as vector_files
 
-    return vectors.load(Path(path).expanduser())
+    return vector_files.load(Path(path).expanduser())

@@ -14,7 +14,7 @@ from localprobe_tui.dial_card import DialCard
 from localprobe_tui.links import Links
 
 if TYPE_CHECKING:
-    from localprobe.turns import Turn
+    from localprobe.chats.turns import Turn
     from localprobe_tui.talk import Talk
 
 _FIT = "Fit empathy on this model"

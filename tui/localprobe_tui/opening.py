@@ -10,7 +10,7 @@ from localprobe_tui.dials import Dial
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
     from localprobe_tui.sampling import Sampling
     from localprobe_tui.talk import Talk
 

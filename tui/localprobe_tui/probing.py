@@ -23,9 +23,9 @@ from localprobe_tui.probing_work import METHODS, POOLINGS, Work, keep, outline, 
 from localprobe_tui.work import in_thread
 
 if TYPE_CHECKING:
-    from localprobe.probing.slices import Amount
+    from localprobe.capture.job import Amount
     from localprobe.probing.study import Choices, Study
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 _FILE = "a file"
 
@@ -240,15 +240,15 @@ class ProbingScreen(Page):
     async def action_save(self) -> None:
         if not (vector := self.vector):
             return
-        from localprobe import vectors
-        from localprobe.paths import data
+        from localprobe.store.paths import data
+        from localprobe.vectors import files as vector_files
 
         usual = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}.safetensors"
         path = await self.app.push_screen_wait(Ask("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
         if not path:
             return
         try:
-            vectors.export(vector, Path(path).expanduser())
+            vector_files.export(vector, Path(path).expanduser())
         except LocalprobeError as error:
             self.localprobe.show_error(error)
         else:

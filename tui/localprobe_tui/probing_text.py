@@ -14,13 +14,13 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
-from localprobe.capture import encode, spans
-from localprobe.chat import Exchange
+from localprobe.capture.residuals import encode, spans
+from localprobe.chat_template import Exchange
 from localprobe.engine import FloatArray, Row
 from localprobe.errors import LocalprobeError
+from localprobe.generation.detokenizer import Detokenizer
 from localprobe.model import Model
-from localprobe.text import Detokenizer
-from localprobe.vectors import Vector
+from localprobe.vectors.vector import Vector
 from localprobe_tui.plots import gauge
 from localprobe_tui.scores import ruled, strengths
 from localprobe_tui.session import Session

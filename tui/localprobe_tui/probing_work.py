@@ -18,9 +18,9 @@ from localprobe_tui.plots import HIGH, LOW
 from localprobe_tui.work import in_thread, on_the_loop
 
 if TYPE_CHECKING:
-    from localprobe.probing.slices import Amount
+    from localprobe.capture.job import Amount
     from localprobe.probing.study import Choices, Study, Texts
-    from localprobe.runs import Run
+    from localprobe.store.runs import Run
     from localprobe_tui.session import Session
 
 METHODS = ("mean-difference", "logistic", "pca", "lda")
@@ -84,7 +84,7 @@ class Work:
 
     async def run(self, capturing: Callable[[Amount], None], step: Callable[[str], None]) -> Study:
         """Do it all. What is captured stays in the store, so that a study that was stopped goes on where it was."""
-        from localprobe.probing.slices import Capture
+        from localprobe.capture.job import Capture
         from localprobe.probing.study import LIMIT, conclude
 
         with self._session.reserved(f"capturing texts for a probe of {self._choices.concept}"):
@@ -111,7 +111,7 @@ class Work:
 
 def keep(found: Study, session: Session, pairs: str) -> Run:
     """Store a study as a run, as `localprobe validate` does. LocalprobeError if the disk refuses."""
-    from localprobe.runs import Runs, measured_on
+    from localprobe.store.runs import Runs, measured_on
 
     origin = found.vector.origin
     about = {"hashes": {f"pairs {pairs}": hashlib.sha256(path_of(pairs).read_bytes()).hexdigest()}}

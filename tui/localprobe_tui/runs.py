@@ -23,7 +23,7 @@ from localprobe_tui.runs_sweep import SweepBar
 from localprobe_tui.work import in_thread
 
 if TYPE_CHECKING:
-    from localprobe.runs import Run, Runs
+    from localprobe.store.runs import Run, Runs
 
 
 class RunsScreen(Page):
@@ -71,7 +71,7 @@ class RunsScreen(Page):
     @property
     def runs(self) -> Runs:
         """The store, by default localprobe's own."""
-        from localprobe.runs import Runs
+        from localprobe.store.runs import Runs
 
         self._store = self._store or Runs()
         return self._store
@@ -258,8 +258,8 @@ def _understood(runs: list[Run]) -> Iterator[None]:
 
 def _report(runs: Runs, chosen: list[Run]) -> Path:
     from localprobe import report
-    from localprobe.paths import data
-    from localprobe.steering.merge import fresh
+    from localprobe.experiments.merge import fresh
+    from localprobe.store.paths import data
 
     whole = [fresh(runs, run) if run.kind == "sweep" else run for run in chosen]
     path = data() / "reports" / f"{'-'.join(run.id for run in chosen)}.html"

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Footer, Static
 from localprobe_tui.plots import AurocPlot
 
 if TYPE_CHECKING:
-    from localprobe.runs import Run
+    from localprobe.store.runs import Run
 
 
 class CompareScreen(Screen[None]):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localprobe.report.section import Sample
     from localprobe.report.steering_arms import Arms
     from localprobe.report.table import Table
-    from localprobe.runs import Run, Runs
+    from localprobe.store.runs import Run, Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def opened(runs: Runs, run: Run) -> Opened:
         case "validate":
             return Opened(run, verdict(run.result), list(_probe_tables({"name": run.name, **run.result})))
         case "sweep":
-            from localprobe.steering.merge import fresh
+            from localprobe.experiments.merge import fresh
 
             return _sweep(fresh(runs, run))
         case "compare" | "correlate" | "reproduce":

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
 if TYPE_CHECKING:
-    from localprobe.runs import Run
+    from localprobe.store.runs import Run
     from localprobe_tui.runs import RunsScreen
 
 _SHOWN = 80

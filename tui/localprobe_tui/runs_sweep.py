@@ -21,10 +21,10 @@ from localprobe_tui.scores import readable
 from localprobe_tui.work import on_the_loop
 
 if TYPE_CHECKING:
+    from localprobe.experiments.experiment import Experiment, ModelChoice
+    from localprobe.experiments.sweep import Progress
     from localprobe.model import Model
-    from localprobe.runs import Run
-    from localprobe.steering.experiment import Experiment, ModelChoice
-    from localprobe.steering.sweep import Progress
+    from localprobe.store.runs import Run
     from localprobe_tui.app import LocalprobeApp
     from localprobe_tui.runs import RunsScreen
 
@@ -101,7 +101,7 @@ class SweepBar(Widget):
             self.post_message(self.Changed())
 
     async def _sweep(self, app: LocalprobeApp, model: Model, experiment: Experiment) -> None:
-        from localprobe.steering import sweep
+        from localprobe.experiments import sweep
 
         runs, tell = self._page.runs, on_the_loop(self._tell)
 

@@ -20,9 +20,9 @@ from localprobe_tui.links import closes
 from localprobe_tui.probing_work import sets
 
 if TYPE_CHECKING:
+    from localprobe.experiments.experiment import Experiment
     from localprobe.model import Model
-    from localprobe.steering.experiment import Experiment
-    from localprobe.vectors import Vector
+    from localprobe.vectors.vector import Vector
 
 _FILE = "an experiment file"
 
@@ -145,7 +145,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
             self.query_one("#wrong", Static).update(str(error))
 
     def _experiment(self) -> Experiment:
-        from localprobe.steering.experiment_file import named_experiment, read_experiment
+        from localprobe.experiments.experiment_file import named_experiment, read_experiment
 
         if self.has_class("-file"):
             if not (name := self._text("path")):
@@ -155,8 +155,8 @@ class SweepForm(ModalScreen["Experiment | None"]):
 
     def _written(self) -> Path:
         """The form as an experiment file, where the command line finds it too."""
-        from localprobe.files import write_whole
-        from localprobe.paths import data
+        from localprobe.store.files import write_whole
+        from localprobe.store.paths import data
 
         info, key = self._model.info, str(self.query_one("#vector", Select).value)
         concept = self._concept(key)
@@ -201,12 +201,12 @@ class SweepForm(ModalScreen["Experiment | None"]):
 
     def _saved(self, key: str) -> str:
         """The file of a vector that the chat holds."""
-        from localprobe import vectors
-        from localprobe.paths import data
+        from localprobe.store.paths import data
+        from localprobe.vectors import files as vector_files
 
         vector = self._vectors[int(key)]
         path = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}-{vector.best}.safetensors"
-        vectors.save(vector, path)
+        vector_files.save(vector, path)
         return str(path)
 
     def _text(self, name: str) -> str:
@@ -215,7 +215,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
 
 def _counted() -> list[str]:
     """Concepts whose words can be counted in answers."""
-    from localprobe.steering.word_lists import SHIPPED
+    from localprobe.text_metrics.word_lists import SHIPPED
 
     return list(json.loads(SHIPPED.read_text(encoding="utf-8")))
 

@@ -197,8 +197,9 @@ class Session:
 
     def _load(self, name: str, engine: str | None, options: LoadOptions | None, tell: Progress) -> Model:
         """In the thread: weights, engine, canary and scale."""
-        from localprobe import canary, discovery, models, remote
+        from localprobe import discovery, models, remote
         from localprobe.engine import LoadOptions
+        from localprobe.engines import canary
         from localprobe.model import Model
         from localprobe.models import fits
 

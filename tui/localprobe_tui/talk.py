@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from localprobe.answering import Answering
-from localprobe.chat_writer import ChatWriter
+from localprobe.chats.recorder import Answering
+from localprobe.chats.turns import Chat, Part, Reading, Turn, added, stood
+from localprobe.chats.writer import ChatWriter
 from localprobe.errors import UsageError
-from localprobe.turns import Chat, Part, Reading, Turn, added, stood
 from localprobe_tui.dials import Dial
 from localprobe_tui.sampling import Sampling
 
 if TYPE_CHECKING:
-    from localprobe.chats import Chats
-    from localprobe.conversation import Conversation
-    from localprobe.decode import Event
+    from localprobe.chats.store import Chats
     from localprobe.engine import Steering, Watch
-    from localprobe.knob import Knob
+    from localprobe.generation.conversation import Conversation
+    from localprobe.generation.decode import Event
     from localprobe.model import Model
-    from localprobe.vectors import Vector
+    from localprobe.steering.knob import Knob
+    from localprobe.vectors.vector import Vector
     from localprobe_tui.session import Session
 
 Applies: TypeAlias = Literal["next token", "next answer"]
@@ -216,9 +216,9 @@ class Talk:
         self, model: Model, turns: Sequence[Turn], knobs: list[Knob], going_on: bool
     ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
         """In the engine's thread: (when, events of a step, knobs that were turned to before it)."""
-        from localprobe.chat import Message
-        from localprobe.conversation import Conversation
-        from localprobe.knob import steering
+        from localprobe.chat_template import Message
+        from localprobe.generation.conversation import Conversation
+        from localprobe.steering.knob import steering
 
         if self._conversation is None or self._conversation.engine is not model.engine:
             self._conversation = Conversation(model.engine)
@@ -249,7 +249,7 @@ class Talk:
                     yield time.perf_counter(), [], wanted
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
-        from localprobe.knob import watch
+        from localprobe.steering.knob import watch
 
         probe = self._probe(read)
         return (watch(probe, read.layer),) if read and probe else ()

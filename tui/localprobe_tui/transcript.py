@@ -15,7 +15,7 @@ from localprobe_tui.answer import Answer, arrows
 from localprobe_tui.growing import GrowsDown
 
 if TYPE_CHECKING:
-    from localprobe.turns import Turn
+    from localprobe.chats.turns import Turn
     from localprobe_tui.talk import Talk
 
 

@@ -8,8 +8,8 @@ from localprobe.errors import LocalprobeError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.runs import Runs
-    from localprobe.vectors import Vector
+    from localprobe.store.runs import Runs
+    from localprobe.vectors.vector import Vector
 
 
 def swept(runs: Runs, vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
@@ -31,7 +31,7 @@ def swept(runs: Runs, vector: Vector, model: Model) -> dict[int, tuple[float, fl
 
 
 def _ranges(result: dict[str, Any], vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
-    """Of one model's part of a sweep's result (`localprobe.steering.result`)."""
+    """Of one model's part of a sweep's result (`localprobe.experiments.result`)."""
     names = {each["name"] for each in result["vectors"] if _same(each, vector)}
     found = {}
     for series in result["series"]:

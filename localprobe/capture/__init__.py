@@ -1,0 +1,1 @@
+"""Residuals of texts: computed, written to a file, kept in a cache."""

@@ -1,0 +1,139 @@
+"""Residuals of texts: pooled a text, or at every token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from localprobe import batches
+from localprobe.chat_template import Exchange, render
+from localprobe.checks import check_rows
+from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
+from localprobe.errors import EngineError, UsageError
+
+Pooling: TypeAlias = Literal["mean", "mean-without-first", "last", "answer", "tokens"]
+"""`mean` over all tokens is the paper's. The first token is an attention sink with a norm several times the rest, so
+`mean-without-first` leaves it out. `answer` is the mean over the answer of an `Exchange`. `tokens` pools nothing."""
+
+Text: TypeAlias = str | Exchange
+"""A text captured alone, or an answer within a chat by the model's own template."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """The residuals of one text."""
+
+    index: int
+    """Which text, in the order given."""
+    ids: IntArray
+    """(n,) int32, after any cut."""
+    residuals: FloatArray
+    """(layers, width), or (layers, n, width) for pooling `tokens`; float32."""
+    cut: bool
+    """Whether tokens beyond the limit were left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A text as ids."""
+
+    ids: IntArray
+    """(n,) int32, after any cut."""
+    answer: int | None
+    """Where the answer of an `Exchange` begins."""
+    cut: bool
+
+
+def spans(pooling: str, length: int, answer: int | None = None) -> tuple[Span, ...] | None:
+    """The span of a row of `length` tokens that a pooling averages; None keeps every position.
+
+    `answer` is where an answer begins, which the pooling of that name needs: UsageError without one.
+    """
+    match pooling:
+        case "mean":
+            return ((0, length),)
+        case "mean-without-first":
+            return ((min(1, length - 1), length),)
+        case "last":
+            return ((length - 1, length),)
+        case "answer":
+            if answer is None:
+                raise UsageError("pooling 'answer' is of answers within a chat: these texts have no prompt")
+            return ((answer, length),)
+        case "tokens":
+            return None
+    raise UsageError(f"pooling {pooling!r}: choose one of {', '.join(get_args(Pooling))}")
+
+
+def capture(
+    engine: Engine,
+    texts: Iterable[Text],
+    layers: Sequence[int],
+    pooling: str = "mean",
+    *,
+    limit: int | None = None,
+    steering: Steering = (),
+) -> Iterator[Captured]:
+    """Yield the residuals of texts, a batch at a time, in batches of like length (so not in order).
+
+    Only a window of texts is held at once, so any number of texts takes the same memory. A text longer than the
+    model's context is a UsageError; with `limit`, texts are cut to that many tokens instead, and say so.
+    """
+    start = 0
+    for window in batches.windows(texts):
+        encoded = [encode(engine, text, start + i, limit) for i, text in enumerate(window)]
+        rows = [Row(each.ids, steering, spans(pooling, len(each.ids), each.answer)) for each in encoded]
+        check_rows(engine.info, rows, layers)
+        for batch, outputs in batches.forward(engine, rows, layers):
+            for i, output in zip(batch, outputs, strict=True):
+                residuals = output.residuals if pooling == "tokens" else output.residuals[:, 0]
+                if not np.isfinite(residuals).all():
+                    raise EngineError(
+                        f"text {start + i + 1} gave residuals that are not finite in {engine.info.dtype}: "
+                        "load the model with --dtype float32"
+                    )
+                yield Captured(start + i, encoded[i].ids, residuals, encoded[i].cut)
+        start += len(window)
+
+
+def pooled(
+    engine: Engine, texts: Sequence[Text], layers: Sequence[int], pooling: str = "mean", *, limit: int | None = None
+) -> FloatArray:
+    """Residuals of texts that fit in memory, in their order: (texts, layers, width) float32."""
+    result = np.empty((len(texts), len(layers), engine.info.width), dtype=np.float32)
+    for captured in capture(engine, texts, layers, pooling, limit=limit):
+        result[captured.index] = captured.residuals
+    return result
+
+
+def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None) -> Encoded:
+    """Ids of a text, cut to `limit` tokens if one is given.
+
+    UsageError names text `index`, counted from 1, if it is empty or longer than the model's context.
+    """
+    said = text.answer if isinstance(text, Exchange) else text
+    if not said.strip():
+        raise UsageError(f"text {index + 1} is empty: there is nothing to capture")
+    ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (engine.encode(text), None)
+    most = min(limit or engine.info.context, engine.info.context)
+    if len(ids) > most and limit is None:
+        raise UsageError(
+            f"text {index + 1} has {len(ids)} tokens, and {engine.info.model} holds {most}: shorten it, or cut texts "
+            f"to a length with --limit"
+        )
+    if answer is not None and answer >= most:
+        raise UsageError(f"the prompt of text {index + 1} has {answer} tokens, so none of its answer is in {most}")
+    return Encoded(ids[:most], answer, len(ids) > most)
+
+
+def _chat(engine: Engine, exchange: Exchange) -> tuple[IntArray, int]:
+    """Ids of a whole exchange, and where its answer begins."""
+    opening = render(engine.info, exchange.messages)
+    before = engine.encode(opening, template=True)
+    ids = engine.encode(opening + exchange.answer, template=True)
+    shared = min(len(before), len(ids) - 1)  # a token may span the border: then it is the answer's
+    differs = np.flatnonzero(before[:shared] != ids[:shared])
+    return ids, int(differs[0]) if len(differs) else shared

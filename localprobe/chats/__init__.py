@@ -1,0 +1,1 @@
+"""Chats as trees of turns, kept in SQLite while their answers stream."""

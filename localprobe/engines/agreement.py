@@ -1,0 +1,64 @@
+"""Do two engines, or two loads of one model, see the same residuals?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from localprobe.capture.residuals import capture
+from localprobe.engine import Engine, FloatArray, Row, Steering
+from localprobe.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How alike the residuals of one layer are on two engines."""
+
+    layer: int
+    pooled: float
+    """Lowest cosine of the mean-pooled residuals of a text."""
+    token: float
+    """Lowest cosine of the residuals of a token."""
+
+
+def residuals(engine: Engine, texts: Sequence[str], *, limit: int | None = None) -> list[FloatArray]:
+    """Residuals of every layer and token: (layers, n, width) for each text, cut to `limit` tokens."""
+    found: list[FloatArray] = [np.empty(0, np.float32)] * len(texts)
+    for captured in capture(engine, texts, range(engine.info.layers), "tokens", limit=limit):
+        found[captured.index] = captured.residuals
+    return found
+
+
+def compare(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> list[Agreement]:
+    """Agreement layer by layer of the `residuals` of the same texts. UsageError if they have other shapes: other tokens
+    or another model."""
+    if [x.shape for x in a] != [x.shape for x in b]:
+        raise UsageError("the two engines split the texts into different tokens, or hold different models")
+    return [
+        Agreement(
+            layer,
+            min(float(cosine(x[layer].mean(axis=0), y[layer].mean(axis=0))) for x, y in zip(a, b, strict=True)),
+            min(float(cosine(x[layer], y[layer]).min()) for x, y in zip(a, b, strict=True)),
+        )
+        for layer in range(a[0].shape[0])
+    ]
+
+
+def predictions(engine: Engine, text: str, steering: Steering = ()) -> FloatArray:
+    """Next-token log-probabilities at every position of a text, (n, vocabulary), steered or not."""
+    ids = engine.encode(text)
+    return engine.forward([Row(ids, steering, full=tuple(range(len(ids))))])[0].full
+
+
+def divergence(p: FloatArray, q: FloatArray) -> float:
+    """Mean over positions of KL(p || q), in nats, of two sets of log-probabilities (n, vocabulary)."""
+    return float((np.exp(p.astype(np.float64)) * (p.astype(np.float64) - q)).sum(axis=-1).mean())
+
+
+def cosine(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Cosine along the last axis."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.asarray((a * b).sum(axis=-1) / lengths)

@@ -1,0 +1,1 @@
+"""Sweeps over strengths of a direction, and measures of what they did."""

@@ -1,0 +1,183 @@
+"""The cells of sweeps, in the same SQLite file as their runs: a row each, written as it is finished.
+
+A cell is there whole or not at all, and is written once: of two processes that generate the same one, the first to
+finish counts. What is measured of it later is put beside it. A cell goes when its run is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from localprobe.engine import IntArray
+from localprobe.experiments.grid import Cell
+from localprobe.store.runs import Runs
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS cells (
+    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    model TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    label TEXT NOT NULL,
+    arm TEXT NOT NULL,
+    scenario TEXT NOT NULL,
+    pressure INTEGER NOT NULL,
+    pole TEXT NOT NULL,
+    vector TEXT NOT NULL,
+    layer INTEGER,
+    dose REAL NOT NULL,
+    alpha REAL NOT NULL,
+    sample INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    ids BLOB NOT NULL,
+    scores TEXT NOT NULL,
+    measures TEXT,
+    judgement TEXT,
+    PRIMARY KEY (run, key)
+)
+"""
+_INDEX = "CREATE INDEX IF NOT EXISTS cells_by_key ON cells (key)"
+_COORDINATES = tuple(field.name for field in fields(Cell))
+_ANSWER = ("text", "reason", "ids", "scores")
+_COLUMNS = (*_COORDINATES, *_ANSWER, "measures", "judgement")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What came of a cell."""
+
+    cell: Cell
+    text: str
+    reason: str
+    """Why it ended, see `localprobe.generation.decode.Reason`."""
+    ids: IntArray
+    """(n,) int32: the answer's tokens, without the one that ended it."""
+    scores: Mapping[str, float]
+    """Mean projection of the answer's residuals as they were, steering included, under `vector:layer`."""
+    measures: Mapping[str, Any] | None = None
+    """What the unsteered model says of it (`localprobe.experiments.model_measures`); None while not measured."""
+    judgement: Mapping[str, Any] | None = None
+    """A judge's score and words; None while not judged."""
+
+
+class Cells:
+    """The cells of one run, which must be in the store. Raises LocalprobeError where the store fails."""
+
+    def __init__(self, runs: Runs, run: str) -> None:
+        self._runs, self.run = runs, run
+        with runs.connect() as database:
+            known = _is_there(database)
+        if not known:
+            with runs.connect(write=True) as database:
+                _prepare(database)
+
+    def keys(self) -> set[str]:
+        """Keys of the cells that are there."""
+        with self._runs.connect() as database:
+            return {key for (key,) in database.execute("SELECT key FROM cells WHERE run = ?", (self.run,))}
+
+    def write(self, answers: Sequence[Answer]) -> int:
+        """Keep answers, in one transaction; returns how many were not there yet."""
+        rows = [(self.run, *_values(answer)) for answer in answers]
+        with self._runs.connect(write=True) as database:
+            return database.executemany(_insert("OR IGNORE"), rows).rowcount
+
+    def adopt(self, cells: Iterable[Cell]) -> None:
+        """Take over the answers to these cells that other runs of this store have, so that an experiment can grow."""
+        with self._runs.connect(write=True) as database:
+            for cell in cells:
+                own = {name: value for name, value in asdict(cell).items() if name != "key"}
+                columns = ", ".join(f":{name}" if name in own else name for name in _COLUMNS)
+                database.execute(
+                    f"INSERT OR IGNORE INTO cells (run, {', '.join(_COLUMNS)}) "
+                    f"SELECT :run, {columns} FROM cells WHERE key = :key AND run != :run LIMIT 1",
+                    {**own, "key": cell.key, "run": self.run},
+                )
+
+    def measured(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put measures beside cells, by key."""
+        self._update("measures", found)
+
+    def judged(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put judgements beside cells, by key."""
+        self._update("judgement", found)
+
+    def read(self) -> list[Answer]:
+        """Every answer, in the order of what was asked, whatever order they came in."""
+        order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, sample, key"
+        with self._runs.connect() as database:
+            query = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE run = ? ORDER BY {order}"
+            return [_answer(row) for row in database.execute(query, (self.run,))]
+
+    def _update(self, column: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+        rows = [(_text(value), self.run, key) for key, value in found.items()]
+        with self._runs.connect(write=True) as database:
+            database.executemany(f"UPDATE cells SET {column} = ? WHERE run = ? AND key = ?", rows)
+
+
+def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Copy cells, of runs that `target` has, and what was measured of them; returns how many cells are new."""
+    _prepare(target)
+    if not _is_there(source):
+        return 0
+    new = 0
+    for row in source.execute(f"SELECT run, {', '.join(_COLUMNS)} FROM cells"):
+        new += target.execute(_insert("OR IGNORE"), row).rowcount
+        target.execute(
+            "UPDATE cells SET measures = coalesce(measures, ?), judgement = coalesce(judgement, ?) "
+            "WHERE run = ? AND key = ?",
+            (*row[-2:], *row[:2]),
+        )
+    return new
+
+
+def _is_there(database: sqlite3.Connection) -> bool:
+    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'cells'").fetchone() is not None
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute(_TABLE)
+    database.execute(_INDEX)
+
+
+def _insert(how: str) -> str:
+    return f"INSERT {how} INTO cells (run, {', '.join(_COLUMNS)}) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
+
+
+def _values(answer: Answer) -> tuple[Any, ...]:
+    coordinates = asdict(answer.cell)
+    return (
+        *(coordinates[name] for name in _COORDINATES),
+        answer.text,
+        answer.reason,
+        answer.ids.astype("<i4").tobytes(),
+        _text(answer.scores),
+        None if answer.measures is None else _text(answer.measures),
+        None if answer.judgement is None else _text(answer.judgement),
+    )
+
+
+def _answer(row: Sequence[Any]) -> Answer:
+    found = dict(zip(_COLUMNS, row, strict=True))
+    found["pressure"] = bool(found["pressure"])
+    return Answer(
+        Cell(**{name: found[name] for name in _COORDINATES}),
+        found["text"],
+        found["reason"],
+        np.frombuffer(found["ids"], dtype="<i4").astype(np.int32),
+        json.loads(found["scores"]),
+        None if found["measures"] is None else json.loads(found["measures"]),
+        None if found["judgement"] is None else json.loads(found["judgement"]),
+    )
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

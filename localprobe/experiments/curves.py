@@ -1,0 +1,163 @@
+"""Dose-response curves: the rate of a pole's language at each strength, and its change from the unsteered rate.
+
+A cell is (model, layer, scenario, alpha other than 0); its effect is rate(alpha) - rate(0), as in the paper.
+
+The baseline, rate(0), belongs to a model, layer and scenario. Unsteered text has no layer, so a sweep may generate it
+once. The samples of alpha 0 at a curve's own layer are its baseline; if that layer has none, all samples of alpha 0 of
+the same model and scenario are, whatever layer (or none) they stand at, and `Curve.borrowed` names those layers. They
+never come from another model or scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from localprobe.errors import DataError
+from localprobe.experiments.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Counts over the samples of one strength."""
+
+    alpha: float
+    samples: int
+    expressing: int
+    coherent: int
+    degenerate: int
+    usable: int
+    """Coherent and not degenerate."""
+    fooled: int
+    """Degenerate, and coherent by the paper's rule."""
+
+    @classmethod
+    def of(cls, alpha: float, seen: Sequence[Outcome]) -> Condition:
+        """Count outcomes; at least one."""
+        return cls(
+            alpha,
+            len(seen),
+            sum(each.expresses for each in seen),
+            sum(each.coherent for each in seen),
+            sum(each.degenerate for each in seen),
+            sum(each.usable for each in seen),
+            sum(each.degenerate and each.coherent for each in seen),
+        )
+
+    @property
+    def rate(self) -> float:
+        """Share of samples that express the positive pole: the paper's empathy rate."""
+        return self.expressing / self.samples
+
+    @property
+    def broken(self) -> bool:
+        """Whether half of the samples or more are incoherent or degenerate."""
+        return 2 * self.usable <= self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A strength other than 0, against the baseline of its curve."""
+
+    condition: Condition
+    baseline: float
+    """The rate at alpha 0."""
+
+    @property
+    def alpha(self) -> float:
+        """Never 0."""
+        return self.condition.alpha
+
+    @property
+    def effect(self) -> float:
+        """rate(alpha) - rate(0), in [-1, 1]."""
+        return self.condition.rate - self.baseline
+
+    @property
+    def success(self) -> bool:
+        """By the paper's rule, (alpha > 0) == (effect > 0): a negative alpha that changes nothing is one."""
+        return (self.alpha > 0) == (self.effect > 0)
+
+    @property
+    def strict(self) -> bool:
+        """effect * alpha > 0: it changed the rate, and the right way."""
+        return self.effect * self.alpha > 0
+
+    @property
+    def null(self) -> bool:
+        """A null effect that the paper's rule counts as a success."""
+        return self.effect == 0 and self.alpha < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """All strengths of one direction at one layer on one prompt."""
+
+    model: str
+    layer: int
+    scenario: str
+    baseline: Condition
+    cells: tuple[Cell, ...]
+    """By ascending alpha; at least one."""
+    borrowed: tuple[int | None, ...] = ()
+    """The layers whose samples of alpha 0 stand in for those that this layer has not; nothing if it has its own."""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All strengths, that of 0 among them, by ascending alpha."""
+        return tuple(sorted((self.baseline, *(cell.condition for cell in self.cells)), key=lambda each: each.alpha))
+
+
+def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
+    """The curves of some outcomes, by model, layer and scenario. In which order the outcomes come does not matter.
+
+    DataError if there is no baseline for some curve, if a steered sample has no layer, or if nothing is steered.
+    """
+    steered: dict[tuple[str, int, str], dict[float, list[Outcome]]] = {}
+    unsteered: dict[tuple[str, str], dict[int | None, list[Outcome]]] = {}
+    for each in seen:
+        if each.alpha == 0:
+            unsteered.setdefault((each.model, each.scenario), {}).setdefault(each.layer, []).append(each)
+        elif each.layer is None:
+            raise DataError(f"a sample of {each.model} on {each.scenario} at alpha {each.alpha:g} has no layer")
+        else:
+            at = steered.setdefault((each.model, each.layer, each.scenario), {})
+            at.setdefault(each.alpha, []).append(each)
+    if not steered:
+        raise DataError("no sample has an alpha other than 0: there is no steering to measure")
+    _check_baselines(steered, unsteered)
+    pooled = {key: _pooled(layers) for key, layers in unsteered.items()}
+    return tuple(
+        _curve(key, alphas, unsteered[key[0], key[2]], pooled[key[0], key[2]])
+        for key, alphas in sorted(steered.items(), key=lambda item: item[0])
+    )
+
+
+def _check_baselines(steered: Iterable[tuple[str, int, str]], unsteered: Iterable[tuple[str, str]]) -> None:
+    known = set(unsteered)
+    without = sorted(key for key in steered if (key[0], key[2]) not in known)
+    if without:
+        model, layer, scenario = without[0]
+        rest = f", nor for {len(without) - 1} more" if len(without) > 1 else ""
+        raise DataError(
+            f"no baseline (alpha 0) for model {model!r}, layer {layer}, scenario {scenario!r}{rest}: an effect is a "
+            "change from the unsteered rate, so add samples of alpha 0, at that layer or any other"
+        )
+
+
+def _pooled(layers: dict[int | None, list[Outcome]]) -> Condition:
+    return Condition.of(0.0, [each for outcomes in layers.values() for each in outcomes])
+
+
+def _curve(
+    key: tuple[str, int, str],
+    alphas: dict[float, list[Outcome]],
+    unsteered: dict[int | None, list[Outcome]],
+    pooled: Condition,
+) -> Curve:
+    model, layer, scenario = key
+    own = unsteered.get(layer)
+    baseline = Condition.of(0.0, own) if own else pooled
+    cells = tuple(Cell(Condition.of(alpha, alphas[alpha]), baseline.rate) for alpha in sorted(alphas))
+    borrowed = () if own else tuple(sorted(unsteered, key=lambda other: (other is not None, other or 0)))
+    return Curve(model, layer, scenario, baseline, cells, borrowed)

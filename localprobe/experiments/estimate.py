@@ -1,0 +1,130 @@
+"""How large an experiment is, and about how long it takes on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from localprobe.engine import Row
+from localprobe.experiments.cells import Cells
+from localprobe.experiments.experiment import Experiment, ModelChoice
+from localprobe.experiments.grid import count
+from localprobe.experiments.sweep import Load
+from localprobe.generation import decode
+from localprobe.generation.decode import Token
+from localprobe.model import Model
+from localprobe.steering.positions import term
+from localprobe.store.runs import Runs
+
+_ROWS, _TOKENS, _READ = 16, 12, 2
+_DOSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one model has to do."""
+
+    model: str
+    cells: int
+    done: int
+    tokens: int
+    """The most that are left to generate."""
+    measures: int
+    """Cells left to measure."""
+    rate: float
+    """Tokens a second that are generated."""
+    measuring: float
+    """Cells a second that are measured."""
+    source: str
+    """Where the two come from."""
+
+    @property
+    def seconds(self) -> float:
+        """To generate and measure; fitting a vector takes its time beside it."""
+        return self.tokens / self.rate + self.measures / self.measuring
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What there is to do."""
+
+    models: tuple[Part, ...]
+
+    @property
+    def cells(self) -> int:
+        return sum(each.cells for each in self.models)
+
+    @property
+    def seconds(self) -> float:
+        return sum(each.seconds for each in self.models)
+
+    def as_json(self) -> dict[str, Any]:
+        """`cells`, `seconds`, and `models` with the same of each."""
+        models = [{**asdict(each), "seconds": each.seconds} for each in self.models]
+        return {"cells": self.cells, "seconds": self.seconds, "models": models}
+
+
+def estimate(experiment: Experiment, runs: Runs, load: Load) -> Estimate:
+    """Count cells, and take the rates of the last sweep with the same model, engine and device; or, where there is
+    none, load the model and measure them for some seconds."""
+    parts = []
+    for choice, cells in zip(experiment.models, count(experiment), strict=True):
+        done, measured = _done(experiment, runs, choice)
+        rate, measuring, source = _last(runs, choice) or _measured(choice, experiment, load)
+        tokens = max(0, cells - done) * experiment.tokens
+        measures = max(0, cells - measured) if experiment.measures else 0
+        parts.append(Part(str(choice), cells, done, tokens, measures, rate, measuring, source))
+    return Estimate(tuple(parts))
+
+
+def _done(experiment: Experiment, runs: Runs, choice: ModelChoice) -> tuple[int, int]:
+    """Cells that are generated, and those that are measured."""
+    if not any(run.id == experiment.run for run in runs.all("sweep")):
+        return 0, 0
+    own = [
+        answer
+        for answer in Cells(runs, experiment.run).read()
+        if answer.cell.model == choice.name and choice.engine in (None, answer.cell.engine)
+    ]
+    return len(own), sum(answer.measures is not None for answer in own)
+
+
+def _last(runs: Runs, choice: ModelChoice) -> tuple[float, float, str] | None:
+    for run in runs.all("sweep"):
+        for facts in run.about["models"]:
+            same = facts["model"] == choice.name and choice.engine in (None, facts["engine"])
+            same &= facts["device"] == (choice.options.device or facts["device"])
+            if same and facts["rate"] and facts["measuring"]:
+                return facts["rate"], facts["measuring"], f"the rate of run {run.id}"
+    return None
+
+
+def _measured(choice: ModelChoice, experiment: Experiment, load: Load) -> tuple[float, float, str]:
+    with load(choice) as model:
+        return *rates(model, experiment), "measured just now"
+
+
+def rates(model: Model, experiment: Experiment) -> tuple[float, float]:
+    """Tokens generated a second in a batch of rows of different strengths, and answers measured a second."""
+    direction = np.random.default_rng(0).standard_normal(model.info.width).astype(np.float32)
+    direction *= np.float32(_DOSE * model.scale[model.info.layers // 2] / np.linalg.norm(direction))
+    prompt = experiment.prompts[0]
+    ids = model.ids(prompt.text, raw=prompt.raw)
+    steerings = [(term(model.info.layers // 2, direction, sign),) for sign in (-1.0, 1.0)]
+    tokens = min(_TOKENS, experiment.tokens)
+    requests = [
+        decode.Request(ids, steerings[row % 2], experiment.sampler, f"rate {row}", tokens) for row in range(_ROWS)
+    ]
+    steps = decode.steps(model.engine, requests, width=_ROWS)
+    next(steps)  # the prompt
+    start = time.perf_counter()
+    made = sum(isinstance(event, Token) for events in steps for event in events)
+    generated = time.perf_counter() - start
+    long = np.resize(ids, min(len(ids) + experiment.tokens, model.info.context))
+    targets = np.stack([np.arange(experiment.tokens), long[: experiment.tokens]], axis=1).astype(np.int32)
+    start = time.perf_counter()
+    model.engine.forward([Row(long, targets=targets)] * _READ)
+    return max(made, 1) / max(generated, 1e-6), _READ / max(time.perf_counter() - start, 1e-6)

@@ -1,0 +1,90 @@
+"""Every answer of a sweep as a record, with all that was measured of it: JSONL or CSV for other programs.
+
+`localprobe audit` reads `model`, `layer`, `scenario`, `alpha`, `text` and `reason`. A scenario without its pressure is
+another one there, and so its name says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from localprobe.errors import UsageError
+from localprobe.experiments.cells import Answer, Cells
+from localprobe.store.runs import Run, Runs
+from localprobe.text_metrics.degeneration import degeneration
+from localprobe.text_metrics.language import coherent, expresses
+from localprobe.text_metrics.word_lists import WordLists
+
+_PLAIN = {"vector": ("baseline",), "random": ("baseline",), "both": ("system",), "system": ("baseline",), "all": ()}
+
+
+def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
+    """Records of the answers of an arm, and of the unsteered ones that it is measured against; or of `all`.
+
+    UsageError for a run that is no sweep, or has no such answers.
+    """
+    if run.kind != "sweep":
+        raise UsageError(f"run {run.id} is a {run.kind}: only a sweep has answers to export")
+    words = run.about["experiment"]["words"]
+    lists = WordLists(tuple(words["positive"]), tuple(words["negative"]))
+    answers = Cells(runs, run.id).read()
+    kept = [each for each in answers if arm == "all" or each.cell.arm in (arm, *_PLAIN[arm])]
+    if not kept:
+        raise UsageError(f"run {run.id} has no answers of the arm {arm!r}")
+    return [_record(answer, lists) for answer in kept]
+
+
+def as_jsonl(records: Sequence[dict[str, Any]]) -> str:
+    """An object a line."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def as_csv(records: Sequence[dict[str, Any]]) -> str:
+    """A table with a head; lists and objects as JSON."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow(
+            {
+                name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+                for name, value in record.items()
+            }
+        )
+    return out.getvalue()
+
+
+def _record(answer: Answer, lists: WordLists) -> dict[str, Any]:
+    cell = answer.cell
+    found = degeneration(answer.text, reason=answer.reason)
+    measures, judgement = answer.measures or {}, answer.judgement or {}
+    return {
+        "model": cell.model,
+        "engine": cell.engine,
+        "label": cell.label,
+        "layer": cell.layer,
+        "scenario": cell.scenario if cell.pressure else f"{cell.scenario}, no pressure",
+        "alpha": cell.alpha,
+        "dose": cell.dose,
+        "text": answer.text,
+        "reason": answer.reason,
+        "arm": cell.arm,
+        "pole": cell.pole,
+        "pressure": cell.pressure,
+        "vector": cell.vector,
+        "sample": cell.sample,
+        "tokens": len(answer.ids),
+        "expresses": expresses(answer.text, lists),
+        "coherent": coherent(answer.text),
+        "degenerate": list(found.reasons),
+        "scores": dict(answer.scores),
+        "readings": measures.get("readings"),
+        "nll": measures.get("nll"),
+        "kl": measures.get("kl"),
+        "judge": judgement.get("score"),
+        "key": cell.key,
+    }

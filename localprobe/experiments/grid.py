@@ -1,0 +1,235 @@
+"""The cells of an experiment on one model: one answer each, with a name that is a hash of all that it depends on.
+
+Two hashes. `key` names the answer: weights, engine, vector, layer, strength, prompt, template, system, positions,
+sampler, tokens, sample and seed. `stream` names its random numbers and leaves the engine out, so that engines can be
+compared on the same draws. Neither depends on anything measured (a dose stays the dose that was asked for, a fitted
+vector is named by its pairs), so two machines give a cell the same name; nor on the order or the batch that it runs in.
+
+An unsteered answer is the same whatever the layer, the vector and the arm: it is one cell, generated once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from localprobe.engine import FloatArray, Info
+from localprobe.errors import UsageError
+from localprobe.experiments.experiment import (
+    Experiment,
+    LayerChoice,
+    ModelChoice,
+    Pole,
+    PromptChoice,
+    Strengths,
+    sha256,
+)
+from localprobe.steering import dose
+from localprobe.steering.knob import Knob
+from localprobe.vectors.vector import Direction, Origin, Vector
+
+BASELINE = "baseline"
+_ABOVE = 4
+"""Layers above the steered one for a second reading, which is not just what was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One answer to generate."""
+
+    key: str
+    stream: str
+    model: str
+    engine: str
+    label: str
+    arm: str
+    """`baseline` (no vector, no system prompt), `vector`, `random`, `system` or `both`."""
+    scenario: str
+    pressure: bool
+    pole: Pole
+    """Which system prompt, if any."""
+    vector: str
+    """Its name in the experiment; empty if there is none."""
+    layer: int | None
+    dose: float
+    """As asked for, or as its alpha comes to on this model."""
+    alpha: float
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steered:
+    """A vector as a model is steered with it."""
+
+    name: str
+    identity: str
+    """What names it in keys: a hash of its file, or of the pairs and the way that it was fitted."""
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """The cells of one model of an experiment."""
+
+    experiment: Experiment
+    choice: ModelChoice
+    info: Info
+    scale: FloatArray
+    """(layers,) median length of a residual."""
+    vectors: tuple[Steered, ...]
+
+    def cells(self) -> list[Cell]:
+        """Every cell once, those that share a prompt and a steering beside each other."""
+        return list({cell.key: cell for cell in self._cells()}.values())
+
+    def layers(self, steered: Steered) -> list[int]:
+        """The layers to steer with a vector. UsageError for one that the model or the vector lacks."""
+        chosen = self.choice.layers or self.experiment.layers
+        return list(dict.fromkeys(_layer(each, steered.vector, self.info) for each in chosen))
+
+    def above(self, layer: int) -> int:
+        """The layer of the second reading."""
+        return min(layer + _ABOVE, self.info.layers - 1)
+
+    @property
+    def strengths(self) -> Strengths:
+        """Those of the model, or of the experiment."""
+        return self.choice.strengths or self.experiment.strengths
+
+    def prompt(self, cell: Cell) -> PromptChoice:
+        """What a cell asks."""
+        return self._prompts[cell.scenario, cell.pressure]
+
+    def system(self, pole: Pole) -> str:
+        """The text of a system prompt, empty for none."""
+        return getattr(self.experiment.system, pole) if pole else ""
+
+    def knobs(self, cell: Cell) -> list[Knob]:
+        """How a cell is steered."""
+        if cell.layer is None:
+            return []
+        steered = next(each for each in self.vectors if each.name == cell.vector)
+        vector = self.random(steered, cell.layer, cell.sample) if cell.arm == "random" else steered.vector
+        return [Knob(vector, cell.layer, cell.alpha, self.experiment.positions)]
+
+    def random(self, steered: Steered, layer: int, sample: int) -> Vector:
+        """A random direction as long as the vector: another for every sample, so that no one direction's luck shows."""
+        asked = sha256(["random direction", self.experiment.seed, steered.identity, layer, sample])
+        drawn = np.random.default_rng(int(asked[:32], 16)).standard_normal(self.info.width)
+        length = np.linalg.norm(steered.vector.directions[layer].vector)
+        direction = Direction(np.asarray(drawn / np.linalg.norm(drawn) * length, dtype=np.float32))
+        return Vector("random", Origin(self.info.model), {layer: direction}, layer)
+
+    @property
+    def _prompts(self) -> Mapping[tuple[str, bool], PromptChoice]:
+        return {(prompt.id, prompt.pressure): prompt for prompt in self.experiment.prompts}
+
+    def _cells(self) -> Iterator[Cell]:
+        arms = self.experiment.arms
+        both: tuple[Pole, Pole] = ("positive", "negative")
+        for prompt in self.experiment.prompts:
+            yield from self._samples(prompt, BASELINE)
+            if "system" in arms or "both" in arms:  # `both` is measured against the system prompt alone
+                for pole in both:
+                    yield from self._samples(prompt, "system", pole)
+            for steered in self.vectors:
+                for layer in self.layers(steered):
+                    for value in self.strengths.values:
+                        if value == 0:
+                            continue
+                        for arm in ("vector", "random"):
+                            if arm in arms:
+                                yield from self._samples(prompt, arm, "", steered, layer, value)
+                        if "both" in arms:
+                            for pole in both:
+                                yield from self._samples(prompt, "both", pole, steered, layer, value)
+
+    def _samples(
+        self,
+        prompt: PromptChoice,
+        arm: str,
+        pole: Pole = "",
+        steered: Steered | None = None,
+        layer: int | None = None,
+        value: float = 0.0,
+    ) -> Iterator[Cell]:
+        steering = None
+        alpha = strength = 0.0
+        if steered is not None and layer is not None:
+            alpha, strength = self._both_units(steered, layer, value)
+            steering = [steered.identity, arm == "random", layer, self.strengths.unit, value, self.experiment.positions]
+        for sample in range(self.experiment.samples):
+            asked = self._asked(prompt, pole, sample, steering)
+            yield Cell(
+                key=sha256([asked, self.info.engine, self.info.dtype, self.info.quantisation]),
+                stream=sha256(asked),
+                model=self.info.model,
+                engine=self.info.engine,
+                label=self.choice.label,
+                arm=arm,
+                scenario=prompt.id,
+                pressure=prompt.pressure,
+                pole=pole,
+                vector=steered.name if steered else "",
+                layer=layer,
+                dose=strength,
+                alpha=alpha,
+                sample=sample,
+            )
+
+    def _asked(self, prompt: PromptChoice, pole: Pole, sample: int, steering: object) -> dict[str, Any]:
+        experiment = self.experiment
+        template = "" if prompt.raw else hashlib.sha256((self.info.chat_template or "").encode()).hexdigest()
+        return {
+            "weights": self.info.weights,
+            "template": template,
+            "prompt": prompt.text,
+            "raw": prompt.raw,
+            "system": self.system(pole),
+            "steering": steering,
+            "sampler": asdict(experiment.sampler),
+            "tokens": experiment.tokens,
+            "sample": sample,
+            "seed": experiment.seed,
+        }
+
+    def _both_units(self, steered: Steered, layer: int, value: float) -> tuple[float, float]:
+        """(alpha, dose) of a strength."""
+        length = float(np.linalg.norm(steered.vector.directions[layer].vector))
+        scale = float(self.scale[layer])
+        if self.strengths.unit == "alpha":
+            return value, dose.dose(value, length, scale)
+        return dose.alpha(value, length, scale), value
+
+
+def count(experiment: Experiment) -> list[int]:
+    """How many cells each model has, without loading any; layers that turn out to be the same are counted twice."""
+    found = []
+    for choice in experiment.models:
+        arms = experiment.arms
+        doses = len((choice.strengths or experiment.strengths).values) - 1
+        vectors = sum(not each.models or choice.name in each.models for each in experiment.vectors)
+        steered = ("vector" in arms) + ("random" in arms) + 2 * ("both" in arms)
+        plain = 1 + 2 * ("system" in arms or "both" in arms)
+        layers = len(choice.layers or experiment.layers)
+        found.append(len(experiment.prompts) * experiment.samples * (plain + vectors * layers * doses * steered))
+    return found
+
+
+def shard(cells: Sequence[Cell], part: tuple[int, int]) -> list[Cell]:
+    """Part i of n, counted from 1: each cell is in exactly one, by the hash of what it asks for."""
+    i, n = part
+    return [cell for cell in cells if int(cell.stream[:16], 16) % n == i - 1]
+
+
+def _layer(choice: LayerChoice, vector: Vector, info: Info) -> int:
+    if isinstance(choice, float):
+        wanted = round(choice * (info.layers - 1))
+        return min(vector.directions, key=lambda layer: (abs(layer - wanted), layer))  # some files leave layers out
+    if choice != "best" and not -info.layers <= choice < info.layers:
+        raise UsageError(f"layers: {choice} is out of range: {info.model} has layers 0 to {info.layers - 1}")
+    return vector.layer(None if choice == "best" else choice % info.layers)

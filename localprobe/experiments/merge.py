@@ -1,0 +1,68 @@
+"""Joining stores: the shards of a sweep, or what two machines did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import UsageError
+from localprobe.experiments import cells
+from localprobe.experiments.result import result_of
+from localprobe.store.runs import Run, Runs
+
+
+def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
+    """Copy the runs of stores into another, cells and all; yields a line about each store, and each sweep.
+
+    A run that several stores have is one run with the cells of all; what they share is kept once. A store that cannot
+    be read is a LocalprobeError; those before it stay copied.
+    """
+    missing = next((path for path in sources if not path.is_file()), None)
+    if missing is not None:
+        raise UsageError(f"there is no store {missing}")
+    joined: dict[str, None] = {}
+    for path in sources:
+        if path.resolve() == target.path.resolve():
+            continue
+        runs, new = _copy(Runs(path), target)
+        joined.update(dict.fromkeys(run.id for run in runs if run.kind == "sweep"))
+        yield f"{path}: {len(runs)} runs, {new} new cells"
+    for reference in joined:
+        run = fresh(target, target.get(reference))
+        target.add(run.kind, run.name, run.result, about=run.about, id=run.id)
+        counts = run.result["cells"]
+        yield f"run {run.id}, {run.name}: {counts['done']} of {counts['expected']} cells"
+
+
+def fresh(runs: Runs, run: Run) -> Run:
+    """A sweep with the result of all cells that are there now."""
+    result = result_of(run.about, cells.Cells(runs, run.id).read())
+    return Run(run.id, run.kind, run.name, run.created, run.about, result)
+
+
+def _copy(source: Runs, target: Runs) -> tuple[list[Run], int]:
+    runs = source.all()
+    known = {run.id: run for run in target.all()}
+    for run in reversed(runs):  # the newest last, as they came
+        if run.id not in known:
+            target.add(run.kind, run.name, run.result, about=run.about, id=run.id)
+        elif run.kind == "sweep":
+            models = _models(known[run.id], run)
+            waiting = {
+                choice: n for choice, n in run.about["waiting"].items() if choice in known[run.id].about["waiting"]
+            }
+            about = {**known[run.id].about, "models": models, "waiting": waiting}
+            target.add(run.kind, run.name, known[run.id].result, about=about, id=run.id)
+    with source.connect() as one, target.connect(write=True) as other:
+        return runs, cells.merge(one, other)
+
+
+def _models(*runs: Run) -> list[dict[str, Any]]:
+    """What is known of the models of one experiment, each once: a shard may not have come to all of them."""
+    found = {
+        (facts["model"], facts["engine"], facts["dtype"], facts["weights"]): facts
+        for run in reversed(runs)
+        for facts in run.about["models"]
+    }
+    return list(found.values())

@@ -1,0 +1,130 @@
+"""Reading generations from JSONL, a line each, whatever its fields are called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import DataError
+from localprobe.experiments.outcomes import Sample
+
+FIELDS = ("model", "layer", "scenario", "alpha", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a file held."""
+
+    samples: tuple[Sample, ...]
+    torn: int | None
+    """The number of a last line that breaks off and was passed over, as a process that was killed leaves it."""
+
+
+def read_samples(path: Path, names: Mapping[str, str] | None = None) -> Read:
+    """Read generations from a file, or from stdin if it is `-`: a JSON object a line with model, layer, scenario, alpha
+    and text, under the names that `names` gives to those of these fields that are called otherwise.
+
+    A `text` may be empty. A `layer` may be null where alpha is 0. A `reason` (why decoding ended) is read if there is
+    one. DataError names the file, the line and what is wrong with it; or says that the file holds nothing.
+    """
+    called = {field: field for field in FIELDS} | dict(names or {})
+    lines = [(number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()]
+    samples, torn = [], None
+    for number, line in lines:
+        try:
+            record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except (ValueError, RecursionError) as error:
+            if number == lines[-1][0]:
+                torn = number
+                continue
+            raise DataError(f"{path}, line {number}: not JSON ({error}): repair or remove that line") from error
+        samples.append(_Line(path, number, record, called).sample())
+    if not samples:
+        raise DataError(
+            f"{path} holds no samples{' but a torn line' if torn else ''}: write one JSON object a line, with "
+            f"{', '.join(called.values())}"
+        )
+    return Read(tuple(samples), torn)
+
+
+class _Line:
+    """One line, read field by field."""
+
+    def __init__(self, path: Path, number: int, record: Any, called: Mapping[str, str]) -> None:
+        self._place, self._number, self._called = f"{path}, line {number}", number, called
+        if not isinstance(record, dict):
+            raise DataError(f"{self._place}: a {type(record).__name__}, not a JSON object")
+        self._record = record
+
+    def sample(self) -> Sample:
+        reason = self._record.get("reason")
+        alpha = self._alpha()
+        return Sample(
+            model=self._name("model"),
+            layer=self._layer(alpha),
+            scenario=self._name("scenario"),
+            alpha=alpha,
+            text=self._text(),
+            reason=reason if isinstance(reason, str) else None,
+            line=self._number,
+        )
+
+    def _value(self, field: str) -> Any:
+        name = self._called[field]
+        if name not in self._record:
+            has = ", ".join(self._record) or "none"
+            raise DataError(f"{self._place}: no field {name!r}; it has {has} (--{field}-field gives another name)")
+        return self._record[name]
+
+    def _wrong(self, field: str, value: Any, wanted: str) -> DataError:
+        shown = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"
+        return DataError(f"{self._place}: {self._called[field]} is {shown}, not {wanted}")
+
+    def _name(self, field: str) -> str:
+        value = self._value(field)
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            raise self._wrong(field, value, "a name")
+        return str(value).encode("utf-8", "replace").decode()
+
+    def _text(self) -> str:
+        value = self._value("text")
+        if not isinstance(value, str):
+            raise self._wrong("text", value, "a text")
+        return value
+
+    def _alpha(self) -> float:
+        value = self._value("alpha")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong("alpha", value, "a number")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
+        if not isfinite(number):
+            raise self._wrong("alpha", value, "a finite number")
+        return number + 0.0  # -0.0 is 0
+
+    def _layer(self, alpha: float) -> int | None:
+        value = self._value("layer")
+        if value is None and alpha == 0:
+            return None
+        whole = (isinstance(value, int) and not isinstance(value, bool)) or (
+            isinstance(value, float) and value.is_integer()
+        )
+        if not whole or value < 0:
+            raise self._wrong("layer", value, "the number of a block, from 0")
+        return int(value)
+
+
+def _bytes(path: Path) -> bytes:
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error

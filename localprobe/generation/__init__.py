@@ -1,0 +1,1 @@
+"""From prompts to text: the decode loop, detokenization, multi-turn conversations."""

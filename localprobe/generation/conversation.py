@@ -1,0 +1,240 @@
+"""A chat that remembers the steering of every token that it holds.
+
+The next turn goes on from the cache of the last as far as both the tokens and the steering that each was computed
+under are the same. Where the cache is gone, a prefill repeats the steering that each token had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from localprobe.chat_template import Message, render
+from localprobe.engine import Engine, IntArray, Sampler, Steering, Watch
+from localprobe.errors import UsageError
+from localprobe.generation.decode import Decoding, Event, Finished, Request, Token
+from localprobe.steering.positions import ended, same_until
+
+_MARK = "\ue000answer\ue000"  # private use: no template or user writes it
+_TAIL = 4  # ids that tell how the next one is written
+SteeringOf = Callable[[int, int], Steering]
+"""(prompt length, first new position) -> terms of a turn."""
+
+
+class Conversation:
+    """Turns of a chat with one model.
+
+    `say` starts an answer and yields its events; `steer` changes the strength in the middle of one, from the very
+    next token on. What was said is in `messages` at every moment, an answer that was stopped or torn included.
+    `messages` may be replaced between answers, and `watch` too: what still holds of the cache is used.
+    """
+
+    def __init__(self, engine: Engine, system: str = "", watch: Sequence[Watch] = ()) -> None:
+        self.engine = engine
+        self.watch = tuple(watch)
+        """The projections that answers are scored by."""
+        self.messages: list[Message] = [Message("system", system)] if system else []
+        self._decoding: Decoding | None = None
+        self._ids: list[int] = []  # the last prompt and its answer, as it was sampled
+        self._prompt = ""  # the last prompt's text
+        self._turn = 0  # where in `_ids` the last turn began
+        self._before: list[Message] | None = None  # what was said before it
+        self._steering: Steering = ()  # what each position of `_ids` was, or is to be, computed under
+        self._texts: list[str] = [""]  # each row's answer so far
+        self._held: list[tuple[list[int], Steering, str]] = []  # what each row of the last answer left
+        self.prompt = 0
+        """Positions of the last prompt."""
+        self.reused = 0
+        """Those of them that came from the cache."""
+
+    def say(
+        self,
+        content: str,
+        steering: SteeringOf | None = None,
+        *,
+        sampler: Sampler | None = None,
+        key: str = "0",
+        tokens: int = 400,
+        stops: Sequence[str] = (),
+    ) -> Iterator[Event]:
+        """Add a user's message and generate the answer."""
+        self.messages.append(Message("user", content))
+        return _flat(self.reply(steering, sampler=sampler, key=key, tokens=tokens, stops=stops))
+
+    def regenerate(
+        self, steering: SteeringOf | None = None, *, sampler: Sampler | None = None, key: str = "0", tokens: int = 400
+    ) -> Iterator[Event]:
+        """Drop the last answer and generate another."""
+        if self.messages and self.messages[-1].role == "assistant":
+            self.messages.pop()
+        return _flat(self.reply(steering, sampler=sampler, key=key, tokens=tokens))
+
+    def reply(
+        self,
+        steering: SteeringOf | None = None,
+        *,
+        beside: bool = False,
+        sampler: Sampler | None = None,
+        key: str = "0",
+        tokens: int = 400,
+        stops: Sequence[str] = (),
+    ) -> Generator[list[Event]]:
+        """Answer the last message, yielding the events of each step together.
+
+        With `beside`, row 1 of the same batch answers the same messages with the same random numbers and no steering
+        at any position; the chat goes on from row 0, or from row 1 after `take(1)`.
+        """
+        if self.messages[:-1] == self._before:  # the last turn begins anew, its message too, under the steering of now
+            self._ids = self._ids[: self._turn]
+        ids, known = self._tokens()
+        self._prompt, self._turn = render(self.engine.info, self.messages), known
+        self._before = self.messages[:-1]
+        terms = (*ended(self._steering, known), *(steering(len(ids), known) if steering else ()))
+        sampler = sampler or Sampler()
+        requests = [
+            Request(ids, each, sampler, key, tokens, tuple(stops)) for each in ((terms, ()) if beside else (terms,))
+        ]
+        yield from self._generate(requests)
+
+    def go_on(
+        self, steering: SteeringOf | None = None, *, sampler: Sampler | None = None, key: str = "0", tokens: int = 400
+    ) -> Generator[list[Event]]:
+        """Generate more of the last answer, yielding the events of each step together.
+
+        `key` should be another than the answer's own, whose random numbers it would repeat. UsageError if the last
+        message is not an answer.
+        """
+        if not self.messages or self.messages[-1].role != "assistant":
+            raise UsageError("there is no answer to continue")
+        said = self.messages[-1].content
+        if self._ids and said == self._texts[0]:
+            ids = np.array(self._ids, dtype=np.int32)
+        else:
+            text = render(self.engine.info, self.messages, answer=False)
+            ids = self.engine.encode(text, template=True)
+            self._prompt, self._turn = render(self.engine.info, self.messages[:-1]), 0
+            self._before = None
+        known = min(_common(self._ids, ids), len(ids) - 1)  # the last position is run again: it predicts what comes
+        terms = (*ended(self._steering, known), *(steering(len(ids), known) if steering else ()))
+        yield from self._generate([Request(ids, terms, sampler or Sampler(), key, tokens)], said)
+
+    @property
+    def answers(self) -> list[str]:
+        """What each row of the last batch said."""
+        return [text for _, _, text in self._held]
+
+    def take(self, row: int) -> None:
+        """Go on from the answer of another row of the last batch."""
+        self._ids, self._steering, text = self._held[row]
+        self._texts = [text]
+        self.messages[-1] = Message("assistant", text)
+
+    def steer(self, steering: Steering) -> None:
+        """Change the steering of the answer that is being generated, from the very next token on."""
+        if self._decoding and not self._decoding.done:
+            self._decoding.steer(0, steering)
+
+    def stop(self) -> list[Event]:
+        """End the answer that is being generated, keeping what was said."""
+        events = self._decoding.stop() if self._decoding else []
+        self._add(events)
+        return events
+
+    def close(self) -> None:
+        """Free the cache."""
+        if self._decoding:
+            self._decoding.close()
+            self._decoding = None
+
+    def _generate(self, requests: Sequence[Request], said: str | None = None) -> Generator[list[Event]]:
+        """Run requests, the rows of one batch, until they are done; `said` is the answer that they continue."""
+        decoding = self._open(requests)
+        if said is not None:
+            self.messages.pop()
+        self.messages.append(Message("assistant", said or ""))
+        self._texts = [said or ""] * len(requests)
+        tail = requests[0].ids[-_TAIL:].tolist() if said else []
+        try:
+            while not decoding.done:
+                events = decoding.step()
+                if tail:
+                    events, tail = [self._joined(tail, event) for event in events], []
+                self._add(events)
+                yield events
+        finally:
+            self._held = []
+            for row, request in enumerate(requests):
+                ids = [*request.ids.tolist(), *decoding.answer(row)]
+                self._held.append((ids, ended(decoding.planned(row), len(ids)), self._texts[row]))
+            self.take(0)
+
+    def _add(self, events: Sequence[Event]) -> None:
+        """Take the text of events into the message."""
+        for event in events:
+            if isinstance(event, Token | Finished):
+                self._texts[event.row] += event.text
+        if events:
+            self.messages[-1] = Message("assistant", self._texts[0])
+
+    def _joined(self, tail: list[int], event: Event) -> Event:
+        """The first token of a continuation, with the space that some tokenizers write only between words."""
+        if not isinstance(event, Token) or not event.text:
+            return event
+        text = self.engine.decode([*tail, event.id]).removeprefix(self.engine.decode(tail))
+        return replace(event, text=text) if text.endswith(event.text) else event
+
+    def _open(self, requests: Sequence[Request]) -> Decoding:
+        """Decode from the cache where it serves every row, else from nothing."""
+        old, keep = self._decoding, [0] * len(requests)
+        self._decoding = None
+        if old is not None and old.intact and old.rows == len(requests) and self.engine.info.capabilities.reuse:
+            keep = [_kept(*old.history(row), request) for row, request in enumerate(requests)]
+        if old is not None and not all(keep):
+            old.close()
+            old = None
+        self._decoding = Decoding(self.engine, requests, self.watch, reuse=old, keep=keep if old else ())
+        self.prompt, self.reused = len(requests[0].ids), keep[0] if old else 0
+        return self._decoding
+
+    def _tokens(self) -> tuple[IntArray, int]:
+        """Ids of the rendered chat, and how many of them are of earlier turns.
+
+        An answer keeps the ids that were sampled: read again from its text, they might be others.
+        """
+        rest = self._after_answer()
+        if rest is not None:
+            tail = self.engine.encode(rest, template=True)
+            return np.concatenate([np.array(self._ids, dtype=np.int32), tail]), len(self._ids)
+        ids = self.engine.encode(render(self.engine.info, self.messages), template=True)
+        return ids, min(_common(self._ids, ids), len(ids) - 1)
+
+    def _after_answer(self) -> str | None:
+        """What the template puts after the last answer, if what stands before it is the last prompt unchanged."""
+        if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._texts[0]) or not self._ids:
+            return None
+        marked = [*self.messages[:-2], Message("assistant", _MARK), self.messages[-1]]
+        before, mark, after = render(self.engine.info, marked).partition(_MARK)
+        return after if mark and before == self._prompt else None
+
+
+def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
+    """The events of steps, one by one."""
+    with closing(steps):
+        for events in steps:
+            yield from events
+
+
+def _kept(held: Sequence[int], under: Steering, request: Request) -> int:
+    """How many first positions of a row in the cache a request can go on from."""
+    same = same_until(under, request.steering, _common(held, request.ids))
+    return min(same, len(request.ids) - 1)
+
+
+def _common(a: Sequence[int], b: IntArray) -> int:
+    """Length of the common start of two rows of ids."""
+    n = min(len(a), len(b))
+    different = np.nonzero(np.asarray(a[:n], dtype=np.int32) != b[:n])[0]
+    return int(different[0]) if len(different) else n

@@ -1,0 +1,344 @@
+"""The decode loop, the same for every engine: rows, stop rules, seeds, text, and live scores set against their tokens.
+
+A token's score is the projection of its own residual, which exists one step after the token was sampled; so a `Score`
+follows its `Token` one step later, and the last token of a row gets one more pass before the row is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.batches import ROWS
+from localprobe.checks import check_prompts
+from localprobe.engine import Engine, FloatArray, IntArray, Prompt, Sampler, Steering, Stream, Watch
+from localprobe.errors import EngineError, OutOfMemory, UsageError
+from localprobe.generation.detokenizer import Detokenizer, StopStrings
+from localprobe.sampling import uniforms
+from localprobe.steering.positions import begun, ended
+
+Reason: TypeAlias = Literal["end", "stop", "length", "context", "stopped"]
+"""Why a row ended: the model's own end token, a stop string, the most tokens asked for, a full context, or the user."""
+
+_CHUNK = 64  # uniforms drawn at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One answer to generate."""
+
+    ids: IntArray
+    """(n,) int32: the prompt."""
+    steering: Steering = ()
+    sampler: Sampler = Sampler()
+    key: str = "0"
+    """Names the stream of random numbers. Same key, prompt and steering: same answer, in any batch."""
+    tokens: int = 200
+    """The most tokens to generate."""
+    stops: tuple[str, ...] = ()
+    """Texts that end the answer; they are not part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token was sampled."""
+
+    row: int
+    index: int
+    """Its place in the answer, from 0."""
+    id: int
+    text: str
+    """What it adds to the text: empty in the middle of a character or of a possible stop string."""
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """The watched projections of a token sampled before, (watches,) float32."""
+
+    row: int
+    index: int
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A row is done."""
+
+    row: int
+    reason: Reason
+    text: str
+    """What was still held back; the row's texts and this one joined are its answer."""
+
+
+Event: TypeAlias = Token | Score | Finished
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """A row being decoded."""
+
+    number: int
+    request: Request
+    limit: int
+    at_limit: Reason  # why it ends there
+    detokenizer: Detokenizer
+    stops: StopStrings
+    steering: Steering
+    ids: list[int] = field(default_factory=list)
+    run: int = 0  # tokens of the answer whose residual exists
+    ending: Reason | None = None
+    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def uniform(self) -> float:
+        at = len(self.ids) % _CHUNK
+        if at == 0:
+            self.uniforms = uniforms(self.request.key, len(self.ids), _CHUNK)
+        return float(self.uniforms[at])
+
+    @property
+    def length(self) -> int:
+        """Positions of the row that have been run."""
+        return len(self.request.ids) + self.run
+
+
+class Decoding:
+    """Answers being generated in one batch, a step at a time.
+
+    `numbers` are the rows' numbers in events (0.. if not given). With `reuse`, row i goes on from the cache of row i of
+    an earlier decoding, whose `keep[i]` first positions stay.
+
+    Raises UsageError for a prompt that leaves no room in the context, OutOfMemory if the cache does not fit.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        requests: Sequence[Request],
+        watch: Sequence[Watch] = (),
+        *,
+        numbers: Sequence[int] | None = None,
+        reuse: Decoding | None = None,
+        keep: Sequence[int] = (),
+    ) -> None:
+        self._engine = engine
+        self._watched = bool(watch)
+        self._end = frozenset(engine.info.eos)
+        numbers = range(len(requests)) if numbers is None else numbers
+        self._rows = {number: self._row(number, request) for number, request in zip(numbers, requests, strict=True)}
+        groups = _groups(requests) if reuse is None else [[i] for i in range(len(requests))]
+        prompts = [_prompt(requests[group[0]], len(group), keep[group[0]] if keep else 0) for group in groups]
+        room = max(row.limit for row in self._rows.values())
+        check_prompts(engine.info, prompts, room, watch)
+        self._stream: Stream = engine.open(prompts, room=room, watch=watch, reuse=reuse._stream if reuse else None)
+        self._live = [self._rows[numbers[i]] for group in groups for i in group]
+        self._opened = len(self._live)
+        self.prompt_scores: dict[int, FloatArray] = {
+            numbers[i]: scores for group, scores in zip(groups, self._stream.prompt_scores, strict=True) for i in group
+        }
+        """For each row: (positions that its prefill computed, watches) scores of its prompt."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every row is finished."""
+        return not self._live
+
+    def step(self) -> list[Event]:
+        """Sample a token for each row that goes on, and deliver what the step before could not know."""
+        if all(row.ending for row in self._live):
+            return self._stepped(self._stream.settle())
+        step = self._stream.step(np.array([row.uniform() for row in self._live]))
+        if not np.isfinite(step.logprobs).all():
+            raise EngineError(
+                f"{self._engine.info.model} gives predictions that are not finite in {self._engine.info.dtype}: "
+                "lower the dose, or load it with --dtype float32"
+            )
+        going = [row for row in self._live if not row.ending]
+        sampled = {
+            row.number: (token, logprob)
+            for row, token, logprob in zip(self._live, step.ids.tolist(), step.logprobs.tolist(), strict=True)
+        }
+        events = self._scored(step.scores)
+        for row in going:
+            events.append(self._token(row, *sampled[row.number]))
+        return events + self._finish()
+
+    def steer(self, number: int, steering: Steering) -> None:
+        """Change a row's steering for everything not yet run; what was run keeps what it had."""
+        for live, row in enumerate(self._live):
+            if row.number == number:
+                row.steering = (*ended(row.steering, row.length), *begun(steering, row.length))
+                self._stream.steer(live, row.steering)
+
+    def stop(self) -> list[Event]:
+        """End every row now, keeping what was said; their last tokens are run and scored."""
+        for row in self._live:
+            row.ending = row.ending or "stopped"
+        return self._stepped(self._stream.settle()) if self._live else []
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, finished ones included."""
+        return len(self._rows)
+
+    @property
+    def intact(self) -> bool:
+        """Whether the cache still holds every row that was opened, so that another decoding can go on from it."""
+        return self._opened == len(self._rows)
+
+    def history(self, number: int = 0) -> tuple[list[int], Steering]:
+        """The ids of a row that its cache holds, and the steering that each position was computed under."""
+        row = self._rows[number]
+        return [*row.request.ids.tolist(), *row.ids[: row.run]], ended(row.steering, row.length)
+
+    def planned(self, number: int = 0) -> Steering:
+        """The steering of a row as asked for, of tokens that were sampled but not run too."""
+        return self._rows[number].steering
+
+    def answer(self, number: int = 0) -> list[int]:
+        """The ids of a row's answer so far, without the token that ended it."""
+        return list(self._rows[number].ids)
+
+    def close(self) -> None:
+        """Free the cache."""
+        self._stream.close()
+
+    def _row(self, number: int, request: Request) -> _Row:
+        info = self._engine.info
+        space = info.context - len(request.ids)
+        if space < 1:
+            raise UsageError(
+                f"the prompt has {len(request.ids)} tokens, and {info.model} holds {info.context}: shorten it"
+            )
+        if request.tokens < 1:
+            raise UsageError(f"{request.tokens} tokens to generate: ask for at least 1")
+        limit = min(request.tokens, space)
+        return _Row(
+            number=number,
+            request=request,
+            limit=limit,
+            at_limit="length" if limit == request.tokens else "context",
+            detokenizer=Detokenizer(self._engine.decode),
+            stops=StopStrings(request.stops),
+            steering=request.steering,
+        )
+
+    def _token(self, row: _Row, token: int, logprob: float) -> Event:
+        index = len(row.ids)
+        if token in self._end:
+            row.ending = "end"
+            return Token(row.number, index, token, "", logprob)
+        row.ids.append(token)
+        text, stopped = row.stops.push(row.detokenizer.push(token))
+        if stopped:
+            row.ending = "stop"
+        elif len(row.ids) >= row.limit:
+            row.ending = row.at_limit
+        return Token(row.number, index, token, text, logprob)
+
+    def _stepped(self, scores: FloatArray) -> list[Event]:
+        return self._scored(scores) + self._finish()
+
+    def _scored(self, scores: FloatArray) -> list[Event]:
+        """Scores of the tokens that were just run."""
+        events: list[Event] = []
+        for row, values in zip(self._live, scores, strict=True):
+            if row.run < len(row.ids):
+                if self._watched:
+                    events.append(Score(row.number, row.run, values))
+                row.run += 1
+        return events
+
+    def _finish(self) -> list[Event]:
+        """Take out the rows that have ended and wait for no score."""
+        over = [i for i, row in enumerate(self._live) if row.ending and (row.run == len(row.ids) or not self._watched)]
+        if not over:
+            return []
+        events: list[Event] = [
+            Finished(row.number, row.ending or "end", _rest(row)) for row in map(self._live.__getitem__, over)
+        ]
+        self._live = [row for i, row in enumerate(self._live) if i not in set(over)]
+        if self._live:  # the last rows stay in the cache, for another decoding to go on from
+            self._stream.drop(over)
+            self._opened -= len(over)
+        return events
+
+
+def generate(
+    engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
+) -> Iterator[Event]:
+    """Generate any number of answers, `width` at a time; rows in events are indices into `requests`.
+
+    A batch that does not fit is cut in two and tried again; a single row that does not fit raises OutOfMemory.
+    """
+    for events in steps(engine, requests, watch, width=width):
+        yield from events
+
+
+def steps(
+    engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
+) -> Iterator[list[Event]]:
+    """As `generate`, with the events of one step in a list: rows that end together are known together.
+
+    What does not fit once will not fit again: later batches are as narrow as the one that did.
+    """
+    pending = _waves(engine, requests, width)
+    most = width
+    while pending:
+        wave = pending.pop()
+        if len(wave) > most:
+            pending += [wave[at : at + most] for at in range(0, len(wave), most)][::-1]
+            continue
+        try:
+            decoding = Decoding(engine, [requests[i] for i in wave], watch, numbers=wave)
+        except OutOfMemory:
+            if len(wave) == 1:
+                raise
+            most = (len(wave) + 1) // 2
+            pending.append(wave)
+            continue
+        try:
+            while not decoding.done:
+                yield decoding.step()
+        finally:
+            decoding.close()
+
+
+def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list[int]]:
+    """Indices of the requests in batches, the first batch last.
+
+    All rows of a batch get the same room, so prompts that nearly fill the context go with others of their length.
+    """
+    most = max((request.tokens for request in requests), default=0)
+    kinds: dict[object, list[int]] = {}
+    for i, request in enumerate(requests):
+        steering = None if engine.info.capabilities.row_steering else id(request.steering)
+        space = engine.info.context - len(request.ids)
+        kinds.setdefault((steering, space if space < most else None), []).append(i)
+    waves = [rows[at : at + width] for rows in kinds.values() for at in range(0, len(rows), width)]
+    return waves[::-1]
+
+
+def _groups(requests: Sequence[Request]) -> list[list[int]]:
+    """Indices of requests that start from the same prompt, steered and sampled alike, in order of first appearance."""
+    groups: dict[object, list[int]] = {}
+    for i, request in enumerate(requests):
+        steering = tuple((t.layer, t.start, t.stop, t.delta.tobytes()) for t in request.steering)
+        groups.setdefault((request.ids.tobytes(), steering, request.sampler), []).append(i)
+    return list(groups.values())
+
+
+def _prompt(request: Request, copies: int, keep: int) -> Prompt:
+    return Prompt(request.ids, request.steering, request.sampler, copies, keep)
+
+
+def _rest(row: _Row) -> str:
+    """The text that was held back, if the row did not end at a stop string."""
+    if row.ending == "stop":
+        return ""
+    text, stopped = row.stops.push(row.detokenizer.flush())
+    return text if stopped else text + row.stops.flush()

@@ -1,0 +1,1 @@
+"""Contrast pairs written by language models, local or behind an endpoint."""

@@ -1,0 +1,184 @@
+"""OpenAI-compatible endpoints that write texts: Ollama, LM Studio, llama-server, hosted ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from localprobe.generators.endpoint_errors import EndpointError, advice, filtered, pause, unsupported, what
+from localprobe.generators.generator import Answer, Ask, spoken
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Seconds before asking a busy server again, unless it says how long."""
+_OPTIONAL = ("max_tokens", "seed", "temperature")
+"""What a server may not know or allow: it is left out where it says so, and the line tells."""
+_SHORT = 10.0  # seconds, for questions that need no model
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key: its value leaves this process only in the header of a request."""
+
+    variable: str
+    """The environment variable that it comes from."""
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Key({self.variable})"
+
+
+class Endpoint:
+    """A model behind an OpenAI-compatible endpoint.
+
+    `start` says what to do if nobody listens at `url`; `notify` is told of waiting and of what a server does not
+    know; `sleep` waits so many seconds.
+    """
+
+    in_memory = False
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        url: str,
+        *,
+        key: Key | None = None,
+        start: str = "start the server, or mend the URL",
+        timeout: float = 300.0,
+        notify: Callable[[str], None] = print,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name, self.model, self.url = name, model, url
+        self._key, self._start, self._timeout = key, start, timeout
+        self._notify, self._sleep = notify, sleep
+        self._unknown: list[str] = []
+
+    def ready(self) -> None:
+        """Ask for its list of models, once and shortly, to see that somebody listens."""
+        client = self._client
+        import openai
+
+        try:
+            client.models.list(timeout=min(self._timeout, _SHORT))
+        except openai.APITimeoutError:
+            return  # it may be loading a model: the first text will tell
+        except openai.APIConnectionError as error:
+            self._fail(error)
+        except (openai.OpenAIError, ValueError):
+            return  # not every server lists models, or takes the key in this way
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        return [self._answer(ask) for ask in asks]
+
+    def provenance(self) -> dict[str, Any]:
+        return {"endpoint": self.url, **({"not_sent": list(self._unknown)} if self._unknown else {})}
+
+    def rest(self) -> None:
+        """Nothing to free."""
+
+    @cached_property
+    def _client(self) -> OpenAI:
+        try:
+            import openai
+        except ImportError as error:
+            raise EndpointError(
+                f"{self.name} needs the openai client: run pip install 'localprobe[generate]'"
+            ) from error
+        # Waiting is done here, where the user can be told of it; the client requires some key.
+        return openai.OpenAI(
+            base_url=self.url,
+            api_key=self._key.value if self._key else "none",
+            timeout=self._timeout,
+            max_retries=0,
+        )
+
+    def _answer(self, ask: Ask) -> Answer:
+        client = self._client
+        import openai
+
+        waits = iter(WAITS)
+        while True:
+            try:
+                return self._read(self._request(client, ask))
+            except openai.APITimeoutError as error:
+                self._fail(error)
+            except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
+                seconds = pause(error, next(waits, None))
+                if seconds is None:
+                    self._fail(error)
+                self._notify(f"{self.name}: {what(error)}; asking again in {seconds:.0f} s")
+                self._sleep(seconds)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if filtered(error):
+                    return Answer("", "content_filter", self.model)
+                left = [name for name in _OPTIONAL if name not in self._unknown]
+                refused = unsupported(error, left) or self._fail(error)
+                self._unknown.append(refused)
+                self._notify(f"{self.name}: does not take {refused!r} ({what(error)}); asking without it")
+            except (openai.OpenAIError, ValueError) as error:
+                self._fail(error)
+
+    def _request(self, client: OpenAI, ask: Ask) -> Any:
+        options: dict[str, Any] = {"max_tokens": ask.tokens, "seed": ask.seed, "temperature": ask.temperature}
+        options = {name: value for name, value in options.items() if name not in self._unknown}
+        if "max_tokens" in self._unknown:  # its newer name, which many servers and older clients do not know
+            options["extra_body"] = {"max_completion_tokens": ask.tokens}
+        return client.chat.completions.create(
+            model=self.model,
+            messages=[{"role": "system", "content": ask.system}, {"role": "user", "content": ask.prompt}],
+            **options,
+        )
+
+    def _read(self, reply: Any) -> Answer:
+        choices = getattr(reply, "choices", None)
+        if not choices or getattr(choices[0], "message", None) is None:
+            raise EndpointError(
+                f"{self.name}: {self.url} answers, but not as an OpenAI-compatible endpoint: "
+                "is it the base URL? It usually ends in /v1"
+            )
+        message, usage = choices[0].message, getattr(reply, "usage", None)
+        refusal = getattr(message, "refusal", None)
+        return Answer(
+            spoken(message.content or refusal or ""),
+            "refusal" if refusal else str(choices[0].finish_reason or "stop"),
+            str(reply.model or self.model),
+            int(getattr(usage, "completion_tokens", None) or 0),
+        )
+
+    def _fail(self, error: Exception) -> NoReturn:
+        message = f"{self.name}: {self._advice(error)}"
+        raise EndpointError(message.replace(self._key.value, "***") if self._key else message) from error
+
+    def _advice(self, error: Exception) -> str:
+        import openai
+
+        match error:
+            case openai.APITimeoutError():
+                return f"no answer from {self.url} within {self._timeout:g} s: give --timeout more, or a smaller model"
+            case openai.APIConnectionError():
+                return f"cannot connect to {self.url} ({what(error)}): {self._start}"
+            case openai.AuthenticationError() | openai.PermissionDeniedError() if self._key:
+                return f"{self.url} refuses the key in {self._key.variable} ({what(error)}): put a valid one there"
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                return f"{self.url} wants an API key ({what(error)}): name its environment variable by --key-env"
+            case openai.NotFoundError():
+                return f"{self.url} has no model {self.model!r} ({what(error)}): {self._models()}"
+        return f"{self.url} {advice(error)}"
+
+    def _models(self) -> str:
+        """The models that the server does have, or what else may be wrong."""
+        import openai
+
+        try:
+            names = [each.id for each in self._client.models.list(timeout=_SHORT).data]
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError):
+            names = []
+        if not names:
+            return "check the model's name, and that this is the base URL (it usually ends in /v1)"
+        return f"it has {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"

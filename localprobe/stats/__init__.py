@@ -1,0 +1,1 @@
+"""Statistics shared by probes and sweeps: AUROC, confidence intervals, rates."""

@@ -1,0 +1,208 @@
+"""95 % intervals of the measures, by bootstrap over pairs: the two texts of a pair are not independent.
+
+What they cover is the chance in the test pairs; the probe is taken as given.
+
+A percentile bootstrap has nothing to resample where every text is right: it gives a perfect AUROC the interval [1, 1].
+So for AUROC and accuracy the bootstrap gives the variance alone, and the interval is a score interval, which asks which
+true values would make the one seen likely. For accuracy it is Wilson's (1927); for AUROC, Newcombe's fifth method
+(2006, Statistics in Medicine 25:559) with the variance of Hanley and McNeil (1982, Radiology 143:29). Each formula
+speaks of independent texts; it is multiplied by the ratio of the bootstrap's variance to it. Near 1 that ratio rests
+on the few texts that are wrong, so it is blended with a prior ratio that counts as much as one text of information.
+
+In simulations (AUROC 0.55 to 0.99, 8 to 50 pairs, normal and exponential scores, equal and unequal spreads, independent
+and correlated pairs) the AUROC interval covers in 91 to 98 %, in 95.7 % on average. A perfect AUROC on 15 pairs
+gets [0.89, 1]. Other ways were worse: DeLong's variance on the logit scale covers 36 to 92 % at a true 0.99.
+
+Separation: percentiles, widened to the t distribution (Hesterberg 2015, American Statistician 69:371). Standard
+deviations: log scale, where they are nearer to normal; scores with long tails still get too short an interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.stats.arrays import Array
+from localprobe.stats.auroc import auroc
+
+Interval: TypeAlias = tuple[float, float]
+
+_Z = 1.959964
+# Hanley and McNeil's formula, made for exponential scores, overstates the variance near 1 for bell-shaped ones.
+_PRIOR = {"auroc": 0.8, "accuracy": 1.0}
+_BISECTIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """(low, high) of each measure at one layer."""
+
+    auroc: Interval
+    accuracy: Interval
+    separation: Interval
+    std_positive: Interval
+    std_negative: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An AUROC and its interval."""
+
+    auroc: float
+    interval: Interval
+
+
+def bootstrap(
+    positive: NDArray[np.floating],
+    negative: NDArray[np.floating],
+    thresholds: NDArray[np.floating],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Intervals, ...]:
+    """Intervals for every layer, of scores (pairs, layers) of both poles and thresholds (layers,); at least 2 pairs."""
+    pairs = len(positive)
+    weights = _resamples(pairs, resamples, seed)  # (resamples, pairs), each row adds up to 1
+    high, low = positive.astype(np.float64), negative.astype(np.float64)
+    right = ((high > thresholds) * 1.0 + (low <= thresholds)) / 2  # (pairs, layers)
+    accuracy = _accuracy(right.mean(axis=0), (weights @ right).var(axis=0), pairs)
+    areas = _auroc(high, low, weights)
+    separation = _percentiles(weights @ (high - low), pairs)
+    spreads = _spread(high, weights), _spread(low, weights)
+    return tuple(
+        Intervals(*((float(each[0][b]), float(each[1][b])) for each in (areas, accuracy, separation, *spreads)))
+        for b in range(high.shape[1])
+    )
+
+
+def auroc_interval(
+    positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Interval of the AUROC of scores (pairs,), row i of both being one pair; at least 2 pairs."""
+    weights = _resamples(len(positive), resamples, seed)
+    low, high = _auroc(positive[:, None].astype(np.float64), negative[:, None].astype(np.float64), weights)
+    return float(low[0]), float(high[0])
+
+
+def unpaired_auroc_interval(area: float, positive: int, negative: int) -> Interval:
+    """Interval of an AUROC of so many texts of each pole that are no pairs: Newcombe's fifth method as it stands."""
+    low, high = _score_interval(np.array([area]), np.ones(1), positive, negative)
+    return float(low[0]), float(high[0])
+
+
+def wilson(successes: int, of: int) -> Interval:
+    """Wilson's score interval of a share of independent texts."""
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, of).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def area(
+    positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
+) -> Area:
+    """AUROC of scores (pairs,) with its interval."""
+    return Area(auroc(positive, negative), auroc_interval(positive, negative, resamples=resamples, seed=seed))
+
+
+def lead_interval(
+    ours: tuple[NDArray[np.floating], NDArray[np.floating]],
+    theirs: tuple[NDArray[np.floating], NDArray[np.floating]],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the first AUROC minus the second, of scores (pairs,) of both poles of the same pairs."""
+    weights = _resamples(len(ours[0]), resamples, seed)
+    areas = [((weights @ _wins(*scores)) * weights).sum(axis=1) for scores in (ours, theirs)]
+    low, high = _percentiles(areas[0] - areas[1], len(ours[0]))
+    return float(low), float(high)
+
+
+def _wins(high: NDArray[np.floating], low: NDArray[np.floating]) -> Array:
+    """(pairs, pairs): 1 where the positive text of one pair scores above the negative text of another, 1/2 if equal."""
+    return np.asarray((high[:, None] > low) + (high[:, None] == low) / 2)
+
+
+def _resamples(pairs: int, resamples: int, seed: int) -> Array:
+    return np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), resamples) / pairs
+
+
+def _auroc(high: Array, low: Array, weights: Array) -> tuple[Array, Array]:
+    """Lower and upper ends (layers,), of scores (pairs, layers)."""
+    pairs, layers = high.shape
+    seen, variance = np.empty(layers), np.empty(layers)
+    for b in range(layers):
+        wins = _wins(high[:, b], low[:, b])
+        seen[b] = wins.mean()
+        variance[b] = ((weights @ wins) * weights).sum(axis=1).var()
+    formula = _hanley_mcneil(seen, pairs, pairs)
+    return _score_interval(seen, _inflation(seen, variance, formula, pairs, "auroc"), pairs, pairs)
+
+
+def _accuracy(seen: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
+    """Wilson's interval, for as many independent texts as the 2 * pairs are worth."""
+    texts = 2 * pairs / _inflation(seen, variance, seen * (1 - seen) / (2 * pairs), pairs, "accuracy")
+    centre = (seen + _Z**2 / texts / 2) / (1 + _Z**2 / texts)
+    half = _Z / (1 + _Z**2 / texts) * np.sqrt(seen * (1 - seen) / texts + _Z**2 / texts**2 / 4)
+    return np.minimum(np.maximum(centre - half, 0), seen), np.maximum(np.minimum(centre + half, 1), seen)
+
+
+def _inflation(seen: Array, variance: Array, formula: Array, pairs: int, measure: str) -> Array:
+    """Variance by bootstrap over that of the formula, blended with a prior where few texts are wrong."""
+    variance = variance * pairs / (pairs - 1)  # a bootstrap's is too small by this
+    ratio = np.divide(variance, formula, out=np.ones_like(seen), where=formula > 0)
+    information = 4 * pairs * seen * (1 - seen)
+    return np.asarray((information * ratio + _PRIOR[measure]) / (information + 1))
+
+
+def _hanley_mcneil(area: Array, positive: int, negative: int) -> Array:
+    """Variance of an AUROC of so many independent texts of each pole, in the symmetric form that Newcombe uses."""
+    others = (positive + negative) / 2 - 1
+    return np.asarray(
+        area * (1 - area) * (1 + others * (1 - area) / (2 - area) + others * area / (1 + area)) / (positive * negative)
+    )
+
+
+def _score_interval(seen: Array, inflation: Array, positive: int, negative: int) -> tuple[Array, Array]:
+    """The true areas from which `seen` lies within z standard errors, the error being that of the true area."""
+
+    def end(outside: Array) -> Array:
+        inside = seen
+        for _ in range(_BISECTIONS):
+            middle = (outside + inside) / 2
+            likely = (seen - middle) ** 2 <= _Z**2 * inflation * _hanley_mcneil(middle, positive, negative)
+            inside, outside = np.where(likely, middle, inside), np.where(likely, outside, middle)
+        return inside
+
+    return end(np.zeros_like(seen)), end(np.ones_like(seen))
+
+
+def _percentiles(resampled: Array, pairs: int) -> tuple[Array, Array]:
+    from scipy.special import ndtr, stdtrit
+
+    tail = float(ndtr(np.sqrt(pairs / (pairs - 1)) * stdtrit(pairs - 1, 0.025)))
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def _spread(scores: Array, weights: Array) -> tuple[Array, Array]:
+    """Interval of the standard deviation of scores (pairs, layers)."""
+    from scipy.special import stdtrit
+
+    scores = scores - scores.mean(axis=0)
+    seen = scores.std(axis=0)
+    variance = np.maximum(weights @ scores**2 - (weights @ scores) ** 2, 0)
+    varied = variance > 1e-12 * seen**2  # the others drew one pair only
+    logs = np.log(variance, out=np.zeros_like(variance), where=varied) / 2
+    count = np.maximum(varied.sum(axis=0), 1)
+    mean = logs.sum(axis=0) / count
+    error = np.sqrt((((logs - mean) ** 2) * varied).sum(axis=0) / count)
+    half = -stdtrit(len(scores) - 1, 0.025) * error
+    known = np.log(np.where(seen > 0, seen, 1))
+    centre = 2 * known - mean  # a bootstrap's is too small by as much as ours is
+    low, high = np.exp(np.minimum(centre - half, known)), np.exp(np.maximum(centre + half, known))
+    return np.where(seen > 0, low, 0), np.where(seen > 0, high, 0)

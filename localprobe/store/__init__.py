@@ -1,0 +1,1 @@
+"""Everything localprobe keeps on disk: runs, memoised measurements, atomic file writes, folders."""

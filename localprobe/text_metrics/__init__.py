@@ -1,0 +1,1 @@
+"""Measures of a text that need no model: wording, coherence, degeneration."""

@@ -1,0 +1,201 @@
+"""Directions scaled, added, subtracted and made orthogonal, layer by layer.
+
+Directions are taken as their files hold them, and a result is never brought to length 1: its length says how much of
+the concept it is, so that `alpha * |v| / scale` is its dose as of any other. Of two vectors, the layers that both have
+are combined.
+
+What the result of two says of itself: `scale` belongs to the model's layer and stays. `norm` is the result's length,
+`threshold` is not known (0) and there are no `measures`, as no texts were scored along it. `trained_on` is of both, so
+that neither's pairs can test it. `best` is the first's (the second's, if the first has none), or the layer nearest to
+it that both have. The origin keeps what the two have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.engine import FloatArray
+from localprobe.errors import UsageError, VectorError
+from localprobe.steering import dose as doses
+from localprobe.steering.positions import term
+from localprobe.vectors.vector import Direction, Origin, Vector, checked
+
+T = TypeVar("T")
+_Array: TypeAlias = NDArray[np.float64]
+_METHOD = "arithmetic"
+_NOTHING = 1e-6
+"""A result shorter than this share of what it was made of is the rounding of float32, not a direction."""
+
+
+def only(vector: Vector, layers: Sequence[int]) -> Vector:
+    """The vector at these layers alone; `best` is the nearest of them. UsageError for none, or one that it lacks."""
+    if not layers:
+        raise UsageError(f"name at least one layer of {vector.concept}")
+    directions = {vector.layer(layer): vector.directions[layer] for layer in layers}
+    return replace(vector, directions=directions, best=_nearest(directions, vector.best))
+
+
+def scale(vector: Vector, factor: float) -> Vector:
+    """Every direction times `factor`, in float32, exactly what steering at alpha = `factor` adds.
+
+    What was found along a direction stays true of it. Turned round by a negative factor it is another, of which
+    the threshold is known and no measures. UsageError for a factor that is 0 or not finite, VectorError if float32
+    cannot hold the result.
+    """
+    _check_strength("factor", factor)
+    return _scaled(vector, dict.fromkeys(vector.directions, factor))
+
+
+def at_dose(vector: Vector, dose: float) -> Vector:
+    """Every direction as long as makes it this dose at strength 1, by the residual lengths that the file records.
+
+    UsageError for a dose that is 0 or not finite, or for a layer whose residual length is not recorded.
+    """
+    _check_strength("dose", dose)
+    for layer, direction in sorted(vector.directions.items()):
+        if not direction.scale > 0:
+            raise UsageError(
+                f"{vector.concept} does not record how long residuals are at layer {layer}, so a dose means nothing "
+                "there: give an alpha"
+            )
+    return _scaled(vector, {b: doses.alpha(dose, d.length, d.scale) for b, d in vector.directions.items()})
+
+
+def add(a: Vector, b: Vector) -> Vector:
+    """a + b. VectorError as of `check`, or where the two cancel."""
+    return _combined(a, b, "+", lambda x, y: x + y)
+
+
+def subtract(a: Vector, b: Vector) -> Vector:
+    """a - b. VectorError as of `check`, or where the two are the same."""
+    return _combined(a, b, "-", lambda x, y: x - y)
+
+
+def orthogonalise(a: Vector, b: Vector) -> Vector:
+    """a without its part along b, `a - (a . b / |b|^2) b`. VectorError as of `check`, or where a lies along b."""
+    return _combined(a, b, "without", lambda x, y: x - (x @ y) / (y @ y) * y)
+
+
+def cosines(a: Vector, b: Vector) -> dict[int, float]:
+    """Cosine of the two at every layer that both have. VectorError as of `check`."""
+    check(a, b)
+    found = {}
+    for layer in _common(a, b):
+        x, y = _exact(a, layer), _exact(b, layer)
+        found[layer] = float(np.clip(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), -1, 1))
+    return found
+
+
+def check(a: Vector, b: Vector) -> tuple[str, ...]:
+    """Check that two vectors can be combined; returns warnings for the user.
+
+    Another width, or no layer in common, is a VectorError. Another base model of the same width is a warning that names
+    both; other weights of the same base model are the normal case.
+    """
+    widths = [{len(direction.vector) for direction in vector.directions.values()} for vector in (a, b)]
+    if widths[0] != widths[1]:
+        one, other = (" and ".join(map(str, sorted(each))) for each in widths)
+        raise VectorError(
+            f"{a.concept!r} has width {one} and {b.concept!r} has {other}: they were made for "
+            f"{a.origin.model or 'an unnamed model'} and {b.origin.model or 'an unnamed model'}"
+        )
+    if not _common(a, b):
+        raise VectorError(
+            f"{a.concept!r} and {b.concept!r} have no layer in common: they have layers {a.span} and {b.span}"
+        )
+    one, other = a.origin.model, b.origin.model
+    if one == other or not (one and other) or a.origin.weights == b.origin.weights != "":
+        return ()
+    return (f"{a.concept!r} was made for {one}, {b.concept!r} for {other}: expect little of them together",)
+
+
+def _combined(a: Vector, b: Vector, sign: str, operation: Callable[[_Array, _Array], _Array]) -> Vector:
+    check(a, b)
+    concept = f"{_grouped(a.concept)} {sign} {_grouped(b.concept)}"
+    directions = {}
+    for layer in _common(a, b):
+        x, y = _exact(a, layer), _exact(b, layer)
+        result = operation(x, y)
+        length = float(np.linalg.norm(result))
+        if length <= _NOTHING * max(np.linalg.norm(x), np.linalg.norm(y)):
+            raise VectorError(f"{concept} leaves nothing at layer {layer}: the two lie along each other there")
+        known = a.directions[layer].scale or b.directions[layer].scale
+        directions[layer] = Direction(_held(concept, result, layer), norm=length, scale=known)
+    best = _nearest(directions, a.best if a.best is not None else b.best)
+    return Vector(concept, _origin(a.origin, b.origin), directions, best)
+
+
+def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
+    directions = {}
+    for layer, direction in vector.directions.items():
+        factor = factors[layer]
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused in the next line
+            delta = term(layer, direction.vector, factor).delta
+        values = _held(f"{vector.concept} times {factor:g}", delta, layer)
+        if factor > 0:
+            directions[layer] = replace(direction, vector=values)
+        else:
+            directions[layer] = replace(direction, vector=values, threshold=-direction.threshold, measures={})
+    if min(factors.values()) > 0:
+        return replace(vector, directions=directions)
+    origin = replace(vector.origin, method=_METHOD)
+    return replace(vector, concept=f"-{_grouped(vector.concept)}", origin=origin, directions=directions)
+
+
+def _check_strength(name: str, value: float) -> None:
+    if not np.isfinite(value):
+        raise UsageError(f"{name} {value:g} is not a finite number")
+    if value == 0:
+        raise UsageError(f"{name} 0 leaves nothing of a vector: give another number")
+
+
+def _held(concept: str, values: NDArray[Any], layer: int) -> FloatArray:
+    """The values as a direction; VectorError if float32 cannot hold them."""
+    try:
+        return checked(values, layer)
+    except VectorError as error:
+        raise VectorError(f"{concept}: {error} in float32") from error
+
+
+def _exact(vector: Vector, layer: int) -> _Array:
+    return np.asarray(vector.directions[layer].vector, dtype=np.float64)
+
+
+def _common(a: Vector, b: Vector) -> list[int]:
+    return sorted(a.directions.keys() & b.directions.keys())
+
+
+def _nearest(layers: Mapping[int, Direction], best: int | None) -> int | None:
+    if len(layers) == 1:
+        return next(iter(layers))
+    return None if best is None else min(layers, key=lambda layer: abs(layer - best))
+
+
+def _grouped(concept: str) -> str:
+    return f"({concept})" if " " in concept or concept.startswith("-") else concept
+
+
+def _origin(a: Origin, b: Origin) -> Origin:
+    """What two origins have in common."""
+    return Origin(
+        model=a.model or b.model,
+        weights=_shared(a.weights, b.weights, ""),
+        architecture=a.architecture or b.architecture,
+        width=a.width or b.width,
+        layers=a.layers or b.layers,
+        engine=_shared(a.engine, b.engine, ""),
+        method=_METHOD,
+        pooling=_shared(a.pooling, b.pooling, ""),
+        bos=_shared(a.bos, b.bos, None),
+        template=_shared(a.template, b.template, ""),
+        trained_on=tuple(sorted({*a.trained_on, *b.trained_on})),
+    )
+
+
+def _shared(a: T, b: T, otherwise: T) -> T:
+    return a if a == b else otherwise

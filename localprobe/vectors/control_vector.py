@@ -1,0 +1,146 @@
+"""Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` a layer.
+
+`direction.b` is added to the residual after block b, in llama.cpp as here; it cannot reach block 0. Our own files carry
+our metadata besides, which other programs pass over, so that nothing is lost on the way back.
+
+A file of another program does not say after which block a direction was *measured*: repeng names it by that block, but
+llama.cpp's `cvector-generator` one block later. `load_gguf` reads a file as llama.cpp applies it; `measured` moves
+each direction to where it was measured.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from localprobe import __version__
+from localprobe.engine import FloatArray
+from localprobe.errors import ModelError, UsageError, VectorError
+from localprobe.vectors import metadata
+from localprobe.vectors.vector import Direction, Origin, Vector, checked
+
+PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
+"""Program that writes control vectors -> by how many blocks its name for a direction is later than its measurement."""
+_KEY = f"{metadata.KEY}.vector"
+_VERSION = f"{metadata.KEY}.version"
+
+
+def save_gguf(vector: Vector, path: Path) -> None:
+    """Write a control vector that llama.cpp and repeng load, whole or not at all. At strength 1 they add it as it is.
+
+    VectorError for a direction at block 0; LocalprobeError if the disk refuses.
+    """
+    from localprobe.store.files import replacing
+
+    if 0 in vector.directions:
+        others = sorted(vector.directions.keys() - {0})
+        instead = f"leave it out, with --layers {_written(others)}" if others else "choose another layer with --layers"
+        raise VectorError(f"a control vector cannot reach block 0, where {vector.concept} has a direction: {instead}")
+    with replacing(path) as temporary:
+        try:
+            _write(vector, temporary)
+        except OSError as error:  # numpy reports a short write without a reason
+            raise OSError(error.errno or errno.ENOSPC, error.strerror or "the disk took only part of it") from error
+
+
+def _write(vector: Vector, path: Path) -> None:
+    from gguf import GGUFWriter
+
+    with closing(GGUFWriter(path, "controlvector")) as writer:
+        # An empty text would be left out by the writer, and repeng refuses a file without the field.
+        writer.add_string("controlvector.model_hint", vector.origin.architecture or "unknown")
+        writer.add_uint32("controlvector.layer_count", len(vector.directions))
+        writer.add_string(_VERSION, __version__)
+        writer.add_string(_KEY, metadata.text_of(vector))
+        for name, tensor in metadata.tensors_of(vector).items():
+            writer.add_tensor(name, tensor)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+
+
+def _written(layers: Sequence[int]) -> str:
+    """Layers as `--layers` takes them."""
+    whole = len(layers) > 2 and layers[-1] - layers[0] == len(layers) - 1
+    return f"{layers[0]}-{layers[-1]}" if whole else ",".join(map(str, layers))
+
+
+def load_gguf(path: Path) -> Vector:
+    """Read a control vector. VectorError if the file is torn, is a model, or has a direction for block 0."""
+    from localprobe.gguf import read_header
+
+    try:
+        header = read_header(path)
+        kind = header.architecture
+        ours = header.value(_KEY, str)
+        hint = header.value("controlvector.model_hint", str) or ""
+    except ModelError as error:
+        raise VectorError(f"{path} is not a readable control vector: {error}") from error
+    if kind != "controlvector":
+        raise VectorError(f"{path} is a GGUF file of a {kind} model, not a control vector")
+    tensors = {}
+    for tensor in header.tensors.values():
+        if not re.fullmatch(r"direction\.\d+", tensor.name):
+            continue
+        if int(tensor.name.removeprefix("direction.")) == 0:
+            raise VectorError(f"{path} has a direction for block 0, which a control vector cannot reach: remove it")
+        if tensor.type.name != "F32":
+            raise VectorError(f"{path}: {tensor.name} is {tensor.type.name}; llama.cpp takes F32 only")
+        values = np.fromfile(path, dtype="<f4", count=tensor.count, offset=tensor.offset)
+        tensors[tensor.name] = values.reshape(tensor.shape)
+    if ours is not None:
+        return metadata.read(path, ours, tensors)
+    if not tensors:
+        raise VectorError(f"{path} holds no tensor named direction.<layer>")
+    return _foreign(path, hint, tensors)
+
+
+def _foreign(path: Path, hint: str, tensors: Mapping[str, FloatArray]) -> Vector:
+    """A file of another program, as llama.cpp applies it."""
+    directions = {}
+    try:
+        for name, tensor in tensors.items():
+            layer = int(name.removeprefix("direction."))
+            if layer in directions:
+                raise VectorError(f"it has two directions for layer {layer}")
+            vector = checked(tensor, layer)
+            directions[layer] = Direction(vector, norm=float(np.linalg.norm(vector)))
+        metadata.check_directions(directions)
+    except VectorError as error:
+        raise VectorError(f"{path}: {error}") from error
+    origin = Origin(model="", architecture=hint, width=len(vector), method="control vector", version="")
+    only = next(iter(directions)) if len(directions) == 1 else None
+    return Vector(path.stem, origin, directions, only)
+
+
+def measured(vector: Vector, program: str | None) -> Vector:
+    """A vector with every direction at the layer after which it was measured.
+
+    One of our own is that already, and takes no `program`. One that another program wrote needs its name, of PROGRAMS.
+    UsageError says so; VectorError if a direction would lie before block 0.
+    """
+    if vector.origin.version:
+        if program is None:
+            return vector
+        raise UsageError(f"{vector.concept!r} is a vector of localprobe, which knows where it was measured: no --from")
+    if program is None:
+        raise UsageError(
+            f"{vector.concept!r} does not say after which block its directions were measured. Name the program that "
+            "wrote it: --from repeng if direction.b was measured after block b, as repeng does; --from "
+            "cvector-generator if after block b - 1, as llama.cpp's generator does"
+        )
+    if program not in PROGRAMS:
+        raise UsageError(f"no program {program!r} is known to write control vectors: there are {', '.join(PROGRAMS)}")
+    late = PROGRAMS[program]
+    if min(vector.directions) < late:
+        raise VectorError(f"{vector.concept!r} has a direction at block 0, and {program} measures none before that")
+    directions = {layer - late: direction for layer, direction in vector.directions.items()}
+    origin = replace(vector.origin, method=f"control vector of {program}", version=__version__)
+    return Vector(vector.concept, origin, directions, None if vector.best is None else vector.best - late)

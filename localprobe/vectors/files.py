@@ -1,0 +1,88 @@
+"""Vector files: our safetensors, control vectors in GGUF, npz arrays.
+
+The native file is safetensors: a float32 tensor `direction.<layer>` of shape (width,) for every layer, and one JSON
+text of metadata (`localprobe.vectors.metadata`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from localprobe.errors import UsageError, VectorError
+from localprobe.vectors.vector import Vector
+
+FORMATS = (".safetensors", ".gguf", ".npz")
+"""Suffixes of the formats that `export` writes."""
+
+
+def save(vector: Vector, path: Path) -> None:
+    """Write a vector as safetensors, whole or not at all. LocalprobeError if the disk refuses."""
+    from safetensors.numpy import save as encode
+
+    from localprobe.store.files import write_whole
+    from localprobe.vectors import metadata
+
+    text = {metadata.KEY: metadata.text_of(vector)}
+    write_whole(path, encode(metadata.tensors_of(vector), metadata=text))
+
+
+def export(vector: Vector, path: Path) -> None:
+    """Write a vector in the format that the path's suffix names, one of FORMATS, whole or not at all.
+
+    Reading it again with `load` gives an equal vector. UsageError for another suffix, VectorError for a direction that
+    the format cannot hold (GGUF: block 0), LocalprobeError if the disk refuses.
+    """
+    from localprobe.vectors import control_vector, npz
+
+    writers = dict(zip(FORMATS, (save, control_vector.save_gguf, npz.save_npz), strict=True))
+    writers[suffix(path)](vector, path)
+
+
+def suffix(path: Path) -> str:
+    """The one of FORMATS that a path ends with; UsageError if it ends with none."""
+    found = path.suffix.lower()
+    if found not in FORMATS:
+        raise UsageError(f"{path} does not say in what format to write it: end its name with {', '.join(FORMATS)}")
+    return found
+
+
+def load(path: Path) -> Vector:
+    """Read a vector: our safetensors or npz, or a control vector in GGUF, whatever the file is called.
+
+    A control vector is read as llama.cpp applies it: tensor `direction.b` at layer b. VectorError says what is wrong
+    with the file.
+    """
+    if not path.is_file():
+        raise VectorError(f"no vector file at {path}: `localprobe demo` makes one, `localprobe fit` any other")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise VectorError(f"cannot read {path}: {error.strerror}") from error
+    if magic == b"GGUF":
+        from localprobe.vectors.control_vector import load_gguf
+
+        return load_gguf(path)
+    if magic == b"PK\x03\x04":
+        from localprobe.vectors.npz import load_npz
+
+        return load_npz(path)
+    return _load_native(path)
+
+
+def _load_native(path: Path) -> Vector:
+    from safetensors import SafetensorError, safe_open
+
+    from localprobe.vectors import metadata
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(metadata.KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise VectorError(f"{path} is not a readable vector file (torn, or another format): {error}") from error
+    if text is None:
+        raise VectorError(
+            f"{path} is a safetensors file, but not a vector of localprobe: its metadata lacks {metadata.KEY!r}"
+        )
+    return metadata.read(path, text, tensors)

@@ -1,0 +1,98 @@
+"""What a vector file says besides its tensors, as one JSON text: the same in safetensors, npz and our own GGUF."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localprobe.engine import FloatArray
+from localprobe.errors import VectorError
+from localprobe.vectors.vector import Direction, Origin, Vector, checked
+
+FORMAT = 1
+KEY = "localprobe"
+"""Where a file holds the text."""
+_TENSOR = "direction."
+
+
+def tensors_of(vector: Vector) -> dict[str, FloatArray]:
+    """`direction.<layer>` -> (width,) float32, in the order of layers."""
+    return {
+        f"{_TENSOR}{layer}": np.ascontiguousarray(vector.directions[layer].vector, dtype=np.float32)
+        for layer in sorted(vector.directions)
+    }
+
+
+def text_of(vector: Vector) -> str:
+    """All of a vector but its tensors, as JSON in ASCII."""
+    about = {
+        "format": FORMAT,
+        "concept": vector.concept,
+        "best": vector.best,
+        "origin": asdict(vector.origin),
+        "directions": {
+            str(b): {
+                "norm": float(d.norm),
+                "threshold": float(d.threshold),
+                "scale": float(d.scale),
+                "measures": {name: float(value) for name, value in d.measures.items()},
+            }
+            for b, d in sorted(vector.directions.items())
+        },
+    }
+    return json.dumps(about)
+
+
+def read(path: Path, text: str, tensors: Mapping[str, FloatArray]) -> Vector:
+    """The vector of a file's text and tensors. VectorError, which names the path, if they do not fit together."""
+    try:
+        about = json.loads(text)
+        if about.get("format", 0) > FORMAT:
+            raise VectorError(f"it was written by a newer localprobe (format {about['format']}): upgrade localprobe")
+        return _vector(about, tensors)
+    except VectorError as error:
+        raise VectorError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise VectorError(f"{path} has broken metadata: {error!r}") from error
+
+
+def _vector(about: dict[str, Any], tensors: Mapping[str, FloatArray]) -> Vector:
+    described = {f"{_TENSOR}{layer}" for layer in about["directions"]}
+    held = {name for name in tensors if name.startswith(_TENSOR)}
+    if described != held:
+        odd = ", ".join(sorted(described ^ held))
+        raise VectorError(f"its metadata and its tensors do not agree about {odd}")
+    directions = {
+        int(layer): _direction(checked(tensors[_TENSOR + layer], int(layer)), details)
+        for layer, details in about["directions"].items()
+    }
+    check_directions(directions)
+    best = about["best"]
+    if best is not None and best not in directions:
+        raise ValueError(f"best layer {best!r}")
+    origin = {**about["origin"], "trained_on": tuple(about["origin"].get("trained_on", ()))}
+    return Vector(str(about["concept"]), Origin(**origin), directions, best)
+
+
+def _direction(vector: FloatArray, details: dict[str, Any]) -> Direction:
+    numbers = {name: float(details[name]) for name in ("norm", "threshold", "scale")}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} {value}")
+    measures = {str(name): float(value) for name, value in details["measures"].items()}
+    return Direction(vector, **numbers, measures=measures)
+
+
+def check_directions(directions: Mapping[int, Direction]) -> None:
+    """VectorError unless there is a direction, and all are of one width."""
+    if not directions:
+        raise VectorError("it holds no direction")
+    widths = sorted({len(direction.vector) for direction in directions.values()})
+    if len(widths) > 1:
+        raise VectorError(f"its directions have widths {', '.join(map(str, widths))}, so they are not of one model")

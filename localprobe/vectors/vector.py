@@ -1,0 +1,149 @@
+"""Directions of a concept, one per layer.
+
+Layers are ours: `direction.b` is added to the residual after block b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe import __version__
+from localprobe.engine import FloatArray, Info
+from localprobe.errors import UsageError, VectorError
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a vector comes from: enough to know whether it fits a model, and to make it again."""
+
+    model: str
+    """The base model's name."""
+    weights: str = ""
+    """Hash of the weights it was fitted on; empty if the file does not say."""
+    architecture: str = ""
+    width: int = 0
+    layers: int = 0
+    engine: str = ""
+    method: str = ""
+    """`mean-difference`, ...; `arithmetic` for what was made of other vectors."""
+    pooling: str = ""
+    bos: bool | None = None
+    """Whether texts began with a BOS token when captured: it moves a pooled residual."""
+    template: str = ""
+    """Hash of the chat template."""
+    version: str = __version__
+    """Version of localprobe that made it; empty for a file of another program that was not imported."""
+    trained_on: tuple[str, ...] = ()
+    """Hashes of the pairs that it was fitted on, so that it is never measured on them."""
+
+    @classmethod
+    def of(cls, info: Info, *, method: str, pooling: str, trained_on: tuple[str, ...] = ()) -> Origin:
+        """The origin of a vector that is fitted now, on this model."""
+        import hashlib
+
+        template = hashlib.sha256(info.chat_template.encode()).hexdigest()[:16] if info.chat_template else ""
+        return cls(
+            info.model,
+            info.weights,
+            info.architecture,
+            info.width,
+            info.layers,
+            info.engine,
+            method,
+            pooling,
+            info.bos is not None,
+            template,
+            trained_on=trained_on,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Direction:
+    """A direction at one layer."""
+
+    vector: FloatArray
+    """(width,) float32. Of length 1 where it was fitted; a control vector or a result of arithmetic has another."""
+    norm: float = 1.0
+    """The length that it had before it was brought to length 1, or scaled. Of a fit: how far apart the poles lie."""
+    threshold: float = 0.0
+    """Midpoint of the two poles' mean scores on the training texts, along the direction at length 1: a score above it
+    reads as positive. 0 where it is not known: in control vectors, and after arithmetic."""
+    scale: float = 0.0
+    """Median length of a residual at this layer; 0 if unknown. A dose is alpha * |vector| / scale."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What was measured when it was fitted, e.g. `auroc`."""
+
+    @property
+    def length(self) -> float:
+        """|v|."""
+        return float(np.linalg.norm(self.vector))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """A concept as a direction at one or more layers of a model."""
+
+    concept: str
+    origin: Origin
+    directions: Mapping[int, Direction]
+    best: int | None = None
+    """The layer to use where the user names none; None means all of them together, as control vectors are used."""
+
+    def layer(self, layer: int | None = None) -> int:
+        """The layer asked for, or the best one. UsageError if the vector has no such layer, or none is best."""
+        chosen = self.best if layer is None else layer
+        if chosen is None:
+            raise UsageError(f"{self.concept} has directions at layers {self.span}: say which one with --layer")
+        if chosen not in self.directions:
+            raise UsageError(f"{self.concept} has no direction at layer {chosen}: it has layers {self.span}")
+        return chosen
+
+    @property
+    def span(self) -> str:
+        """Its layers, for people: `0 to 29`, or `3, 8`."""
+        layers = sorted(self.directions)
+        whole = layers == list(range(layers[0], layers[-1] + 1)) and len(layers) > 2
+        return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
+
+    def fit_to(self, info: Info) -> tuple[str, ...]:
+        """Check that the vector can steer or score a model; returns warnings for the user.
+
+        Another width or a layer that the model does not have is a VectorError. Another base model of the same width
+        is a warning that names both; other weights of the same base model (Hugging Face, MLX 4-bit, GGUF) are the
+        normal case.
+        """
+        for layer, direction in self.directions.items():
+            if len(direction.vector) != info.width:
+                raise VectorError(
+                    f"vector {self.concept!r} has width {len(direction.vector)}, but {info.model} has {info.width}: "
+                    f"it was made for {self.origin.model or 'another model'}"
+                )
+            if not 0 <= layer < info.layers:
+                raise VectorError(
+                    f"vector {self.concept!r} has a direction at layer {layer}, "
+                    f"but {info.model} has layers 0 to {info.layers - 1}"
+                )
+        same = self.origin.weights == info.weights or self.origin.model == info.model or not self.origin.model
+        if same:
+            return ()
+        return (f"vector {self.concept!r} was made for {self.origin.model}, not for {info.model}: expect little of it",)
+
+
+def checked(vector: NDArray[Any], layer: int) -> FloatArray:
+    """The vector as float32 (width,); VectorError if it is not of real numbers, finite, one-dimensional, or is zero."""
+    if vector.ndim != 1 or not len(vector):
+        raise VectorError(f"the direction at layer {layer} has shape {vector.shape}, not (width,)")
+    if vector.dtype.kind not in "fiu":
+        raise VectorError(f"the direction at layer {layer} holds {vector.dtype}, not real numbers")
+    with np.errstate(over="ignore"):  # a float64 too large for float32 is infinity, and refused below
+        vector = np.asarray(vector, dtype=np.float32)
+    if not np.isfinite(vector).all():
+        raise VectorError(f"the direction at layer {layer} holds NaN or infinity")
+    if not vector.any():
+        raise VectorError(f"the direction at layer {layer} is zero")
+    return vector

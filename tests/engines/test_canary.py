@@ -1,0 +1,126 @@
+"""The canary sings on a sound engine, and on no engine that fails in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from localprobe.engine import Capabilities, Output, Row, Term
+from localprobe.engines import canary
+from localprobe.errors import CanaryFailed
+from localprobe.fake import FakeEngine
+
+
+def failures(engine: FakeEngine) -> list[str]:
+    return [check.name for check in canary.run(engine) if not check.passed]
+
+
+def test_a_sound_engine_passes_every_check(engine: FakeEngine) -> None:
+    checks = canary.run(engine)
+    assert len(checks) == 8
+    assert failures(engine) == []
+
+
+def test_an_engine_that_can_do_less_is_asked_for_less() -> None:
+    able = Capabilities(row_steering=False, span_steering=False, early_stop=False)
+    assert failures(FakeEngine(capabilities=able)) == []
+
+
+def test_steering_that_is_ignored_is_caught() -> None:
+    assert "steering changes the prediction" in failures(FakeEngine(fault="steering ignored"))
+
+
+def test_decode_steps_that_are_not_steered_are_caught() -> None:
+    assert failures(FakeEngine(fault="decode unsteered")) == ["a decode step is steered as a prefill is"]
+
+
+class OneOff(FakeEngine):
+    """Steers one block too late."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        late = [replace(row, steering=tuple(replace(t, layer=t.layer + 1) for t in row.steering)) for row in rows]
+        return super().forward(late, layers)
+
+
+def test_steering_one_layer_off_is_caught() -> None:
+    assert "the steered layer moves by alpha * v" in failures(OneOff())
+
+
+class Leaking(FakeEngine):
+    """Steers every row of a batch like the first."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        return super().forward([replace(row, steering=rows[0].steering) for row in rows], layers)
+
+
+def test_rows_that_are_all_steered_alike_are_caught() -> None:
+    assert "rows of a batch are steered each for itself" in failures(Leaking())
+
+
+class Rounding(FakeEngine):
+    """Computes batches by other kernels than single rows, as llama.cpp does from 64 tokens on."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        off = 1.01 if len(rows) > 1 else 1.0
+        return [replace(output, residuals=output.residuals * off) for output in super().forward(rows, layers)]
+
+
+def test_kernels_of_quantised_weights_may_round_otherwise_in_a_batch_and_no_others_may() -> None:
+    engine = Rounding()
+    assert "rows of a batch are steered each for itself" in failures(engine)
+    engine.info = replace(engine.info, quantisation="Q4_0")
+    assert failures(engine) == []
+
+
+def test_a_quantised_model_is_no_excuse_to_steer_rows_alike_or_to_read_another_residual() -> None:
+    for faulty in (Leaking(), EarlyNorm()):
+        faulty.info = replace(faulty.info, quantisation="Q4_0")
+        assert failures(faulty)
+
+
+class EarlyNorm(FakeEngine):
+    """Reads another thing when it stops early, as reading after the final norm does."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        outputs = super().forward(rows, layers)
+        if any(row.full for row in rows):
+            return outputs
+        return [replace(output, residuals=output.residuals * 1.1) for output in outputs]
+
+
+def test_a_stopped_pass_that_reads_another_residual_is_caught() -> None:
+    assert "a pass that stops early reads the same" in failures(EarlyNorm())
+
+
+class Sticky(FakeEngine):
+    """Keeps the last steering when alpha goes back to zero."""
+
+    kept: tuple[Term, ...] = ()
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        for row in rows:
+            if any(t.delta.any() for t in row.steering):
+                self.kept = row.steering
+        return super().forward([replace(row, steering=self.kept) for row in rows], layers)
+
+
+def test_steering_that_stays_is_caught() -> None:
+    assert "alpha 0 restores it bit for bit" in failures(Sticky())
+
+
+def test_a_failure_names_the_engine_the_model_and_the_promise() -> None:
+    with pytest.raises(CanaryFailed, match=r"fake cannot be trusted with fake: steering changes the prediction"):
+        canary.ensure(FakeEngine(fault="steering ignored", seed=77))
+
+
+def test_a_canary_that_sang_is_remembered_and_one_that_did_not_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(seed=5)
+    first = canary.ensure(engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(canary, "run", lambda engine: pytest.fail("it was run again"))
+        assert canary.ensure(engine) == first
+    for _ in range(2):
+        with pytest.raises(CanaryFailed):
+            canary.ensure(FakeEngine(fault="decode unsteered", seed=6))

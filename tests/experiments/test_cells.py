@@ -1,0 +1,122 @@
+"""The table of cells: written once, measured later, gone with its run."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from localprobe.errors import LocalprobeError
+from localprobe.experiments.cells import Answer, Cells, merge
+from localprobe.experiments.grid import Cell
+from localprobe.store.runs import Runs
+
+CELL = Cell("k1", "s1", "fake", "fake", "", "vector", "hello", True, "", "kindness", 2, 0.5, 1.5, 0)
+
+
+def answer(cell: Cell = CELL, text: str = "héllo\n", **more: object) -> Answer:
+    return Answer(cell, text, "length", np.array([1, 70000], np.int32), {"kindness:2": 0.25}, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def cells(runs: Runs) -> Cells:
+    runs.add("sweep", "a", {}, id="aaaa0000")
+    return Cells(runs, "aaaa0000")
+
+
+def test_an_answer_comes_back_as_it_was(cells: Cells) -> None:
+    assert cells.write([answer()]) == 1
+    (found,) = cells.read()
+    assert found.cell == CELL
+    assert (found.text, found.reason, found.ids.tolist()) == ("héllo\n", "length", [1, 70000])
+    assert found.ids.dtype == np.int32
+    assert found.scores == {"kindness:2": 0.25}
+    assert found.measures is None is found.judgement
+
+
+def test_the_first_to_finish_a_cell_counts(cells: Cells) -> None:
+    cells.write([answer()])
+    assert cells.write([answer(text="another"), answer(replace(CELL, key="k2"))]) == 1
+    assert [found.text for found in cells.read()] == ["héllo\n", "héllo\n"]
+    assert cells.keys() == {"k1", "k2"}
+
+
+def test_measures_come_beside_the_answer(cells: Cells) -> None:
+    cells.write([answer(), answer(replace(CELL, key="k2", sample=1))])
+    cells.measured({"k1": {"nll": 1.5}})
+    cells.judged({"k2": {"score": 2}})
+    one, two = cells.read()
+    assert (one.measures, one.judgement) == ({"nll": 1.5}, None)
+    assert (two.measures, two.judgement) == (None, {"score": 2})
+
+
+def test_the_order_is_that_of_what_was_asked(cells: Cells) -> None:
+    several = [replace(CELL, key=str(n), dose=dose, sample=n) for n, dose in enumerate((0.5, -0.5, 0.0))]
+    cells.write([answer(cell) for cell in several])
+    assert [found.cell.dose for found in cells.read()] == [-0.5, 0.0, 0.5]
+
+
+def test_cells_go_with_their_run(cells: Cells, runs: Runs) -> None:
+    cells.write([answer()])
+    runs.delete("aaaa0000")
+    with runs.connect() as database:
+        assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
+
+
+def test_a_run_that_is_kept_again_keeps_its_cells(cells: Cells, runs: Runs) -> None:
+    cells.write([answer()])
+    runs.add("sweep", "b", {"cells": 1}, id="aaaa0000")
+    assert len(cells.read()) == 1
+
+
+def test_a_cell_without_its_run_is_refused(cells: Cells, runs: Runs) -> None:
+    runs.delete("aaaa0000")
+    with pytest.raises(LocalprobeError, match="FOREIGN KEY"):
+        cells.write([answer()])
+
+
+def test_another_run_takes_over_what_is_there(cells: Cells, runs: Runs) -> None:
+    cells.write([answer(measures={"nll": 1.0})])
+    runs.add("sweep", "b", {}, id="bbbb0000")
+    other = Cells(runs, "bbbb0000")
+    mine = replace(CELL, label="uncensored")
+    other.adopt([mine, replace(CELL, key="k9")])
+    (found,) = other.read()
+    assert found.cell == mine  # as this experiment calls it
+    assert (found.text, found.measures) == ("héllo\n", {"nll": 1.0})
+    assert len(cells.read()) == 1
+
+
+def test_stores_are_joined_and_what_one_has_measured_is_kept(cells: Cells, runs: Runs) -> None:
+    cells.write([answer(), answer(replace(CELL, key="k2", sample=1))])
+    other = Runs(runs.path.with_name("other.sqlite"))
+    other.add("sweep", "a", {}, id="aaaa0000")
+    theirs = Cells(other, "aaaa0000")
+    theirs.write([answer(measures={"nll": 2.0}), answer(replace(CELL, key="k3", sample=2))])
+    with other.connect() as source, runs.connect(write=True) as target:
+        assert merge(source, target) == 1
+    assert [(found.cell.key, found.measures) for found in cells.read()] == [
+        ("k1", {"nll": 2.0}),
+        ("k2", None),
+        ("k3", None),
+    ]
+
+
+def test_a_full_disk_is_one_line_and_what_was_done_stays(
+    cells: Cells, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells.write([answer()])
+    prepare = Runs._prepare
+
+    def small(self: Runs, database: sqlite3.Connection) -> None:
+        prepare(self, database)
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count = {pages}")
+
+    with monkeypatch.context() as full, pytest.raises(LocalprobeError, match="disk is full; what it held") as error:
+        full.setattr(Runs, "_prepare", small)
+        cells.write([answer(replace(CELL, key=str(n)), text="long " * 500) for n in range(50)])
+    assert "\n" not in str(error.value)
+    assert cells.keys() == {"k1"}

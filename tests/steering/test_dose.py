@@ -1,0 +1,31 @@
+"""Doses and the scale that they are measured in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from localprobe.contrast.pairs import read_texts, shipped
+from localprobe.engine import Row
+from localprobe.fake import FakeEngine
+from localprobe.steering import dose
+
+
+def test_dose_and_alpha_are_each_others_inverse() -> None:
+    assert dose.alpha(0.25, length=2.0, scale_=40.0) == 5.0
+    assert dose.dose(5.0, length=2.0, scale_=40.0) == 0.25
+
+
+def test_the_scale_is_the_median_length_of_residuals_after_the_first_token(engine: FakeEngine) -> None:
+    found = dose.measure(engine)
+    assert found.shape == (engine.info.layers,)
+    rows = [Row(engine.encode(text)[: engine.info.context]) for text in read_texts(shipped("neutral"))[:16]]
+    lengths = [np.linalg.norm(o.residuals[0, 1:], axis=-1) for o in engine.forward(rows, [2])]
+    assert found[2] == pytest.approx(np.median(np.concatenate(lengths)), rel=1e-5)
+
+
+def test_the_scale_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(seed=11)
+    first = dose.scale(engine)
+    monkeypatch.setattr(dose, "measure", lambda engine: pytest.fail("it was measured again"))
+    np.testing.assert_array_equal(dose.scale(engine), first)

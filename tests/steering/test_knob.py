@@ -1,0 +1,79 @@
+"""Knobs: a vector, a layer, a strength, and where it applies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from localprobe.engine import Watch
+from localprobe.errors import UsageError, VectorError
+from localprobe.fake import FakeEngine
+from localprobe.model import Model
+from localprobe.steering.knob import Knob, steering, strength, watch
+from localprobe.vectors.vector import Direction, Origin, Vector
+
+WIDTH = 32
+
+
+def vector(length: float = 1.0, layers: tuple[int, ...] = (2,), best: int | None = 2) -> Vector:
+    v = np.zeros(WIDTH, np.float32)
+    v[3] = length
+    return Vector("kindness", Origin("fake"), {b: Direction(v) for b in layers}, best)
+
+
+def test_a_knob_becomes_one_term() -> None:
+    (term,) = Knob(vector(), 2, 4.0, "response").terms(prompt=10)
+    assert (term.layer, term.start, term.stop, term.delta[3]) == (2, 9, None, 4.0)
+
+
+def test_a_knob_at_zero_adds_nothing() -> None:
+    assert Knob(vector(), 2, 0.0).terms(10) == ()
+
+
+def test_the_prompt_positions_of_a_prompt_of_one_token_are_none() -> None:
+    assert Knob(vector(), 2, 4.0, "prompt").terms(prompt=1) == ()
+
+
+def test_several_knobs_add_up() -> None:
+    knobs = [Knob(vector(), 2, 1.0), Knob(vector(layers=(4,)), 4, -1.0)]
+    assert [(t.layer, float(t.delta[3])) for t in steering(knobs, 10)] == [(2, 1.0), (4, -1.0)]
+
+
+def test_a_reading_is_in_units_of_the_direction_whatever_its_length() -> None:
+    read: Watch = watch(vector(length=7.0), 2)
+    assert np.linalg.norm(read.vector) == pytest.approx(1.0)
+
+
+def test_a_dose_is_measured_in_lengths_of_residuals(engine: FakeEngine) -> None:
+    model = Model(engine)
+    knob = model.knob(vector(length=2.0), dose=0.5)
+    assert knob.alpha * 2.0 / model.scale[2] == pytest.approx(0.5)
+    assert model.dose(knob) == pytest.approx(0.5)
+
+
+def test_alpha_is_taken_as_it_is(engine: FakeEngine) -> None:
+    assert Model(engine).knob(vector(), alpha=-3.0).alpha == -3.0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "dose", "complaint"),
+    [(None, None, "either --dose or --alpha"), (1.0, 1.0, "not both"), (float("nan"), None, "nan is not a finite")],
+)
+def test_a_strength_is_one_finite_number(alpha: float | None, dose: float | None, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        strength(alpha, dose)
+
+
+def test_a_control_vector_of_many_layers_is_used_whole(engine: FakeEngine) -> None:
+    whole = vector(layers=(1, 2, 3), best=None)
+    knobs = Model(engine).knobs(whole, alpha=2.0)
+    assert [(k.layer, k.alpha) for k in knobs] == [(1, 2.0), (2, 2.0), (3, 2.0)]
+    assert [k.layer for k in Model(engine).knobs(whole, layer=3, dose=0.1)] == [3]
+    with pytest.raises(UsageError, match="layers 1 to 3: say which one with --layer"):
+        Model(engine).knobs(whole, dose=0.1)
+
+
+def test_a_vector_of_another_width_turns_no_knob(engine: FakeEngine) -> None:
+    narrow = Vector("x", Origin(""), {0: Direction(np.ones(4, np.float32))}, 0)
+    with pytest.raises(VectorError, match="width 4"):
+        Model(engine).knob(narrow, alpha=1.0)

@@ -1,0 +1,96 @@
+"""The store of runs: whole or not at all, found by the beginning of an id."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from localprobe.errors import LocalprobeError, UsageError
+from localprobe.store.runs import FORMAT, Runs
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path / "runs.sqlite")
+
+
+def test_a_run_comes_back_as_it_was_kept_with_what_it_takes_to_repeat_it(runs: Runs) -> None:
+    kept = runs.add("validate", "empathy on fake", {"auroc": 0.5, "name": "é"}, about={"weights": "abc"})
+    found = runs.get(kept.id)
+    assert found == kept
+    assert found.result == {"auroc": 0.5, "name": "é"}
+    assert found.about["weights"] == "abc"
+    assert "numpy" in found.about["versions"]
+    assert found.about["command"]
+
+
+def test_the_newest_run_comes_first_and_is_the_last_one(runs: Runs) -> None:
+    for name in ("a", "b", "c"):
+        runs.add("fit" if name == "b" else "validate", name, {})
+    assert [run.name for run in runs.all()] == ["c", "b", "a"]
+    assert [run.name for run in runs.all("fit")] == ["b"]
+    assert runs.get("last").name == "c"
+
+
+def test_a_run_with_the_id_of_another_takes_its_place(runs: Runs) -> None:
+    first = runs.add("sweep", "half", {"cells": 1})
+    runs.add("sweep", "whole", {"cells": 2}, id=first.id)
+    assert [(run.id, run.name) for run in runs.all()] == [(first.id, "whole")]
+
+
+def test_a_deleted_run_is_gone(runs: Runs) -> None:
+    kept = runs.add("fit", "a", {})
+    runs.delete(kept.id[:6])
+    assert runs.all() == []
+
+
+def test_a_reference_that_names_nothing_or_too_much_says_what_there_is(runs: Runs) -> None:
+    with pytest.raises(UsageError, match=r"no run 'last'.*none at all"):
+        runs.get("last")
+    runs.add("fit", "a", {}, id="aa11")
+    runs.add("fit", "b", {}, id="aa22")
+    with pytest.raises(UsageError, match=r"^2 runs begin with .aa.: aa22, aa11$"):
+        runs.get("aa")
+    with pytest.raises(UsageError, match=r"no run 'zz'.*aa22, aa11"):
+        runs.get("zz")
+
+
+def test_a_store_of_a_newer_localprobe_is_left_alone(runs: Runs) -> None:
+    runs.add("fit", "a", {})
+    with sqlite3.connect(runs.path) as database:
+        database.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    with pytest.raises(LocalprobeError, match="newer localprobe"):
+        runs.all()
+
+
+def test_a_file_that_is_no_store_is_said_to_be_none(runs: Runs) -> None:
+    runs.path.write_bytes(b"this is not a database, and long enough to be read as one" * 20)
+    with pytest.raises(LocalprobeError, match=r"runs\.sqlite"):
+        runs.all()
+
+
+def test_what_fails_half_way_leaves_nothing(runs: Runs) -> None:
+    runs.add("fit", "a", {})
+    with pytest.raises(RuntimeError), runs.connect(write=True) as database:
+        database.execute("DELETE FROM runs")
+        raise RuntimeError
+    assert len(runs.all()) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalprobeError, match="cannot open"):
+        Runs(tmp_path / "file" / "runs.sqlite").add("fit", "a", {})
+
+
+def _add(path: Path, number: int) -> None:
+    Runs(path).add("fit", str(number), {"number": number})
+
+
+def test_processes_that_write_at_once_all_get_their_runs_in(runs: Runs) -> None:
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(_add, [runs.path] * 24, range(24)))
+    assert sorted(run.result["number"] for run in runs.all()) == list(range(24))

@@ -1,0 +1,64 @@
+"""Vectors as npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localprobe.errors import LocalprobeError, VectorError
+from localprobe.vectors import files as vector_files
+from localprobe.vectors.vector import Direction, Origin, Vector
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    vector = Vector("kindness", Origin("fake", width=4), {0: Direction(np.arange(4, dtype=np.float32))}, 0)
+    vector_files.export(vector, tmp_path / "v.npz")
+    return tmp_path / "v.npz"
+
+
+def test_numpy_reads_it_without_localprobe(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as file:
+        assert file["direction.0"].dtype == np.float32
+        assert file["direction.0"].tolist() == [0, 1, 2, 3]
+        assert '"concept": "kindness"' in str(file["localprobe"])
+
+
+def test_block_0_is_welcome_here(path: Path) -> None:
+    assert vector_files.load(path).layer() == 0
+
+
+@pytest.mark.parametrize("keep", [4, 100, 300])
+def test_a_torn_file_is_one_clear_error(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(VectorError, match=r"v\.npz is not a readable npz file"):
+        vector_files.load(path)
+
+
+def test_a_flipped_byte_is_found(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    at = data.index(np.float32(3).tobytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(VectorError, match="not a readable npz file"):
+        vector_files.load(path)
+
+
+def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", localprobe=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(VectorError, match="pickled objects"):
+        vector_files.load(tmp_path / "v.npz")
+
+
+@pytest.mark.parametrize("text", [None, np.array(1.0), np.array(["a", "b"])])
+def test_another_npz_is_refused(tmp_path: Path, text: np.ndarray | None) -> None:
+    np.savez(tmp_path / "v.npz", **{"direction.1": np.ones(4)}, **({} if text is None else {"localprobe": text}))
+    with pytest.raises(VectorError, match="an npz file, but not a vector of localprobe"):
+        vector_files.load(tmp_path / "v.npz")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(LocalprobeError, match="cannot write"):
+        vector_files.export(vector_files.load(path), path / "inside.npz")
