@@ -122,7 +122,7 @@ def by_definition(logits: list[float], sampler: Sampler) -> list[float]:
         likely = likely[: sampler.top_k]
     total, reached, nucleus = sum(shares[token] for token in likely), 0.0, []
     for token in likely:
-        if reached >= sampler.top_p:
+        if sampler.top_p < 1 and reached >= sampler.top_p:  # 1 keeps all, also where rounding reaches it early
             break
         nucleus.append(token)
         reached += shares[token] / total
