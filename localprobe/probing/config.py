@@ -1,0 +1,41 @@
+"""How a probe is fitted and tested: every choice of a study, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localprobe.errors import UsageError
+
+POOLING = "mean-without-first"
+"""The one default pooling. The first token is an attention sink whose norm is several times the rest, so its residual is
+left out of the mean. The paper averages over all tokens (`mean`), which `localprobe reproduce` states."""
+TEST_FRACTION = 0.3
+TOKEN_LIMIT = 512
+"""Tokens that a text is cut to, as the paper does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeConfig:
+    """The choices of `localprobe.probing.fit.fit`. UsageError if one is out of range."""
+
+    method: str = "mean-difference"
+    """A name in `localprobe.probing.methods.METHODS`."""
+    pooling: str = POOLING
+    """A `localprobe.capture.residuals.Pooling` other than `tokens`."""
+    test_fraction: float = TEST_FRACTION
+    """Share of each scenario's pairs kept out of the fit; 0 fits on every pair and measures nothing."""
+    seed: int = 0
+    """Seeds the split, the choice of a layer, and all resampling."""
+    resamples: int = 2000
+    """Bootstrap resamples of each confidence interval."""
+    permutations: int = 1000
+    """Relabellings of the permutation test."""
+    random_directions: int = 100
+    """Random unit vectors at each layer."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.test_fraction < 1:
+            raise UsageError(f"`test_fraction` must be at least 0 and below 1, not {self.test_fraction}")
+        for name, least in (("resamples", 1), ("permutations", 1), ("random_directions", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"`{name}` must be at least {least}, not {getattr(self, name)}")
