@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from localprobe.errors import UsageError
 
 POOLING = "mean-without-first"
-"""The one default pooling. The first token is an attention sink whose norm is several times the rest, so its residual is
-left out of the mean. The paper averages over all tokens (`mean`), which `localprobe reproduce` states."""
+"""The one default pooling. The first token is an attention sink whose norm is several times the rest, so its residual
+is left out of the mean. The paper averages over all tokens (`mean`), which `localprobe reproduce` states."""
 TEST_FRACTION = 0.3
 TOKEN_LIMIT = 512
 """Tokens that a text is cut to, as the paper does."""
