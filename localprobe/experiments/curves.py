@@ -12,51 +12,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Outcome
+from localprobe.stats.rates import Rate, rate
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Counts over the samples of one strength."""
+    """The answers of one strength, counted."""
 
     alpha: float
     samples: int
-    expressing: int
-    coherent: int
-    degenerate: int
-    usable: int
-    """Coherent and not degenerate."""
+    rate: Rate
+    """Answers that express the positive pole: the paper's empathy rate."""
+    coherent: Rate
+    """By the paper's rule."""
+    degenerate: Rate
     fooled: int
     """Degenerate, and coherent by the paper's rule."""
 
     @classmethod
-    def of(cls, alpha: float, seen: Sequence[Outcome]) -> Condition:
-        """Count outcomes; at least one."""
+    def of(cls, alpha: float, seen: Sequence[Outcome], **more: Any) -> Self:
+        """Count outcomes, at least one; `more` are the further fields of a subclass."""
         return cls(
             alpha,
             len(seen),
-            sum(each.expresses for each in seen),
-            sum(each.coherent for each in seen),
-            sum(each.degenerate for each in seen),
-            sum(each.usable for each in seen),
+            rate(sum(each.expresses for each in seen), len(seen)),
+            rate(sum(each.coherent for each in seen), len(seen)),
+            rate(sum(each.degenerate for each in seen), len(seen)),
             sum(each.degenerate and each.coherent for each in seen),
+            **more,
         )
 
     @property
-    def rate(self) -> float:
-        """Share of samples that express the positive pole: the paper's empathy rate."""
-        return self.expressing / self.samples
+    def usable(self) -> int:
+        """Answers that are coherent and not degenerate."""
+        return self.coherent.count - self.fooled
 
     @property
     def broken(self) -> bool:
-        """Whether half of the samples or more are incoherent or degenerate."""
+        """Whether half of the answers or more are incoherent or degenerate."""
         return 2 * self.usable <= self.samples
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CurveCell:
     """A strength other than 0, against the baseline of its curve."""
 
     condition: Condition
@@ -71,7 +73,7 @@ class Cell:
     @property
     def effect(self) -> float:
         """rate(alpha) - rate(0), in [-1, 1]."""
-        return self.condition.rate - self.baseline
+        return self.condition.rate.share - self.baseline
 
     @property
     def success(self) -> bool:
@@ -97,7 +99,7 @@ class Curve:
     layer: int
     scenario: str
     baseline: Condition
-    cells: tuple[Cell, ...]
+    cells: tuple[CurveCell, ...]
     """By ascending alpha; at least one."""
     borrowed: tuple[int | None, ...] = ()
     """The layers whose samples of alpha 0 stand in for those that this layer has not; nothing if it has its own."""
@@ -158,6 +160,6 @@ def _curve(
     model, layer, scenario = key
     own = unsteered.get(layer)
     baseline = Condition.of(0.0, own) if own else pooled
-    cells = tuple(Cell(Condition.of(alpha, alphas[alpha]), baseline.rate) for alpha in sorted(alphas))
+    cells = tuple(CurveCell(Condition.of(alpha, alphas[alpha]), baseline.rate.share) for alpha in sorted(alphas))
     borrowed = () if own else tuple(sorted(unsteered, key=lambda other: (other is not None, other or 0)))
     return Curve(model, layer, scenario, baseline, cells, borrowed)

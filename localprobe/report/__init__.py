@@ -71,9 +71,11 @@ def write_csv(runs: Sequence[Run], folder: Path) -> int:
 
 
 def _steering(result: Mapping[str, Any]) -> list[Section]:
+    from localprobe.experiments.result import SweepResult
     from localprobe.report import steering
+    from localprobe.store.json_values import from_json
 
-    return steering.sections(result)
+    return steering.sections(from_json(SweepResult, result))
 
 
 def _repeat(run: Run) -> list[tuple[str, str]]:

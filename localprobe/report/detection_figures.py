@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from localprobe.report.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, POSITIVE, band, drawing
+from localprobe.figures.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, POSITIVE, band, drawing
 from localprobe.report.section import Figure
 
 Result = Mapping[str, Any]

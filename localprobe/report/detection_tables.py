@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from localprobe.report.table import Cell, Measured, Table
+from localprobe.report.table import Measured, Table, TableCell
 
 Result = Mapping[str, Any]
 
@@ -41,7 +41,7 @@ def layers(found: Result, name: str, only: Container[int] | None = None) -> Tabl
 def baselines(found: Result, name: str) -> Table:
     """What else tells the same texts apart."""
     nested, words = found["nested"], found["baselines"]
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[TableCell, ...]] = [
         (f"probe at layer {nested['layer']}", Measured(nested["auroc"], nested["interval"], 3), Measured(None))
     ]
     titles = {
@@ -129,7 +129,7 @@ def binary(found: Sequence[Result]) -> Table:
     shown = [(each["name"], each["behaviour"]["binary"]) for each in found if each.get("behaviour")]
     shares = ("accuracy", "precision", "recall", "f1", "specificity")
     counts = ("true_positive", "false_positive", "true_negative", "false_negative")
-    rows: list[tuple[Cell, ...]] = [("texts", *(b["n"] for _, b in shown))]
+    rows: list[tuple[TableCell, ...]] = [("texts", *(b["n"] for _, b in shown))]
     rows += [(_title(what), *(Measured(b[what], b[f"{what}_interval"]) for _, b in shown)) for what in shares]
     rows += [(_title(what), *(b[what] for _, b in shown)) for what in counts]
     rows.append(("AUROC", *(Measured(b["auroc"], b["auroc_interval"]) for _, b in shown)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from localprobe.experiments.dose_response import Estimate
 from localprobe.report.steering_arms import BASELINE, Arms, End
 from localprobe.report.steering_words import above, below, points, share
+from localprobe.stats.estimates import Estimate
 
 
-def sceptic(arms: Arms) -> tuple[str, ...]:
+def beyond_prompts(arms: Arms) -> tuple[str, ...]:
     """What the vector does beyond a prompt; then, both ways in turn, the rates unsteered, under the system prompt, with
     the vector, and with the two together."""
     poles = {1: ("positive", f"towards {arms.concept}"), -1: ("negative", f"away from {arms.concept}")}
@@ -36,5 +36,5 @@ def sceptic(arms: Arms) -> tuple[str, ...]:
     return (does if more else "Nothing is shown that a system prompt does not do as well.", *lines)
 
 
-def _says(found: Estimate, more: str, less: str, neither: str) -> str:
-    return more if above(found) else less if below(found) else neither
+def _says(difference: Estimate, more: str, less: str, neither: str) -> str:
+    return more if above(difference) else less if below(difference) else neither

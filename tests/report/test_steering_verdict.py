@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from localprobe.experiments.result import SweepResult
 from localprobe.report.steering_arms import Arms, every
-from localprobe.report.steering_verdict import Verdict, judge
+from localprobe.report.steering_verdict import SteeringVerdict, steering_verdict
 from tests.report.sweeps import CARING, LOOP, STUTTER, TASK, At, Writes, sweep
 
 
@@ -68,12 +69,12 @@ def second_layer_only(at: At) -> str:
     return at.share(0.5) if at.layer == 1 else steers(at)
 
 
-def verdict(result: dict[str, Any]) -> Verdict:
+def verdict(result: SweepResult) -> SteeringVerdict:
     (arms,) = every(result)
-    return judge(arms)
+    return steering_verdict(arms)
 
 
-def text(found: Verdict) -> str:
+def text(found: SteeringVerdict) -> str:
     lines = (found.headline, *found.shows, *found.does_not_show, *found.cost, *found.rules, *found.prompts)
     return "\n".join(lines)
 
@@ -203,7 +204,7 @@ def test_difference_takes_what_both_arms_have() -> None:
     lead = arms.difference((1, ("vector", 1)), (-1, ("random", 1)))
     assert lead is not None
     assert lead.value == pytest.approx(0.3)
-    assert 0 < lead.interval[0] < lead.value < lead.interval[1]
+    assert 0 < lead.low < lead.value < lead.high
 
 
 def test_nothing_to_compare_gives_none() -> None:

@@ -35,7 +35,7 @@ def responses(arms: Arms) -> list[Response]:
     from localprobe.report.steering_tables import doses
 
     table = doses(arms)
-    layer, strength, rate, broken = map(table.columns.index, ("layer", arms.unit, arms.concept, "degenerate"))
+    layer, strength, rate, broken = map(table.columns.index, ("layer", arms.model.unit, arms.concept, "degenerate"))
     found: dict[int, Response] = {}
     for row in table.rows:
         each = found.setdefault(int(str(row[layer])), Response(int(str(row[layer])), [], [], []))
