@@ -14,6 +14,7 @@ from typing import Any
 
 from localprobe.errors import UsageError
 from localprobe.experiments.cells import CellAnswer, Cells
+from localprobe.experiments.outcomes import prompt_name
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run, Runs
 from localprobe.text_metrics.degeneration import degeneration
@@ -66,7 +67,7 @@ def _record(answer: CellAnswer, lists: WordLists) -> dict[str, Any]:
         "engine": cell.engine,
         "label": cell.label,
         "layer": cell.layer,
-        "scenario": cell.scenario if cell.pressure else f"{cell.scenario}, no pressure",
+        "scenario": prompt_name(cell.scenario, cell.pressure),
         "alpha": cell.alpha,
         "dose": cell.dose,
         "text": answer.text,
