@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from localprobe import __version__
+from localprobe.version import __version__
 from localprobe.contrast.pairs import read_pairs
 from localprobe.contrast.scenarios import Scenario
 from localprobe.contrast.system_prompts import SystemPrompts, read_system_prompts

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 
-from localprobe import __version__
+from localprobe.version import __version__
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.vectors import control_vector
 from localprobe.vectors import files as vectors
