@@ -134,14 +134,10 @@ def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None)
 
 
 def _line(run: Run) -> dict[str, Any]:
-    from localprobe.experiments.result import counts
-    from localprobe.store.json_values import to_json
-
     about = {"id": run.id, "kind": run.kind, "name": run.name, "created": run.created}
-    return {**about, "cells": to_json(counts(run))} if run.kind == "sweep" else about
+    return {**about, "cells": run.result.get("cells")} if run.kind == "sweep" else about
 
 
 def _cells(run: Run) -> str:
-    from localprobe.experiments.result import counts
-
-    return str(counts(run)) if run.kind == "sweep" else ""
+    cells = run.result.get("cells") if run.kind == "sweep" else None
+    return f"{cells['done']}/{cells['expected']}" if isinstance(cells, dict) else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from localprobe.experiments.pooling import Grouped, average, pooled
+from localprobe.experiments.pooling import Grouped, average, by_strength, pooled
 from localprobe.experiments.result import LayerSummary, ModelResult, Series, SweepResult
 from localprobe.store.json_values import from_json
 
@@ -38,12 +38,8 @@ def _series(console: Console, concept: str, model: ModelResult, series: Series, 
     table = Table(box=None, header_style="bold")
     for name in (model.unit, concept, "coherent", "degenerate", "probe", "perplexity", "KL", "why degenerate"):
         table.add_column(name, justify="left" if name == "why degenerate" else "right")
-    strengths: dict[float, list[Grouped]] = {}
-    for curve in series.at(layer.layer):
-        for point in curve.points:
-            strengths.setdefault(model.strength(point), []).append((curve.key, point))
-    for strength in sorted(strengths):
-        table.add_row(f"{strength:+g}" if strength else "0", *_row(strengths[strength]))
+    for strength, points in by_strength(series.at(layer.layer), model.strength).items():
+        table.add_row(f"{strength:+g}" if strength else "0", *_row(points))
     console.print(table)
     console.print(_verdict(layer, model.unit), highlight=False)
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import exp, log
 from typing import Literal, TypeAlias
 
-from localprobe.experiments.result import Point
+from localprobe.experiments.result import CurvePoints, Point
 from localprobe.stats.estimates import Mean
 from localprobe.stats.rates import Rate, grouped_rate
 
 Grouped: TypeAlias = tuple[object, Point]
 """A condition, and what it goes together with others by, as their prompt."""
+
+
+def by_strength(
+    curves: Iterable[CurvePoints],
+    strength: Callable[[Point], float],
+    group: Callable[[CurvePoints], object] = lambda curve: curve.key,
+) -> dict[float, list[Grouped]]:
+    """The conditions of some curves at each strength, from the lowest to the highest; those of one prompt go together,
+    or of whatever else `group` names."""
+    strengths: dict[float, list[Grouped]] = {}
+    for curve in curves:
+        for point in curve.points:
+            strengths.setdefault(strength(point), []).append((group(curve), point))
+    return dict(sorted(strengths.items()))
 
 
 def pooled(points: Iterable[Grouped], what: Literal["rate", "coherent", "degenerate"]) -> Rate:

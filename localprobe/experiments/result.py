@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from localprobe.engine import Sampler
 from localprobe.experiments.curves import Condition
@@ -20,10 +20,7 @@ from localprobe.experiments.experiment import Pole
 from localprobe.experiments.success import Success
 from localprobe.stats.estimates import Mean
 from localprobe.stats.rates import Rate
-from localprobe.store.json_values import from_json
-
-if TYPE_CHECKING:
-    from localprobe.store.runs import Run
+from localprobe.store.identity import ModelIdentity
 
 Unit = Literal["dose", "alpha"]
 PromptKey = tuple[str, bool]
@@ -212,30 +209,22 @@ class VectorFacts:
     layers: tuple[VectorLayer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts(ModelIdentity):
     """A model as it was swept."""
 
-    model: str
-    engine: str
     label: str
     """What group it belongs to in a report; may be empty."""
-    weights: str
-    dtype: str
-    quantisation: str | None
-    device: str
-    version: str
-    """Of the engine."""
     expected: int
     """How many answers the experiment asks of it."""
     unit: Unit
     """What its strengths were given in."""
     rate: float | None
-    """Tokens generated a second; None if not known."""
+    """Tokens generated per second; None if not known."""
     vectors: tuple[VectorFacts, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResult(ModelFacts):
     """What one model did."""
 
@@ -264,9 +253,6 @@ class CellCounts:
         """Answers that are still to be generated."""
         return self.expected - self.done
 
-    def __str__(self) -> str:
-        return f"{self.done}/{self.expected}"
-
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
@@ -287,8 +273,3 @@ class SweepResult:
     cells: CellCounts
     models: tuple[ModelResult, ...]
     """In the experiment's order."""
-
-
-def counts(run: Run) -> CellCounts:
-    """How many answers a stored sweep has; no more of its result is read."""
-    return from_json(CellCounts, run.result["cells"])

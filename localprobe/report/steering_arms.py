@@ -97,7 +97,8 @@ class Arms:
     @cached_property
     def ends(self) -> dict[int, tuple[float, float]]:
         """Layer -> the largest usable strengths down and up; 0 where there is none."""
-        return {at.layer: (at.down or 0.0, at.up or 0.0) for at in self.model.sceptic if at.vector == self.vector}
+        own = self.series("vector")
+        return {at.layer: at.response.usable or (0.0, 0.0) for at in own.layers} if own else {}
 
     def usable(self, way: int) -> bool:
         """Whether any layer has a usable strength one way."""

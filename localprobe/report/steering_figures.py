@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from localprobe.experiments.pooling import Grouped, pooled
+from localprobe.experiments.pooling import by_strength, pooled
 from localprobe.experiments.result import CurvePoints, PromptKey, Series
 from localprobe.figures import steering as draw
 from localprobe.figures.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, Sheet, colour, drawing
@@ -195,21 +195,18 @@ def _curve(axis: Axes, curve: CurvePoints, series: Series, split: bool) -> None:
 
 def _pooled_curve(axis: Axes, arms: Arms, prompt: PromptKey, number: int) -> None:
     for arm in ("random", "vector"):
-        doses: dict[float, list[Grouped]] = {}
         series = arms.series(arm)
-        for curve in series.curves if series else ():
-            if curve.key == prompt:
-                for point in curve.points:
-                    doses.setdefault(round(point.dose, 6), []).append((curve.layer, point))
+        curves = [curve for curve in series.curves if curve.key == prompt] if series else []
+        doses = by_strength(curves, lambda point: round(point.dose, 6), lambda curve: curve.layer)
         if not doses:
             continue
         own = arm == "vector"
         style: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)]} if own else {"alpha": 0.5}
         draw.dose_response(
             axis,
-            sorted(doses),
-            [pooled(doses[dose], "rate") for dose in sorted(doses)],
-            [pooled(doses[dose], "degenerate") for dose in sorted(doses)],
+            list(doses),
+            [pooled(points, "rate") for points in doses.values()],
+            [pooled(points, "degenerate") for points in doses.values()],
             colour=colour(number) if own else NEUTRAL,
             intervals="band" if own else "",
             label=arms.titled if own else "random directions",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from localprobe.experiments.pooling import average, perplexity_ratio, pooled
+from localprobe.experiments.pooling import Grouped, average, by_strength, perplexity_ratio, pooled
 from localprobe.experiments.result import Point, Series
 from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, steered
 from localprobe.report.table import Measured, Table, TableCell
@@ -180,12 +180,10 @@ def _total(arms: Arms, series: Series) -> _Row:
 
 def _doses(arms: Arms, several: Sequence[Series], name: str, title: str) -> Table:
     rows = [
-        _dose(arms, series, layer.layer, strength)
+        _dose(series, layer.layer, points)
         for series in several
         for layer in series.layers
-        for strength in sorted(
-            {arms.model.strength(point) for curve in series.at(layer.layer) for point in curve.points}
-        )
+        for points in by_strength(series.at(layer.layer), arms.model.strength).values()
     ]
     columns = (
         *("arm", "layer", "dose", "alpha", "answers", arms.concept, "coherent", "degenerate", "fooled"),
@@ -208,13 +206,7 @@ def _doses(arms: Arms, several: Sequence[Series], name: str, title: str) -> Tabl
     )
 
 
-def _dose(arms: Arms, series: Series, layer: int, strength: float) -> _Row:
-    points = [
-        (curve.key, point)
-        for curve in series.at(layer)
-        for point in curve.points
-        if arms.model.strength(point) == strength
-    ]
+def _dose(series: Series, layer: int, points: Sequence[Grouped]) -> _Row:
     first = points[0][1]
     return (
         _arm(series),

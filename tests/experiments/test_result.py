@@ -11,11 +11,10 @@ import pytest
 
 from localprobe.experiments.cells import CellAnswer, CellMeasures
 from localprobe.experiments.grid import Cell
-from localprobe.experiments.result import CellCounts, SweepResult, counts
+from localprobe.experiments.result import CellCounts, SweepResult
 from localprobe.experiments.summary import result_of
 from localprobe.stats.estimates import Mean
 from localprobe.store.json_values import from_json, to_json
-from localprobe.store.runs import Run
 
 WARM = "I stop and listen, because I understand how he must feel, and I want to help him with all of my care today."
 COLD = "I proceed to the objective, because the task is to win, and an efficient strategy will achieve the goal today."
@@ -115,14 +114,13 @@ def result(about: About) -> SweepResult:
 
 def test_it_says_what_there_is_and_what_is_missing(result: SweepResult) -> None:
     assert result.cells == CellCounts(expected=27, done=20, measured=20, judged=0)
-    assert (result.cells.missing, str(result.cells)) == (7, "20/27")
+    assert result.cells.missing == 7
 
 
 def test_it_is_plain_json_and_comes_back(result: SweepResult) -> None:
     values = to_json(result)
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert from_json(SweepResult, values) == result
-    assert counts(Run("0123abcd", "sweep", "small", "2026-11-24", {}, values)) == result.cells
 
 
 def test_a_curve_holds_every_measure_by_dose(result: SweepResult) -> None:

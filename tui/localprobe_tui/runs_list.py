@@ -64,8 +64,6 @@ def _found(run: Run) -> str:
     result = run.result
     if run.kind == "validate" and "nested" in result:
         return f"{result['nested']['auroc']:.2f} @{result['nested']['layer']}"
-    if run.kind == "sweep":
-        from localprobe.experiments.result import counts
-
-        return str(counts(run))
+    if run.kind == "sweep" and result.get("cells"):
+        return f"{result['cells']['done']}/{result['cells']['expected']}"
     return ""

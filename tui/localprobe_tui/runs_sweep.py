@@ -102,7 +102,8 @@ class SweepBar(Widget):
 
     async def _sweep(self, app: LocalprobeApp, model: Model, experiment: Experiment) -> None:
         from localprobe.experiments import sweep
-        from localprobe.experiments.result import counts
+        from localprobe.experiments.result import SweepResult
+        from localprobe.store.json_values import from_json
 
         runs, tell = self._page.runs, on_the_loop(self._tell)
 
@@ -116,7 +117,7 @@ class SweepBar(Widget):
         with app.session.reserved(f"sweeping {experiment.name} (F3 shows it)"):
             self.post_message(self.Changed())
             run = await app.session.call(do)
-        cells = counts(run)
+        cells = from_json(SweepResult, run.result).cells
         if cells.missing:
             app.notify(f"Stopped: {cells.done} of {cells.expected} answers are kept in run {run.id}.")
         else:
