@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from localprobe.experiments.audit import Audit, AuditedModel
     from localprobe.experiments.samples import Read
+    from localprobe.stats.rates import Rate
     from localprobe.text_metrics.word_lists import WordLists
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -144,8 +145,6 @@ def _strengths(model: AuditedModel) -> Table:
 
 
 def _totals(console: Console, audited: Audit) -> None:
-    from localprobe.experiments.findings import percent
-
     table = _table("model", "cells", "paper", "strict", "nulls", "degenerate", "yet coherent")
     table.columns[0].justify = "left"
     table.columns[2].no_wrap = table.columns[3].no_wrap = True
@@ -154,14 +153,18 @@ def _totals(console: Console, audited: Audit) -> None:
         table.add_row(
             name,
             str(part.success.cells),
-            percent(part.success.paper),
-            percent(part.success.strict),
+            _percent(part.success.paper),
+            _percent(part.success.strict),
             str(part.success.null_effects),
             f"{part.degenerate} of {part.samples}",
             str(part.fooled),
         )
     console.print(table)
     console.print(_escaped(_LEGEND), style="dim", highlight=False)
+
+
+def _percent(rate: Rate) -> str:
+    return f"{rate.share:.1%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
 
 def _table(*names: str) -> Table:

@@ -13,7 +13,6 @@ from localprobe.experiments.result import LayerSummary, ModelResult, Series, Swe
 from localprobe.store.json_values import from_json
 
 if TYPE_CHECKING:
-    from localprobe.stats.rates import Rate
     from localprobe.store.runs import Run
 
 
@@ -66,7 +65,7 @@ def _verdict(layer: LayerSummary, unit: str) -> str:
     success, slope, usable = layer.success, layer.response.slope, layer.response.usable
     return (
         f"[dim]success {success.paper.share:.0%} by the paper's rule, {success.null_effects} of its {success.cells} "
-        f"cells null effects; strict {_rate(success.strict)}; slope {slope.value:+.2f} ({slope.low:+.2f} to "
+        f"cells null effects; strict {success.strict}; slope {slope.value:+.2f} ({slope.low:+.2f} to "
         f"{slope.high:+.2f}) a unit of {unit}; usable {f'{usable[0]:+g} to {usable[1]:+g}' if usable else 'none'}[/]"
     )
 
@@ -90,12 +89,8 @@ def _arms(console: Console, model: ModelResult) -> None:
             ("both", rates.both_down, rates.both_up),
         ):
             if down or up:
-                table.add_row(str(row.layer), what, _rate(down), _rate(rates.baseline), _rate(up))
+                table.add_row(str(row.layer), what, *(str(rate or "") for rate in (down, rates.baseline, up)))
     console.print(table)
-
-
-def _rate(rate: Rate | None) -> str:
-    return "" if rate is None else f"{rate.share:.0%} ({rate.low:.0%} to {rate.high:.0%})"
 
 
 def _figure(value: float | None, shape: str) -> str:

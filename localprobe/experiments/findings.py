@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from localprobe.experiments.audit import AuditedCurve, AuditedModel
 from localprobe.experiments.dose_response import DoseResponse
 from localprobe.experiments.success import Success
-from localprobe.stats.rates import Rate
 
 
 def sentences(model: AuditedModel) -> list[str]:
     """What the generations of one model show, the most important first."""
     return [
-        *_success(model.success),
+        *on_success(model.success),
         *_without_room(model),
         *_words(model),
         *_degeneration(model),
@@ -23,23 +22,25 @@ def sentences(model: AuditedModel) -> list[str]:
     ]
 
 
-def percent(rate: Rate) -> str:
-    """`65.3% [54, 75]`."""
-    return f"{rate.share:.1%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
-
-
-def _success(success: Success) -> Iterator[str]:
-    yield f"The paper's rule counts {percent(success.paper)} of {success.cells} cells a success."
-    yield f"Strictly, with an effect that has the sign of alpha, it is {percent(success.strict)}."
-    if success.null_effects:
+def on_success(success: Success) -> Iterator[str]:
+    """The paper's figure and the strict one, and what lies between them."""
+    if success.paper.share == success.strict.share:
+        yield f"The paper's rule and the strict one agree: {success.paper} of {success.cells} cells are a success."
+    else:
         yield (
-            f"{success.null_effects} of the paper's {success.paper.count} successes {_are(success.null_effects)} null "
-            "effects: a negative alpha that changed nothing, which its rule counts."
+            f"The paper's rule counts {success.paper} of {success.cells} cells a success; strictly, with an effect "
+            f"that has the sign of the strength, it is {success.strict}."
         )
-    if success.broken:
+    if nulls := success.null_effects:
         yield (
-            f"{success.broken} of {success.strict.count} strict successes {_are(success.broken)} at strengths where "
-            "half of the answers or more are incoherent or degenerate."
+            f"{nulls} of the paper's {success.paper.count} successes "
+            f"{'is a null effect' if nulls == 1 else 'are null effects'}: a negative strength that changed nothing. "
+            "The rule asks whether (alpha > 0) equals (effect > 0), and no effect is not greater than 0."
+        )
+    if broken := success.broken:
+        yield (
+            f"{broken} of the {success.strict.count} strict successes {_are(broken)} at strengths where half of the "
+            "answers or more are incoherent or degenerate."
         )
 
 

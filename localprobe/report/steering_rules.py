@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from localprobe.experiments.findings import on_success
 from localprobe.experiments.pooling import average, perplexity_ratio, pooled
 from localprobe.experiments.result import Series
 from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, steered
 from localprobe.report.steering_resistance import resistance
-from localprobe.report.steering_words import share
 
 FLUENT = 2.0
 """An answer this many times as perplexing to the unsteered model is no longer what it would write."""
@@ -19,18 +19,14 @@ def cost(arms: Arms, own: Series) -> Iterator[str]:
     at, plain = [*arms.points(UP), *arms.points(DOWN)], arms.points(BASELINE)
     if at and plain and (arms.usable(1) or arms.usable(-1)):
         yield (
-            f"At the ends of the usable range {share(pooled(at, 'degenerate'))} of the answers are degenerate "
+            f"At the ends of the usable range {pooled(at, 'degenerate')} of the answers are degenerate "
             f"(unsteered: {pooled(plain, 'degenerate').share:.0%}), and {pooled(at, 'coherent').share:.0%} coherent by "
             f"the paper's rule (unsteered: {pooled(plain, 'coherent').share:.0%})."
         )
     everywhere = list(steered(own))
     random = arms.series("random")
-    beside = (
-        f"; with random directions of the same dose {share(pooled(list(steered(random)), 'degenerate'))}"
-        if random
-        else ""
-    )
-    yield f"Over all strengths {share(pooled(everywhere, 'degenerate'))} of the answers are degenerate{beside}."
+    beside = f"; with random directions of the same dose {pooled(steered(random), 'degenerate')}" if random else ""
+    yield f"Over all strengths {pooled(everywhere, 'degenerate')} of the answers are degenerate{beside}."
     for end, words in ((UP, "largest usable strength up"), (DOWN, "largest usable strength down")):
         ratio, kl = perplexity_ratio(arms.points(end)), average(arms.points(end), "kl")
         if ratio is not None and arms.usable(end[1]):
@@ -49,38 +45,17 @@ def cost(arms: Arms, own: Series) -> Iterator[str]:
 
 def rules(arms: Arms, own: Series) -> Iterator[str]:
     """The paper's figure and the strict one, and what lies between them."""
-    success = own.success
-    paper, strict, cells = success.paper, success.strict, success.cells
-    if paper.share == strict.share:
-        yield f"The paper's rule and the strict one agree: {share(paper)} of {cells} cells are a success."
-    else:
+    yield from on_success(own.success)
+    if random := arms.series("random"):
         yield (
-            f"The paper's rule counts {share(paper)} of {cells} cells a success; strictly, with an effect that has the "
-            f"sign of the strength, it is {share(strict)}."
-        )
-    if nulls := success.null_effects:
-        yield (
-            f"{nulls} of the paper's {paper.count} successes "
-            f"{'is a null effect' if nulls == 1 else 'are null effects'}: a negative strength that changed nothing. "
-            "The rule asks whether (alpha > 0) equals (effect > 0), and no effect is not greater than 0."
-        )
-    if broken := success.broken:
-        yield (
-            f"{broken} of the {strict.count} strict successes "
-            f"{'is' if broken == 1 else 'are'} at strengths where half of the answers or more are incoherent or "
-            "degenerate."
-        )
-    random = arms.series("random")
-    if random:
-        yield (
-            f"Random directions of the same dose reach {share(random.success.paper)} by the paper's rule and "
-            f"{share(random.success.strict)} strictly."
+            f"Random directions of the same dose reach {random.success.paper} by the paper's rule and "
+            f"{random.success.strict} strictly."
         )
     yield from _room(arms)
     for prompt in arms.titles:
         seeming = resistance(own, prompt)
         if seeming and seeming.seems_to and not seeming.resists:
-            room = f"{share(seeming.own)} against {share(seeming.others)}" if seeming.own else "there was none"
+            room = f"{seeming.own} against {seeming.others or 'not known'}" if seeming.own else "there was none"
             yield (
                 f"{arms.titles[prompt]!r} is not shown to resist (the paper's Figure 8): by the paper's rule it has "
                 f"{seeming.paper:.0%} against {seeming.others_paper:.0%} for the others, but strictly, where there was "

@@ -172,7 +172,7 @@ def _total(arms: Arms, series: Series) -> _Row:
         success.null_effects,
         success.broken,
         success.cells,
-        _share(pooled(list(steered(series)), "degenerate")),
+        _share(pooled(steered(series), "degenerate")),
         Measured.of(series.response.slope),
         f"{usable[0]:+g} to {usable[1]:+g}" if usable else "none",
     )

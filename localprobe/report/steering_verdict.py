@@ -16,7 +16,7 @@ from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End
 from localprobe.report.steering_resistance import resistance
 from localprobe.report.steering_rules import cost, rules
 from localprobe.report.steering_sceptic import beyond_prompts
-from localprobe.report.steering_words import above, below, goes, points, share, signed, span
+from localprobe.report.steering_words import above, below, goes, points, signed, span
 from localprobe.stats.estimates import Estimate
 
 FEW = 5
@@ -143,8 +143,8 @@ def _shows(arms: Arms, own: Series) -> Iterator[str]:
         resisting = resistance(own, prompt)
         if resisting and resisting.resists:
             yield (
-                f"{arms.titles[prompt]!r} resists: where there was room, {share(resisting.own)} of its strengths moved "
-                f"the share the right way, against {share(resisting.others)} for the other prompts."
+                f"{arms.titles[prompt]!r} resists: where there was room, {resisting.own} of its strengths moved "
+                f"the share the right way, against {resisting.others} for the other prompts."
             )
 
 
@@ -236,7 +236,7 @@ def _gap(own: Series) -> Iterator[str]:
         chance = ", though that may be chance" if strict[reads].high >= strict[steers].low else ""
         yield (
             f"That the layer to read is the layer to steer: layer {reads} reads best (AUROC {aurocs[reads]:.2f}; "
-            f"strict success {share(strict[reads])}), layer {steers} steers best ({share(strict[steers])}; AUROC "
+            f"strict success {strict[reads]}), layer {steers} steers best ({strict[steers]}; AUROC "
             f"{aurocs[steers]:.2f}){chance}."
         )
 

@@ -35,8 +35,3 @@ def span(difference: Estimate, way: int = 1) -> str:
     """`+30 to +68`."""
     low, high = sorted(way * end for end in difference.interval)
     return f"{round(100 * low):+d} to {round(100 * high):+d}"
-
-
-def share(rate: Rate | None) -> str:
-    """`65% (54% to 75%)`."""
-    return "not known" if rate is None else f"{rate.share:.0%} ({rate.low:.0%} to {rate.high:.0%})"

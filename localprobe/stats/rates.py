@@ -32,6 +32,9 @@ class Rate:
         """(low, high)."""
         return self.low, self.high
 
+    def __str__(self) -> str:
+        return f"{self.share:.0%} ({self.low:.0%} to {self.high:.0%})"
+
 
 def rate(count: int, of: int) -> Rate:
     """A share of independent things; at least one."""
