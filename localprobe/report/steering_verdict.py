@@ -84,11 +84,12 @@ def beyond_random(arms: Arms) -> Estimate | None:
 
 def _headline(arms: Arms, own: Series) -> str:
     if own.response.usable is None:
-        plain = arms.points(BASELINE)
-        seen = f" ({pooled(plain, 'coherent').share:.0%} coherent, {pooled(plain, 'degenerate').share:.0%} degenerate)"
+        if not (plain := arms.points(BASELINE)):
+            return "Nothing to judge yet: the unsteered answers are still to be generated."
         return (
-            "Cannot be judged: half of the unsteered answers or more are incoherent or degenerate already"
-            f"{seen if plain else ''}, so no strength is usable."
+            "Cannot be judged: half of the unsteered answers or more are incoherent or degenerate already "
+            f"({pooled(plain, 'coherent').share:.0%} coherent, {pooled(plain, 'degenerate').share:.0%} degenerate), so "
+            "no strength is usable."
         )
     if not arms.usable(1) and not arms.usable(-1):
         return "It only breaks the model: at every strength half of the answers or more are incoherent or degenerate."
