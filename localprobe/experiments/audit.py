@@ -37,23 +37,23 @@ class Audited:
     """All of like alpha together, by ascending alpha."""
 
     @classmethod
-    def of(cls, found: Sequence[Curve], seen: Sequence[Outcome], **more: Any) -> Self:
+    def of(cls, group: Sequence[Curve], seen: Sequence[Outcome], **more: Any) -> Self:
         """Measure at least one curve and the outcomes that they are made of; `more` are the fields of a subclass."""
         by_alpha: dict[float, list[Outcome]] = {}
-        for each in seen:
-            by_alpha.setdefault(each.alpha, []).append(each)
-        reasons = Counter(reason for each in seen for reason in each.reasons)
-        truncated = [each.truncated for each in seen if each.truncated is not None]
+        for outcome in seen:
+            by_alpha.setdefault(outcome.alpha, []).append(outcome)
+        reasons = Counter(reason for outcome in seen for reason in outcome.reasons)
+        truncated = [outcome.truncated for outcome in seen if outcome.truncated is not None]
         return cls(
             samples=len(seen),
-            success=success(found),
-            response=dose_response(found),
-            coherence=sum(each.coherent for each in seen) / len(seen),
-            degenerate=sum(each.degenerate for each in seen),
-            fooled=sum(each.degenerate and each.coherent for each in seen),
+            success=success(group),
+            response=dose_response(group),
+            coherence=sum(outcome.coherent for outcome in seen) / len(seen),
+            degenerate=sum(outcome.degenerate for outcome in seen),
+            fooled=sum(outcome.degenerate and outcome.coherent for outcome in seen),
             reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-            inside_words=sum(each.inside_words for each in seen),
-            unfinished=sum(each.unfinished for each in seen),
+            inside_words=sum(outcome.inside_words for outcome in seen),
+            unfinished=sum(outcome.unfinished for outcome in seen),
             truncated=sum(truncated) if truncated else None,
             conditions=tuple(Condition.of(alpha, by_alpha[alpha]) for alpha in sorted(by_alpha)),
             **more,
@@ -97,19 +97,21 @@ def audit(seen: Sequence[Outcome]) -> Audit:
 
     DataError where a baseline is missing, or nothing is steered.
     """
-    found = curves(seen)
+    group = curves(seen)
     models = {
-        name: _model([c for c in found if c.model == name], [o for o in seen if o.model == name])
-        for name in sorted({curve.model for curve in found})
+        name: _model(
+            [curve for curve in group if curve.model == name], [outcome for outcome in seen if outcome.model == name]
+        )
+        for name in sorted({curve.model for curve in group})
     }
-    return Audit(models, Audited.of(found, [each for each in seen if each.model in models]))
+    return Audit(models, Audited.of(group, [outcome for outcome in seen if outcome.model in models]))
 
 
-def _model(found: Sequence[Curve], seen: Sequence[Outcome]) -> AuditedModel:
-    layers = {curve.layer: [other for other in found if other.layer == curve.layer] for curve in found}
-    scenarios = {curve.scenario: [other for other in found if other.scenario == curve.scenario] for curve in found}
+def _model(group: Sequence[Curve], seen: Sequence[Outcome]) -> AuditedModel:
+    layers = {curve.layer: [other for other in group if other.layer == curve.layer] for curve in group}
+    scenarios = {curve.scenario: [other for other in group if other.scenario == curve.scenario] for curve in group}
     return AuditedModel.of(
-        found,
+        group,
         seen,
         layers={layer: Audited.of(layers[layer], _outcomes(layers[layer], seen)) for layer in sorted(layers)},
         scenarios={name: Audited.of(scenarios[name], _outcomes(scenarios[name], seen)) for name in sorted(scenarios)},
@@ -123,18 +125,18 @@ def _model(found: Sequence[Curve], seen: Sequence[Outcome]) -> AuditedModel:
                 borrowed=curve.borrowed,
                 effects={f"{cell.alpha:g}": cell.effect for cell in curve.cells},
             )
-            for curve in found
+            for curve in group
         ),
     )
 
 
-def _outcomes(found: Sequence[Curve], seen: Sequence[Outcome]) -> list[Outcome]:
+def _outcomes(group: Sequence[Curve], seen: Sequence[Outcome]) -> list[Outcome]:
     """Those of some curves, with the baselines that they borrow."""
-    steered = {(curve.model, curve.layer, curve.scenario) for curve in found}
-    borrowing = {(curve.model, curve.scenario) for curve in found if curve.borrowed}
+    steered = {(curve.model, curve.layer, curve.scenario) for curve in group}
+    borrowing = {(curve.model, curve.scenario) for curve in group if curve.borrowed}
     return [
-        each
-        for each in seen
-        if (each.model, each.layer, each.scenario) in steered
-        or (each.alpha == 0 and (each.model, each.scenario) in borrowing)
+        outcome
+        for outcome in seen
+        if (outcome.model, outcome.layer, outcome.scenario) in steered
+        or (outcome.alpha == 0 and (outcome.model, outcome.scenario) in borrowing)
     ]

@@ -39,10 +39,10 @@ class Condition:
         return cls(
             alpha,
             len(seen),
-            rate(sum(each.expresses for each in seen), len(seen)),
-            rate(sum(each.coherent for each in seen), len(seen)),
-            rate(sum(each.degenerate for each in seen), len(seen)),
-            sum(each.degenerate and each.coherent for each in seen),
+            rate(sum(outcome.expresses for outcome in seen), len(seen)),
+            rate(sum(outcome.coherent for outcome in seen), len(seen)),
+            rate(sum(outcome.degenerate for outcome in seen), len(seen)),
+            sum(outcome.degenerate and outcome.coherent for outcome in seen),
             **more,
         )
 
@@ -107,7 +107,9 @@ class Curve:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All strengths, that of 0 among them, by ascending alpha."""
-        return tuple(sorted((self.baseline, *(cell.condition for cell in self.cells)), key=lambda each: each.alpha))
+        return tuple(
+            sorted((self.baseline, *(cell.condition for cell in self.cells)), key=lambda condition: condition.alpha)
+        )
 
 
 def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
@@ -117,14 +119,16 @@ def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
     """
     steered: dict[tuple[str, int, str], dict[float, list[Outcome]]] = {}
     unsteered: dict[tuple[str, str], dict[int | None, list[Outcome]]] = {}
-    for each in seen:
-        if each.alpha == 0:
-            unsteered.setdefault((each.model, each.scenario), {}).setdefault(each.layer, []).append(each)
-        elif each.layer is None:
-            raise DataError(f"a sample of {each.model} on {each.scenario} at alpha {each.alpha:g} has no layer")
+    for outcome in seen:
+        if outcome.alpha == 0:
+            unsteered.setdefault((outcome.model, outcome.scenario), {}).setdefault(outcome.layer, []).append(outcome)
+        elif outcome.layer is None:
+            raise DataError(
+                f"a sample of {outcome.model} on {outcome.scenario} at alpha {outcome.alpha:g} has no layer"
+            )
         else:
-            at = steered.setdefault((each.model, each.layer, each.scenario), {})
-            at.setdefault(each.alpha, []).append(each)
+            at = steered.setdefault((outcome.model, outcome.layer, outcome.scenario), {})
+            at.setdefault(outcome.alpha, []).append(outcome)
     if not steered:
         raise DataError("no sample has an alpha other than 0: there is no steering to measure")
     _check_baselines(steered, unsteered)
@@ -136,8 +140,8 @@ def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
 
 
 def _check_baselines(steered: Iterable[tuple[str, int, str]], unsteered: Iterable[tuple[str, str]]) -> None:
-    known = set(unsteered)
-    without = sorted(key for key in steered if (key[0], key[2]) not in known)
+    measured = set(unsteered)
+    without = sorted(key for key in steered if (key[0], key[2]) not in measured)
     if without:
         model, layer, scenario = without[0]
         rest = f", nor for {len(without) - 1} more" if len(without) > 1 else ""
@@ -148,7 +152,7 @@ def _check_baselines(steered: Iterable[tuple[str, int, str]], unsteered: Iterabl
 
 
 def _pooled(layers: dict[int | None, list[Outcome]]) -> Condition:
-    return Condition.of(0.0, [each for outcomes in layers.values() for each in outcomes])
+    return Condition.of(0.0, [outcome for outcomes in layers.values() for outcome in outcomes])
 
 
 def _curve(

@@ -64,7 +64,9 @@ def dose_response(curves: Sequence[Curve], *, resamples: int = 2000, seed: int =
     return DoseResponse(
         slope=draws.estimate(_slope),
         monotonicity=draws.estimate(_spearman, 1),
-        wrong_way=grouped_rate([(sum(slope < -_ROUNDING for slope in each), len(each)) for each in slopes.values()]),
+        wrong_way=grouped_rate(
+            [(sum(slope < -_ROUNDING for slope in prompt), len(prompt)) for prompt in slopes.values()]
+        ),
         usable=usable_range(condition for curve in curves for condition in curve.conditions),
         up=two_ways.estimate(_up, 1) if two_ways else None,
         down=two_ways.estimate(_down, 1) if two_ways else None,
@@ -75,9 +77,9 @@ def dose_response(curves: Sequence[Curve], *, resamples: int = 2000, seed: int =
 def usable_range(conditions: Iterable[Condition]) -> tuple[float, float] | None:
     """See `DoseResponse.usable`; samples of like alpha are pooled."""
     counts: dict[float, tuple[int, int]] = {}
-    for each in conditions:
-        usable, samples = counts.get(each.alpha, (0, 0))
-        counts[each.alpha] = usable + each.usable, samples + each.samples
+    for condition in conditions:
+        usable, samples = counts.get(condition.alpha, (0, 0))
+        counts[condition.alpha] = usable + condition.usable, samples + condition.samples
     alphas = sorted(counts)
     good = [2 * counts[alpha][0] > counts[alpha][1] for alpha in alphas]
     low = high = alphas.index(0.0)
@@ -97,7 +99,7 @@ class _Draws:
         self._random = np.random.default_rng(seed)
         self._curves, self._resamples = curves, resamples
         self._conditions: dict[int, Array] = {}  # by identity: curves that borrow one baseline get the same draws of it
-        self._rates = [np.stack([self._draw(each) for each in curve.conditions], axis=1) for curve in curves]
+        self._rates = [np.stack([self._draw(condition) for condition in curve.conditions], axis=1) for curve in curves]
         prompts = {
             prompt: i for i, prompt in enumerate(dict.fromkeys((curve.model, curve.scenario) for curve in curves))
         }
@@ -125,11 +127,11 @@ class _Draws:
 
 
 def _alphas(curve: Curve) -> Array:
-    return np.array([each.alpha for each in curve.conditions])
+    return np.array([condition.alpha for condition in curve.conditions])
 
 
 def _rates(curve: Curve) -> Array:
-    return np.array([each.rate.share for each in curve.conditions])
+    return np.array([condition.rate.share for condition in curve.conditions])
 
 
 def _matched(alphas: Array) -> NDArray[np.bool_]:

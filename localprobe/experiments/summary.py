@@ -40,7 +40,10 @@ _RESAMPLES = 1000
 def result_of(about: Mapping[str, Any], answers: Sequence[CellAnswer]) -> SweepResult:
     """The result of the answers of a run; `about` is its run's, with `experiment`, `models` and `waiting`."""
     experiment, models = about["experiment"], about["models"]
-    order = [f"{each['name']} on {each['engine']}" if each["engine"] else each["name"] for each in experiment["models"]]
+    order = [
+        f"{choice['name']} on {choice['engine']}" if choice["engine"] else choice["name"]
+        for choice in experiment["models"]
+    ]
     expected = [facts["expected"] for facts in models]
     return SweepResult(
         FORMAT,
@@ -84,10 +87,10 @@ class _Summary:
             prompts=tuple(map(self._prompt, self._prompts)),
             series=series,
             sceptic=tuple(
-                self._comparison(each.vector, at.layer, *(at.response.usable or (0.0, 0.0)))
-                for each in series
-                if each.arm == "vector"
-                for at in each.layers
+                self._comparison(own.vector, at.layer, *(at.response.usable or (0.0, 0.0)))
+                for own in series
+                if own.arm == "vector"
+                for at in own.layers
             ),
         )
 
@@ -139,34 +142,34 @@ class _Summary:
         steered = [seen for seen in self._of(arm, vector=vector, pole=pole) if seen[1].scenario in prompts]
         if not steered:
             return None
-        found = curves(outcome for _, outcome in (*plain, *steered))
+        group = curves(outcome for _, outcome in (*plain, *steered))
         return Series(
             vector,
             arm,
             pole,
-            success(found),
-            _response(found),
+            success(group),
+            _response(group),
             tuple(
-                self._layer(vector, layer, [curve for curve in found if curve.layer == layer])
-                for layer in sorted({curve.layer for curve in found})
+                self._layer(vector, layer, [curve for curve in group if curve.layer == layer])
+                for layer in sorted({curve.layer for curve in group})
             ),
-            tuple(self._curve(curve, vector, [*plain, *steered]) for curve in found),
+            tuple(self._curve(curve, vector, [*plain, *steered]) for curve in group),
         )
 
-    def _layer(self, vector: str, layer: int, found: Sequence[Curve]) -> LayerSummary:
-        steered = [cell.condition for curve in found for cell in curve.cells]
+    def _layer(self, vector: str, layer: int, group: Sequence[Curve]) -> LayerSummary:
+        steered = [cell.condition for curve in group for cell in curve.cells]
         at = self._layers.get((vector, layer))
         return LayerSummary(
             layer,
             at.auroc if at else None,
-            success(found),
-            _response(found),
-            coherent=grouped_rate([(each.coherent.count, each.samples) for each in steered]),
-            degenerate=grouped_rate([(each.degenerate.count, each.samples) for each in steered]),
+            success(group),
+            _response(group),
+            coherent=grouped_rate([(condition.coherent.count, condition.samples) for condition in steered]),
+            degenerate=grouped_rate([(condition.degenerate.count, condition.samples) for condition in steered]),
         )
 
     def _curve(self, curve: Curve, vector: str, seen: Sequence[_Seen]) -> CurvePoints:
-        prompt = next(each for each in self._prompts if prompt_name(each.id, each.pressure) == curve.scenario)
+        prompt = next(p for p in self._prompts if prompt_name(p.id, p.pressure) == curve.scenario)
         alphas: dict[float, list[_Seen]] = {}
         for answer, outcome in seen:
             if outcome.scenario == curve.scenario and outcome.layer in (None, curve.layer):
@@ -200,8 +203,8 @@ class _Summary:
         return ArmComparison(vector, layer, high or None, low or None, rates)
 
 
-def _response(found: Sequence[Curve]) -> DoseResponse:
-    return dose_response(found, resamples=_RESAMPLES)
+def _response(group: Sequence[Curve]) -> DoseResponse:
+    return dose_response(group, resamples=_RESAMPLES)
 
 
 def _rate(seen: Iterable[_Seen]) -> Rate | None:

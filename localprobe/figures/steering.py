@@ -47,9 +47,9 @@ def by_layer(
     aurocs: Sequence[float | None],
 ) -> None:
     """How well each layer reads (AUROC; None where it is not known) beside how often it steers, by both rules."""
-    known = [(layer, auroc) for layer, auroc in zip(layers, aurocs, strict=True) if auroc is not None]
-    if known:
-        axis.plot(*zip(*known, strict=True), "s-", ms=4, color=COLOURS[2], label="AUROC")
+    measured = [(layer, auroc) for layer, auroc in zip(layers, aurocs, strict=True) if auroc is not None]
+    if measured:
+        axis.plot(*zip(*measured, strict=True), "s-", ms=4, color=COLOURS[2], label="AUROC")
     shares = [rate.share for rate in paper]
     axis.plot(layers, shares, "o:", ms=4, mfc="none", color=NEGATIVE, label="success, paper's rule")
     shares = [rate.share for rate in strict]

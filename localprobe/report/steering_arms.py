@@ -181,11 +181,11 @@ def _estimate(sums: list[list[list[_SignedPoint]]]) -> Estimate:
             draws[id(point)] = random.beta(count + 0.5, of - count + 0.5, _RESAMPLES)
         return draws[id(point)]
 
-    seen = [np.mean([sum(sign * point.rate.share for sign, point in each) for each in one]) for one in sums]
+    seen = [np.mean([sum(sign * point.rate.share for sign, point in layer) for layer in prompt]) for prompt in sums]
     drawn = np.stack(
         [
-            np.mean([np.sum([sign * draw(point) for sign, point in each], axis=0) for each in one], axis=0)
-            for one in sums
+            np.mean([np.sum([sign * draw(point) for sign, point in layer], axis=0) for layer in prompt], axis=0)
+            for prompt in sums
         ]
     )
     weights = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _RESAMPLES) / len(sums)

@@ -60,7 +60,7 @@ def dose_response(arms: Arms) -> Figure | None:
         f"Share of answers in {arms.concept} language by dose in {arms.titled}, by layer and scenario, with 95 % "
         f"intervals{', where the pressure is in' if arms.split else ''} (the paper's Figures 6 and 9). A cross: half "
         "of the answers or more are degenerate. "
-        f"{' '.join((_alphas(own, layers), *(f'{each}.' for each in left_out)))}",
+        f"{' '.join((_alphas(own, layers), *(f'{part}.' for part in left_out)))}",
         sheet.svg,
         wide=True,
     )
@@ -130,9 +130,9 @@ def by_scenario(vectors: Sequence[Arms]) -> Figure | None:
         for axis, (arms, own) in zip(sheet.axes, shown, strict=False):
             titles = list(arms.titles.values())
             for y, (key, prompt) in enumerate(arms.prompts.items()):
-                if each := resistance(own, key):
-                    axis.plot(each.paper, y, "o", ms=9, mfc="none", color=NEGATIVE, label="paper's rule")
-                    if rate := each.own:
+                if resisting := resistance(own, key):
+                    axis.plot(resisting.paper, y, "o", ms=9, mfc="none", color=NEGATIVE, label="paper's rule")
+                    if rate := resisting.own:
                         error = draw.errors([rate])
                         axis.errorbar(rate.share, y, xerr=error, fmt="o", color=COLOURS[0], label="strict, with room")
                     if prompt.baseline and prompt.baseline.rate.share in (0, 1):

@@ -47,14 +47,14 @@ class Mean:
 
 def mean(values: Sequence[float | None]) -> Mean | None:
     """The mean of the values that are not None, with an interval by Student's t; None if there are none."""
-    known = [value for value in values if value is not None]
-    if not known:
+    measured = [value for value in values if value is not None]
+    if not measured:
         return None
-    value = float(np.mean(known))
-    if len(known) < 2:
+    value = float(np.mean(measured))
+    if len(measured) < 2:
         return Mean(value, None, None, 1)
-    half = _student(len(known) - 1) * float(np.std(known, ddof=1)) / sqrt(len(known))
-    return Mean(value, value - half, value + half, len(known))
+    half = _student(len(measured) - 1) * float(np.std(measured, ddof=1)) / sqrt(len(measured))
+    return Mean(value, value - half, value + half, len(measured))
 
 
 def geometric_ratio(logs: Sequence[float], others: Sequence[float]) -> Mean | None:

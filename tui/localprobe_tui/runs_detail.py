@@ -100,9 +100,9 @@ def _sweep(run: Run, result: SweepResult) -> Opened:
 def _steering_verdict(arms: Arms) -> Content:
     from localprobe.report.steering_verdict import steering_verdict
 
-    found = steering_verdict(arms)
-    parts = [Content.assemble((f"{arms.vector} in {arms.titled}: {found.headline}", "bold"))]
-    for title, lines in found.lists:
+    steering = steering_verdict(arms)
+    parts = [Content.assemble((f"{arms.vector} in {arms.titled}: {steering.headline}", "bold"))]
+    for title, lines in steering.lists:
         if lines:
             parts.append(Content("\n").join([Content.styled(title, "bold"), *(Content(f"· {line}") for line in lines)]))
     return Content("\n\n").join(parts)

@@ -1,4 +1,4 @@
-"""The doses that a stored sweep found usable."""
+"""The doses at which a stored sweep's answers stayed usable."""
 
 from __future__ import annotations
 
