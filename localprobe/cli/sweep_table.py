@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from localprobe.experiments.pooling import Grouped, average, by_strength, pooled
+from localprobe.experiments.pooling import Grouped, average, by_strength, perplexity_ratio, pooled
 from localprobe.experiments.result import LayerSummary, ModelResult, Series, SweepResult
 from localprobe.store.json_values import from_json
 
@@ -48,14 +48,13 @@ def _row(points: list[Grouped]) -> list[str]:
     reasons = Counter[str]()
     for _, point in points:
         reasons.update(point.reasons)
-    ratios = [point.perplexity_ratio.value for _, point in points if point.perplexity_ratio]
     return [
         *(
             f"{rate.share:.0%}"
             for rate in (pooled(points, "rate"), pooled(points, "coherent"), pooled(points, "degenerate"))
         ),
         _figure(average(points, "reading"), "{:+.2f}"),
-        _figure(sum(ratios) / len(ratios) if ratios else None, "x{:.2f}"),
+        _figure(perplexity_ratio(points), "x{:.2f}"),
         _figure(average(points, "kl"), "{:.2f}"),
         ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)),
     ]
