@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,20 +25,14 @@ _LEGEND = (
     "paper: cells with (alpha > 0) == (effect > 0); strict: with effect * alpha > 0; nulls: effects of 0 that the "
     "paper's rule counts; yet coherent: degenerate answers that it calls coherent; [95 % intervals]"
 )
-_FIELDS = ("model", "layer", "scenario", "alpha", "text")
 
 
 def _field_options(command: F) -> F:
-    """`--model-field` and its like; the command gets them as `fields`."""
-
-    @wraps(command)
-    def collected(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, fields={name: kwargs.pop(f"{name}_field") for name in _FIELDS}, **kwargs)
-
-    for name in reversed(_FIELDS):
+    """`--model-field` and its like."""
+    for name in ("text", "alpha", "scenario", "layer", "model"):
         option = click.option(f"--{name}-field", default=name, show_default=True, help=f"Field that holds the {name}.")
-        collected = option(collected)
-    return collected  # type: ignore[return-value]
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -50,7 +43,7 @@ def _field_options(command: F) -> F:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @_field_options
-def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: bool, fields: dict[str, str]) -> None:
+def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: bool, **fields: str) -> None:
     """Measure the steered generations of FILE: JSONL, one a line, with model, layer, scenario, alpha and text.
 
     Success by the paper's rule and by a strict one, null effects, coherence, degeneration and dose-response: all that
@@ -66,7 +59,7 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
     from localprobe.store.json_values import to_json
 
     lists = _lists(concept, word_lists)
-    read = read_samples(file, fields)
+    read = read_samples(file, {option.removesuffix("_field"): field for option, field in fields.items()})
     audited = measure(outcomes(read.samples, lists))
     _warn(file, read, audited)
     if as_json:

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from localprobe.experiments.grid import Cell
 from localprobe.store.json_values import from_json, to_json
 from localprobe.store.runs import Runs
 
+T = TypeVar("T")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS cells (
     run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -184,24 +185,27 @@ def _values(answer: CellAnswer) -> tuple[Any, ...]:
         answer.reason,
         answer.ids.astype("<i4").tobytes(),
         _text(answer.scores),
-        None if answer.measures is None else _text(answer.measures),
-        None if answer.judgement is None else _text(answer.judgement),
+        answer.measures and _text(answer.measures),
+        answer.judgement and _text(answer.judgement),
     )
 
 
 def _answer(row: Sequence[Any]) -> CellAnswer:
     values = dict(zip(_COLUMNS, row, strict=True))
     values["pressure"] = bool(values["pressure"])
-    measures, judgement = values["measures"], values["judgement"]
     return CellAnswer(
         Cell(**{name: values[name] for name in _COORDINATES}),
         values["text"],
         values["reason"],
         np.frombuffer(values["ids"], dtype="<i4").astype(np.int32),
         json.loads(values["scores"]),
-        None if measures is None else from_json(CellMeasures, json.loads(measures)),
-        None if judgement is None else from_json(Judgement, json.loads(judgement)),
+        _read(CellMeasures, values["measures"]),
+        _read(Judgement, values["judgement"]),
     )
+
+
+def _read(kind: type[T], text: str | None) -> T | None:
+    return None if text is None else from_json(kind, json.loads(text))
 
 
 def _text(value: Any) -> str:
