@@ -192,6 +192,16 @@ def test_unfinished_run_says_how_many_are_missing() -> None:
     assert "What the 480 of 1,050 answers would show that are still to be generated" in found
 
 
+def test_prompts_that_have_no_unsteered_answers_yet_are_not_judged() -> None:
+    """Those without their pressure came first, and break unsteered; the verdict is on those with it."""
+
+    def writes(at: At) -> str | None:
+        return None if at.arm == "baseline" and at.pressure else STUTTER
+
+    found = verdict(sweep(writes, prompts=PRESSURE, arms=("vector",), samples=2))
+    assert found.headline == "Nothing to judge yet: the unsteered answers are still to be generated."
+
+
 def test_difference_takes_what_both_arms_have() -> None:
     """Where an arm lacks a prompt, the others' answers to that prompt are left out of the comparison."""
 
