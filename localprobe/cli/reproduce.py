@@ -140,5 +140,5 @@ def _steer(grid: Experiment, runs: Runs, *, quiet: bool) -> dict[str, Any]:
 
     run = run_experiment(grid, runs)
     if not quiet:
-        show(run.result)
+        show(run)
     return {**run.result, "run": run.id}

@@ -74,7 +74,7 @@ def sweep(
         return
     from localprobe.cli.sweep_table import show
 
-    show(run.result)
+    show(run)
     click.echo(f"run {run.id}: localprobe report {run.id}, localprobe runs export {run.id}", err=True)
 
 

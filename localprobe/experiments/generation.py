@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from localprobe.engine import Steering, Watch
-from localprobe.experiments.cells import Answer
+from localprobe.experiments.cells import CellAnswer
 from localprobe.experiments.grid import Cell, Grid
 from localprobe.experiments.model_measures import wanted
 from localprobe.generation import decode
@@ -18,7 +18,7 @@ from localprobe.steering.knob import steering
 
 def generate(
     model: Model, grid: Grid, cells: Sequence[Cell], watches: Mapping[str, Watch], width: int
-) -> Iterator[list[Answer]]:
+) -> Iterator[list[CellAnswer]]:
     """The answers of cells, those that end at one step together, and an empty list for a step where none does."""
     rows = [_Row(model, cell) for cell in cells]
     asked = requests(model, grid, cells)
@@ -69,9 +69,9 @@ class _Row:
         if isinstance(event, Token) and event.id not in self._eos:
             self._ids.append(event.id)
 
-    def answer(self, end: Finished, columns: Sequence[int], names: Sequence[str]) -> Answer:
+    def answer(self, end: Finished, columns: Sequence[int], names: Sequence[str]) -> CellAnswer:
         scores = {}
         if self._scores:
             means = np.mean(self._scores, axis=0)  # (watches,)
             scores = {name: float(means[column]) for name, column in zip(names, columns, strict=True)}
-        return Answer(self._cell, "".join(self._text), end.reason, np.array(self._ids, dtype=np.int32), scores)
+        return CellAnswer(self._cell, "".join(self._text), end.reason, np.array(self._ids, dtype=np.int32), scores)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from localprobe.figures.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, POSITIVE, band, drawing
 from localprobe.probing.behaviour import Behaviour
 from localprobe.probing.detection import Detection
 from localprobe.probing.result import ProbeResult
-from localprobe.report.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, POSITIVE, band, drawing
 from localprobe.report.section import Figure
 
 

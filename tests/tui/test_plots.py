@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
-from localprobe.report.table import Measured
+from localprobe.stats.rates import Rate
 from localprobe_tui.dose_plot import DosePlot, Response
 from localprobe_tui.plots import AurocPlot, gauge, histogram, legend, sparkline
 from localprobe_tui.scores import readable, ruled, strengths, tinted
@@ -69,8 +69,8 @@ def test_an_auroc_below_the_usual_range_is_not_cut_off() -> None:
 
 
 def test_the_dose_plot_shows_shares_and_what_degenerates() -> None:
-    shares = [Measured(0.1, (0.0, 0.4)), Measured(0.5, (0.2, 0.8)), Measured(0.9, (0.6, 1.0))]
-    broken = [Measured(0.8, (0.5, 1.0)), Measured(0.0, (0.0, 0.3)), Measured(0.3, (0.1, 0.6))]
+    shares = [Rate(0.1, 0.0, 0.4, 10), Rate(0.5, 0.2, 0.8, 10), Rate(0.9, 0.6, 1.0, 10)]
+    broken = [Rate(0.8, 0.5, 1.0, 10), Rate(0.0, 0.0, 0.3, 10), Rate(0.3, 0.1, 0.6, 10)]
     seen = drawn(DosePlot(), Response(3, [-0.3, 0.0, 0.3], shares, broken))
     lines = seen.split("\n")
     assert (seen.count("●"), seen.count("x")) == (3, 3)
@@ -79,7 +79,7 @@ def test_the_dose_plot_shows_shares_and_what_degenerates() -> None:
 
 
 def test_no_plot_needs_a_font_with_braille() -> None:
-    measured = [Measured(0.2), Measured(0.8)]
+    measured = [Rate(0.2, 0.1, 0.4, 10), Rate(0.8, 0.6, 0.9, 10)]
     for seen in (
         drawn(AurocPlot(), found([0.6, 0.95, 0.9, 0.85]), 1),
         drawn(DosePlot(), Response(3, [-0.3, 0.3], measured, measured)),

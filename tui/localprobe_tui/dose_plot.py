@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from localprobe_tui.plots import HIGH, QUIET, THIRD, Decimals
 
 if TYPE_CHECKING:
     from localprobe.report.steering_arms import Arms
-    from localprobe.report.table import Measured
+    from localprobe.stats.rates import Rate
 
 _ACROSS = 240  # points of a dotted line: no cell is left out on a usual screen
 
@@ -24,25 +24,22 @@ class Response:
     """Shares of answers at one layer, over all prompts, by ascending strength."""
 
     layer: int
-    strengths: list[float]
-    rate: list[Measured]
+    strengths: Sequence[float]
+    rate: Sequence[Rate]
     """In the concept's language."""
-    degenerate: list[Measured]
+    degenerate: Sequence[Rate]
 
 
-def responses(arms: Arms) -> list[Response]:
+def responses(arms: Arms) -> Iterator[Response]:
     """A vector's responses in a model, layer by layer."""
-    from localprobe.report.steering_tables import doses
+    from localprobe.experiments.pooling import by_strength, pooled
 
-    table = doses(arms)
-    layer, strength, rate, broken = map(table.columns.index, ("layer", arms.unit, arms.concept, "degenerate"))
-    found: dict[int, Response] = {}
-    for row in table.rows:
-        each = found.setdefault(int(str(row[layer])), Response(int(str(row[layer])), [], [], []))
-        each.strengths.append(_number(row[strength]))
-        each.rate.append(row[rate])  # type: ignore[arg-type]  # the columns of shares hold figures
-        each.degenerate.append(row[broken])  # type: ignore[arg-type]
-    return list(found.values())
+    if (own := arms.series("vector")) is None:
+        return
+    for at in own.layers:
+        strengths = by_strength(own.at(at.layer), arms.model.strength)
+        rates = [[pooled(points, what) for points in strengths.values()] for what in ("rate", "degenerate")]
+        yield Response(at.layer, list(strengths), *rates)
 
 
 class DosePlot(PlotWidget):
@@ -75,20 +72,16 @@ class DosePlot(PlotWidget):
         self.set_yticks([0.0, 0.5, 1.0])
         self.scatter(np.zeros(200), np.linspace(0, 1, 200), marker="┊", marker_style=QUIET)
         for at, each in zip(x, response.rate, strict=True):
-            low, high = each.interval or (each.value or 0.0, each.value or 0.0)
-            heights = np.arange(low, high + 1e-9, 0.02)
+            heights = np.arange(each.low, each.high + 1e-9, 0.02)
             self.scatter(np.full(len(heights), at), heights, marker="│", marker_style=HIGH)
         self._curve(x, response.degenerate, "x", THIRD)
         self._curve(x, response.rate, "●", HIGH)
 
-    def _curve(self, x: np.ndarray[Any, Any], shares: Sequence[Measured], mark: str, style: str) -> None:
-        y = np.array([each.value if each.value is not None else np.nan for each in shares])
-        known = ~np.isnan(y)
-        x, y = x[known], y[known]
-        if len(x):  # a dotted line: not every font has the braille that a finer one is drawn in
-            across = np.linspace(x[0], x[-1], _ACROSS)
-            self.scatter(across, np.interp(across, x, y), marker="·", marker_style=style)
-            self.scatter(x, y, marker=mark, marker_style=style)
+    def _curve(self, x: np.ndarray[Any, Any], rates: Sequence[Rate], mark: str, style: str) -> None:
+        y = np.array([rate.share for rate in rates])
+        across = np.linspace(x[0], x[-1], _ACROSS)  # a dotted line: not every font has the braille of a finer one
+        self.scatter(across, np.interp(across, x, y), marker="·", marker_style=style)
+        self.scatter(x, y, marker=mark, marker_style=style)
 
 
 def legend(concept: str) -> Content:
@@ -96,8 +89,3 @@ def legend(concept: str) -> Content:
     return Content("  ").join(
         [Content.styled(f"● answers in {concept} language, 95 %", HIGH), Content.styled("x degenerate", THIRD)]
     )
-
-
-def _number(cell: object) -> float:
-    value = getattr(cell, "value", None)
-    return float(value) if value is not None else 0.0

@@ -261,7 +261,7 @@ def _report(runs: Runs, chosen: list[Run]) -> Path:
     from localprobe.experiments.merge import fresh
     from localprobe.store.paths import data
 
-    whole = [fresh(runs, run) if run.kind == "sweep" else run for run in chosen]
+    whole = [fresh(runs, run) for run in chosen]
     path = data() / "reports" / f"{'-'.join(run.id for run in chosen)}.html"
     report.write(whole, path)
     return path

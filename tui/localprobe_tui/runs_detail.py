@@ -18,8 +18,9 @@ from localprobe_tui.probing_results import Results, verdict
 from localprobe_tui.scores import readable
 
 if TYPE_CHECKING:
+    from localprobe.experiments.result import SweepResult
     from localprobe.probing.result import ProbeResult
-    from localprobe.report.section import Sample
+    from localprobe.report.section import AnswerSample
     from localprobe.report.steering_arms import Arms
     from localprobe.report.table import Table
     from localprobe.store.runs import Run, Runs
@@ -34,7 +35,7 @@ class Opened:
     tables: Sequence[Table] = ()
     responses: Sequence[tuple[str, str, Response]] = ()
     """(vector in model, concept, response)."""
-    samples: Sequence[Sample] = ()
+    samples: Sequence[AnswerSample] = ()
     probe: ProbeResult | None = None
     """What a validation measured."""
 
@@ -49,9 +50,9 @@ def opened(runs: Runs, run: Run) -> Opened:
             probe = from_json(ProbeResult, run.result)
             return Opened(run, verdict(probe), list(_probe_tables(probe)), probe=probe)
         case "sweep":
-            from localprobe.experiments.merge import fresh
+            from localprobe.experiments.merge import current_result
 
-            return _sweep(fresh(runs, run))
+            return _sweep(run, current_result(runs, run))
         case "compare" | "correlate" | "reproduce":
             return _several(run)
     return Opened(
@@ -82,12 +83,12 @@ def _several(run: Run) -> Opened:
     return Opened(run, Content("\n\n").join(lines), shown)
 
 
-def _sweep(run: Run) -> Opened:
+def _sweep(run: Run, result: SweepResult) -> Opened:
     from localprobe.report import steering_tables as tables
     from localprobe.report.steering_arms import every
     from localprobe.report.steering_samples import samples
 
-    arms = every(run.result) if run.result.get("cells") else []
+    arms = every(result)
     if not arms:
         return Opened(run, Content("No answer was steered yet. Start the sweep again (n), and it goes on."))
     shown = [tables.totals(arms), *(tables.doses(each) for each in arms), *(tables.sceptic(each) for each in arms)]
@@ -97,18 +98,11 @@ def _sweep(run: Run) -> Opened:
 
 
 def _steering_verdict(arms: Arms) -> Content:
-    from localprobe.report.steering_verdict import judge
+    from localprobe.report.steering_verdict import steering_verdict
 
-    said = judge(arms)
-    parts = [Content.assemble((f"{arms.vector} in {arms.titled}: {said.headline}", "bold"))]
-    titled = (
-        ("It shows", said.shows),
-        ("It does not show", said.does_not_show),
-        ("At what cost", said.cost),
-        ("By the paper's rule, and strictly", said.rules),
-        ("What does it do that a system prompt does not?", said.prompts),
-    )
-    for title, lines in titled:
+    steering = steering_verdict(arms)
+    parts = [Content.assemble((f"{arms.vector} in {arms.titled}: {steering.headline}", "bold"))]
+    for title, lines in steering.lists:
         if lines:
             parts.append(Content("\n").join([Content.styled(title, "bold"), *(Content(f"· {line}") for line in lines)]))
     return Content("\n\n").join(parts)
@@ -206,7 +200,7 @@ class Detail(Vertical):
                 yield Static(table.note, classes="note", markup=False)
 
 
-def _texts(samples: Sequence[Sample]) -> Content:
+def _texts(samples: Sequence[AnswerSample]) -> Content:
     """Texts by dose: what was written under what."""
     parts: list[str | Content | tuple[str, str]] = []
     for each in samples:

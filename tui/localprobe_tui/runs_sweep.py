@@ -102,6 +102,8 @@ class SweepBar(Widget):
 
     async def _sweep(self, app: LocalprobeApp, model: Model, experiment: Experiment) -> None:
         from localprobe.experiments import sweep
+        from localprobe.experiments.result import SweepResult
+        from localprobe.store.json_values import from_json
 
         runs, tell = self._page.runs, on_the_loop(self._tell)
 
@@ -115,10 +117,9 @@ class SweepBar(Widget):
         with app.session.reserved(f"sweeping {experiment.name} (F3 shows it)"):
             self.post_message(self.Changed())
             run = await app.session.call(do)
-        cells = run.result["cells"]
-        missing = cells["expected"] - cells["done"]
-        if missing:
-            app.notify(f"Stopped: {cells['done']} of {cells['expected']} answers are kept in run {run.id}.")
+        cells = from_json(SweepResult, run.result).cells
+        if cells.missing:
+            app.notify(f"Stopped: {cells.done} of {cells.expected} answers are kept in run {run.id}.")
         else:
             app.notify(f"The sweep is done: run {run.id}.")
 

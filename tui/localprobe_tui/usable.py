@@ -1,12 +1,13 @@
-"""The doses that a stored sweep found usable."""
+"""The doses at which a stored sweep's answers stayed usable."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localprobe.errors import LocalprobeError
 
 if TYPE_CHECKING:
+    from localprobe.experiments.result import ModelResult, VectorFacts
     from localprobe.model import Model
     from localprobe.store.runs import Runs
     from localprobe.vectors.vector import Vector
@@ -17,38 +18,38 @@ def swept(runs: Runs, vector: Vector, model: Model) -> dict[int, tuple[float, fl
 
     Empty without one, and if the store cannot be read.
     """
-    found: dict[int, tuple[float, float]] = {}
+    from localprobe.experiments.result import SweepResult
+    from localprobe.store.json_values import from_json
+
+    usable: dict[int, tuple[float, float]] = {}
     try:
-        every = runs.all("sweep")
+        results = [from_json(SweepResult, run.result) for run in runs.all("sweep")]
     except LocalprobeError:
-        return found
-    for run in every:
-        for each in run.result.get("models", ()):
-            if each["model"] == model.info.model:
-                for layer, limits in _ranges(each, vector, model).items():
-                    found.setdefault(layer, limits)
-    return found
+        return usable
+    for result in results:
+        for part in result.models:
+            if part.model == model.info.model:
+                usable = {**_ranges(part, vector, model), **usable}
+    return usable
 
 
-def _ranges(result: dict[str, Any], vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
-    """Of one model's part of a sweep's result (`localprobe.experiments.result`)."""
-    names = {each["name"] for each in result["vectors"] if _same(each, vector)}
-    found = {}
-    for series in result["series"]:
-        if series["vector"] not in names or series["arm"] != "vector":
-            continue
-        for at in series["layers"]:
-            layer = at["layer"]
-            if at["response"] is None or layer not in vector.directions:
-                continue
-            low, high = at["response"]["usable"] or (0.0, 0.0)
-            alpha = vector.directions[layer].length / float(model.scale[layer])  # as a dose
-            factor = 1.0 if result.get("unit", "dose") == "dose" else alpha
-            found[layer] = (low * factor, high * factor)
-    return found
+def _ranges(result: ModelResult, vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
+    names = {facts.name for facts in result.vectors if _same(facts, vector)}
+    ranges = {}
+    for series in result.series:
+        for at in series.layers if series.vector in names and series.arm == "vector" else ():
+            if at.layer in vector.directions:
+                low, high = at.response.usable or (0.0, 0.0)
+                dose = vector.directions[at.layer].length / float(model.scale[at.layer])
+                factor = 1.0 if result.unit == "dose" else dose
+                ranges[at.layer] = (low * factor, high * factor)
+    return ranges
 
 
-def _same(stored: dict[str, Any], vector: Vector) -> bool:
+def _same(facts: VectorFacts, vector: Vector) -> bool:
     """Whether a sweep's vector is this one, as far as its result tells: concept, model and method."""
-    origin, own = stored.get("origin") or {}, vector.origin
-    return (stored["concept"], origin.get("model"), origin.get("method")) == (vector.concept, own.model, own.method)
+    return (facts.concept, facts.origin.model, facts.origin.method) == (
+        vector.concept,
+        vector.origin.model,
+        vector.origin.method,
+    )

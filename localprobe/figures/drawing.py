@@ -45,7 +45,7 @@ def drawing(name: str, columns: int = 1, rows: int = 1, *, width: float = 6.4, h
 
 
 class Sheet:
-    """Axes to draw on, and what came of it."""
+    """Axes to draw on, and the finished drawing."""
 
     def __init__(self, axes: list[Axes]) -> None:
         self.axes = axes
@@ -53,6 +53,24 @@ class Sheet:
 
     def __iter__(self) -> Iterator[Axes]:
         return iter(self.axes)
+
+    def finish(self, used: int | None = None) -> None:
+        """Hide the axes after the first `used`, and draw one legend for all under them."""
+        for axis in self.axes[used:] if used is not None else ():
+            axis.set_axis_off()
+        handles: dict[str, Any] = {}
+        for axis in self.axes:
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        if handles:
+            self.axes[0].figure.legend(
+                handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles))
+            )
+
+
+def colour(number: int) -> str:
+    """One for each thing that is counted up."""
+    return COLOURS[number % len(COLOURS)]
 
 
 def band(axis: Axes, x: list[Any], intervals: list[Any], colour: str) -> None:
