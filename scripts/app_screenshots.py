@@ -15,6 +15,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from localprobe.contrast.scenarios import scenarios
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui import first_vector
 from localprobe_tui.app import LocalprobeApp
 
@@ -92,7 +93,7 @@ SCENES = {
 async def shoot(name: str) -> Path:
     """Play one scene and write its screenshot."""
     scene, size = SCENES[name]
-    app = LocalprobeApp(MODEL, ENGINE)
+    app = LocalprobeApp(ModelSpec(MODEL, ENGINE))
     async with app.run_test(size=size) as pilot:
         await ready(app, pilot)
         app.talk.sampling = type(app.talk.sampling)(tokens=110, seed=7)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
+from localprobe.engines.spec import ModelSpec
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Direction, Origin, Vector
@@ -130,7 +131,7 @@ def opened(opening: Opening, scene: Any) -> None:
     """Run the app with an opening, as `localprobe chat` does."""
 
     async def whole() -> None:
-        app = LocalprobeApp("fake", session=Session(remote=False), opening=opening)
+        app = LocalprobeApp(ModelSpec("fake"), session=Session(remote=False), opening=opening)
         async with app.run_test(size=(120, 36), notifications=True) as pilot:
             await wait_until(pilot, lambda: app.session.state == "ready")
             await scene(app, pilot)

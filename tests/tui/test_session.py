@@ -10,14 +10,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from contextvars import ContextVar
 
+import numpy as np
 import psutil
 import pytest
 
 from localprobe import discovery
-from localprobe.engine import LoadOptions
-from localprobe.errors import EngineCrashed, UnknownModel, UsageError
-from localprobe_tui.session import Cancelled, Session
+from localprobe.engine import Engine, FloatArray, LoadOptions
+from localprobe.engines.spec import ModelSpec
+from localprobe.errors import Cancelled, EngineCrashed, UnknownModel, UsageError
+from localprobe.steering import dose
+from localprobe.store import memo
+from localprobe_tui.session import Session
 from tests.tui import slow
+
+FAKE = ModelSpec("fake")
 
 
 def run(scene: Callable[[Session], Awaitable[None]], *, remote: bool = False) -> None:
@@ -37,15 +43,31 @@ def children() -> list[psutil.Process]:
 
 def test_a_model_is_loaded_and_its_stages_are_told() -> None:
     async def scene(session: Session) -> None:
-        stages: list[str] = []
-        seen: list[str] = []
-        session.subscribe(lambda: seen.append(session.state))
-        model = await session.load("fake", progress=lambda what, done, total: stages.append(what))
+        seen: list[tuple[str, str | None]] = []
+        session.subscribe(lambda: seen.append((session.state, session.stage and session.stage.step)))
+        model = await session.load(FAKE)
         assert model.info.model == "fake"
         assert session.model is model
-        assert stages[0] == "loading fake into fake"
-        assert "checking that steering and capture do what they say" in stages
-        assert (seen[0], seen[-1]) == ("loading", "ready")
+        steps = [("loading", step) for step in ("weights", "memory", "engine", "canary", "scale")]
+        assert seen == [("loading", None), *steps, ("ready", None)]
+
+    run(scene)
+
+
+def test_the_scale_is_measured_in_the_load_even_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(engine: Engine) -> FloatArray:
+        measured.append(engine.info.model)
+        return np.ones(engine.info.layers, np.float32)
+
+    monkeypatch.setattr(memo, "recall", lambda *_: None)
+    monkeypatch.setattr(dose, "measure", measure)
+
+    async def scene(session: Session) -> None:
+        model = await session.load(FAKE)
+        assert model.scale.tolist() == [1.0] * model.info.layers
+        assert measured == ["fake"]
 
     run(scene)
 
@@ -57,7 +79,7 @@ def test_what_is_told_of_a_load_is_told_in_the_context_of_whoever_asked() -> Non
         seen: set[str] = set()
         app.set("mine")
         session.subscribe(lambda: seen.add(app.get()))
-        await session.load("fake", progress=lambda what, done, total: seen.add(app.get()))
+        await session.load(FAKE)
         assert seen == {"mine"}
 
     run(scene)
@@ -65,9 +87,9 @@ def test_what_is_told_of_a_load_is_told_in_the_context_of_whoever_asked() -> Non
 
 def test_an_unknown_model_is_the_same_error_as_on_the_command_line_and_the_old_model_stays() -> None:
     async def scene(session: Session) -> None:
-        model = await session.load("fake")
+        model = await session.load(FAKE)
         with pytest.raises(UnknownModel, match=r"no model is named 'smolm2-135m'.*did you mean"):
-            await session.load("smolm2-135m")
+            await session.load(ModelSpec("smolm2-135m"))
         assert session.state == "ready"
         assert session.model is model
 
@@ -77,7 +99,7 @@ def test_an_unknown_model_is_the_same_error_as_on_the_command_line_and_the_old_m
 def test_an_option_that_cannot_be_honoured_leaves_no_model() -> None:
     async def scene(session: Session) -> None:
         with pytest.raises(UsageError, match="float32"):
-            await session.load("fake", options=LoadOptions(dtype="float16"))
+            await session.load(ModelSpec("fake", options=LoadOptions(dtype="float16")))
         assert session.state == "empty"
 
     run(scene)
@@ -87,7 +109,7 @@ def test_a_load_that_hangs_is_cancelled_and_leaves_no_process(monkeypatch: pytes
     monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
 
     async def scene(session: Session) -> None:
-        loading = asyncio.ensure_future(session.load("fake"))
+        loading = asyncio.ensure_future(session.load(FAKE))
         while not children():
             await asyncio.sleep(0.02)
         session.cancel_load()
@@ -99,9 +121,27 @@ def test_a_load_that_hangs_is_cancelled_and_leaves_no_process(monkeypatch: pytes
     run(scene, remote=True)
 
 
+def test_a_load_whose_caller_is_cancelled_gives_way_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
+
+    async def scene(session: Session) -> None:
+        loading = asyncio.ensure_future(session.load(FAKE))
+        while not children():
+            await asyncio.sleep(0.02)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        assert session.state == "empty"
+        assert not children()
+        monkeypatch.setattr(discovery, "choose", lambda *_: slow.backend)
+        assert (await session.load(FAKE)) is session.model
+
+    run(scene, remote=True)
+
+
 def test_what_a_function_raises_is_raised_where_it_is_awaited() -> None:
     async def scene(session: Session) -> None:
-        await session.load("fake")
+        await session.load(FAKE)
         assert session.model is not None
         with pytest.raises(UsageError, match="layer 99 is out of range"):
             await session.call(session.model.layers, [99])
@@ -162,14 +202,14 @@ def test_the_engine_is_reserved_for_one_purpose_at_a_time() -> None:
     async def scene(session: Session) -> None:
         with pytest.raises(UsageError, match="no model is loaded"), session.reserved("anything"):
             pass
-        await session.load("fake")
+        await session.load(FAKE)
         with session.reserved("capturing for a probe") as model:
             assert model is session.model
             assert session.busy == "capturing for a probe"
             with pytest.raises(UsageError, match="busy capturing for a probe"), session.reserved("chatting"):
                 pass
             with pytest.raises(UsageError, match="cannot be loaded now"):
-                await session.load("fake")
+                await session.load(FAKE)
         assert session.busy is None
 
     run(scene)
@@ -177,7 +217,7 @@ def test_the_engine_is_reserved_for_one_purpose_at_a_time() -> None:
 
 def test_a_child_killed_by_hand_is_noticed_told_and_loaded_again() -> None:
     async def scene(session: Session) -> None:
-        await session.load("fake")
+        await session.load(FAKE)
         os.kill(children()[0].pid, signal.SIGKILL)
         while session.state != "dead":
             await session.check()
@@ -185,7 +225,8 @@ def test_a_child_killed_by_hand_is_noticed_told_and_loaded_again() -> None:
         assert "SIGKILL" in session.message
         assert "the model can be loaded again" in session.message
         assert session.model is None
-        again = await session.reload()
+        assert session.asked == FAKE
+        again = await session.load(session.asked)
         assert await session.call(again.engine.decode, [72, 105]) == "Hi"
 
     run(scene, remote=True)
@@ -193,7 +234,7 @@ def test_a_child_killed_by_hand_is_noticed_told_and_loaded_again() -> None:
 
 def test_a_child_killed_in_a_stream_is_the_streams_error() -> None:
     async def scene(session: Session) -> None:
-        model = await session.load("fake")
+        model = await session.load(FAKE)
 
         def decoding() -> Iterator[str]:
             while True:
@@ -212,7 +253,7 @@ def test_a_child_killed_in_a_stream_is_the_streams_error() -> None:
 @pytest.mark.usefixtures("slowly")
 def test_closing_takes_less_than_a_second_and_leaves_no_process() -> None:
     async def scene(session: Session) -> None:
-        model = await session.load("fake")
+        model = await session.load(FAKE)
         talk = model.conversation()
         answer = asyncio.ensure_future(drain(session, lambda: talk.say("Hello", tokens=400)))
         while not talk.messages[1:] or not talk.messages[1].content:

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
+from localprobe.engines.spec import ModelSpec
 from localprobe.experiments.experiment_file import read_experiment
 from localprobe.experiments.sweep import run as sweep
 from localprobe.fake import FakeEngine
@@ -145,7 +146,7 @@ def test_one_sweep_at_a_time_and_the_next_form_is_filled_in_as_the_last(experime
 
 def test_the_form_sweeps_a_vector_of_the_chat_and_says_what_is_wrong(vector_file: Path, own_data: Path) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
-        page.localprobe.vectors.files.append(vector_files.load(vector_file))
+        page.localprobe.vectors.append(vector_files.load(vector_file))
         await pilot.press("n")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, SweepForm))
         form = pilot.app.screen
@@ -191,7 +192,7 @@ def test_a_sweep_needs_a_free_model() -> None:
         await pilot.press("n")
         assert "no model is loaded" in await message(pilot)
         await pilot.press("escape")
-        await page.session.load("fake", "fake")
+        await page.session.load(ModelSpec("fake", "fake"))
         with page.session.reserved("answering"):
             await pilot.press("n")
             assert "the model is busy answering" in await message(pilot)

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe.errors import LocalprobeError
-from localprobe_tui.session import Cancelled
+from localprobe.errors import Cancelled, LocalprobeError
 from localprobe_tui.work import on_the_loop
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from textual import on, work
 from textual.screen import Screen
 from textual.widgets import Button
 
-from localprobe.errors import LocalprobeError
+from localprobe.errors import Cancelled, LocalprobeError
 from localprobe_tui import first_vector
 from localprobe_tui.dial_card import DialCard, layer_line
 from localprobe_tui.dialogs import Choose, Working
-from localprobe_tui.session import Cancelled
 from localprobe_tui.sheets import SamplingSheet, TextSheet
 
 if TYPE_CHECKING:

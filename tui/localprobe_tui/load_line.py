@@ -37,14 +37,14 @@ class LoadLine(Horizontal):
 
     def show(self, session: Session) -> None:
         """Draw the load as it is now."""
-        self.set_class(session.state == "loading", "-on")
-        if session.state != "loading":
+        stage = session.stage
+        self.set_class(stage is not None, "-on")
+        if stage is None:
             self.query_one(ProgressBar).update(total=_STILL)
             return
-        done, total = session.progress
-        amount = f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if total else ""
-        self.query_one(Label).update(session.message + amount)
-        self.query_one(ProgressBar).update(total=total or None, progress=done)
+        amount = f"  {stage.done / 1e6:,.0f} of {stage.total / 1e6:,.0f} MB" if stage.total else ""
+        self.query_one(Label).update(stage.name + amount)
+        self.query_one(ProgressBar).update(total=stage.total or None, progress=stage.done)
 
     @on(Button.Pressed, "#cancel-load")
     def _cancel(self) -> None:

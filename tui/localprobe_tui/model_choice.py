@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui.dialogs import Choose
 
 if TYPE_CHECKING:
     from localprobe_tui.app import LocalprobeApp
 
 
-async def ask(app: LocalprobeApp) -> tuple[str, str | None] | None:
-    """The name of a model and that of an engine, None for the best one; None in all if the user leaves."""
+async def ask(app: LocalprobeApp) -> ModelSpec | None:
+    """The model and engine that the user chooses; None if the user leaves."""
     from localprobe import discovery
     from localprobe.models.catalogue import CATALOGUE
 
@@ -22,4 +23,4 @@ async def ask(app: LocalprobeApp) -> tuple[str, str | None] | None:
         return None
     here = [(each, each) for each in discovery.names() if discovery.installed(each)]
     engine = await app.push_screen_wait(Choose("Engine", [("the best for this machine", ""), *here]))
-    return None if engine is None else (name, engine or None)
+    return None if engine is None else ModelSpec(name, engine or None)

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Input, Static
 
+from localprobe.engines.spec import ModelSpec
 from localprobe.errors import LocalprobeError
 from localprobe_tui.page import Page
 from localprobe_tui.work import in_thread
@@ -135,12 +136,12 @@ class ModelsScreen(Page):
         row = self.query_one(DataTable).cursor_row
         if 0 <= row < len(self._rows):
             item, use = self._rows[row]
-            self.localprobe.load_model(item.name, use.engine)
+            self.localprobe.load_model(ModelSpec(item.name, use.engine))
 
     @on(Input.Submitted)
     def _named(self, event: Input.Submitted) -> None:
         if name := event.value.strip():
-            self.localprobe.load_model(name)
+            self.localprobe.load_model(ModelSpec(name))
 
     def action_name(self) -> None:
         self.query_one(Input).focus()

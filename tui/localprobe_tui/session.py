@@ -10,17 +10,16 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from localprobe.errors import EngineCrashed, EngineError, LocalprobeError, UsageError
-from localprobe.progress import Progress, silent
+from localprobe.engines.loading import Loader, Stage, end
+from localprobe.errors import EngineCrashed, EngineError, UsageError
 from localprobe_tui.work import OneThread, on_the_loop
 
 if TYPE_CHECKING:
-    from localprobe.engine import Engine, LoadOptions
+    from localprobe.engines.spec import ModelSpec
     from localprobe.model import Model
-    from localprobe.remote import Loading
 
 T = TypeVar("T")
 State: TypeAlias = Literal["empty", "loading", "ready", "dead"]
@@ -28,10 +27,6 @@ State: TypeAlias = Literal["empty", "loading", "ready", "dead"]
 _WAITING = 256  # items of a stream that may wait for the screen before the engine waits too
 _GATHER = 0.06  # seconds that items are gathered for: waking the loop for each token would take time from the engine
 _PATIENCE = 0.5  # seconds that `close` gives the thread to end
-
-
-class Cancelled(LocalprobeError):
-    """The user cancelled a load."""
 
 
 class Session:
@@ -44,75 +39,51 @@ class Session:
         self.model: Model | None = None
         self.state: State = "empty"
         self.message = ""
-        """Why the engine is dead, or what a load is doing."""
-        self.progress: tuple[int, int] = (0, 0)
-        """Bytes of the load's stage that are done, and in all; 0 in all if nobody knows."""
+        """How the engine died."""
+        self.stage: Stage | None = None
+        """What a load is doing; None while nothing is loaded."""
         self.busy: str | None = None
         """What the engine is reserved for, as a user reads it; None while it is free."""
-        self.asked: tuple[str, str | None, LoadOptions | None] | None = None
-        """Name, engine and options of the last load, for loading it again."""
+        self.asked: ModelSpec | None = None
+        """What was loaded last, or was to be, for loading it again."""
         self._remote = remote
         self._listeners: list[Callable[[], None]] = []
-        self._cancel = threading.Event()
-        self._loading: Loading | None = None
-        self._half: Engine | None = None  # loaded, not yet checked
+        self._loader: Loader | None = None
         self._stops: set[threading.Event] = set()  # of the streams that are running
         self._closed = False
         self._thread = OneThread("localprobe session")
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` on the event loop after each change of `model`, `state`, `message` or `busy`."""
+        """Call `listener` on the event loop after each change of `model`, `state`, `stage` or `busy`."""
         self._listeners.append(listener)
 
-    async def load(
-        self,
-        name: str,
-        engine: str | None = None,
-        options: LoadOptions | None = None,
-        progress: Progress = silent,
-    ) -> Model:
-        """Load a model in place of the one there is; `progress` is called on the event loop.
+    async def load(self, spec: ModelSpec) -> Model:
+        """Load a model in place of the one there is; `stage` says how far that is.
 
-        A stage without a known length reports 0 of 0. Raises Cancelled after `cancel_load`, UsageError while the engine
-        is busy, else what `Model.load` raises. The old model stays until the new one's weights are on this disk.
+        Raises Cancelled after `cancel_load`, UsageError while the engine is busy, else what `Model.load` raises. The
+        old model stays until the new one's weights are on this disk. If the caller is cancelled, so is the load.
         """
         if self.busy or self.state == "loading":
             raise UsageError(f"a model cannot be loaded now: {self.busy or 'another one is being loaded'}")
-        progressed = on_the_loop(self._progressed)
-        self.asked = (name, engine, options)
-        self._cancel.clear()
-        self.progress = (0, 0)
-        self._change("loading", f"loading {name}")
-
-        def tell(what: str, done: int, total: int) -> None:
-            if self._cancel.is_set():
-                raise Cancelled(f"loading {name} was cancelled")
-            progressed(what, done, total, progress)
-
+        self.asked = spec
+        report = on_the_loop(self._reported)
+        loader = self._loader = Loader(spec, remote=self._remote, measure=True, report=report)
+        self._change("loading")
         try:
-            self.model = await self._submit(lambda: self._load(name, engine, options, tell))
-        except LocalprobeError as error:
-            self._change("ready" if self.model else "empty", "")
-            if self._cancel.is_set() and not isinstance(error, Cancelled):
-                raise Cancelled(f"loading {name} was cancelled") from error
+            self.model = await self._submit(lambda: self._load(loader))
+        except BaseException:  # the caller's own cancellation too
+            loader.cancel()
+            self._change("ready" if self.model else "empty")
             raise
-        self._change("ready", "")
+        finally:
+            self._loader = None
+        self._change("ready")
         return self.model
 
     def cancel_load(self) -> None:
         """End a load; `load` then raises Cancelled. A child that was started for it is gone when this returns."""
-        if self.state != "loading":
-            return
-        self._cancel.set()
-        if self._loading is not None:
-            self._loading.cancel()
-        _kill(self._half)
-
-    async def reload(self, progress: Progress = silent) -> Model:
-        """Load the last model again, after its engine died."""
-        if self.asked is None:
-            raise UsageError("no model was loaded yet: choose one")
-        return await self.load(*self.asked, progress=progress)
+        if self._loader is not None:
+            self._loader.cancel()
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking function in the engine's thread. What it raises is raised here."""
@@ -191,44 +162,22 @@ class Session:
             stop.set()
         self.cancel_load()
         if self.model is not None:
-            _kill(self.model.engine)
+            end(self.model.engine)
             self.model = None
         self._thread.close(_PATIENCE)
 
-    def _load(self, name: str, engine: str | None, options: LoadOptions | None, tell: Progress) -> Model:
-        """In the thread: weights, engine, canary and scale."""
-        from localprobe import discovery, models, remote
-        from localprobe.engine import LoadOptions
-        from localprobe.engines import canary
+    def _load(self, loader: Loader) -> Model:
+        """In the thread: every stage of a load."""
         from localprobe.model import Model
-        from localprobe.models import fits
 
-        options = options or LoadOptions()
-        backend = discovery.choose(engine, None if engine else models.formats(name))
-        weights = models.resolve(name, backend, progress=tell)
-        tell(f"loading {weights.name} into {backend.name}", 0, 0)
-        if self.model is not None:  # two models may not fit
-            self.model.close()
-            self.model = None
-        fits.check(weights, backend.name, options)
-        try:
-            if self._remote:
-                self._loading = remote.start(backend.name, weights, options)
-                if self._cancel.is_set():
-                    self._loading.cancel()
-                self._half = self._loading.wait()
-            else:
-                self._half = backend.load(weights, options)
-            model = Model(self._half)
-            tell("checking that steering and capture do what they say", 0, 0)
-            canary.ensure(model.engine)
-            tell("measuring the length of its residuals", 0, 0)
-            _ = model.scale
-        except BaseException:
-            _kill(self._half)
-            raise
-        finally:
-            self._loading = self._half = None
+        with closing(loader.stages()) as stages:
+            for stage in stages:
+                if stage.step == "memory" and self.model is not None:  # two models may not fit
+                    self.model.close()
+                    self.model = None
+        model = Model(loader.engine)
+        assert loader.scale is not None  # it was asked for
+        model.scale = loader.scale  # kept: where the cache cannot be written, measuring it again would stop the screen
         return model
 
     def _submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
@@ -236,19 +185,18 @@ class Session:
             raise EngineError("localprobe is closing")
         return self._thread.submit(function)
 
-    def _progressed(self, what: str, done: int, total: int, progress: Progress) -> None:
-        self.progress = (done, total)
-        progress(what, done, total)
+    def _reported(self, stage: Stage) -> None:
         if self.state == "loading":
-            self._change("loading", what)
+            self.stage = stage
+            self._tell()
 
     def _died(self, error: EngineCrashed) -> None:
         if self.state == "ready" and not self._closed:
             self.model = None
             self._change("dead", str(error))
 
-    def _change(self, state: State, message: str) -> None:
-        self.state, self.message = state, message
+    def _change(self, state: State, message: str = "") -> None:
+        self.state, self.message, self.stage = state, message, None
         self._tell()
 
     def _tell(self) -> None:
@@ -277,12 +225,3 @@ def _produce(
     finally:
         if close := getattr(generator, "close", None):
             close()
-
-
-def _kill(engine: Engine | None) -> None:
-    """End an engine at once: a child is gone when this returns."""
-    if engine is None:
-        return
-    if kill := getattr(engine, "kill", None):
-        kill()
-    engine.close()
