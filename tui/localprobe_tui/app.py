@@ -20,11 +20,10 @@ from textual.theme import Theme
 
 from localprobe.chats.store import Chats
 from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
-from localprobe_tui import bindings, config, first_vector, model_choice
+from localprobe_tui import bindings, config, first_vector, model_choice, screens
 from localprobe_tui.dialogs import Notice
 from localprobe_tui.keys_sheet import KeysSheet
 from localprobe_tui.opening import Opening
-from localprobe_tui.page import later
 from localprobe_tui.session import Session
 from localprobe_tui.talk import Talk
 from localprobe_tui.terminal import on_hangup, outliving
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
     from localprobe.model import Model
     from localprobe.vectors.vector import Vector
+    from localprobe_tui.shell import Shell
 
 _SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another wants it
 _WATCH = 0.5  # seconds between looks at the child
@@ -50,10 +50,10 @@ class LocalprobeApp(App[None]):
     # A field that has the focus can be told without colour too.
     CSS = "Select.-textual-compact:focus > SelectCurrent > #label { text-style: reverse; }"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "chat": later("chat", "ChatScreen"),
-        "probing": later("probing", "ProbingScreen"),
-        "runs": later("runs", "RunsScreen"),
-        "models": later("models", "ModelsScreen"),
+        "chat": screens.chat,
+        "probing": screens.probing,
+        "runs": screens.runs,
+        "models": screens.models,
     }
     DEFAULT_MODE = "chat"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -176,7 +176,9 @@ class LocalprobeApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         try:
-            found = config.read(bindings.ids, frozenset(self.available_themes))
+            found = config.read(
+                lambda: bindings.ids([type(self), *screens.with_keys()]), frozenset(self.available_themes)
+            )
         except LocalprobeError as error:
             self.show_error(error)
             return
@@ -277,6 +279,10 @@ class LocalprobeApp(App[None]):
 
     def action_keys(self) -> None:
         self.push_screen(KeysSheet(self.screen.active_bindings.values()))
+
+
+if TYPE_CHECKING:
+    _: type[Shell] = LocalprobeApp  # its screens rely on it
 
 
 def run(load: ModelSpec, **opening: Any) -> None:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from textual.binding import Binding
+from textual.dom import DOMNode
 
 
-def ids() -> frozenset[str]:
-    """The ids that keys can be set for."""
-    from localprobe_tui.app import LocalprobeApp
-    from localprobe_tui.chat import ChatScreen
-    from localprobe_tui.dial_card import DialCard
-    from localprobe_tui.models import ModelsScreen, ModelTable
-    from localprobe_tui.probing import ProbingScreen
-    from localprobe_tui.prompt import Prompt
-    from localprobe_tui.runs import RunsScreen
-    from localprobe_tui.runs_list import RunList
-    from localprobe_tui.slider import Slider
-
-    screens = (LocalprobeApp, ChatScreen, ProbingScreen, RunsScreen, ModelsScreen)
-    every = [each for node in (*screens, DialCard, ModelTable, Prompt, RunList, Slider) for each in node.BINDINGS]
-    return frozenset(each.id for each in every if isinstance(each, Binding) and each.id)
+def ids(classes: Iterable[type[DOMNode]]) -> frozenset[str]:
+    """The ids of the bindings of screens and widgets."""
+    every = [binding for node in classes for binding in node.BINDINGS]
+    return frozenset(binding.id for binding in every if isinstance(binding, Binding) and binding.id)

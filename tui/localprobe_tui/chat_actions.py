@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual import work
-from textual.screen import Screen
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui import export
 from localprobe_tui.chat_list import ChatList
 from localprobe_tui.prompt import Prompt
-
-if TYPE_CHECKING:
-    from localprobe_tui.app import LocalprobeApp
-    from localprobe_tui.talk import Talk
+from localprobe_tui.shell import ShellScreen
 
 
-class ChatActions(Screen[None]):
+class ChatActions(ShellScreen):
     """A screen that shows a chat."""
-
-    @property
-    def talk(self) -> Talk:
-        """The chat."""
-        return cast("LocalprobeApp", self.app).talk
 
     def action_new(self) -> None:
         if not self.answering():
@@ -67,7 +57,7 @@ class ChatActions(Screen[None]):
             try:
                 self.talk.open(chats.read(chosen))
             except LocalprobeError as error:
-                cast("LocalprobeApp", self.app).show_error(error)
+                self.localprobe.show_error(error)
 
     def action_branch(self) -> None:
         """Go on in a new chat that begins as this one."""
@@ -81,7 +71,7 @@ class ChatActions(Screen[None]):
         try:
             path = export.write(self.talk.chat, Path.cwd(), kind)
         except LocalprobeError as error:
-            cast("LocalprobeApp", self.app).show_error(error)
+            self.localprobe.show_error(error)
         else:
             self.notify(f"Written to {path}")
 

@@ -18,6 +18,7 @@ from localprobe.errors import LocalprobeError
 from localprobe_tui.dialogs import Notice
 from localprobe_tui.links import closes
 from localprobe_tui.sheets import SHEET
+from localprobe_tui.shell import shell
 
 if TYPE_CHECKING:
     from localprobe.chats.store import Chats, Summary
@@ -58,7 +59,7 @@ class ChatList(ModalScreen[str | None]):
         try:
             found = self._chats.find(self.query_one(Input).value)
         except LocalprobeError as error:
-            self.app.push_screen(Notice("That did not work", str(error), error=True))
+            shell(self).show_error(error)
             return
         options = self.query_one(OptionList)
         options.clear_options()
@@ -88,7 +89,7 @@ class ChatList(ModalScreen[str | None]):
             try:
                 self._chats.delete(chosen)
             except LocalprobeError as error:
-                self.app.push_screen(Notice("That did not work", str(error), error=True))
+                shell(self).show_error(error)
             self._fill()
 
     def _highlighted(self) -> str | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual import on, work
-from textual.screen import Screen
 from textual.widgets import Button
 
 from localprobe.errors import Cancelled, LocalprobeError
@@ -15,20 +14,14 @@ from localprobe_tui import first_vector
 from localprobe_tui.dial_card import DialCard, layer_line
 from localprobe_tui.dialogs import Choose, Working
 from localprobe_tui.sheets import SamplingSheet, TextSheet
+from localprobe_tui.shell import ShellScreen
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
-    from localprobe_tui.app import LocalprobeApp
-    from localprobe_tui.talk import Talk
 
 
-class KnobActions(Screen[None]):
-    """A screen that shows knobs."""
-
-    @property
-    def talk(self) -> Talk:
-        """The chat that they are the knobs of."""
-        return cast("LocalprobeApp", self.app).talk
+class KnobActions(ShellScreen):
+    """A screen that shows the knobs of the chat."""
 
     @on(DialCard.Turned)
     def _dial_turned(self) -> None:
@@ -42,21 +35,19 @@ class KnobActions(Screen[None]):
     @work
     async def action_add_vector(self) -> None:
         """Pick a vector: one that the app knows, a file of this folder, or a path that is typed."""
-        app = cast("LocalprobeApp", self.app)
-        options = [
-            (f"{vector.concept}   made for {vector.origin.model}", f"#{i}") for i, vector in enumerate(app.vectors)
-        ]
+        vectors = self.localprobe.vectors
+        options = [(f"{vector.concept}   made for {vector.origin.model}", f"#{i}") for i, vector in enumerate(vectors)]
         files = sorted(path for path in Path().iterdir() if path.suffix in (".safetensors", ".gguf"))
         options += [(str(path), str(path)) for path in files]
-        chosen = await app.push_screen_wait(
+        chosen = await self.app.push_screen_wait(
             Choose("Add a vector", options, "type to find, or the path of a file (~/empathy.safetensors)", free=True)
         )
         if chosen is None:
             return
         try:
-            app.use_vector(app.vectors[int(chosen[1:])] if chosen.startswith("#") else _read(chosen))
+            self.localprobe.use_vector(vectors[int(chosen[1:])] if chosen.startswith("#") else _read(chosen))
         except LocalprobeError as error:
-            app.show_error(error)
+            self.localprobe.show_error(error)
 
     @work
     async def action_watch(self) -> None:
@@ -105,20 +96,20 @@ class KnobActions(Screen[None]):
     @work
     async def action_fit(self) -> None:
         """Fit empathy on the model, under a dialog that can cancel it."""
-        app, cancelled = cast("LocalprobeApp", self.app), threading.Event()
+        cancelled = threading.Event()
         working = Working("Fitting empathy", cancelled.set)
-        await app.push_screen(working)
+        await self.app.push_screen(working)
         try:
-            vector = await first_vector.fit(app.session, working.tell, cancelled)
+            vector = await first_vector.fit(self.session, working.tell, cancelled)
         except LocalprobeError as error:
             working.finish()
             if isinstance(error, Cancelled):
                 self.notify("Fitting was cancelled. What was captured is kept for the next time.")
             else:
-                app.show_error(error)
+                self.localprobe.show_error(error)
             return
         working.finish()
-        app.use_vector(vector)
+        self.localprobe.use_vector(vector)
 
 
 def _read(path: str) -> Vector:

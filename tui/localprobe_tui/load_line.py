@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Button, Label, ProgressBar
 
+from localprobe_tui.shell import shell
+
 if TYPE_CHECKING:
-    from localprobe_tui.app import LocalprobeApp
     from localprobe_tui.session import Session
 
 
@@ -48,4 +49,4 @@ class LoadLine(Horizontal):
 
     @on(Button.Pressed, "#cancel-load")
     def _cancel(self) -> None:
-        cast("LocalprobeApp", self.app).session.cancel_load()
+        shell(self).session.cancel_load()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
+
+from textual.app import App
 
 from localprobe.engines.spec import ModelSpec
 from localprobe_tui.dialogs import Choose
 
-if TYPE_CHECKING:
-    from localprobe_tui.app import LocalprobeApp
 
-
-async def ask(app: LocalprobeApp) -> ModelSpec | None:
+async def ask(app: App[Any]) -> ModelSpec | None:
     """The model and engine that the user chooses; None if the user leaves."""
     from localprobe import discovery
     from localprobe.models.catalogue import CATALOGUE

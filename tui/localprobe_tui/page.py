@@ -1,34 +1,18 @@
-"""What every screen of the app has: the line at its top, its keys at the bottom, and the app behind it."""
+"""What every screen of the app has: the line at its top, its keys at the bottom, and how far a load is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.screen import Screen
 from textual.widgets import Footer
 
 from localprobe_tui.load_line import LoadLine
+from localprobe_tui.shell import ShellScreen
 from localprobe_tui.top_bar import TopBar
 
-if TYPE_CHECKING:
-    from localprobe_tui.app import LocalprobeApp
-    from localprobe_tui.session import Session
 
-
-def later(module: str, name: str) -> Callable[[], Screen[Any]]:
-    """A screen that is imported when it is first shown."""
-
-    def make() -> Screen[Any]:
-        screen: Screen[Any] = getattr(import_module(f"localprobe_tui.{module}"), name)()
-        return screen
-
-    return make
-
-
-class Page(Screen[None]):
+class Page(ShellScreen):
     """One of the app's screens. Subclasses give `body`; `session_changed` is called after each change of the engine.
 
     It has the class `-narrow` under 100 columns, and `-wide` from there.
@@ -58,13 +42,3 @@ class Page(Screen[None]):
 
     def session_changed(self) -> None:
         """A model was loaded, died or became busy: show it."""
-
-    @property
-    def localprobe(self) -> LocalprobeApp:
-        """The app, under its own type."""
-        return cast("LocalprobeApp", self.app)
-
-    @property
-    def session(self) -> Session:
-        """The engine."""
-        return self.localprobe.session

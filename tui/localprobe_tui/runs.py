@@ -77,7 +77,7 @@ class RunsScreen(Page):
         return self._store
 
     def body(self) -> ComposeResult:
-        yield SweepBar()
+        yield SweepBar(lambda: self.runs)
         with Horizontal():
             with Vertical(id="list"):
                 yield Input(placeholder="filter: words of a name, a kind or an id", id="filter", compact=True)
@@ -161,6 +161,10 @@ class RunsScreen(Page):
     def action_layer(self, places: int) -> None:
         self.query_one(Detail).move(places)
 
+    @on(RunList.Sideways)
+    def _sideways(self, event: RunList.Sideways) -> None:
+        self.action_layer(event.places)
+
     def action_lower(self) -> None:
         self.action_layer(-1)
 
@@ -241,6 +245,8 @@ class RunsScreen(Page):
     @on(SweepBar.Changed)
     def _swept(self) -> None:
         self.refresh_bindings()
+        if self.focused is None:
+            self.query_one(RunList).focus()
         self.look()
 
 

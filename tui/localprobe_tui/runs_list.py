@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.widgets import DataTable
 
 if TYPE_CHECKING:
     from localprobe.store.runs import Run
-    from localprobe_tui.runs import RunsScreen
 
 _SHOWN = 80
 """Cells of a run's name in the list."""
 
 
 class RunList(DataTable[Any]):
-    """The list. The arrow keys to the sides are for the figure of the run that is open."""
+    """The list. The arrow keys to the sides post `Sideways`: they are for the figure of the run that is open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open", id="runs.open")]
+
+    @dataclass
+    class Sideways(Message):
+        """An arrow key was pressed: one place to the left (-1) or to the right (1)."""
+
+        places: int
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", zebra_stripes=True)
@@ -39,10 +46,10 @@ class RunList(DataTable[Any]):
         self.move_cursor(row=min(row, len(runs) - 1))
 
     def action_cursor_left(self) -> None:
-        cast("RunsScreen", self.screen).action_layer(-1)
+        self.post_message(self.Sideways(-1))
 
     def action_cursor_right(self) -> None:
-        cast("RunsScreen", self.screen).action_layer(1)
+        self.post_message(self.Sideways(1))
 
 
 def searched(run: Run) -> str:

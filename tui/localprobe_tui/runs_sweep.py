@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -18,15 +18,15 @@ from textual.widgets import Button, ProgressBar, Static
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe_tui.runs_sweep_form import SweepForm
 from localprobe_tui.scores import readable
+from localprobe_tui.shell import shell
 from localprobe_tui.work import on_the_loop
 
 if TYPE_CHECKING:
     from localprobe.experiments.experiment import Experiment, ModelChoice
     from localprobe.experiments.sweep import Progress
     from localprobe.model import Model
-    from localprobe.store.runs import Run
-    from localprobe_tui.app import LocalprobeApp
-    from localprobe_tui.runs import RunsScreen
+    from localprobe.store.runs import Run, Runs
+    from localprobe_tui.session import Session
 
 
 class SweepBar(Widget):
@@ -47,8 +47,10 @@ class SweepBar(Widget):
     class Changed(Message):
         """A sweep has begun, or ended, or was stopped: the store has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: Callable[[], Runs]) -> None:
+        """`runs` opens the store that sweeps are kept in."""
         super().__init__()
+        self._runs = runs
         self._stop = threading.Event()
         self._stage: tuple[str, int, float] = ("", 0, 0.0)  # its name, what was done when it began, and when
         self._said = ""  # of the stage, at the last news
@@ -62,10 +64,6 @@ class SweepBar(Widget):
             yield Button("Stop ^x", id="stop", compact=True)
         yield Static(id="last", markup=False)
 
-    @property
-    def _page(self) -> RunsScreen:
-        return cast("RunsScreen", self.screen)
-
     def ask(self) -> None:
         """Ask what to sweep, and do it; one sweep at a time."""
         if self.display:
@@ -75,14 +73,14 @@ class SweepBar(Widget):
 
     @work(group="sweep")
     async def _ask(self) -> None:
-        app = cast("LocalprobeApp", self.app)
+        app = shell(self)
         try:
             model = app.session.free()
         except UsageError as error:
             app.show_error(error)
             return
         form = SweepForm(model, app.vectors, self._filled)
-        experiment = await app.push_screen_wait(form)
+        experiment = await self.app.push_screen_wait(form)
         if experiment is None:
             return
         self._filled = form.filled
@@ -91,19 +89,19 @@ class SweepBar(Widget):
         self.display = True
         self.query_one("#sweeping", Static).update("starting …")
         try:
-            await self._sweep(app, model, experiment)
+            await self._sweep(app.session, model, experiment)
         except LocalprobeError as error:
             app.show_error(error)
         finally:
             if self.has_focus_within:  # else the next field would take the keys
-                self.screen.query_one("RunList").focus()
+                self.screen.set_focus(None)
             self.display = False
             self.post_message(self.Changed())
 
-    async def _sweep(self, app: LocalprobeApp, model: Model, experiment: Experiment) -> None:
+    async def _sweep(self, session: Session, model: Model, experiment: Experiment) -> None:
         from localprobe.experiments import sweep
 
-        runs, tell = self._page.runs, on_the_loop(self._tell)
+        runs, tell = self._runs(), on_the_loop(self._tell)
 
         def do() -> Run:
             return sweep.run(experiment, runs, progress=tell, stop=self._stop.is_set, load=lent)
@@ -112,15 +110,15 @@ class SweepBar(Widget):
         def lent(choice: ModelChoice) -> Iterator[Model]:
             yield model
 
-        with app.session.reserved(f"sweeping {experiment.name} (F3 shows it)"):
+        with session.reserved(f"sweeping {experiment.name} (F3 shows it)"):
             self.post_message(self.Changed())
-            run = await app.session.call(do)
+            run = await session.call(do)
         cells = run.result["cells"]
         missing = cells["expected"] - cells["done"]
         if missing:
-            app.notify(f"Stopped: {cells['done']} of {cells['expected']} answers are kept in run {run.id}.")
+            self.notify(f"Stopped: {cells['done']} of {cells['expected']} answers are kept in run {run.id}.")
         else:
-            app.notify(f"The sweep is done: run {run.id}.")
+            self.notify(f"The sweep is done: run {run.id}.")
 
     def on_mount(self) -> None:
         self.set_interval(1, self._show)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -10,8 +10,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from localprobe_tui.shell import shell
+
 if TYPE_CHECKING:
-    from localprobe_tui.app import LocalprobeApp
     from localprobe_tui.session import Session
 
 _SCREENS = (("chat", "F1 Chat"), ("probing", "F2 Probing"), ("runs", "F3 Runs"), ("models", "F4 Models"))
@@ -40,8 +41,7 @@ class TopBar(Horizontal):
         yield Static(id="engine")
 
     def on_mount(self) -> None:
-        app = cast("LocalprobeApp", self.app)
-        app.session_changed.subscribe(self, lambda _: self._show_engine())
+        shell(self).session_changed.subscribe(self, lambda _: self._show_engine())
         self._show_engine()
 
     def on_resize(self) -> None:
@@ -63,7 +63,7 @@ class TopBar(Horizontal):
         return Content("").join(parts)
 
     def _show_engine(self) -> None:
-        session = cast("LocalprobeApp", self.app).session
+        session = shell(self).session
         engine = self.query_one("#engine", Static)
         full, short, last = told(session), told(session, short=True), self.details.rpartition(" · ")[2]
         # The end would be cut off, and with it how full the context is: what fits whole, the fullest first.
