@@ -16,8 +16,8 @@ from textual.pilot import Pilot
 
 from localprobe.contrast.scenarios import scenarios
 from localprobe.engines.spec import ModelSpec
-from localprobe_tui import first_vector
 from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.talk import first_vector
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
 MODEL, ENGINE = "smollm2-135m", "llama"

@@ -17,7 +17,7 @@ from localprobe.store import memo
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Direction, Origin, Vector
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
 from tests.tui import slow
 from tests.tui.waiting import wait_until
 

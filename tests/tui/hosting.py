@@ -10,7 +10,7 @@ from textual.screen import Screen
 from localprobe.engines.spec import ModelSpec
 from localprobe.vectors.vector import Vector
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
 
 
 class Host(LocalprobeApp):

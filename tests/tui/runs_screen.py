@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
 
-from localprobe_tui.runs import RunsScreen
-from localprobe_tui.runs_detail import Detail
-from localprobe_tui.runs_list import RunList
+from localprobe_tui.runs.detail import Detail
+from localprobe_tui.runs.run_list import RunList
+from localprobe_tui.runs.screen import RunsScreen
 from tests.tui.hosting import Host
 from tests.tui.waiting import wait_until
 

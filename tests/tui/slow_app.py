@@ -5,7 +5,7 @@ from __future__ import annotations
 from localprobe import discovery
 from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
 from tests.tui import slow
 
 

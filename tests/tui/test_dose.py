@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 from textual.pilot import Pilot
 
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.dial_card import DialCard
-from localprobe_tui.dialogs import Ask, Choose
-from localprobe_tui.prompt import Prompt
-from localprobe_tui.slider import Slider
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.screen import ChatScreen
+from localprobe_tui.knobs.card import DialCard
+from localprobe_tui.widgets.dialogs import Ask, Choose
+from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 

@@ -14,10 +14,10 @@ from localprobe.chats.store import Chats
 from localprobe.chats.turns import Chat, Turn
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import LocalprobeError
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.dialogs import Notice
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.screen import ChatScreen
+from localprobe_tui.widgets.dialogs import Notice
 from tests.tui import slow
 from tests.tui.conftest import Play
 from tests.tui.test_session import children

@@ -8,7 +8,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.content import Content, Span
 
-from localprobe_tui.growing import Growing, same_rows
+from localprobe_tui.widgets.growing import Growing, same_rows
 
 WORDS = "one two three four five six seven eight nine ten"  # three rows of 20
 

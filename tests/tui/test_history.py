@@ -9,11 +9,11 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe.chats.store import Chats
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.chat_list import ChatList
-from localprobe_tui.prompt import Prompt
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.chat_list import ChatList
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.screen import ChatScreen
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 

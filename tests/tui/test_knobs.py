@@ -16,13 +16,13 @@ from localprobe.engines.spec import ModelSpec
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Direction, Origin, Vector
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.dials import Dial
-from localprobe_tui.opening import Opening
-from localprobe_tui.prompt import Prompt
-from localprobe_tui.session import Session
-from localprobe_tui.slider import Slider
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.engine.session import Session
+from localprobe_tui.talk.dials import Dial
+from localprobe_tui.talk.opening import Opening
+from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import message, screen, wait_until
 

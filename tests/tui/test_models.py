@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Input
 
 from localprobe.models import inventory
 from localprobe.models.inventory import Item, Use
-from localprobe_tui.models import ModelsScreen
+from localprobe_tui.models.screen import ModelsScreen
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
 

@@ -11,9 +11,9 @@ import pytest
 from textual.app import App, ComposeResult
 
 from localprobe.report.table import Measured
-from localprobe_tui.dose_plot import DosePlot, Response
-from localprobe_tui.plots import AurocPlot, gauge, histogram, legend, sparkline
-from localprobe_tui.scores import readable, ruled, strengths, tinted
+from localprobe_tui.runs.dose_plot import DosePlot, Response
+from localprobe_tui.widgets.plots import AurocPlot, gauge, histogram, legend, sparkline
+from localprobe_tui.widgets.scores import readable, ruled, strengths, tinted
 from tests.tui.waiting import screen, wait_until
 
 

@@ -19,9 +19,9 @@ from localprobe.fake import FakeEngine
 from localprobe.probing.validation import Effort
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
-from localprobe_tui.probing import ProbingScreen
-from localprobe_tui.probing_results import Results, Verdict
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
+from localprobe_tui.probing.results import Results, Verdict
+from localprobe_tui.probing.screen import ProbingScreen
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
 

@@ -13,10 +13,10 @@ from textual.pilot import Pilot
 from localprobe import discovery
 from localprobe.chats.store import Chats
 from localprobe.engines.spec import ModelSpec
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.prompt import Prompt
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.screen import ChatScreen
 from tests.tui import slow
 from tests.tui.conftest import Play
 from tests.tui.test_session import children

@@ -14,10 +14,10 @@ from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.validation import Effort
 from localprobe.store.runs import Runs, measured_on
-from localprobe_tui.dialogs import Notice
-from localprobe_tui.runs import RunsScreen
-from localprobe_tui.runs_compare import CompareScreen, rows
-from localprobe_tui.runs_detail import Detail
+from localprobe_tui.runs.compare import CompareScreen, rows
+from localprobe_tui.runs.detail import Detail
+from localprobe_tui.runs.screen import RunsScreen
+from localprobe_tui.widgets.dialogs import Notice
 from tests.tui.hosting import Host
 from tests.tui.runs_screen import listed, open_first, play
 from tests.tui.waiting import message, screen, wait_until

@@ -20,7 +20,7 @@ from localprobe.engines.spec import ModelSpec
 from localprobe.errors import Cancelled, EngineCrashed, UnknownModel, UsageError
 from localprobe.steering import dose
 from localprobe.store import memo
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
 from tests.tui import slow
 
 FAKE = ModelSpec("fake")

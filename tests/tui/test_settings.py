@@ -8,15 +8,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, TextArea
 
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.keys_sheet import KeysSheet
-from localprobe_tui.knob_line import KnobLine
-from localprobe_tui.knobs_sheet import KnobsSheet
-from localprobe_tui.prompt import Prompt
-from localprobe_tui.sheets import SamplingSheet, TextSheet
-from localprobe_tui.slider import Slider
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.screen import ChatScreen
+from localprobe_tui.knobs.line import KnobLine
+from localprobe_tui.knobs.sheet import KnobsSheet
+from localprobe_tui.settings.keys_sheet import KeysSheet
+from localprobe_tui.widgets.sheets import SamplingSheet, TextSheet
+from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 

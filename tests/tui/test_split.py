@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from textual.pilot import Pilot
 
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.slider import Slider
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 

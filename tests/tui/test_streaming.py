@@ -9,8 +9,8 @@ from textual.pilot import Pilot
 
 from localprobe.chats.store import Chats
 from localprobe.generation.decode import Decoding, Event
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.chat.answer import Answer
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 

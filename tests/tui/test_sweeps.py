@@ -15,9 +15,9 @@ from localprobe.experiments.sweep import run as sweep
 from localprobe.fake import FakeEngine
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
-from localprobe_tui.runs import RunsScreen
-from localprobe_tui.runs_sweep import SweepBar
-from localprobe_tui.runs_sweep_form import SweepForm
+from localprobe_tui.runs.screen import RunsScreen
+from localprobe_tui.runs.sweep_bar import SweepBar
+from localprobe_tui.runs.sweep_form import SweepForm
 from tests.tui.runs_screen import listed, open_first, play
 from tests.tui.waiting import message, screen, text_of, wait_until
 

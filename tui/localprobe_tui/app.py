@@ -20,14 +20,17 @@ from textual.theme import Theme
 
 from localprobe.chats.store import Chats
 from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
-from localprobe_tui import bindings, config, first_vector, model_choice, screens
-from localprobe_tui.dialogs import Notice
-from localprobe_tui.keys_sheet import KeysSheet
-from localprobe_tui.opening import Opening
-from localprobe_tui.session import Session
-from localprobe_tui.talk import Talk
+from localprobe_tui import screens
+from localprobe_tui.engine.session import Session
+from localprobe_tui.models import choice as model_choice
+from localprobe_tui.settings import bindings, config
+from localprobe_tui.settings.keys_sheet import KeysSheet
+from localprobe_tui.settings.themes import COLOURLESS, THEMES
+from localprobe_tui.talk import first_vector
+from localprobe_tui.talk.opening import Opening
+from localprobe_tui.talk.talk import Talk
 from localprobe_tui.terminal import on_hangup, outliving
-from localprobe_tui.themes import COLOURLESS, THEMES
+from localprobe_tui.widgets.dialogs import Notice
 
 if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
@@ -243,7 +246,7 @@ class LocalprobeApp(App[None]):
     async def _look_up_ranges(self) -> None:
         """Find out which doses sweeps found usable, without holding up the screen."""
         from localprobe.store.runs import Runs
-        from localprobe_tui.usable import swept
+        from localprobe_tui.talk.usable import swept
 
         model, runs = self.session.model, Runs()
         for dial in list(self.talk.dials):

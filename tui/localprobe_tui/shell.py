@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
     from localprobe.errors import LocalprobeError
     from localprobe.vectors.vector import Vector
-    from localprobe_tui.session import Session
-    from localprobe_tui.talk import Talk
+    from localprobe_tui.engine.session import Session
+    from localprobe_tui.talk.talk import Talk
 
 
 class Shell(Protocol):
