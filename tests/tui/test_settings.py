@@ -13,9 +13,10 @@ from localprobe_tui.chat.answer import Answer
 from localprobe_tui.chat.prompt import Prompt
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.knobs.line import KnobLine
+from localprobe_tui.knobs.sampling_sheet import SamplingSheet
 from localprobe_tui.knobs.sheet import KnobsSheet
 from localprobe_tui.settings.keys_sheet import KeysSheet
-from localprobe_tui.widgets.sheets import SamplingSheet, TextSheet
+from localprobe_tui.widgets.sheets import TextSheet
 from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until

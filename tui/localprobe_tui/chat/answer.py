@@ -15,8 +15,7 @@ from textual.widgets import Static
 from localprobe_tui.talk import dials
 from localprobe_tui.widgets.growing import Growing, GrowsDown
 from localprobe_tui.widgets.links import link
-from localprobe_tui.widgets.plots import HIGH, LOW, sparkline
-from localprobe_tui.widgets.scores import strengths, style_of
+from localprobe_tui.widgets.scores import SPREAD, spark, strengths, style_of
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
@@ -25,7 +24,6 @@ _STEPS = 8  # strengths are rounded to so many shares, so that neighbours are dr
 _SPARK = 24  # cells of a sparkline, where there is room
 _MEAN = 9  # cells of a foot between its bars and its words: a mean such as -123.4, and spaces
 _ROOM = 4  # text that comes gets so many rows at a time: moving the screen costs far more than filling a row
-_REACH = 3  # single tokens lie some times further out than the means of texts that a pole is
 _REASONS = {
     "length": "at the limit",
     "context": "context full",
@@ -133,7 +131,7 @@ class Answer(Vertical, GrowsDown):
         read = turn.reading if self.tinted else None
         if read is None:
             return ((piece, None) for piece in turn.pieces)
-        found = strengths(turn.own(), threshold=read.threshold, norm=_REACH * read.norm)
+        found = strengths(turn.own(), threshold=read.threshold, norm=SPREAD * read.norm)
         styles: dict[float, Style] = {}
         rounded = [round(each * _STEPS) / _STEPS for each in found]
         for each in set(rounded) - {0.0}:
@@ -164,16 +162,3 @@ def arrows(turn: Turn, number: int, of: int) -> Content:
         return Content("")
     back, on = (link(f" {arrow} ", f"screen.sibling('{turn.id}', {step})") for arrow, step in (("◂", -1), ("▸", 1)))
     return Content.assemble("  ", back, f"{number} of {of}", on)
-
-
-def spark(turn: Turn, width: int) -> list[tuple[str, str]]:
-    """The scores of an answer as a line of bars and their mean; 0, and half high, is the middle between the poles.
-    Empty without any."""
-    read, known = turn.reading, [score for score in turn.own() if not math.isnan(score)]
-    if read is None or not known:
-        return []
-    mean = sum(known) / len(known) - read.threshold
-    reach = max(_REACH * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
-    colour = HIGH if mean > 0 else LOW
-    bars = sparkline(known, width, low=read.threshold - reach, high=read.threshold + reach)
-    return [(bars, colour), (f" {mean:+.1f}", f"bold {colour}")]

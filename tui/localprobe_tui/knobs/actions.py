@@ -11,10 +11,11 @@ from textual.widgets import Button
 
 from localprobe.errors import Cancelled, LocalprobeError
 from localprobe_tui.knobs.card import DialCard, layer_line
+from localprobe_tui.knobs.sampling_sheet import SamplingSheet
 from localprobe_tui.shell import ShellScreen
 from localprobe_tui.talk import first_vector
 from localprobe_tui.widgets.dialogs import Choose, Working
-from localprobe_tui.widgets.sheets import SamplingSheet, TextSheet
+from localprobe_tui.widgets.sheets import TextSheet
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector

@@ -9,9 +9,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from localprobe_tui.chat.answer import spark
 from localprobe_tui.knobs.card import DialCard
 from localprobe_tui.widgets.links import Links
+from localprobe_tui.widgets.scores import spark
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn

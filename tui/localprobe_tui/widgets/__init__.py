@@ -1,1 +1,1 @@
-"""Widgets that know nothing of localprobe."""
+"""Widgets, and ways to draw text, that several screens share."""

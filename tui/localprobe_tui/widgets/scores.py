@@ -7,19 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isnan
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.color import Color
 from textual.content import Content, Span
 from textual.style import Style
 
-from localprobe_tui.widgets.plots import BLOCKS, HIGH, LOW
+from localprobe_tui.widgets.plots import BLOCKS, HIGH, LOW, sparkline
+
+if TYPE_CHECKING:
+    from localprobe.chats.turns import Turn
 
 MILD, STRONG = 0.25, 0.75
 """Strengths from which a token is marked, and marked as strong."""
 _REACH = 6.0
 """Full strength, in half distances between the poles: 1.3 standard deviations of single tokens. (SmolLM2-135M, empathy:
 one is 3.4 to 5.8 half distances at layers 10 to 29.)"""
+SPREAD = 3
+"""Scores of single tokens of an answer spread this many times as far as the means of texts that the poles are."""
 _TINT = 0.65
 """Opacity of the strongest background: the text on it stays readable in every theme."""
 
@@ -95,3 +101,16 @@ def _wrapped(characters: Sequence[tuple[str, float]], width: int) -> Iterator[li
         line.append((character, each))
     if line:
         yield line
+
+
+def spark(turn: Turn, width: int) -> list[tuple[str, str]]:
+    """The scores of an answer as a line of bars and their mean; 0, and half high, is the middle between the poles.
+    Empty without any."""
+    read, known = turn.reading, [score for score in turn.own() if not isnan(score)]
+    if read is None or not known:
+        return []
+    mean = sum(known) / len(known) - read.threshold
+    reach = max(SPREAD * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
+    colour = HIGH if mean > 0 else LOW
+    bars = sparkline(known, width, low=read.threshold - reach, high=read.threshold + reach)
+    return [(bars, colour), (f" {mean:+.1f}", f"bold {colour}")]
