@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from localprobe import discovery, models
@@ -20,6 +19,7 @@ from localprobe.fake import FakeBackend, FakeEngine
 from localprobe.models import fits
 from localprobe.progress import Progress
 from localprobe.steering import dose
+from tests.children import children
 
 FAKE = ModelSpec("fake", "fake")
 
@@ -53,10 +53,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Closing:
     loaded = Closing()
     monkeypatch.setattr(FakeBackend, "load", lambda self, weights, options: loaded)
     return loaded
-
-
-def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children(recursive=True) if "localprobe.remote.child" in each.cmdline()]
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -18,9 +18,9 @@ from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import Answer
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.widgets.dialogs import Notice
+from tests.children import children
 from tests.tui import slow
 from tests.tui.conftest import Play
-from tests.tui.test_session import children
 from tests.tui.waiting import screen, wait_until
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,9 @@ from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import Answer
 from localprobe_tui.chat.prompt import Prompt
 from localprobe_tui.chat.screen import ChatScreen
+from tests.children import children
 from tests.tui import slow
 from tests.tui.conftest import Play
-from tests.tui.test_session import children
 from tests.tui.waiting import message, screen, wait_until
 
 pytestmark = pytest.mark.slow

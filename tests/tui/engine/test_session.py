@@ -11,7 +11,6 @@ from contextlib import aclosing
 from contextvars import ContextVar
 
 import numpy as np
-import psutil
 import pytest
 
 from localprobe import discovery
@@ -21,6 +20,7 @@ from localprobe.errors import Cancelled, EngineCrashed, UnknownModel, UsageError
 from localprobe.steering import dose
 from localprobe.store import memo
 from localprobe_tui.engine.session import Session
+from tests.children import children
 from tests.tui import slow
 
 FAKE = ModelSpec("fake")
@@ -35,10 +35,6 @@ def run(scene: Callable[[Session], Awaitable[None]], *, remote: bool = False) ->
             session.close()
 
     asyncio.run(asyncio.wait_for(whole(), 60))
-
-
-def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children(recursive=True) if "localprobe.remote.child" in each.cmdline()]
 
 
 def test_a_model_is_loaded_and_its_stages_are_told() -> None:

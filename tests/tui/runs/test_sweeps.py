@@ -18,7 +18,7 @@ from localprobe.vectors import files as vector_files
 from localprobe_tui.runs.screen import RunsScreen
 from localprobe_tui.runs.sweep_bar import SweepBar
 from localprobe_tui.runs.sweep_form import SweepForm
-from tests.tui.runs_screen import listed, open_first, play
+from tests.tui.runs.runs_screen import listed, open_first, play
 from tests.tui.waiting import message, screen, text_of, wait_until
 
 pytestmark = pytest.mark.slow

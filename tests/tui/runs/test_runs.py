@@ -19,7 +19,7 @@ from localprobe_tui.runs.detail import Detail
 from localprobe_tui.runs.screen import RunsScreen
 from localprobe_tui.widgets.dialogs import Notice
 from tests.tui.hosting import Host
-from tests.tui.runs_screen import listed, open_first, play
+from tests.tui.runs.runs_screen import listed, open_first, play
 from tests.tui.waiting import message, screen, wait_until
 
 pytestmark = pytest.mark.slow
