@@ -120,7 +120,7 @@ class Loader:
             yield self._begin("canary", "checking that capture and steering work")
             canary.ensure(engine)
         if self._measure:
-            yield self._begin("scale", "measuring the length of residuals at every layer")
+            yield self._begin("scale", "measuring the length of residuals")
             self.scale = dose.scale(engine)
         with self._lock:
             self._stop_if_cancelled()

@@ -20,10 +20,10 @@ from localprobe_tui.widgets.scores import SPREAD, spark, strengths, style_of
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
 
-_STEPS = 8  # strengths are rounded to so many shares, so that neighbours are drawn as one
+_STEPS = 8  # strengths are rounded to eighths, so that neighbouring tokens of one strength are drawn as one
 _SPARK = 24  # cells of a sparkline, where there is room
 _MEAN = 9  # cells of a foot between its bars and its words: a mean such as -123.4, and spaces
-_ROOM = 4  # text that comes gets so many rows at a time: moving the screen costs far more than filling a row
+_ROOM = 4  # rows that a growing text gets at a time: moving the screen costs far more than filling a row
 _REASONS = {
     "length": "at the limit",
     "context": "context full",

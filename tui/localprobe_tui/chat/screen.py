@@ -31,9 +31,9 @@ from localprobe_tui.widgets.slider import COARSE, Slider
 
 FRAME = 1 / 30
 """Seconds between two paintings of an answer that comes."""
-_NUMBERS = 1.0  # seconds between two showings of numbers that nobody can read 30 times a second
+_NUMBERS = 1.0  # seconds between two updates of numbers, which cannot be read 30 times a second
 _FEW = (os.cpu_count() or 1) <= 4  # cores: the engine's threads need them all, and wait for each other
-_SHARE = 30 if _FEW else 6  # a frame that takes t of this thread, all told, is followed by at least so many t without
+_SHARE = 30 if _FEW else 6  # a frame that took this thread t seconds is followed by a pause of at least this many t
 _SLOWEST = 0.2  # seconds: what a user still takes for a text that flows
 
 

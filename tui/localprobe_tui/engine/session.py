@@ -124,7 +124,7 @@ class Session:
             self._stops.discard(stop)
             await asyncio.wait([running])
             if not running.cancelled():
-                running.exception()  # it was raised above, or nobody waits for it any more
+                running.exception()  # raised above, or of no interest any more: taken, so that asyncio does not log it
 
     def free(self) -> Model:
         """The model, which nothing has reserved. UsageError if it is taken or not there."""

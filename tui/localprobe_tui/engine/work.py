@@ -29,10 +29,10 @@ class OneThread:
 
         def job() -> None:
             if not future.set_running_or_notify_cancel():
-                return  # whoever wanted it has gone; from here on, going does not take it back
+                return  # its caller was cancelled before it began; once begun, it runs to its end
             try:
                 future.set_result(function())
-            except BaseException as error:  # whatever it is, whoever waits gets it
+            except BaseException as error:  # raised where the future is awaited
                 future.set_exception(error)
 
         self._jobs.put(job)
@@ -45,19 +45,22 @@ class OneThread:
 
     def _work(self) -> None:
         while job := self._jobs.get():
-            with suppress(RuntimeError):  # the event loop has closed: nobody waits for the answer
+            with suppress(RuntimeError):  # the event loop has closed: nothing waits for the result
                 job()
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """What a function that blocks returns or raises. If the caller is cancelled, it runs on and nobody hears of it."""
+    """Run a function that blocks in a thread of its own, and return or raise what it does.
+
+    If the caller is cancelled, the function runs to its end and its result is dropped.
+    """
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             result = function()
         except BaseException as error:
-            with suppress(Exception):  # it was cancelled: nobody waits any more
+            with suppress(Exception):  # the caller was cancelled
                 future.set_exception(error)
         else:
             with suppress(Exception):
@@ -68,11 +71,11 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 def on_the_loop(callback: Callable[P, Any]) -> Callable[P, None]:
-    """The callback for a thread to call: it runs on the event loop of whoever asks for this now, soon after."""
+    """A function that a thread may call: it runs `callback` on the event loop that is running now, soon after."""
     loop, context = asyncio.get_running_loop(), copy_context()  # without its context, a widget would find no app
 
     def call(*arguments: P.args, **named: P.kwargs) -> None:
-        with suppress(RuntimeError):  # the loop is gone: so is whoever would read this
+        with suppress(RuntimeError):  # the loop has closed
             loop.call_soon_threadsafe(lambda: callback(*arguments, **named), context=context)
 
     return call

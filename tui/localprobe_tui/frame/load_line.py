@@ -26,7 +26,8 @@ class LoadLine(Horizontal):
         height: 1; background: $primary-muted; display: none;
         &.-on { display: block; }
         & > Label { width: 1fr; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        & > ProgressBar { width: 40; }
+        & > ProgressBar { width: 30%; }
+        & Bar { width: 1fr; }
         & > Button { min-width: 14; }
     }
     """

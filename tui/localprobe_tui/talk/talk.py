@@ -1,6 +1,6 @@
 """The chat that is open: its turns, its knobs, and the answer that is being generated.
 
-Knows nothing of widgets: whoever shows it registers a listener. What is said is written to the store as it comes.
+It knows nothing of widgets: a screen that shows it registers a listener. What is said is stored as it comes.
 """
 
 from __future__ import annotations

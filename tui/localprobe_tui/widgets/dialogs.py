@@ -139,7 +139,7 @@ class Choose(ModalScreen[str | None]):
 class Working(ModalScreen[None]):
     """Work under way: what is being done, how far it is, and a button that cancels it.
 
-    Whoever opens it calls `tell`, and `finish` at the end. `on_cancel` is called once.
+    Its opener calls `tell`, and `finish` at the end. `on_cancel` is called once.
     """
 
     DEFAULT_CSS = _CSS.format(name="Working") + "Working ProgressBar { margin: 1 0 0 0; }"

@@ -42,7 +42,7 @@ class Growing(Static, GrowsDown):
 
 
 def same_rows(old: Content, new: Content, width: int) -> int:
-    """How many rows at the top look the same in both texts, wrapped at `width`: at least so many."""
+    """A lower bound of how many rows at the top look the same in both texts, wrapped at `width`."""
     end = len(old.plain)
     while end and not new.plain.startswith(old.plain[:end]):
         end = end - 1 if end == len(old.plain) else 0  # the last character may be a cursor; more is another text

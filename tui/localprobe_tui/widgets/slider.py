@@ -24,7 +24,7 @@ class Slider(Widget, can_focus=True):
     Slider:focus { background: $boost; }
     Slider.-off { color: $foreground 50%; }
     """
-    FOCUS_ON_CLICK = False  # whoever drags it goes on typing in the prompt, and types no `d` or space into a knob
+    FOCUS_ON_CLICK = False  # dragging leaves the focus in the prompt: what is typed next must not be keys of a knob
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,down", f"move({-FINE})", "Less", id="slider.less", show=False),
         Binding("right,up", f"move({FINE})", "More", id="slider.more", show=False),
