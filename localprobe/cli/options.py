@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from localprobe.engine import LoadOptions
+from localprobe.engines.spec import ModelSpec
 from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,12 +24,9 @@ BUNDLED = "smollm2-135m"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(ModelSpec):
     """The model and engine that the user asked for."""
 
-    model: str
-    engine: str | None
-    options: LoadOptions
     named: bool = True
     """Whether the user named the model."""
 
@@ -37,20 +35,25 @@ class Chosen:
         own = vector.origin
         if self.named or not own.model:
             return self
-        return replace(self, model=own.model, engine=self.engine or own.engine or None)
+        return replace(self, name=own.model, engine=self.engine or own.engine or None)
 
-    @contextmanager
-    def load(self, **how: Any) -> Iterator[Model]:
-        """Load the model, say what was loaded and what the user should know, and close it at the end."""
-        from localprobe.cli.show import loading
-        from localprobe.model import Model
+    def load(self) -> AbstractContextManager[Model]:
+        """Load it for a `with` block; see `loaded`."""
+        return loaded(self)
 
-        with loading(self.model) as progress:
-            model = Model.load(self.model, self.engine, self.options, progress=progress, **how)
-        with model:
-            for note in model.info.notes:
-                click.echo(f"note: {note}", err=True)
-            yield model
+
+@contextmanager
+def loaded(spec: ModelSpec) -> Iterator[Model]:
+    """Load a model, say what the user should know about it, and close it at the end of the `with` block."""
+    from localprobe.cli.show import loading
+    from localprobe.model import Model
+
+    with loading(spec.name) as progress:
+        model = Model.load(spec.name, spec.engine, spec.options, progress=progress)
+    with model:
+        for note in model.info.notes:
+            click.echo(f"note: {note}", err=True)
+        yield model
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +108,17 @@ def model_options(command: F) -> F:
     return collected  # type: ignore[return-value]
 
 
-def loading_options(command: F) -> F:
-    """`--engine` and how to load, for a command that names its model itself; it gets `engine` and `options`."""
+def model_argument(command: F) -> F:
+    """An argument `MODEL`, the bundled one if not given, `--engine` and how to load; the command gets one `spec`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
         options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-        return command(*args, options=options, **kwargs)
+        return command(*args, spec=ModelSpec(kwargs.pop("model"), kwargs.pop("engine"), options), **kwargs)
 
     for option in reversed(_OPTIONS[1:]):
         collected = option(collected)
-    return collected  # type: ignore[return-value]
+    return click.argument("model", default=BUNDLED)(collected)  # type: ignore[return-value]
 
 
 _OPTIONS = [
