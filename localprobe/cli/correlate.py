@@ -67,7 +67,7 @@ def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> dict[str
     probe_of(vector, layers)
     pooling = "mean" if vector.origin.pooling == "answer" else vector.origin.pooling
     with chosen.of(vector).load() as model:
-        for warning in vector.fit_to(model.info):
+        for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
         residuals = captured(model, [text.text for text in texts], layers, pooling, "capturing")
         info = model.info

@@ -103,9 +103,7 @@ def _use(vector: Vector, output: Path, suffix: str) -> str:
 
 
 def _dose(direction: Direction) -> float:
-    from localprobe.steering.dose import dose
-
-    return dose(1.0, direction.length, direction.scale)
+    return direction.dose(1.0, direction.scale)
 
 
 def _done(vector: Vector, output: Path, suffix: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from localprobe.engine import LoadOptions
-from localprobe.errors import UsageError
+from localprobe.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
@@ -33,11 +33,15 @@ class Chosen:
     """Whether the user named the model."""
 
     def of(self, vector: Vector) -> Chosen:
-        """The same, with the model of a vector where the user named none."""
+        """The same, with the model that a vector was fitted on, and its engine if it is installed here, where the user
+        named no model."""
+        from localprobe.discovery import installed, names
+
         own = vector.origin
         if self.named or not own.model:
             return self
-        return replace(self, model=own.model, engine=self.engine or own.engine or None)
+        there = own.engine in names(hidden=True) and installed(own.engine)
+        return replace(self, model=own.model, engine=self.engine or (own.engine if there else None))
 
     @contextmanager
     def load(self, **how: Any) -> Iterator[Model]:
@@ -45,8 +49,13 @@ class Chosen:
         from localprobe.cli.show import loading
         from localprobe.model import Model
 
-        with loading(self.model) as progress:
-            model = Model.load(self.model, self.engine, self.options, progress=progress, **how)
+        try:
+            with loading(self.model) as progress:
+                model = Model.load(self.model, self.engine, self.options, progress=progress, **how)
+        except UnknownModel as error:
+            if self.named:
+                raise
+            raise UnknownModel(f"{error}; the vector says that it was fitted on it: name the model to use") from error
         with model:
             for note in model.info.notes:
                 click.echo(f"note: {note}", err=True)

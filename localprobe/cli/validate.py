@@ -60,7 +60,7 @@ def validate(
     words = read_keywords(keywords) if keywords else None
     texts = Texts.of(learnt, unseen, vector.concept, words, vector.origin.pooling)
     with chosen.of(vector).load() as model:
-        for warning in vector.fit_to(model.info):
+        for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
         residuals = captured(model, texts.all, layers, vector.origin.pooling, "capturing")
         info = model.info

@@ -117,7 +117,7 @@ def _table(vector: Vector) -> Any:
     for layer, direction in directions:
         cells = [f"{direction.length:.3f}", f"{direction.norm:.3f}", f"{direction.threshold:.3f}"]
         if known:
-            alpha = 0.1 * direction.scale / direction.length
+            alpha = direction.alpha(0.1, direction.scale)
             cells += [f"{direction.scale:.2f}", f"{alpha:.2f}"] if direction.scale else ["", ""]
         cells += [f"{direction.measures[name]:.3f}" for name in measures]
         table.add_row(str(layer), *cells, style="bold green" if layer == vector.best else None)

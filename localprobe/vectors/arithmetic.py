@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray
 from localprobe.errors import UsageError, VectorError
-from localprobe.steering import dose as doses
-from localprobe.steering.positions import term
-from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.vectors.vector import Direction, Origin, Vector, checked, times
 
 T = TypeVar("T")
 _Array: TypeAlias = NDArray[np.float64]
@@ -63,7 +61,7 @@ def at_dose(vector: Vector, dose: float) -> Vector:
                 f"{vector.concept} does not record how long residuals are at layer {layer}, so a dose means nothing "
                 "there: give an alpha"
             )
-    return _scaled(vector, {b: doses.alpha(dose, d.length, d.scale) for b, d in vector.directions.items()})
+    return _scaled(vector, {b: d.alpha(dose, d.scale) for b, d in vector.directions.items()})
 
 
 def add(a: Vector, b: Vector) -> Vector:
@@ -135,8 +133,8 @@ def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
     for layer, direction in vector.directions.items():
         factor = factors[layer]
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused in the next line
-            delta = term(layer, direction.vector, factor).delta
-        values = _held(f"{vector.concept} times {factor:g}", delta, layer)
+            product = times(factor, direction.vector)
+        values = _held(f"{vector.concept} times {factor:g}", product, layer)
         if factor > 0:
             directions[layer] = replace(direction, vector=values)
         else:

@@ -41,7 +41,7 @@ def save_gguf(vector: Vector, path: Path) -> None:
 
     if 0 in vector.directions:
         others = sorted(vector.directions.keys() - {0})
-        instead = f"leave it out, with --layers {_written(others)}" if others else "choose another layer with --layers"
+        instead = f"give `layers` without it, {_written(others)}" if others else "give other `layers`"
         raise VectorError(f"a control vector cannot reach block 0, where {vector.concept} has a direction: {instead}")
     with replacing(path) as temporary:
         try:
@@ -67,7 +67,7 @@ def _write(vector: Vector, path: Path) -> None:
 
 
 def _written(layers: Sequence[int]) -> str:
-    """Layers as `--layers` takes them."""
+    """Layers as the command line takes them: `8-24`, or `3,8`."""
     whole = len(layers) > 2 and layers[-1] - layers[0] == len(layers) - 1
     return f"{layers[0]}-{layers[-1]}" if whole else ",".join(map(str, layers))
 

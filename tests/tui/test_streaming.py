@@ -8,7 +8,8 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe.chats.store import Chats
-from localprobe.generation.decode import Decoding, Event
+from localprobe.generation.decode import Decoding
+from localprobe.generation.events import Event
 from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
 from tests.tui.conftest import Play

@@ -121,7 +121,7 @@ def test_ours_comes_back_with_all_that_it_knew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layers", "instead"),
-    [((0, 1, 2, 3), "with --layers 1-3"), ((0, 2, 5), "with --layers 2,5"), ((0,), "choose another layer")],
+    [((0, 1, 2, 3), "without it, 1-3"), ((0, 2, 5), "without it, 2,5"), ((0,), "give other `layers`")],
 )
 def test_block_0_is_not_written(tmp_path: Path, layers: tuple[int, ...], instead: str) -> None:
     with pytest.raises(VectorError, match=f"cannot reach block 0, where kindness has a direction: .*{instead}"):

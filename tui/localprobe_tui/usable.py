@@ -42,9 +42,10 @@ def _ranges(result: dict[str, Any], vector: Vector, model: Model) -> dict[int, t
             if at["response"] is None or layer not in vector.directions:
                 continue
             low, high = at["response"]["usable"] or (0.0, 0.0)
-            alpha = vector.directions[layer].length / float(model.scale[layer])  # as a dose
-            factor = 1.0 if result.get("unit", "dose") == "dose" else alpha
-            found[layer] = (low * factor, high * factor)
+            if result.get("unit", "dose") == "alpha":
+                direction, scale = vector.directions[layer], float(model.scale[layer])
+                low, high = direction.dose(low, scale), direction.dose(high, scale)
+            found[layer] = (low, high)
     return found
 
 
