@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from localprobe import __version__
 from localprobe.errors import LocalprobeError
+from localprobe.version import __version__
 
 _COMMANDS = {
     "tui": ("tui", "Open the app: chat with a model while steering it. `localprobe` alone does the same."),

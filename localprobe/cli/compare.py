@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from localprobe.cli.options import Labelled, models_options
-from localprobe.cli.pairs import pair_options, study_options
+from localprobe.cli.pairs import pair_options, probe_options, study_options
 
 if TYPE_CHECKING:
-    from localprobe.probing.detection import Detection
-    from localprobe.probing.study import Choices
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.detection import Comparison
 
 
 @click.command()
 @click.argument("pairs")
 @models_options
 @study_options
+@probe_options()
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @pair_options
-def compare(pairs: str, models: list[Labelled], how: dict[str, Any], as_json: bool, fields: dict[str, str]) -> None:
+def compare(
+    pairs: str,
+    models: list[Labelled],
+    test: str | None,
+    concept: str | None,
+    layers: str | None,
+    keywords: Path | None,
+    config: ProbeConfig,
+    as_json: bool,
+    fields: dict[str, str],
+) -> None:
     """Fit a probe on PAIRS with each model, measure it on the same pairs held out, and ask whether they agree.
 
     \b
@@ -30,28 +41,22 @@ def compare(pairs: str, models: list[Labelled], how: dict[str, Any], as_json: bo
     localprobe compare empathy phi-3-mini=safety-trained dolphin-llama3.1-8b=uncensored
     """
     from localprobe.cli import detection
-    from localprobe.cli.pairs import hashed, read, study_of
+    from localprobe.cli.pairs import hashed
+    from localprobe.store.json_values import to_json
     from localprobe.store.runs import Runs
 
-    choices, test, layers = study_of(pairs, how, fields)
-    runs, name = Runs(), f"{choices.concept} on {', '.join(each.chosen.model for each in models)}"
-    about = {"hashes": hashed(pairs=pairs, test=how["test"])}
-    kept: list[str] = []
+    study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
+    runs, name = Runs(), f"{study.concept} on {', '.join(model.chosen.model for model in models)}"
+    about = {"hashes": hashed(pairs=pairs, test=test)}
+    run = ""
 
-    def keep(done: list[Detection]) -> None:
-        run = runs.add("compare", name, _result(done, pairs, choices), about=about, id=kept[0] if kept else None)
-        kept[:] = [run.id]
+    def keep(comparison: Comparison) -> None:
+        nonlocal run
+        run = runs.add("compare", name, to_json(comparison), about=about, id=run or None).id
 
-    done = detection.detect_all(models, read(pairs, fields), choices, test=test, layers=layers, keep=keep)
-    result = _result(done, pairs, choices)
+    comparison = detection.detect_all(models, study, keep=keep)
     if as_json:
-        click.echo(json.dumps({"run": kept[0], **result}))
+        click.echo(json.dumps({"run": run, **to_json(comparison)}))
         return
-    detection.show(result)
-    click.echo(f"run {kept[0]}: localprobe report {kept[0]}", err=True)
-
-
-def _result(done: list[Detection], pairs: str, choices: Choices) -> dict[str, Any]:
-    from localprobe.cli import detection
-
-    return {"pairs": str(Path(pairs)), **detection.as_json(done, choices)}
+    detection.show(comparison)
+    click.echo(f"run {run}: localprobe report {run}", err=True)

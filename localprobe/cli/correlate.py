@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from localprobe.cli.options import Chosen, model_options
 
 if TYPE_CHECKING:
     from localprobe.contrast.rated import Rated
+    from localprobe.probing.detection import RatedProbe, Ratings
 
 
 @click.command()
@@ -41,42 +42,38 @@ def correlate(
     """
     from localprobe.cli.pairs import hashed, path_of
     from localprobe.contrast.rated import read_rated
+    from localprobe.probing.detection import Ratings
+    from localprobe.store.json_values import to_json
     from localprobe.store.runs import Runs
 
     texts = read_rated(path_of(ratings)[0], text_field=text_field, score_field=score_field)
-    models = [_one(probe, texts, chosen, seed) for probe in probes]
-    result = {"ratings": ratings, "models": models}
+    result = Ratings(ratings, tuple(_one(probe, texts, chosen, seed) for probe in probes))
     about = {"hashes": hashed(ratings=ratings)}
-    run = Runs().add("correlate", ", ".join(each["name"] for each in models), result, about=about)
+    run = Runs().add("correlate", ", ".join(model.name for model in result.models), to_json(result), about=about)
     if as_json:
-        click.echo(json.dumps({"run": run.id, **result}))
+        click.echo(json.dumps({"run": run.id, **to_json(result)}))
         return
-    _show(models)
+    _show(result)
     click.echo(f"run {run.id}: localprobe report {run.id}", err=True)
 
 
-def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> dict[str, Any]:
-    from localprobe.cli.pairs import captured
-    from localprobe.probing.behaviour import behaviour
-    from localprobe.probing.fitting import probe_of
-    from localprobe.store.runs import measured_on
+def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> RatedProbe:
+    from localprobe.cli import show
+    from localprobe.probing.detection import RatedProbe, rated_behaviour
+    from localprobe.store.identity import ModelIdentity
     from localprobe.vectors import files as vector_files
 
     vector = vector_files.load(probe)
-    layers = sorted(vector.directions)
-    probe_of(vector, layers)
-    pooling = "mean" if vector.origin.pooling == "answer" else vector.origin.pooling
-    with chosen.of(vector).load() as model:
+    with chosen.of(vector).load() as model, show.capturing() as capturing:
         for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
-        residuals = captured(model, [text.text for text in texts], layers, pooling, "capturing")
-        info = model.info
-    found = behaviour(vector, texts, residuals, seed=seed)
-    name = f"{vector.concept} on {info.model} ({info.engine})"
-    return {"name": name, "probe": str(probe), "measured_on": measured_on(info), "behaviour": found.as_json()}
+        behaviour = rated_behaviour(model, vector, texts, seed=seed, capturing=capturing)
+        identity = ModelIdentity.of(model.info)
+    name = f"{vector.concept} on {identity.model} ({identity.engine})"
+    return RatedProbe(name, str(probe), identity, behaviour)
 
 
-def _show(models: list[dict[str, Any]]) -> None:
+def _show(ratings: Ratings) -> None:
     from rich.table import Table
 
     from localprobe.cli.show import console as out
@@ -84,22 +81,19 @@ def _show(models: list[dict[str, Any]]) -> None:
     table = Table(box=None, header_style="bold")
     for name in ("probe", "layer", "n", "Pearson r", "p", "Spearman rho", "p", "accuracy", "F1", "TP/FP/TN/FN"):
         table.add_column(name, justify="left" if name == "probe" else "right")
-    for each in models:
-        found = each["behaviour"]
-        r, rho, binary = found["pearson"], found["spearman"], found["binary"]
+    for model in ratings.models:
+        rated = model.behaviour
+        r, rho, binary = rated.pearson, rated.spearman, rated.binary
         table.add_row(
-            each["name"],
-            str(found["layer"]),
-            str(found["n"]),
-            f"{r['value']:.2f} [{r['interval'][0]:.2f}, {r['interval'][1]:.2f}]",
-            f"{r['p']:.3f}",
-            f"{rho['value']:.2f} [{rho['interval'][0]:.2f}, {rho['interval'][1]:.2f}]",
-            f"{rho['p']:.3f}",
-            f"{binary['accuracy']:.0%} [{binary['accuracy_interval'][0]:.0%}, {binary['accuracy_interval'][1]:.0%}]",
-            f"{binary['f1']:.2f} [{binary['f1_interval'][0]:.2f}, {binary['f1_interval'][1]:.2f}]",
-            "/".join(str(binary[f"{what}_{kind}"]) for what, kind in _CELLS),
+            model.name,
+            str(rated.layer),
+            str(rated.n),
+            f"{r.value:.2f} [{r.interval[0]:.2f}, {r.interval[1]:.2f}]",
+            f"{r.p:.3f}",
+            f"{rho.value:.2f} [{rho.interval[0]:.2f}, {rho.interval[1]:.2f}]",
+            f"{rho.p:.3f}",
+            f"{binary.accuracy:.0%} [{binary.accuracy_interval[0]:.0%}, {binary.accuracy_interval[1]:.0%}]",
+            f"{binary.f1:.2f} [{binary.f1_interval[0]:.2f}, {binary.f1_interval[1]:.2f}]",
+            f"{binary.true_positive}/{binary.false_positive}/{binary.true_negative}/{binary.false_negative}",
         )
     out().print(table)
-
-
-_CELLS = (("true", "positive"), ("false", "positive"), ("true", "negative"), ("false", "negative"))

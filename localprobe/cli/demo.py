@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
     from localprobe.contrast.pairs import Pair
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.model import Model
-    from localprobe.probing.held_out import HeldOut
+    from localprobe.probing.report import ProbeReport
+    from localprobe.probing.result import ProbeResult
     from localprobe.vectors.vector import Vector
 
 DOSES = (-0.25, 0.0, 0.25)
-_POOLING = "mean-without-first"
 _SCENARIO = "the_listener"
 _TOKENS = 90
 _ABOVE = 4  # layers above the steered one, for a reading that is not just what was added
@@ -56,60 +55,55 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
         console.print(
             f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.place}): {info.layers} layers of {info.width}"
         )
-        vector = _probe(model, pairs, seed, console)
-        vector_files.save(vector, output)
-        _answers(model, vector, seed, console)
+        report = _probe(model, pairs, seed, console)
+        vector_files.save(report.vector, output)
+        _answers(model, report.vector, seed, console)
     _next(output, chosen, console)
     console.print(f"[dim]{time.perf_counter() - start:.0f} seconds[/]")
 
 
-def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> Vector:
+def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> ProbeReport:
     """Capture every pair at every layer, fit on 70 %, and show what the other 30 % say."""
-    from localprobe.cli.pairs import poles
-    from localprobe.contrast.pairs import split
-    from localprobe.probing.fitting import as_vector, trained_on
-    from localprobe.probing.held_out import hold_out
-    from localprobe.vectors.vector import Origin
+    from localprobe.cli import show
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.fit import fit
 
-    train, test = split(pairs, seed=seed)
-    layers = model.layers()
     start = time.perf_counter()
-    # One pass over each text gives every layer. What was captured is kept, so that a second run goes on from there.
-    learnt = poles(model, train, layers, _POOLING, "capturing the pairs to fit on")
-    unseen = poles(model, test, layers, _POOLING, "capturing the pairs held out")
-    found = hold_out(learnt, unseen, seed=seed)
+    # One pass over each text gives every layer. What was captured is kept, so re-running resumes it.
+    with show.capturing() as capturing:
+        config = ProbeConfig(seed=seed)
+        report = fit(model, pairs, config, concept="empathy", validate=False, capturing=capturing)
+    result = report.result
     console.print(
         f"{2 * len(pairs)} texts captured at every layer in {time.perf_counter() - start:.0f} s; "
-        f"fitted on {len(train)} pairs, measured on the {len(test)} held out"
+        f"fitted on {result.train_pairs} pairs, measured on the {result.test_pairs} held out"
     )
-    _table(found, console)
-    origin = Origin.of(model.info, method="mean-difference", pooling=_POOLING, trained_on=trained_on(train))
-    measures = [asdict(each) for each in found.measures]
-    return as_vector(found.probe, "empathy", origin, layers, model.scale, found.best, measures)
+    _table(result, console)
+    return report
 
 
-def _table(found: HeldOut, console: Console) -> None:
+def _table(result: ProbeResult, console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
     for name in ("layer", "AUROC", "", "accuracy", "separation"):
         table.add_column(name, justify="left" if name == "" else "right")
-    for layer, each in enumerate(found.measures):
-        bar = "█" * round(24 * max(0.0, each.auroc - 0.5) * 2)
-        chosen = layer == found.best
+    for row in result.layers:
+        bar = "█" * round(24 * max(0.0, row.auroc - 0.5) * 2)
+        chosen = row.layer == result.layer
         table.add_row(
-            str(layer),
-            f"{each.auroc:.3f}",
+            str(row.layer),
+            f"{row.auroc:.3f}",
             bar,
-            f"{each.accuracy:.0%}",
-            f"{each.separation:.2f}" + (" ← chosen" if chosen else ""),
+            f"{row.accuracy:.0%}",
+            f"{row.separation:.2f}" + (" ← chosen" if chosen else ""),
             style="bold green" if chosen else None,
         )
     console.print(table)
     console.print(
-        f"Layer {found.best} was chosen of the middle layers by cross-validation inside the training pairs, "
-        "not by this table.\n[dim]A high AUROC at layer 0, which knows each word but not its neighbours, is a warning: "
-        "words alone go far in telling these texts apart.[/]"
+        f"Layer {result.layer} was chosen among the middle layers by cross-validation inside the training pairs, not "
+        "by this table.\n[dim]A high AUROC at layer 0, which reads each word without its neighbours, is a warning: "
+        "words alone go far in separating these texts.[/]"
     )
 
 

@@ -2,147 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from localprobe.capture.job import Amount
     from localprobe.cli.options import Labelled
     from localprobe.contrast.pairs import Pair
     from localprobe.contrast.rated import Rated
-    from localprobe.probing.detection import Detection
-    from localprobe.probing.study import Choices
+    from localprobe.probing.behaviour import Behaviour
+    from localprobe.probing.comparison import Likeness
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.detection import Comparison, Detection, ModelAgreement
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What every model of a study is asked."""
+
+    source: str
+    """Where the pairs come from, as the user named it."""
+    concept: str
+    pairs: Sequence[Pair]
+    test: Sequence[Pair] | None
+    layers: list[int] | None
+    keywords: Mapping[str, str] | None
+    config: ProbeConfig
+
+    @classmethod
+    def of(
+        cls,
+        pairs: str,
+        concept: str | None,
+        test: str | None,
+        layers: str | None,
+        keywords: Path | None,
+        config: ProbeConfig,
+        fields: dict[str, str],
+    ) -> Study:
+        """The study of a command's options."""
+        from localprobe.cli.layers import parse
+        from localprobe.cli.pairs import read
+        from localprobe.probing.keywords import read_keywords
+
+        return cls(
+            pairs,
+            concept or Path(pairs).stem,
+            read(pairs, fields),
+            read(test, fields) if test else None,
+            parse(layers),
+            read_keywords(keywords) if keywords else None,
+            config,
+        )
 
 
 def detect_all(
     models: Sequence[Labelled],
-    pairs: Sequence[Pair],
-    choices: Choices,
+    study: Study,
     *,
-    test: Sequence[Pair] | None = None,
     rated: Sequence[Rated] = (),
-    layers: list[int] | None = None,
     vectors: Path | None = None,
-    keep: Callable[[list[Detection]], None] = lambda done: None,
-) -> list[Detection]:
+    keep: Callable[[Comparison], None] = lambda comparison: None,
+) -> Comparison:
     """Fit and validate on every model in turn; `keep` is told what is done after each, and the probes go to the folder
     `vectors` if it is given."""
-    from localprobe.probing.detection import detect
-    from localprobe.vectors import files
+    from localprobe.cli import show
+    from localprobe.probing.detection import Comparison, compare, detect
+    from localprobe.vectors import files as vector_files
 
-    done: list[Detection] = []
-    for number, each in enumerate(models, 1):
-        click.echo(f"{number} of {len(models)}: {each.chosen.model}", err=True)
-        with each.chosen.load() as model, watching() as capturing:
-            found = detect(
+    done = []
+    comparison = Comparison(study.concept, study.config, (), (), study.source)
+    for number, labelled in enumerate(models, 1):
+        click.echo(f"{number} of {len(models)}: {labelled.chosen.model}", err=True)
+        with labelled.chosen.load() as model, show.capturing() as capturing:
+            report, detection = detect(
                 model,
-                pairs,
-                choices,
-                label=each.label,
-                test=test,
+                study.pairs,
+                study.config,
+                concept=study.concept,
+                label=labelled.label,
+                test=study.test,
                 rated=rated,
-                layers=layers,
+                layers=study.layers,
+                keywords=study.keywords,
                 capturing=capturing,
-                progress=lambda step: click.echo(f"  {step} ...", err=True),
+                progress=show.step,
             )
-        done.append(found)
+        done.append((report, detection))
         if vectors:
-            files.save(found.study.vector, vectors / f"{filename(found)}.safetensors")
-        keep(done)
-    return done
+            vector_files.save(report.vector, vectors / f"{filename(detection)}.safetensors")
+        comparison = compare(study.concept, study.config, done, pairs=study.source)
+        keep(comparison)
+    return comparison
 
 
-def filename(found: Detection) -> str:
+def filename(detection: Detection) -> str:
     """A name for files of one model and engine."""
     from localprobe.report.detection import slug
 
-    words = filter(None, (found.measured_on[name] for name in ("model", "engine", "quantisation")))
-    return "-".join(slug(Path(str(word)).name) for word in words)
+    on = detection.measured_on
+    return "-".join(slug(Path(str(word)).name) for word in (on.model, on.engine, on.quantisation) if word)
 
 
-def as_json(done: Sequence[Detection], choices: Choices) -> dict[str, Any]:
-    """What the models gave, and how far they agree."""
-    from localprobe.probing.detection import comparison
-
-    return {
-        "concept": choices.concept,
-        "method": choices.method,
-        "pooling": choices.pooling,
-        "seed": choices.seed,
-        "models": [each.as_json() for each in done],
-        "agreement": comparison(done, resamples=choices.effort.resamples, seed=choices.seed),
-    }
-
-
-@contextmanager
-def watching() -> Iterator[Callable[[Amount], None]]:
-    """A bar for a capture that is done in slices."""
-    from localprobe.cli.show import counting
-
-    with counting("capturing", 0) as count:
-        yield lambda amount: count.reach(amount.texts, amount.total, amount.tokens, amount.rate)
-
-
-def show(result: dict[str, Any]) -> None:
+def show(comparison: Comparison) -> None:
     """The models side by side, then how far they agree."""
     from rich.table import Table
 
     from localprobe.cli.show import console as out
 
     console = out()
-    table = Table(
-        box=None, header_style="bold", title=f"{result['concept']}, {result['pooling']}", title_justify="left"
-    )
+    title = f"{comparison.concept}, {comparison.config.pooling}"
+    table = Table(box=None, header_style="bold", title=title, title_justify="left")
     for name in ("model", "label", "layer", "AUROC", "accuracy", "best layer", "AUROC there", "words alone"):
         table.add_column(name, justify="left" if name in {"model", "label"} else "right")
-    for each in result["models"]:
-        nested, best, words = each["nested"], each["best"], each["baselines"]["bag_of_words"]
+    for detection in comparison.models:
+        probe, chosen, best = detection.probe, detection.probe.chosen, detection.probe.best
+        words = probe.validation.baselines if probe.validation else None
         table.add_row(
-            each["name"],
-            each["label"],
-            str(nested["layer"]),
-            f"{nested['auroc']:.3f} [{nested['interval'][0]:.2f}, {nested['interval'][1]:.2f}]",
-            f"{nested['accuracy']:.0%}",
-            str(best["layer"]),
-            f"{best['auroc']:.3f}",
-            f"{words['auroc']:.2f}",
+            detection.name,
+            detection.label,
+            str(chosen.layer),
+            f"{chosen.auroc:.3f} [{chosen.auroc_interval[0]:.2f}, {chosen.auroc_interval[1]:.2f}]",
+            f"{chosen.accuracy:.0%}",
+            str(best.layer),
+            f"{best.auroc:.3f}",
+            f"{words.bag_of_words.auroc:.2f}" if words else "",
         )
     console.print(table)
     console.print("[dim]layer: chosen inside the training pairs; best layer: on the test pairs, which flatters it[/]")
-    for each in result["models"]:
-        console.print(f"\n[bold]{each['name']}[/]  {each['verdict']['headline']}", highlight=False)
-        if behaves := each["behaviour"]:
-            console.print(_behaves(behaves), highlight=False)
-    for pair in result["agreement"]:
-        console.print(_agrees(pair), highlight=False)
+    for detection in comparison.models:
+        console.print(f"\n[bold]{detection.name}[/]  {detection.probe.verdict}", highlight=False)
+        if detection.behaviour:
+            console.print(_behaviour(detection.behaviour), highlight=False)
+    for agreement in comparison.agreement:
+        console.print(_agreement(agreement), highlight=False)
 
 
-def _behaves(found: dict[str, Any]) -> str:
-    r, rho, binary = found["pearson"], found["spearman"], found["binary"]
+def _behaviour(rated: Behaviour) -> str:
+    r, rho, binary = rated.pearson, rated.spearman, rated.binary
     return (
-        f"  rated texts ({found['n']}): r = {r['value']:.2f} [{r['interval'][0]:.2f}, {r['interval'][1]:.2f}], "
-        f"p = {r['p']:.3f}; rho = {rho['value']:.2f}, p = {rho['p']:.3f}; accuracy {binary['accuracy']:.0%} "
-        f"[{binary['accuracy_interval'][0]:.0%}, {binary['accuracy_interval'][1]:.0%}] of {binary['n']} at the probe's "
-        "own threshold"
+        f"  rated texts ({rated.n}): r = {r.value:.2f} [{r.interval[0]:.2f}, {r.interval[1]:.2f}], p = {r.p:.3f}; "
+        f"rho = {rho.value:.2f}, p = {rho.p:.3f}; accuracy {binary.accuracy:.0%} "
+        f"[{binary.accuracy_interval[0]:.0%}, {binary.accuracy_interval[1]:.0%}] of {binary.n} at the probe's own "
+        "threshold"
     )
 
 
-def _agrees(pair: dict[str, Any]) -> str:
-    def figure(likeness: dict[str, Any]) -> str:
-        if likeness["value"] is None:
-            return "not defined"
-        return f"{likeness['value']:.2f} [{likeness['interval'][0]:.2f}, {likeness['interval'][1]:.2f}]"
-
+def _agreement(agreement: ModelAgreement) -> str:
+    scores = agreement.scores
     text = (
-        f"\n{' and '.join(pair['models'])}: scores r = {figure(pair['pearson'])}, within the poles "
-        f"{figure(pair['within_poles'])}"
+        f"\n{' and '.join(agreement.models)}: scores r = {_likeness(scores.pearson)}, within the poles "
+        f"{_likeness(scores.within_poles)}"
     )
-    if pair["directions"]:
-        text += f"; cosine of directions {min(pair['directions']):.4f} and more"
+    if agreement.directions:
+        text += f"; cosine of directions at least {min(agreement.directions):.4f}"
     return text
+
+
+def _likeness(likeness: Likeness) -> str:
+    if likeness.value is None or likeness.interval is None:
+        return "not defined"
+    return f"{likeness.value:.2f} [{likeness.interval[0]:.2f}, {likeness.interval[1]:.2f}]"

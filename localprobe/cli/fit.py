@@ -4,57 +4,34 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
-from localprobe.cli.pairs import pair_options
+from localprobe.cli.pairs import pair_options, probe_options
 
 if TYPE_CHECKING:
-    from localprobe.vectors.vector import Vector
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.report import ProbeReport
 
 
 @click.command()
 @click.argument("pairs")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The probe file to write.")
-@click.option(
-    "--method",
-    type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
-    default="mean-difference",
-    show_default=True,
-    help="How a direction is fitted.",
-)
 @click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given.")
-@click.option(
-    "--pooling",
-    type=click.Choice(["mean", "mean-without-first", "last", "answer"]),
-    default="mean-without-first",
-    show_default=True,
-    help="mean is the paper's; answer reads each text as the answer to its pair's prompt, in a chat.",
-)
 @click.option("--concept", help="What the positive pole is; the file's name if not given.")
-@click.option(
-    "--test-fraction",
-    type=click.FloatRange(0, 0.9),
-    default=0.3,
-    show_default=True,
-    help="Share of each scenario's pairs kept out of the fit, for validate; 0 fits on all.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and the choice of a layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@probe_options(resampling=False)
 @pair_options
 @model_options
 def fit(
     pairs: str,
     output: Path,
-    method: str,
     layers: str | None,
-    pooling: str,
     concept: str | None,
-    test_fraction: float,
-    seed: int,
     as_json: bool,
+    config: ProbeConfig,
     fields: dict[str, str],
     chosen: Chosen,
 ) -> None:
@@ -64,54 +41,43 @@ def fit(
     localprobe fit empathy -o empathy.safetensors
     localprobe fit theirs.jsonl -o probe.safetensors --positive-field empathic_text --negative-field non_empathic_text
     """
+    from localprobe.cli import show
     from localprobe.cli.layers import parse
-    from localprobe.cli.pairs import captured, hashed, read
-    from localprobe.contrast.pairs import split
-    from localprobe.probing.fitting import fit_vector
-    from localprobe.probing.study import pairs_in
-    from localprobe.store.runs import Runs, measured_on
+    from localprobe.cli.pairs import hashed, read
+    from localprobe.probing.fit import fit as fit_probe
+    from localprobe.probing.recorded import record
+    from localprobe.store.json_values import to_json
     from localprobe.vectors import files as vector_files
 
-    asked = parse(layers)
-    every = read(pairs, fields)
-    train = split(every, test_fraction=test_fraction, seed=seed)[0] if test_fraction else every
-    with chosen.load() as model:
-        numbers = model.layers(asked)
-        residuals = captured(model, pairs_in(train, pooling), numbers, pooling, "capturing")
-        vector = fit_vector(
-            concept or Path(pairs).stem,
-            model.info,
-            train,
-            (residuals[: len(train)], residuals[len(train) :]),
-            numbers,
-            model.scale,
-            method=method,
-            pooling=pooling,
-            seed=seed,
+    numbers = parse(layers)
+    read_pairs = read(pairs, fields)
+    with chosen.load() as model, show.capturing() as capturing:
+        report = fit_probe(
+            model,
+            read_pairs,
+            config,
+            concept=concept or Path(pairs).stem,
+            layers=numbers,
+            validate=False,
+            capturing=capturing,
         )
-        about = {"measured_on": measured_on(model.info), "hashes": hashed(pairs=pairs)}
-    vector_files.save(vector, output)
-    done = _done(vector, output, method, pooling, len(train), len(every))
-    run = Runs().add("fit", f"{vector.concept} on {vector.origin.model} ({vector.origin.engine})", done, about=about)
+    vector_files.save(report.vector, output)
+    report = record(report, "fit", pairs=pairs, hashes=hashed(pairs=pairs))
     if as_json:
-        click.echo(json.dumps({"run": run.id, **done}))
+        click.echo(json.dumps({"run": report.run, "output": str(output), **to_json(report.result)}))
         return
+    _show(report)
+    click.echo(f"-> {output}\nnext: localprobe validate {output} {pairs}")
+
+
+def _show(report: ProbeReport) -> None:
+    result, layers = report.result, sorted(report.vector.directions)
+    measured = ""
+    if result.layers:
+        chosen = result.chosen
+        low, high = chosen.auroc_interval
+        measured = f", AUROC {chosen.auroc:.2f} [{low:.2f}, {high:.2f}] on the {result.test_pairs} held out"
     click.echo(
-        f"{vector.concept}: {method} at {len(numbers)} layers of {vector.origin.model}, fitted on {len(train)} pairs, "
-        f"{len(every) - len(train)} kept out; layer {vector.best} chosen inside the training pairs -> {output}\n"
-        f"next: localprobe validate {output} {pairs}"
+        f"{result.concept}: {result.config.method} at {len(layers)} layers of {result.origin.model}, fitted on "
+        f"{result.train_pairs} pairs; layer {result.layer} chosen inside the training pairs{measured}"
     )
-
-
-def _done(vector: Vector, output: Path, method: str, pooling: str, train: int, pairs: int) -> dict[str, Any]:
-    return {
-        "output": str(output),
-        "concept": vector.concept,
-        "model": vector.origin.model,
-        "method": method,
-        "pooling": pooling,
-        "train_pairs": train,
-        "held_out_pairs": pairs - train,
-        "layers": sorted(vector.directions),
-        "best": vector.best,
-    }

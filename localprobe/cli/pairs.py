@@ -1,20 +1,18 @@
-"""Options of commands that read contrast pairs, and capturing them."""
+"""Options of commands that read contrast pairs and fit probes on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from localprobe.probing.config import POOLING
+
 if TYPE_CHECKING:
-    from localprobe.capture.residuals import Text
     from localprobe.contrast.pairs import Pair
-    from localprobe.engine import FloatArray
-    from localprobe.model import Model
-    from localprobe.probing.study import Choices
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,65 +31,81 @@ def pair_options(command: F) -> F:
     return collected  # type: ignore[return-value]
 
 
-def study_options(command: F) -> F:
-    """How a probe is fitted and tested, for commands that do both; the command gets them as one argument, `how`."""
+def probe_options(*, pooling: str = POOLING, resampling: bool = True) -> Callable[[F], F]:
+    """How a probe is fitted and tested; the command gets them as one `ProbeConfig`, `config`.
 
-    @wraps(command)
-    def collected(*args: Any, **kwargs: Any) -> Any:
-        how = {name: kwargs.pop(name) for name in _STUDY}
-        return command(*args, how=how, **kwargs)
+    `pooling` is the command's default; `resampling` adds what only a validation uses.
+    """
 
-    for option in reversed(_STUDY.values()):
-        collected = option(collected)
-    return collected  # type: ignore[return-value]
+    def decorated(command: F) -> F:
+        options = _options(pooling) | (_RESAMPLING if resampling else {})
+
+        @wraps(command)
+        def collected(*args: Any, **kwargs: Any) -> Any:
+            from localprobe.probing.config import ProbeConfig
+
+            config = ProbeConfig(**{name: kwargs.pop(name) for name in options})
+            return command(*args, config=config, **kwargs)
+
+        for option in reversed(options.values()):
+            collected = option(collected)
+        return collected  # type: ignore[return-value]
+
+    return decorated
 
 
-_STUDY = {
-    "test": click.option("--test", help="Pairs to test on; if not given, a share of PAIRS is kept out of the fit."),
-    "concept": click.option("--concept", help="What the positive pole is; the file's name if not given."),
-    "method": click.option(
-        "--method",
-        type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
-        default="mean-difference",
-        show_default=True,
+def _options(pooling: str) -> dict[str, Callable[[F], F]]:
+    differs = "" if pooling == POOLING else f" here, {POOLING} elsewhere"
+    return {
+        "method": click.option(
+            "--method",
+            type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
+            default="mean-difference",
+            show_default=True,
+            help="How a direction is fitted.",
+        ),
+        "pooling": click.option(
+            "--pooling",
+            type=click.Choice(["mean-without-first", "mean", "last", "answer"]),
+            default=pooling,
+            show_default=True,
+            help=f"mean is the paper's{differs}; answer reads each text as the answer to its pair's prompt, in a chat.",
+        ),
+        "test_fraction": click.option(
+            "--test-fraction",
+            type=click.FloatRange(0, 0.9),
+            default=0.3,
+            show_default=True,
+            help="Share of each scenario's pairs held out of the fit, to measure on; 0 fits on all.",
+        ),
+        "seed": click.option(
+            "--seed", type=int, default=0, show_default=True, help="Of the split, the choice of a layer and resampling."
+        ),
+    }
+
+
+_RESAMPLING: dict[str, Callable[[F], F]] = {
+    "permutations": click.option(
+        "--permutations", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the permutation test."
     ),
-    "pooling": click.option(
-        "--pooling",
-        type=click.Choice(["mean", "mean-without-first", "last", "answer"]),
-        default="mean",
-        show_default=True,
-        help="mean is the paper's.",
+    "resamples": click.option(
+        "--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap."
     ),
-    "layers": click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given."),
-    "keywords": click.option(
-        "--keywords", type=click.Path(path_type=Path), help="Words and synonyms for the ablation."
-    ),
-    "test_fraction": click.option("--test-fraction", type=click.FloatRange(0.05, 0.9), default=0.3, show_default=True),
-    "permutations": click.option("--permutations", type=click.IntRange(min=1), default=1000, show_default=True),
-    "resamples": click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True),
-    "seed": click.option("--seed", type=int, default=0, show_default=True),
 }
 
 
-def study_of(
-    pairs: str, how: dict[str, Any], fields: dict[str, str]
-) -> tuple[Choices, list[Pair] | None, list[int] | None]:
-    """The choices of a study, the pairs to test on if they are given, and the layers asked for."""
-    from localprobe.cli.layers import parse
-    from localprobe.probing.keywords import read_keywords
-    from localprobe.probing.study import Choices
-    from localprobe.probing.validation import Effort
-
-    choices = Choices(
-        how["concept"] or Path(pairs).stem,
-        how["method"],
-        how["pooling"],
-        how["test_fraction"],
-        how["seed"],
-        read_keywords(how["keywords"]) if how["keywords"] else None,
-        Effort(how["resamples"], how["permutations"]),
-    )
-    return choices, read(how["test"], fields) if how["test"] else None, parse(how["layers"])
+def study_options(command: F) -> F:
+    """What a study of several models reads besides its pairs: test pairs, concept, layers, keywords."""
+    for option in reversed(
+        (
+            click.option("--test", help="Pairs to test on; if not given, a share of PAIRS is held out of the fit."),
+            click.option("--concept", help="What the positive pole is; the file's name if not given."),
+            click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given."),
+            click.option("--keywords", type=click.Path(path_type=Path), help="Words and synonyms for the ablation."),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 def path_of(file: str) -> tuple[Path, bool]:
@@ -127,22 +141,3 @@ def hashed(**files: str | None) -> dict[str, str]:
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}") from error
     return found
-
-
-def captured(model: Model, texts: Sequence[Text], layers: Sequence[int], pooling: str, what: str) -> FloatArray:
-    """Residuals (texts, layers, width) of texts, from the store where it has them, with a bar."""
-    from localprobe.capture.cache import pooled
-    from localprobe.cli.show import counting
-    from localprobe.probing.study import LIMIT
-
-    with counting(what, len(texts)) as count:
-        return pooled(model.engine, texts, layers, pooling, limit=LIMIT, done=count.advance)
-
-
-def poles(
-    model: Model, pairs: Sequence[Pair], layers: Sequence[int], pooling: str, what: str
-) -> tuple[FloatArray, FloatArray]:
-    """Residuals (pairs, layers, width) of both poles."""
-    texts = [text for pair in pairs for text in (pair.positive, pair.negative)]
-    residuals = captured(model, texts, layers, pooling, what)
-    return residuals[0::2], residuals[1::2]

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.options import Labelled, models_options
-from localprobe.cli.pairs import pair_options, study_options
+from localprobe.cli.pairs import pair_options, probe_options, study_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localprobe.contrast.pairs import Pair
+    from localprobe.cli.detection import Study
     from localprobe.contrast.system_prompts import SystemPrompts
     from localprobe.experiments.experiment import Experiment
-    from localprobe.probing.detection import Detection
-    from localprobe.probing.study import Choices
+    from localprobe.probing.config import ProbeConfig
     from localprobe.store.runs import Runs
 
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--system-prompts", type=click.Path(path_type=Path), help="JSON with positive and negative.")
 @study_options
+@probe_options(pooling="mean")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Folder for the report, its tables and the probes."
 )
@@ -45,14 +45,18 @@ def reproduce(
     ratings: str,
     steering: str,
     system_prompts: Path | None,
-    how: dict[str, Any],
+    test: str | None,
+    concept: str | None,
+    layers: str | None,
+    keywords: Path | None,
+    config: ProbeConfig,
     output: Path | None,
     as_json: bool,
     fields: dict[str, str],
 ) -> None:
     """The paper's tables and figures for each MODEL, with what should be read beside them.
 
-    What is done is kept: run the same command again and it goes on where it was.
+    What is done is kept: re-running the command resumes it.
 
     \b
     localprobe reproduce smollm2-135m
@@ -60,64 +64,50 @@ def reproduce(
     """
     from localprobe import report
     from localprobe.cli import detection
-    from localprobe.cli.pairs import hashed, path_of, read, study_of
+    from localprobe.cli.pairs import hashed, path_of
     from localprobe.contrast.rated import read_rated
     from localprobe.contrast.system_prompts import read_system_prompts
+    from localprobe.store.json_values import to_json
     from localprobe.store.runs import Runs
 
-    ships = path_of(pairs)[1]
-    how["concept"] = how["concept"] or (pairs if ships else "empathy")
-    choices, test, layers = study_of(pairs, how, fields)
-    texts, rated = read(pairs, fields), read_rated(path_of(ratings)[0])
+    concept = concept or (pairs if path_of(pairs)[1] else "empathy")
+    study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
+    rated = read_rated(path_of(ratings)[0])
     prompts = read_system_prompts(system_prompts) if system_prompts else None
-    folder = output or Path(f"reproduce-{choices.concept}")
-    grid = _grid(steering, models, texts, choices, folder, prompts, whole=test is not None)
-    name = f"{choices.concept} on {', '.join(each.chosen.model for each in models)}"
-    about = {"hashes": hashed(pairs=pairs, test=how["test"], ratings=ratings)}
-    runs, kept = Runs(), _Kept(name, about)
-    result: dict[str, Any] = {"pairs": pairs, "ratings": ratings}
+    folder = output or Path(f"reproduce-{concept}")
+    grid = _grid(steering, models, study, folder, prompts)
+    name = f"{concept} on {', '.join(model.chosen.model for model in models)}"
+    about = {"hashes": hashed(pairs=pairs, test=test, ratings=ratings)}
+    runs, run = Runs(), ""
+    result: dict[str, Any] = {"ratings": ratings}
 
-    def keep(done: list[Detection]) -> None:
-        result.update(detection.as_json(done, choices))
-        kept.add(runs, result)
+    def keep(**part: Any) -> None:
+        nonlocal run
+        result.update(part)
+        run = runs.add("reproduce", name, result, about=about, id=run or None).id
 
-    done = detection.detect_all(
-        models, texts, choices, test=test, rated=rated, layers=layers, vectors=folder / "probes", keep=keep
+    comparison = detection.detect_all(
+        models, study, rated=rated, vectors=folder / "probes", keep=lambda part: keep(detection=to_json(part))
     )
     if not as_json:
-        detection.show(detection.as_json(done, choices))
+        detection.show(comparison)
     if grid:
-        result["steering"] = _steer(grid, runs, quiet=as_json)
-        kept.add(runs, result)
-    run = runs.get(kept.id)
-    report.write([run], folder / "report.html")
-    report.write_csv([run], folder / "tables")
+        keep(steering=_steer(grid, runs, quiet=as_json))
+    kept = runs.get(run)
+    report.write([kept], folder / "report.html")
+    report.write_csv([kept], folder / "tables")
     if as_json:
-        click.echo(json.dumps({"run": run.id, "folder": str(folder), **run.result}))
+        click.echo(json.dumps({"run": run, "folder": str(folder), **kept.result}))
         return
-    click.echo(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run.id}")
-
-
-class _Kept:
-    """The run of this command, kept anew whenever there is more of it."""
-
-    def __init__(self, name: str, about: dict[str, Any]) -> None:
-        self._name, self._about = name, about
-        self.id = ""
-
-    def add(self, runs: Runs, result: dict[str, Any]) -> None:
-        self.id = runs.add("reproduce", self._name, result, about=self._about, id=self.id or None).id
+    click.echo(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run}")
 
 
 def _grid(
     steering: str,
     models: Sequence[Labelled],
-    pairs: Sequence[Pair],
-    choices: Choices,
+    study: Study,
     folder: Path,
     system: SystemPrompts | None,
-    *,
-    whole: bool,
 ) -> Experiment | None:
     """The experiment to steer with; its pairs go to the folder, in the usual field names."""
     from localprobe.contrast.pairs import write_pairs
@@ -128,16 +118,17 @@ def _grid(
     if steering == "none":
         return None
     grid = named_experiment(steering)
-    write_pairs(pairs, folder / "pairs.jsonl")
+    write_pairs(study.pairs, folder / "pairs.jsonl")
+    config = study.config
     return adapted(
         grid,
         [ModelChoice(each.chosen.model, each.chosen.engine, each.label, each.chosen.options) for each in models],
         folder / "pairs.jsonl",
-        concept=choices.concept,
-        method=choices.method,
-        pooling=choices.pooling,
-        test_fraction=0 if whole else choices.test_fraction,
-        seed=choices.seed,
+        concept=study.concept,
+        method=config.method,
+        pooling=config.pooling,
+        test_fraction=0 if study.test is not None else config.test_fraction,
+        seed=config.seed,
         system=system,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from localprobe.capture.job import Amount
     from localprobe.progress import Progress as Report
 
 errors = Console(stderr=True)
@@ -55,6 +56,18 @@ def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
         yield Count(bars, bars.add_task(what, total=total, unit=unit, rate=""))
+
+
+@contextmanager
+def capturing() -> Iterator[Callable[[Amount], None]]:
+    """A bar for a capture of residuals; call what it gives with how far the capture is."""
+    with counting("capturing", 0) as count:
+        yield lambda amount: count.reach(amount.texts, amount.total, amount.tokens, amount.rate)
+
+
+def step(name: str) -> None:
+    """Say what is being computed now."""
+    errors.print(f"  {name} ...", highlight=False)
 
 
 class Count:

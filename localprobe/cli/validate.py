@@ -12,9 +12,7 @@ from localprobe.cli.options import Chosen, model_options
 from localprobe.cli.pairs import pair_options
 
 if TYPE_CHECKING:
-    from localprobe.contrast.pairs import Pair
-    from localprobe.probing.validation import Validation
-    from localprobe.vectors.vector import Vector
+    from localprobe.probing.result import ProbeResult
 
 
 @click.command()
@@ -45,88 +43,67 @@ def validate(
     \b
     localprobe validate empathy.safetensors empathy
     """
-    from localprobe.cli.pairs import captured, hashed, read
-    from localprobe.probing.fitting import probe_of
+    from localprobe.cli import show
+    from localprobe.cli.pairs import hashed, read
+    from localprobe.probing.config import ProbeConfig
     from localprobe.probing.keywords import read_keywords
-    from localprobe.probing.study import Texts, examine
-    from localprobe.probing.validation import Effort
-    from localprobe.store.runs import Runs, measured_on
+    from localprobe.probing.recorded import record
+    from localprobe.probing.validate import texts_for
+    from localprobe.probing.validate import validate as validate_probe
+    from localprobe.store.json_values import to_json
     from localprobe.vectors import files as vector_files
 
     vector = vector_files.load(probe)
-    layers = sorted(vector.directions)
-    probe_of(vector, layers)  # says at once if it is none
-    learnt, unseen = _split(vector, read(pairs, fields), read(train, fields) if train else [], pairs)
-    words = read_keywords(keywords) if keywords else None
-    texts = Texts.of(learnt, unseen, vector.concept, words, vector.origin.pooling)
+    config = ProbeConfig(resamples=resamples, permutations=permutations, seed=seed)
+    texts = texts_for(
+        vector,
+        read(pairs, fields),
+        train=read(train, fields) if train else (),
+        config=config,
+        keywords=read_keywords(keywords) if keywords else None,
+    )
     with chosen.of(vector).load() as model:
         for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
-        residuals = captured(model, texts.all, layers, vector.origin.pooling, "capturing")
-        info = model.info
-    found = examine(
-        vector,
-        texts,
-        residuals,
-        info.layers,
-        effort=Effort(resamples, permutations),
-        seed=seed,
-        progress=lambda step: click.echo(f"{step} ...", err=True),
-    )
-    result = {"probe": str(probe), "pairs": pairs, "measured_on": measured_on(info), **found.as_json()}
-    about = {"hashes": hashed(probe=str(probe), pairs=pairs, train=train)}
-    run = Runs().add("validate", f"{vector.concept} on {info.model} ({info.engine})", result, about=about)
+        with show.capturing() as capturing:
+            report = validate_probe(model, vector, texts, capturing=capturing, progress=show.step)
+    hashes = hashed(probe=str(probe), pairs=pairs, train=train)
+    report = record(report, "validate", pairs=pairs, hashes=hashes)
     if as_json:
-        click.echo(json.dumps({"run": run.id, **result}))
+        click.echo(json.dumps({"run": report.run, "probe": str(probe), **to_json(report.result)}))
         return
-    show(found.validation)
-    click.echo(f"run {run.id}: localprobe report {run.id}", err=True)
+    show_result(report.result)
+    click.echo(f"run {report.run}: localprobe report {report.run}", err=True)
 
 
-def _split(vector: Vector, pairs: list[Pair], train: list[Pair], name: str) -> tuple[list[Pair], list[Pair]]:
-    """The pairs that the probe was fitted on, if all of them are here, and those that it was not."""
-    from localprobe.errors import DataError
-
-    known = set(vector.origin.trained_on)
-    test = [pair for pair in pairs if pair.hash not in known]
-    learnt = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in known}
-    if not test:
-        raise DataError(f"every pair of {name} was used to fit this probe: give pairs that it has not seen")
-    if train and len(learnt) < len(known):
-        raise DataError(
-            f"{len(known) - len(learnt)} of the {len(known)} pairs that it was fitted on are in neither file"
-        )
-    return (list(learnt.values()) if known and len(learnt) == len(known) else []), test
-
-
-def show(found: Validation) -> None:
+def show_result(result: ProbeResult) -> None:
     """The verdict first, then the table."""
     from rich.table import Table
 
     from localprobe.cli.show import console as out
 
     console = out()
-    verdict = found.verdict
-    console.print(f"[bold]{verdict.headline}[/]")
-    for title, lines in (("It shows", verdict.shows), ("It does not show", verdict.does_not_show)):
-        if lines:
-            console.print(f"\n[bold]{title}[/]")
-            for line in lines:
-                console.print(f"  · {line}", highlight=False)
-    table = Table(box=None, header_style="bold", title=f"\n{found.test_pairs} test pairs", title_justify="left")
+    if verdict := result.verdict:
+        console.print(f"[bold]{verdict.headline}[/]")
+        for title, lines in (("It shows", verdict.shows), ("It does not show", verdict.does_not_show)):
+            if lines:
+                console.print(f"\n[bold]{title}[/]")
+                for line in lines:
+                    console.print(f"  · {line}", highlight=False)
+    table = Table(box=None, header_style="bold", title=f"\n{result.test_pairs} test pairs", title_justify="left")
     for name in ("layer", "AUROC", "accuracy", "separation", "std +/-", "random", "z"):
         table.add_column(name, justify="right")
-    for each in found.layers:
-        m, i = each.measures, each.intervals
-        marks = ("*" if each is found.nested else "") + ("†" if each is found.best else "")
+    best = result.best.layer
+    for row in result.layers:
+        marks = ("*" if row.layer == result.layer else "") + ("†" if row.layer == best else "")
         table.add_row(
-            f"{marks}{each.layer}",
-            f"{m.auroc:.3f} [{i.auroc[0]:.2f}, {i.auroc[1]:.2f}]",
-            f"{m.accuracy:.0%} [{i.accuracy[0]:.0%}, {i.accuracy[1]:.0%}]",
-            f"{m.separation:.2f} [{i.separation[0]:.2f}, {i.separation[1]:.2f}]",
-            f"{m.std_positive:.2f} / {m.std_negative:.2f}",
-            f"{each.random.mean:.2f} ± {each.random.std:.2f}",
-            "" if each.random.z is None else f"{each.random.z:.1f}",
+            f"{marks}{row.layer}",
+            f"{row.auroc:.3f} [{row.auroc_interval[0]:.2f}, {row.auroc_interval[1]:.2f}]",
+            f"{row.accuracy:.0%} [{row.accuracy_interval[0]:.0%}, {row.accuracy_interval[1]:.0%}]",
+            f"{row.separation:.2f} [{row.separation_interval[0]:.2f}, {row.separation_interval[1]:.2f}]",
+            f"{row.std_positive:.2f} / {row.std_negative:.2f}",
+            f"{row.random.mean:.2f} ± {row.random.std:.2f}" if row.random else "",
+            f"{row.random.z:.1f}" if row.random and row.random.z is not None else "",
         )
     console.print(table)
     console.print("[dim]* chosen inside the training pairs   † best on these test pairs, which flatters it[/]")

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from localprobe import __version__
 from localprobe.contrast.duplicates import normal
 from localprobe.contrast.refusals import fault
 from localprobe.contrast.scenarios import Scenario
@@ -24,6 +23,7 @@ from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.errors import LocalprobeError
 from localprobe.generators.generator import Ask, Completion, Generator
 from localprobe.generators.lines import Lines
+from localprobe.version import __version__
 
 POLES = ("positive", "negative")
 LEAST_WORDS = 10

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from localprobe.contrast.rated import Rated
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
-from localprobe.probing.correlate import Correlates, coefficients, correlate
-from localprobe.probing.fitting import probe_of
+from localprobe.probing.binary import Binary
+from localprobe.probing.correlate import Correlation, coefficients, correlate
+from localprobe.probing.fit import probe_of
 from localprobe.vectors.vector import Vector
 
 
@@ -24,30 +24,27 @@ class AtLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class RatedScore:
+    """A rated text and its score at the probe's own layer."""
+
+    id: str
+    scenario: str
+    rating: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Behaviour:
     """Ratings against the scores of one probe at its own layer, which was chosen without these texts."""
 
     layer: int
     threshold: float
-    correlates: Correlates
+    n: int
+    pearson: Correlation
+    spearman: Correlation
+    binary: Binary
     by_layer: tuple[AtLayer, ...]
-    texts: tuple[Rated, ...]
-    scores: tuple[float, ...]
-    """Of each text, at `layer`."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything; the texts by id, scenario and rating alone."""
-        points = [
-            {"id": text.id, "scenario": text.scenario, "rating": text.score, "score": score}
-            for text, score in zip(self.texts, self.scores, strict=True)
-        ]
-        return {
-            "layer": self.layer,
-            "threshold": self.threshold,
-            **asdict(self.correlates),
-            "by_layer": [asdict(each) for each in self.by_layer],
-            "points": points,
-        }
+    points: tuple[RatedScore, ...]
 
 
 def behaviour(vector: Vector, texts: Sequence[Rated], residuals: FloatArray, *, seed: int = 0) -> Behaviour:
@@ -56,7 +53,7 @@ def behaviour(vector: Vector, texts: Sequence[Rated], residuals: FloatArray, *, 
     Raises DataError for fewer than four texts, ratings or scores that do not vary, or residuals of other layers.
     """
     layers = sorted(vector.directions)
-    probe = probe_of(vector, layers)
+    probe = probe_of(vector)
     if residuals.shape[1:] != probe.directions.shape:
         raise DataError(
             f"the rated texts have residuals {residuals.shape[1:]} and the probe {probe.directions.shape} (layers, "
@@ -67,11 +64,17 @@ def behaviour(vector: Vector, texts: Sequence[Rated], residuals: FloatArray, *, 
     own = scores[:, layers.index(layer)]
     ratings = [text.score for text in texts]
     threshold = vector.directions[layer].threshold
+    correlates = correlate(ratings, own, threshold, seed=seed)
     return Behaviour(
-        layer,
-        threshold,
-        correlate(ratings, own, threshold, seed=seed),
-        tuple(AtLayer(b, *coefficients(ratings, scores[:, i])) for i, b in enumerate(layers)),
-        tuple(texts),
-        tuple(float(f"{score:.6g}") for score in own),
+        layer=layer,
+        threshold=threshold,
+        n=correlates.n,
+        pearson=correlates.pearson,
+        spearman=correlates.spearman,
+        binary=correlates.binary,
+        by_layer=tuple(AtLayer(b, *coefficients(ratings, scores[:, i])) for i, b in enumerate(layers)),
+        points=tuple(
+            RatedScore(text.id, text.scenario, text.score, float(f"{score:.6g}"))
+            for text, score in zip(texts, own, strict=True)
+        ),
     )

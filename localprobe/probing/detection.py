@@ -5,88 +5,141 @@ Every model gets the same split of the same pairs, and its own probe. All are sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+
+import numpy as np
 
 from localprobe.capture.job import Amount, Capture
 from localprobe.contrast.pairs import Pair
 from localprobe.contrast.rated import Rated
+from localprobe.engine import FloatArray
 from localprobe.model import Model
 from localprobe.probing.behaviour import Behaviour, behaviour
-from localprobe.probing.comparison import direction_agreement, score_agreement
-from localprobe.probing.fitting import probe_of
-from localprobe.probing.study import LIMIT, Choices, Study, study
-from localprobe.store.runs import measured_on
+from localprobe.probing.comparison import ScoreAgreement, direction_agreement, score_agreement
+from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
+from localprobe.probing.fit import fit, probe_of
+from localprobe.probing.report import ProbeReport
+from localprobe.probing.result import ProbeResult
+from localprobe.probing.validation import Progress
+from localprobe.store.identity import ModelIdentity
+from localprobe.vectors.vector import Vector
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Detection:
     """What one model gave."""
 
     label: str
     """A group to show it in, as `safety-trained`; free, may be empty."""
-    measured_on: dict[str, Any]
-    study: Study
-    behaviour: Behaviour | None
+    probe: ProbeResult
+    behaviour: Behaviour | None = None
+    """Rated texts against the probe's scores; None where there were none."""
+
+    @property
+    def measured_on(self) -> ModelIdentity:
+        """The model that it was measured on."""
+        return self.probe.measured_on or ModelIdentity(self.probe.origin.model, self.probe.origin.engine)
 
     @property
     def name(self) -> str:
         """The model and engine, and how it is quantised."""
-        on = self.measured_on
-        return f"{on['model']} ({', '.join(filter(None, (on['engine'], on['quantisation'])))})"
+        return self.measured_on.name
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and finite numbers."""
-        return {
-            "name": self.name,
-            "label": self.label,
-            "measured_on": self.measured_on,
-            "paper_layers": paper_layers(self.measured_on["layers"], self.study.layers),
-            **self.study.as_json(),
-            "behaviour": self.behaviour.as_json() if self.behaviour else None,
-        }
+    @property
+    def titled(self) -> str:
+        """The name with its label."""
+        return f"{self.name}, {self.label}" if self.label else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAgreement:
+    """How far two models agree on the same test texts, each at its own layer."""
+
+    models: tuple[str, str]
+    layers: tuple[int, int]
+    scores: ScoreAgreement
+    directions: tuple[float, ...] | None
+    """Cosine of the two probes' directions at each layer; None for two different models, whose directions do not
+    compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several models on the same pairs: the result of `compare`, and of the detection half of `reproduce`."""
+
+    concept: str
+    config: ProbeConfig
+    models: tuple[Detection, ...]
+    agreement: tuple[ModelAgreement, ...]
+    pairs: str = ""
+    """Where the pairs came from, as the user named it."""
 
 
 def detect(
     model: Model,
     pairs: Sequence[Pair],
-    choices: Choices,
+    config: ProbeConfig,
     *,
+    concept: str,
     label: str = "",
     test: Sequence[Pair] | None = None,
     rated: Sequence[Rated] = (),
     layers: Sequence[int] | None = None,
+    keywords: Mapping[str, str] | None = None,
     capturing: Callable[[Amount], None] = lambda amount: None,
-    progress: Callable[[str], None] = lambda step: None,
-) -> Detection:
+    progress: Progress = lambda step: None,
+) -> tuple[ProbeReport, Detection]:
     """Fit and validate a probe on one model, and set it against rated texts if there are any. DataError, UsageError or
     EngineError."""
-    found = study(model, pairs, choices, test=test, layers=layers, capturing=capturing, progress=progress)
-    behaves = None
+    report = fit(
+        model,
+        pairs,
+        config,
+        concept=concept,
+        test=test,
+        layers=layers,
+        keywords=keywords,
+        capturing=capturing,
+        progress=progress,
+    )
+    correlates = None
     if rated:
         progress("rated texts")
-        # Rated texts are captured alone, whatever the pairs were read in.
-        pooling = "mean" if choices.pooling == "answer" else choices.pooling
-        capture = Capture(model.engine, [text.text for text in rated], found.layers, pooling, limit=LIMIT)
-        for amount in capture:
-            capturing(amount)
-        behaves = behaviour(found.vector, rated, capture.residuals, seed=choices.seed)
-    return Detection(label, measured_on(model.info), found, behaves)
+        correlates = rated_behaviour(model, report.vector, rated, seed=config.seed, capturing=capturing)
+    return report, Detection(label, report.result, correlates)
 
 
-def comparison(models: Sequence[Detection], *, resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:
-    """How far every two models agree on the test texts, each at its own layer, and how alike their directions are."""
-    return [
-        {
-            "models": [first.name, second.name],
-            "layers": [first.study.vector.layer(), second.study.vector.layer()],
-            **asdict(score_agreement(_scores(first.study), _scores(second.study), resamples=resamples, seed=seed)),
-            "directions": _directions(first, second),
-        }
-        for first, second in combinations(models, 2)
-    ]
+def rated_behaviour(
+    model: Model,
+    vector: Vector,
+    rated: Sequence[Rated],
+    *,
+    seed: int = 0,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+) -> Behaviour:
+    """Rated texts against a probe. They are captured alone, whatever the probe's pairs were read in. DataError for
+    texts that cannot be used, or a vector that is no probe."""
+    probe_of(vector)
+    pooling = "mean" if vector.origin.pooling == "answer" else vector.origin.pooling
+    texts = [text.text for text in rated]
+    capture = Capture(model.engine, texts, sorted(vector.directions), pooling, limit=TOKEN_LIMIT)
+    for amount in capture:
+        capturing(amount)
+    return behaviour(vector, rated, capture.residuals, seed=seed)
+
+
+def compare(
+    concept: str,
+    config: ProbeConfig,
+    detections: Sequence[tuple[ProbeReport, Detection]],
+    *,
+    pairs: str = "",
+) -> Comparison:
+    """How far every two models agree on the test texts, and how alike their directions are."""
+    agreement = tuple(_agreement(one, other, config) for one, other in combinations(detections, 2))
+    return Comparison(concept, config, tuple(detection for _, detection in detections), agreement, pairs)
 
 
 def paper_layers(depth: int, layers: Sequence[int]) -> list[int]:
@@ -96,16 +149,51 @@ def paper_layers(depth: int, layers: Sequence[int]) -> list[int]:
     return [layer for layer in dict.fromkeys(wanted) if layer in layers and layer <= 28]
 
 
-def _scores(found: Study) -> tuple[Any, Any]:
-    at = found.layers.index(found.vector.layer())
-    return found.positive[:, at], found.negative[:, at]
+def _agreement(
+    one: tuple[ProbeReport, Detection], other: tuple[ProbeReport, Detection], config: ProbeConfig
+) -> ModelAgreement:
+    reports, detections = (one[0], other[0]), (one[1], other[1])
+    return ModelAgreement(
+        models=(detections[0].name, detections[1].name),
+        layers=(reports[0].layer, reports[1].layer),
+        scores=score_agreement(*map(_scores, reports), resamples=config.resamples, seed=config.seed),
+        directions=_directions(reports, detections),
+    )
 
 
-def _directions(first: Detection, second: Detection) -> list[float] | None:
-    """Cosines a layer, for two loads of one model: its own name, or else its weights, say that it is one."""
-    a, b = first.measured_on, second.measured_on
-    if (a["model"], a["architecture"]) != (b["model"], b["architecture"]) and a["weights"] != b["weights"]:
+def _scores(report: ProbeReport) -> tuple[FloatArray, FloatArray]:
+    result = report.result
+    assert result.scores is not None  # it was validated
+    at = result.index(result.layer)
+    return np.array(result.scores.positive[at], np.float32), np.array(result.scores.negative[at], np.float32)
+
+
+def _directions(
+    reports: tuple[ProbeReport, ProbeReport], detections: tuple[Detection, Detection]
+) -> tuple[float, ...] | None:
+    """Cosines of each layer, for two loads of one model."""
+    if not detections[0].measured_on.same_weights(detections[1].measured_on):
         return None
-    probes = [probe_of(each.study.vector, each.study.layers) for each in (first, second)]
-    cosines = direction_agreement(probes[0].directions, probes[1].directions)
-    return list(cosines) if cosines else None
+    one, other = (probe_of(report.vector) for report in reports)
+    return direction_agreement(one.directions, other.directions)
+
+
+@dataclass(frozen=True, slots=True)
+class RatedProbe:
+    """One probe against rated texts: an entry of the result of `correlate`."""
+
+    name: str
+    """Concept, model and engine."""
+    probe: str
+    """The probe's file, as the user named it."""
+    measured_on: ModelIdentity
+    behaviour: Behaviour
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """Probes against the same rated texts: the result of `correlate`."""
+
+    ratings: str
+    """Where the texts came from, as the user named it."""
+    models: tuple[RatedProbe, ...]

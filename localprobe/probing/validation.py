@@ -1,204 +1,209 @@
-"""Whether to believe a probe: the paper's Tables 1 and 2 and Figures 1 to 3, and what those leave out."""
+"""Whether to believe a probe: the paper's Tables 1 and 2 and Figures 1 to 3, and what those leave out.
+
+Everything here works on residuals that are already captured; `localprobe.probing.fit` captures them.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError, UsageError
-from localprobe.probing.agreement import Agreement, agreement
-from localprobe.probing.baselines import Baselines, baselines
+from localprobe.probing.agreement import agreement
+from localprobe.probing.baselines import baselines
 from localprobe.probing.choice import choose_layer
+from localprobe.probing.config import ProbeConfig
 from localprobe.probing.examples import Examples
 from localprobe.probing.leave_out import LeaveOut, leave_out
 from localprobe.probing.lexical import Ablated, Lexical, lexical
-from localprobe.probing.measures import Measures, measure
+from localprobe.probing.measures import measure
 from localprobe.probing.methods import fit, method_of
-from localprobe.probing.neutral import Neutral, neutral
-from localprobe.probing.permutation import Permutation, flip_test, permutation_test
+from localprobe.probing.neutral import neutral
+from localprobe.probing.permutation import flip_test, permutation_test
 from localprobe.probing.probe import Probe, check_finite
-from localprobe.probing.random_directions import RandomDirections, random_directions
-from localprobe.probing.verdict import Verdict, judge
-from localprobe.stats.intervals import Intervals, bootstrap
+from localprobe.probing.random_directions import random_directions
+from localprobe.probing.result import HeldOutScores, LayerResult, ProbeResult, Validation, Verdict
+from localprobe.probing.verdict import verdict_on
+from localprobe.stats.auroc import aurocs
+from localprobe.stats.intervals import bootstrap
+from localprobe.vectors.vector import Origin
+
+Progress = Callable[[str], None]
+_NO_VERDICT = Verdict("", (), ())
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How often chance is asked."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """The residuals that a probe is fitted and measured on, all at the same layers."""
 
-    resamples: int = 2000
-    """Of the bootstrap."""
-    permutations: int = 1000
-    directions: int = 100
-    """Random ones, at each layer."""
+    layers: Sequence[int]
+    """Numbers of the layers."""
+    train: Examples | None
+    """None where the probe was fitted on pairs that are not at hand."""
+    test: Examples | None
+    """None where no pair was held out."""
+    ablated: Ablated | None = None
+    neutral: FloatArray | None = None
+    """(texts, layers, width) of texts without the concept."""
 
-
-@dataclass(frozen=True, slots=True)
-class LayerResult:
-    """One layer, on the test pairs."""
-
-    layer: int
-    measures: Measures
-    intervals: Intervals
-    random: RandomDirections
-    agreement: Agreement
-
-    def as_json(self) -> dict[str, Any]:
-        """Each measure beside its interval."""
-        intervals = asdict(self.intervals)
-        row: dict[str, Any] = {"layer": self.layer}
-        for name, value in asdict(self.measures).items():
-            row |= {name: value, f"{name}_interval": intervals[name]}
-        return row | {"random": asdict(self.random), "agreement": asdict(self.agreement)}
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """What `validate` found. Figures of single layers are at the nested choice."""
-
-    method: str
-    train_pairs: int
-    """0 where the probe is known, but not the pairs that it was fitted on."""
-    test_pairs: int
-    layers: tuple[LayerResult, ...]
-    best: LayerResult
-    """The paper's choice: the layer with the best AUROC on the test texts, which flatters it."""
-    nested: LayerResult
-    """The layer chosen inside the training pairs, on the test texts."""
-    permutation: Permutation
-    baselines: Baselines
-    leave_one_out: Mapping[str, LeaveOut]
-    """By `scenario` and by `generator`, as far as the pairs name at least two."""
-    lexical: Lexical | None
-    neutral: Neutral | None
-
-    @property
-    def verdict(self) -> Verdict:
-        """What this probe shows, and what it does not."""
-        return judge(self)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and finite numbers; None for what is not known."""
-        found = {
-            "method": self.method,
-            "train_pairs": self.train_pairs,
-            "test_pairs": self.test_pairs,
-            "layers": [each.as_json() for each in self.layers],
-            "best": _choice(self.best),
-            "nested": _choice(self.nested),
-            "permutation": asdict(self.permutation),
-            "baselines": asdict(self.baselines),
-            "leave_one_out": {by: asdict(each) for by, each in self.leave_one_out.items()},
-            "lexical": asdict(self.lexical) if self.lexical else None,
-            "neutral": asdict(self.neutral) if self.neutral else None,
-            "agreement": asdict(self.nested.agreement),
-            "verdict": asdict(self.verdict),
-        }
-        return {name: _plain(value) for name, value in found.items()}
+    def check(self, probe: Probe) -> None:
+        """DataError unless all residuals have the probe's layers and width, and are finite."""
+        for name, examples in (("test", self.test), ("training", self.train)):
+            if examples is None:
+                continue
+            shape = examples.checked().positive.shape[1:]
+            if shape != probe.directions.shape or shape[0] != len(self.layers):
+                raise DataError(
+                    f"the probe has (layers, width) {probe.directions.shape} and the residuals of the {name} texts "
+                    f"have {shape} for {len(self.layers)} layers: they are of different models or layers"
+                )
+        if self.ablated is not None and self.test is not None:
+            for pole in (self.ablated.positive, self.ablated.negative):
+                if pole.shape != self.test.positive.shape:
+                    raise DataError(
+                        f"the ablated texts have residuals {pole.shape}, the test texts {self.test.positive.shape}"
+                    )
+                check_finite(pole, "ablated text")
+        if self.neutral is not None:
+            if self.neutral.ndim != 3 or not len(self.neutral) or self.neutral.shape[1:] != probe.directions.shape:
+                raise DataError(
+                    f"neutral residuals have shape {self.neutral.shape}, not (texts, *{probe.directions.shape})"
+                )
+            check_finite(self.neutral, "neutral text")
 
 
-def validate(
-    train: Examples | None,
-    test: Examples,
+def measure_layers(
+    probe: Probe, positive: FloatArray, negative: FloatArray, layers: Sequence[int], config: ProbeConfig
+) -> tuple[LayerResult, ...]:
+    """The measures of every layer with their intervals, of test residuals (pairs, layers, width)."""
+    high, low = probe.scores(positive), probe.scores(negative)  # (pairs, layers)
+    intervals = bootstrap(high, low, probe.thresholds, resamples=config.resamples, seed=config.seed)
+    rows = []
+    for i, layer in enumerate(layers):
+        bounds = {f"{name}_interval": interval for name, interval in asdict(intervals[i]).items()}
+        measures = measure(high[:, i], low[:, i], float(probe.thresholds[i]))
+        rows.append(LayerResult(layer=layer, **asdict(measures), **bounds))
+    return tuple(rows)
+
+
+def examine(
+    probe: Probe,
+    material: Material,
     *,
-    layers: Sequence[int],
-    method: str = "mean-difference",
-    probe: Probe | None = None,
-    layer: int | None = None,
+    concept: str,
+    origin: Origin,
+    config: ProbeConfig,
+    layer: int,
     candidates: Sequence[int] | None = None,
-    ablated: Ablated | None = None,
-    neutral_residuals: FloatArray | None = None,
-    effort: Effort = Effort(),
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda step: None,
-) -> Validation:
-    """Measure a probe on pairs that it has not seen, and ask of every figure how much of it is something else.
+    validate: bool = True,
+    progress: Progress = lambda step: None,
+) -> ProbeResult:
+    """Measure a probe on pairs that it has not seen and, with `validate`, ask what else could explain each figure.
 
-    `layers` are the numbers of the layers that all residuals hold. The probe is fitted on `train` unless it is given.
-    Without `train` it must be given, and so must the `layer` that was chosen with it; then nothing is fitted again but
-    what the test pairs allow. Wherever a layer is chosen, it is chosen among the `candidates`: give those that the
-    probe's own layer was chosen among, so that the permutation test repeats what was done. `progress` is told each step
-    as it begins. Raises DataError for pairs, residuals or names that cannot be used, and UsageError for a method or
-    layer that does not exist.
+    `layer` is the one chosen inside the training pairs, among the `candidates` (all layers if None): the permutation
+    test and the groups left out choose among the same again. Without training pairs the probe and its layer are taken
+    as given; without test pairs nothing is measured. `progress` is told each step as it begins, and may end the work by
+    raising. Raises DataError for residuals or names that cannot be used, UsageError for a method or layer that does not
+    exist.
     """
-    method_of(method)
-    test.checked()
-    choices = [_place(each, layers) for each in (layers if candidates is None else candidates)]
-    probe = _probe(train, test, layers, method, probe)
-    index = _choice_of(layer, train, layers, choices, method, seed)
+    method_of(config.method)
+    material.check(probe)
+    layers, train, test = material.layers, material.train, material.test
+    result = ProbeResult(concept, config, origin, len(train) if train else 0, 0, layer, ())
+    if test is None:
+        return result
+    index = place_of(layer, layers)
+    choices = [place_of(number, layers) for number in (layers if candidates is None else candidates)]
     progress("measures")
-    high, low = probe.scores(test.positive), probe.scores(test.negative)  # (pairs, layers)
-    counts = {"resamples": effort.resamples, "seed": seed}
-    measures = [measure(high[:, b], low[:, b], float(probe.thresholds[b])) for b in range(len(layers))]
-    intervals = bootstrap(high, low, probe.thresholds, **counts)
+    rows = measure_layers(probe, *test.poles, layers, config)
+    scores = held_out_scores(probe, test, material)
+    result = replace(result, test_pairs=len(test), layers=rows, scores=scores)
+    if not validate:
+        return result
     progress("random directions")
-    areas = [each.auroc for each in measures]
-    random = random_directions(*test.poles, areas, count=effort.directions, seed=seed)
+    areas = [row.auroc for row in rows]
+    random = random_directions(*test.poles, areas, count=config.random_directions, seed=config.seed)
     progress("agreement between pairs")
-    agreements = agreement(*(train or test).poles, method=method, seed=seed)
-    results = tuple(map(LayerResult, layers, measures, intervals, random, agreements))
-    progress("baselines")
-    first = (high[:, layers.index(0)], low[:, layers.index(0)]) if 0 in layers else None
-    words = baselines(train, test, (high[:, index], low[:, index]), first, **counts)
-    progress("permutation test")
-    if train:
-        learnt, unseen = ((p[:, choices], n[:, choices]) for p, n in (train.poles, test.poles))
-        permutation = permutation_test(learnt, unseen, method=method, permutations=effort.permutations, seed=seed)
-    else:
-        permutation = flip_test(high[:, index], low[:, index], permutations=effort.permutations, seed=seed)
-    progress("scenarios and generators left out")
-    return Validation(
-        method=method,
-        train_pairs=len(train) if train else 0,
-        test_pairs=len(test),
-        layers=results,
-        best=max(results, key=_rank),
-        nested=results[index],
-        permutation=permutation,
-        baselines=words,
-        leave_one_out=_left_out(train, test, layers, choices, method, counts),
-        lexical=_lexical(probe, test, ablated, index, counts),
-        neutral=_neutral(probe, neutral_residuals, index, layers[index]),
+    agreements = agreement(*(train or test).poles, method=config.method, seed=config.seed)
+    rows = tuple(
+        replace(row, random=drawn, agreement=agrees)
+        for row, drawn, agrees in zip(rows, random, agreements, strict=True)
+    )
+    validation = _validation(probe, material, test, index, choices, config, progress)
+    result = replace(result, layers=rows)
+    return replace(result, validation=replace(validation, verdict=verdict_on(result, validation)))
+
+
+def held_out_scores(probe: Probe, test: Examples, material: Material) -> HeldOutScores:
+    """Scores of every text that is not a training text."""
+    ablated = material.ablated
+    without = (probe.scores(ablated.positive), probe.scores(ablated.negative)) if ablated else None
+    return HeldOutScores(
+        positive=_by_layer(probe.scores(test.positive)),
+        negative=_by_layer(probe.scores(test.negative)),
+        neutral=_by_layer(probe.scores(material.neutral)) if material.neutral is not None else (),
+        ablated_positive=_by_layer(without[0]) if without else (),
+        ablated_negative=_by_layer(without[1]) if without else (),
+        ablated_auroc=tuple(aurocs(without[0].T, without[1].T).tolist()) if without else (),
+        threshold=tuple(probe.thresholds.tolist()),
     )
 
 
-def _probe(train: Examples | None, test: Examples, layers: Sequence[int], method: str, probe: Probe | None) -> Probe:
-    """The probe, given or fitted, of the layers and width of all residuals."""
-    if train:
-        train.checked()
-        probe = probe or fit(*train.poles, method)
-    if probe is None:
-        raise UsageError("nothing to validate: give a probe, or the pairs to fit it on")
-    for name, shape in (
-        ("test", test.positive.shape[1:]),
-        *([("training", train.positive.shape[1:])] if train else []),
-    ):
-        if shape != probe.directions.shape or shape[0] != len(layers):
-            raise DataError(
-                f"the probe has (layers, width) {probe.directions.shape} and the residuals of the {name} texts have "
-                f"{shape} for {len(layers)} layers: they are of different models or layers"
-            )
-    return probe
-
-
-def _choice_of(
-    layer: int | None, train: Examples | None, layers: Sequence[int], choices: list[int], method: str, seed: int
-) -> int:
-    """Index of the layer that is given, or else chosen inside the training pairs."""
-    if layer is not None:
-        return _place(layer, layers)
-    if train is None:
-        raise UsageError("without training pairs no layer can be chosen: say which one the probe is used at")
-    return choices[choose_layer(*(pole[:, choices] for pole in train.poles), method=method, seed=seed)]
-
-
-def _place(layer: int, layers: Sequence[int]) -> int:
+def place_of(layer: int, layers: Sequence[int]) -> int:
+    """Index of a layer among those that were captured; UsageError for another."""
     if layer not in layers:
         raise UsageError(f"layer {layer} was not captured: there are layers {', '.join(map(str, layers))}")
     return layers.index(layer)
+
+
+def chosen_layer(train: Examples, layers: Sequence[int], candidates: Sequence[int], config: ProbeConfig) -> int:
+    """The layer with the best cross-validated AUROC inside the training pairs, among `candidates`."""
+    choices = [place_of(number, layers) for number in candidates]
+    best = choose_layer(*(pole[:, choices] for pole in train.poles), method=config.method, seed=config.seed)
+    return layers[choices[best]]
+
+
+def fit_examples(train: Examples, method: str) -> Probe:
+    """Fit on training pairs. DataError for pairs that cannot be fitted."""
+    return fit(*train.checked().poles, method)
+
+
+def _validation(
+    probe: Probe,
+    material: Material,
+    test: Examples,
+    index: int,
+    choices: list[int],
+    config: ProbeConfig,
+    progress: Progress,
+) -> Validation:
+    """What else could explain the figures; the verdict is still to come."""
+    counts = {"resamples": config.resamples, "seed": config.seed}
+    high, low = probe.scores(test.positive), probe.scores(test.negative)  # (pairs, layers)
+    progress("baselines")
+    simpler = None
+    if test.positive_texts:
+        first = material.layers.index(0) if 0 in material.layers else None
+        at_first = None if first is None else (high[:, first], low[:, first])
+        simpler = baselines(material.train, test, (high[:, index], low[:, index]), at_first, **counts)
+    progress("permutation test")
+    if material.train is None:
+        permutation = flip_test(high[:, index], low[:, index], permutations=config.permutations, seed=config.seed)
+    else:
+        learnt, unseen = ((p[:, choices], n[:, choices]) for p, n in (material.train.poles, test.poles))
+        permutation = permutation_test(
+            learnt, unseen, method=config.method, permutations=config.permutations, seed=config.seed
+        )
+    progress("scenarios and generators left out")
+    return Validation(
+        permutation=permutation,
+        baselines=simpler,
+        leave_one_out=_left_out(material.train, test, material.layers, choices, config.method, counts),
+        lexical=_lexical(probe, material.ablated, (high, low), index, counts),
+        neutral=None if material.neutral is None else neutral(probe, material.neutral, index, material.layers[index]),
+        verdict=_NO_VERDICT,
+    )
 
 
 def _left_out(
@@ -210,57 +215,28 @@ def _left_out(
     counts: Mapping[str, int],
 ) -> dict[str, LeaveOut]:
     together = train.joined(test) if train else test
-    names = {"scenario": together.scenarios, "generator": together.generators}
+    groups = {"scenario": together.scenarios, "generator": together.generators}
     return {
-        by: leave_out(together, each, layers, by=by, choices=choices, method=method, **counts)
-        for by, each in names.items()
-        if len(set(each)) > 1
+        by: leave_out(together, names, layers, by=by, choices=choices, method=method, **counts)
+        for by, names in groups.items()
+        if len(set(names)) > 1
     }
 
 
 def _lexical(
-    probe: Probe, test: Examples, ablated: Ablated | None, index: int, counts: Mapping[str, int]
+    probe: Probe,
+    ablated: Ablated | None,
+    whole: tuple[FloatArray, FloatArray],
+    index: int,
+    counts: Mapping[str, int],
 ) -> Lexical | None:
     if ablated is None:
         return None
-    poles = (*test.poles, ablated.positive, ablated.negative)
-    if len({pole.shape for pole in poles}) > 1:
-        raise DataError(f"the ablated texts have residuals {ablated.positive.shape}, the test texts {poles[0].shape}")
-    for pole in poles[2:]:
-        check_finite(pole, "ablated text")
-    scores = [probe.scores(pole)[:, index] for pole in poles]
-    return lexical((scores[0], scores[1]), (scores[2], scores[3]), ablated.replaced, ablated.keywords, **counts)
+    before = whole[0][:, index], whole[1][:, index]
+    after = probe.scores(ablated.positive)[:, index], probe.scores(ablated.negative)[:, index]
+    return lexical(before, after, ablated.replaced, ablated.keywords, **counts)
 
 
-def _neutral(probe: Probe, residuals: FloatArray | None, index: int, layer: int) -> Neutral | None:
-    if residuals is None:
-        return None
-    if residuals.ndim != 3 or not len(residuals) or residuals.shape[1:] != probe.directions.shape:
-        raise DataError(f"neutral residuals have shape {residuals.shape}, not (texts, *{probe.directions.shape})")
-    check_finite(residuals, "neutral text")
-    return neutral(probe, residuals, index, layer)
-
-
-def _rank(result: LayerResult) -> tuple[float, float, float]:
-    """AUROC; where that is equal accuracy, then separation in units of the spread."""
-    each = result.measures
-    return each.auroc, each.accuracy, each.separation / (each.std_positive + each.std_negative + 1e-12)
-
-
-def _choice(result: LayerResult) -> dict[str, Any]:
-    return {
-        "layer": result.layer,
-        "auroc": result.measures.auroc,
-        "interval": result.intervals.auroc,
-        "accuracy": result.measures.accuracy,
-        "accuracy_interval": result.intervals.accuracy,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Lists for tuples, and None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _by_layer(scores: FloatArray) -> tuple[tuple[float, ...], ...]:
+    """(texts, layers) as one tuple per layer, to six digits."""
+    return tuple(tuple(float(f"{score:.6g}") for score in layer) for layer in scores.T)

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.errors import UsageError
+from localprobe.probing.detection import Comparison, Ratings
+from localprobe.probing.result import ProbeResult
 from localprobe.report.section import Section
 from localprobe.report.table import Table
+from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run
 
 
@@ -25,13 +28,15 @@ def sections(run: Run) -> list[Section]:
     result = run.result
     match run.kind:
         case "validate":
-            named = {"name": run.name, **result}
-            return detection.sections([named])
-        case "compare" | "correlate":
-            return detection.sections(result["models"], result.get("agreement", ()))
+            probe = from_json(ProbeResult, result)
+            return [detection.one(probe, run.name)]
+        case "compare":
+            return detection.compared(from_json(Comparison, result))
+        case "correlate":
+            return detection.rated(from_json(Ratings, result))
         case "reproduce":
-            found = detection.sections(result["models"], result.get("agreement", ()))
-            return found + (_steering(result["steering"]) if result.get("steering") else [])
+            sections = detection.compared(from_json(Comparison, result["detection"]))
+            return sections + (_steering(result["steering"]) if result.get("steering") else [])
         case "sweep":
             return _steering(result)
     raise UsageError(f"run {run.id} is a {run.kind}: a report shows validate, compare, correlate, reproduce and sweep")
@@ -83,8 +88,9 @@ def _repeat(run: Run) -> list[tuple[str, str]]:
     lines += [("machine", str(about.get("machine", ""))), ("made", run.created), ("run", run.id)]
     lines += [(name, str(version)) for name, version in about.get("versions", {}).items()]
     lines += [(f"SHA-256 of {name}", str(value)) for name, value in about.get("hashes", {}).items()]
-    loads = [run.result.get("measured_on"), about.get("measured_on")]
-    loads += [each.get("measured_on") for each in run.result.get("models", ())]
+    result = run.result.get("detection") or run.result
+    loads = [result.get("measured_on"), *((model.get("probe") or model) for model in result.get("models", ()))]
+    loads = [load.get("measured_on", load) if load else None for load in loads]
     for load in filter(None, loads):
         how = ", ".join(str(load[name]) for name in ("engine", "device", "dtype", "quantisation") if load.get(name))
         lines.append((f"weights of {load['model']}", f"{load['weights']} ({how}; {load['version']})"))

@@ -2,83 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from localprobe.probing.behaviour import Behaviour
+from localprobe.probing.detection import Comparison, Detection, ModelAgreement, Ratings, paper_layers
+from localprobe.probing.result import ProbeResult, Validation
 from localprobe.report import detection_figures as figures
 from localprobe.report import detection_tables as tables
 from localprobe.report.section import Section
 
-Result = Mapping[str, Any]
+Rated = tuple[str, Behaviour]
+"""A model's name, with its label, and its scores against ratings."""
 
 
-def sections(models: Sequence[Result], agreement: Sequence[Result] = ()) -> list[Section]:
+def compared(comparison: Comparison) -> list[Section]:
     """What the probes of some models show: together if there are several, then one after another."""
-    probes = [found for found in models if "layers" in found]
-    found = [together(probes, agreement)] if len(probes) > 1 else []
-    if any(each.get("behaviour") for each in models):
-        found.append(behaviour(models))
-    return found + [one(each) for each in probes]
+    models = comparison.models
+    sections = [together(models, comparison.agreement)] if len(models) > 1 else []
+    rated = [(detection.titled, detection.behaviour) for detection in models if detection.behaviour]
+    if rated:
+        sections.append(behaviour(rated))
+    return sections + [one(detection.probe, detection.name) for detection in models]
 
 
-def together(models: Sequence[Result], agreement: Sequence[Result]) -> Section:
+def rated(ratings: Ratings) -> list[Section]:
+    """Probes against rated texts."""
+    return [behaviour([(model.name, model.behaviour) for model in ratings.models])]
+
+
+def together(models: Sequence[Detection], agreement: Sequence[ModelAgreement]) -> Section:
     """Table 2 and Figure 4."""
     return Section(
         "Models side by side",
         lists=tuple(
-            (label or "Models", tuple(f"{each['name']}: {each['verdict']['headline']}" for each in group))
-            for label, group in grouped(models).items()
+            (label or "Models", tuple(f"{detection.name}: {detection.probe.verdict}" for detection in group))
+            for label, group in _grouped(models).items()
         ),
         figures=(figures.cross_model(models),),
         tables=(tables.models(models), *([tables.agreement(agreement)] if agreement else [])),
     )
 
 
-def one(found: Result) -> Section:
-    """Tables 1 and Figures 1 to 3 of one model; the verdict first."""
-    name = slug(found["name"])
-    verdict = found["verdict"]
+def one(result: ProbeResult, name: str) -> Section:
+    """Table 1 and Figures 1 to 3 of one model; the verdict first."""
+    validation = result.validation
+    assert validation is not None  # only validated probes are reported
+    id_ = slug(name)
     drawn = (
-        figures.auroc_by_layer(found, name),
-        figures.histogram(found, name),
-        figures.random_directions(found, name),
-        figures.lexical(found, name),
+        figures.auroc_by_layer(result, id_),
+        figures.histogram(result, id_),
+        figures.random_directions(result, id_),
+        figures.lexical(result, id_),
     )
-    chosen = {found["nested"]["layer"], found["best"]["layer"]}
-    paper = {*(found.get("paper_layers") or [each["layer"] for each in found["layers"]]), *chosen}
-    trained = f"fitted on {found['train_pairs']} pairs" if found["train_pairs"] else "fitted elsewhere"
+    depth = result.measured_on.layers if result.measured_on else result.origin.layers
+    numbers = [row.layer for row in result.layers]
+    paper = {*(paper_layers(depth, numbers) or numbers), result.layer, result.best.layer}
+    trained = f"fitted on {result.train_pairs} pairs" if result.train_pairs else "fitted elsewhere"
+    fitted = f"{result.config.method}, {trained}, measured on {result.test_pairs} others."
+    verdict = validation.verdict
     return Section(
-        f"{found['concept']} in {found['name']}" if "concept" in found else str(found["name"]),
-        verdict["headline"],
+        f"{result.concept} in {name}",
+        verdict.headline,
         lists=(
-            ("It shows", tuple(verdict["shows"])),
-            ("It does not show", tuple(verdict["does_not_show"])),
-            ("How", (f"{found['method']}, {trained}, measured on {found['test_pairs']} others.", *_how(found))),
+            ("It shows", verdict.shows),
+            ("It does not show", verdict.does_not_show),
+            ("Method", (fitted, *_method(result, validation))),
         ),
-        figures=tuple(each for each in drawn if each),
-        tables=(tables.layers(found, name, paper), tables.baselines(found, name), *tables.left_out(found, name)),
-        details=(tables.layers(found, name),),
+        figures=tuple(figure for figure in drawn if figure),
+        tables=(tables.layers(result, id_, paper), *tables.baselines(result, id_), *tables.left_out(validation, id_)),
+        details=(tables.layers(result, id_),),
     )
 
 
-def behaviour(models: Sequence[Result]) -> Section:
+def behaviour(models: Sequence[Rated]) -> Section:
     """Table 3 and Figure 5, every model."""
-    rated = [found for found in models if found.get("behaviour")]
-    drawn = figures.behaviour(rated)
     return Section(
         "Rated behaviour",
-        lists=(("For every model, the best and the worst", tuple(map(_reading, rated))),),
-        figures=(drawn,) if drawn else (),
-        tables=(tables.correlations(rated), tables.binary(rated)),
+        lists=(("For every model, the best and the worst", tuple(_reading(*model) for model in models)),),
+        figures=(figures.behaviour(models),),
+        tables=(tables.correlations(models), tables.binary(models)),
     )
-
-
-def grouped(models: Sequence[Result]) -> dict[str, list[Result]]:
-    """Models by label, in order of appearance."""
-    groups: dict[str, list[Result]] = {}
-    for found in models:
-        groups.setdefault(found.get("label", ""), []).append(found)
-    return groups
 
 
 def slug(name: str) -> str:
@@ -88,28 +91,36 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name).strip("-")
 
 
-def _how(found: Result) -> list[str]:
-    test = found["permutation"]
+def _grouped(models: Sequence[Detection]) -> dict[str, list[Detection]]:
+    """Models by label, in order of appearance."""
+    groups: dict[str, list[Detection]] = {}
+    for detection in models:
+        groups.setdefault(detection.label, []).append(detection)
+    return groups
+
+
+def _method(result: ProbeResult, validation: Validation) -> list[str]:
+    test = validation.permutation
     lines = [
-        f"Permutation test, with the layer chosen anew in each of {test['n']}: p = {test['p']:.2g}; by chance an AUROC "
-        f"of {test['chance_95']:.2f} is passed in 5 % of them.",
+        f"Permutation test, which chooses the layer again in each of {test.n} permutations: p = {test.p:.2g}; 5 % of "
+        f"them exceed an AUROC of {test.chance_95:.2f}.",
     ]
-    if found.get("origin", {}).get("pooling") == "mean":
+    if result.config.pooling == "mean":
         lines.append(
             "Pooling is the mean over all tokens, as in the paper. In many models the first token is an attention "
-            "sink, with a norm several times the rest: where AUROC dips in the middle layers, try --pooling "
+            "sink, with a norm several times the rest: where AUROC dips in the middle layers, try the pooling "
             "mean-without-first."
         )
     return lines
 
 
-def _reading(found: Result) -> str:
-    r = found["behaviour"]["pearson"]
-    low, high = r["interval"]
+def _reading(name: str, found: Behaviour) -> str:
+    r = found.pearson
+    low, high = r.interval
     if low > 0:
         says = "texts rated higher score higher"
     elif high < 0:
         says = "texts rated higher score lower: it reads the opposite, or something else"
     else:
         says = "no relation is shown"
-    return f"{found['name']}: r = {r['value']:.2f} [{low:.2f}, {high:.2f}], p = {r['p']:.3f}: {says}."
+    return f"{name}: r = {r.value:.2f} [{low:.2f}, {high:.2f}], p = {r.p:.3f}: {says}."

@@ -1,36 +1,37 @@
-"""The paper's Tables 1 to 3, out of results, and the figures that they should be read against."""
+"""The paper's Tables 1 to 3, and the figures that they should be read against."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
+from localprobe.probing.behaviour import Behaviour
+from localprobe.probing.comparison import Likeness
+from localprobe.probing.detection import Detection, ModelAgreement
+from localprobe.probing.result import ProbeResult, Validation
 from localprobe.report.table import Cell, Measured, Table
 
-Result = Mapping[str, Any]
 
-
-def layers(found: Result, name: str, only: Container[int] | None = None) -> Table:
+def layers(result: ProbeResult, name: str, only: Container[int] | None = None) -> Table:
     """Table 1: every layer, or `only` some."""
     rows = tuple(
         (
-            _marked(each["layer"], found),
-            Measured(each["auroc"], each["auroc_interval"], 3),
-            Measured(each["accuracy"], each["accuracy_interval"], percent=True),
-            Measured(each["separation"], each["separation_interval"]),
-            Measured(each["std_positive"], each["std_positive_interval"]),
-            Measured(each["std_negative"], each["std_negative_interval"]),
-            Measured(each["random"]["mean"]),
-            Measured(each["random"]["std"]),
-            Measured(each["random"]["z"]),
+            _marked(row.layer, result),
+            Measured(row.auroc, row.auroc_interval, 3),
+            Measured(row.accuracy, row.accuracy_interval, percent=True),
+            Measured(row.separation, row.separation_interval),
+            Measured(row.std_positive, row.std_positive_interval),
+            Measured(row.std_negative, row.std_negative_interval),
+            Measured(row.random.mean if row.random else None),
+            Measured(row.random.std if row.random else None),
+            Measured(row.random.z if row.random else None),
         )
-        for each in found["layers"]
-        if only is None or each["layer"] in only
+        for row in result.layers
+        if only is None or row.layer in only
     )
     columns = ("layer", "AUROC", "accuracy", "separation", "std +", "std -", "random mean", "random std", "z")
     return Table(
         f"{'layers' if only is None else 'table-1'}-{name}",
-        "All layers" if only is None else f"Table 1. {found['test_pairs']} pairs held out",
+        "All layers" if only is None else f"Table 1. {result.test_pairs} pairs held out",
         columns,
         rows,
         "* chosen inside the training pairs; + best on these pairs, which flatters it. Brackets: 95 % intervals, by "
@@ -38,59 +39,67 @@ def layers(found: Result, name: str, only: Container[int] | None = None) -> Tabl
     )
 
 
-def baselines(found: Result, name: str) -> Table:
-    """What else tells the same texts apart."""
-    nested, words = found["nested"], found["baselines"]
+def baselines(result: ProbeResult, name: str) -> list[Table]:
+    """What else separates the same texts; no table where the texts are not known."""
+    if result.validation is None or (simpler := result.validation.baselines) is None:
+        return []
+    chosen = result.chosen
     rows: list[tuple[Cell, ...]] = [
-        (f"probe at layer {nested['layer']}", Measured(nested["auroc"], nested["interval"], 3), Measured(None))
+        (f"probe at layer {chosen.layer}", Measured(chosen.auroc, chosen.auroc_interval, 3), Measured(None))
     ]
-    titles = {
-        "bag_of_words": "bag of words",
-        "bag_of_words_unseen": "bag of words, each scenario by a fit without it",
-        "best_word": f"one word, {words['best_word']['word']!r}",
-        "length_words": "length in words",
-        "length_characters": "length in characters",
-        "layer_0": "the probe at layer 0",
-    }
-    for key, title in titles.items():
-        if each := words[key]:
-            lead = each["lead"]
-            middle = Measured(nested["auroc"] - each["auroc"], lead, 3) if lead else Measured(None)
-            rows.append((title, Measured(each["auroc"], each["interval"], 3), middle))
-    return Table(f"baselines-{name}", "Against simpler readings", ("what", "AUROC", "the probe's lead"), tuple(rows))
+    titled = (
+        ("bag of words", simpler.bag_of_words),
+        ("bag of words, each scenario by a fit without it", simpler.bag_of_words_unseen),
+        (f"one word, {simpler.best_word.word!r}", simpler.best_word),
+        ("length in words", simpler.length_words),
+        ("length in characters", simpler.length_characters),
+        ("the probe at layer 0", simpler.layer_0),
+    )
+    for title, baseline in titled:
+        if baseline:
+            lead = Measured(chosen.auroc - baseline.auroc, baseline.lead, 3) if baseline.lead else Measured(None)
+            rows.append((title, Measured(baseline.auroc, baseline.interval, 3), lead))
+    columns = ("what", "AUROC", "the probe's lead")
+    return [Table(f"baselines-{name}", "Against simpler readings", columns, tuple(rows))]
 
 
-def left_out(found: Result, name: str) -> list[Table]:
+def left_out(validation: Validation, name: str) -> list[Table]:
     """Probes fitted without a scenario, or without a generator, on what they have not seen."""
     tables = []
-    for by, each in found["leave_one_out"].items():
-        rows = [
-            (group["name"], group["pairs"], Measured(group["at_layer"]["auroc"], group["at_layer"]["interval"], 3))
-            for group in each["groups"]
+    for by, left in validation.leave_one_out.items():
+        rows: list[tuple[Cell, ...]] = [
+            (group.name, group.pairs, Measured(group.at_layer.auroc, group.at_layer.interval, 3))
+            for group in left.groups
         ]
-        total = (f"all, each by a fit without its {by}", sum(row[1] for row in rows))
-        rows.append((*total, Measured(each["pooled"]["auroc"], each["pooled"]["interval"], 3)))
+        pairs = sum(group.pairs for group in left.groups)
+        rows.append(
+            (f"all, each by a fit without its {by}", pairs, Measured(left.pooled.auroc, left.pooled.interval, 3))
+        )
         tables.append(Table(f"left-out-{by}-{name}", f"One {by} left out", (by, "pairs", "AUROC"), tuple(rows)))
     return tables
 
 
-def models(found: Sequence[Result]) -> Table:
-    """Table 2, with the layer chosen honestly beside the best one."""
-    rows = tuple(
-        (
-            each["name"],
-            each.get("label", ""),
-            each["best"]["layer"],
-            Measured(each["best"]["auroc"], each["best"]["interval"], 3),
-            Measured(each["best"]["accuracy"], each["best"]["accuracy_interval"], percent=True),
-            each["nested"]["layer"],
-            Measured(each["nested"]["auroc"], each["nested"]["interval"], 3),
-            Measured(each["nested"]["accuracy"], each["nested"]["accuracy_interval"], percent=True),
-            Measured(each["permutation"]["p"], digits=4),
-            Measured(each["baselines"]["bag_of_words"]["auroc"]),
+def models(detections: Sequence[Detection]) -> Table:
+    """Table 2, with the cross-validated layer beside the best one."""
+    rows = []
+    for detection in detections:
+        probe, best, chosen = detection.probe, detection.probe.best, detection.probe.chosen
+        validation = probe.validation
+        words = validation.baselines.bag_of_words.auroc if validation and validation.baselines else None
+        rows.append(
+            (
+                detection.name,
+                detection.label,
+                best.layer,
+                Measured(best.auroc, best.auroc_interval, 3),
+                Measured(best.accuracy, best.accuracy_interval, percent=True),
+                chosen.layer,
+                Measured(chosen.auroc, chosen.auroc_interval, 3),
+                Measured(chosen.accuracy, chosen.accuracy_interval, percent=True),
+                Measured(validation.permutation.p if validation else None, digits=4),
+                Measured(words),
+            )
         )
-        for each in found
-    )
     columns = (
         *("model", "label", "best layer", "AUROC", "accuracy", "chosen layer", "AUROC there", "accuracy there"),
         *("permutation p", "bag of words"),
@@ -99,40 +108,45 @@ def models(found: Sequence[Result]) -> Table:
         "table-2",
         "Table 2. Models on the same pairs",
         columns,
-        rows,
+        tuple(rows),
         "The best layer was picked on the test texts, as in the paper, and flatters; the chosen one was not.",
     )
 
 
-def agreement(pairs: Sequence[Result]) -> Table:
+def agreement(pairs: Sequence[ModelAgreement]) -> Table:
     """Do two models score the same texts alike?"""
     rows = tuple(
         (
-            *each["models"],
-            *(_likeness(each[what]) for what in ("pearson", "spearman", "within_poles")),
-            Measured(min(each["directions"]) if each["directions"] else None, digits=4),
+            *pair.models,
+            _likeness(pair.scores.pearson),
+            _likeness(pair.scores.spearman),
+            _likeness(pair.scores.within_poles),
+            Measured(min(pair.directions) if pair.directions else None, digits=4),
         )
-        for each in pairs
+        for pair in pairs
     )
     return Table(
         "agreement",
         "Agreement of scores",
         ("one", "other", "Pearson r", "Spearman rho", "r within the poles", "lowest cosine of directions"),
         rows,
-        "Probes that both tell the poles apart agree for that reason alone; within the poles that is taken off. "
+        "Probes that both separate the poles agree for that reason alone; within the poles that is taken off. "
         "Directions are compared between two loads of one model only.",
     )
 
 
-def binary(found: Sequence[Result]) -> Table:
-    """Table 3, a column for every model."""
-    shown = [(each["name"], each["behaviour"]["binary"]) for each in found if each.get("behaviour")]
+def binary(models: Sequence[tuple[str, Behaviour]]) -> Table:
+    """Table 3, one column for every model."""
+    shown = [(name, rated.binary) for name, rated in models]
     shares = ("accuracy", "precision", "recall", "f1", "specificity")
     counts = ("true_positive", "false_positive", "true_negative", "false_negative")
-    rows: list[tuple[Cell, ...]] = [("texts", *(b["n"] for _, b in shown))]
-    rows += [(_title(what), *(Measured(b[what], b[f"{what}_interval"]) for _, b in shown)) for what in shares]
-    rows += [(_title(what), *(b[what] for _, b in shown)) for what in counts]
-    rows.append(("AUROC", *(Measured(b["auroc"], b["auroc_interval"]) for _, b in shown)))
+    rows: list[tuple[Cell, ...]] = [("texts", *(b.n for _, b in shown))]
+    rows += [
+        (_title(share), *(Measured(getattr(b, share), getattr(b, f"{share}_interval")) for _, b in shown))
+        for share in shares
+    ]
+    rows += [(_title(count), *(getattr(b, count) for _, b in shown)) for count in counts]
+    rows.append(("AUROC", *(Measured(b.auroc, b.auroc_interval) for _, b in shown)))
     note = (
         "At the threshold from the training pairs; texts rated in the middle are left out. AUROC needs no threshold. "
         "Brackets: 95 %, Wilson's and for AUROC Newcombe's interval; perfect figures on a few texts leave much open."
@@ -141,34 +155,32 @@ def binary(found: Sequence[Result]) -> Table:
     return Table("table-3", "Table 3. Rated texts, yes or no", columns, tuple(rows), note)
 
 
-def _title(what: str) -> str:
-    return "F1" if what == "f1" else what.replace("_", " ")
-
-
-def correlations(found: Sequence[Result]) -> Table:
+def correlations(models: Sequence[tuple[str, Behaviour]]) -> Table:
     """Coefficients of every model, none left out."""
     rows = tuple(
         (
-            each["name"],
-            b["layer"],
-            b["n"],
-            Measured(b["pearson"]["value"], b["pearson"]["interval"]),
-            Measured(b["pearson"]["p"], digits=4),
-            Measured(b["spearman"]["value"], b["spearman"]["interval"]),
-            Measured(b["spearman"]["p"], digits=4),
-            "exact" if b["spearman"]["exact"] else "by random permutations",
+            name,
+            rated.layer,
+            rated.n,
+            Measured(rated.pearson.value, rated.pearson.interval),
+            Measured(rated.pearson.p, digits=4),
+            Measured(rated.spearman.value, rated.spearman.interval),
+            Measured(rated.spearman.p, digits=4),
+            "exact" if rated.spearman.exact else "by random permutations",
         )
-        for each in found
-        if (b := each.get("behaviour"))
+        for name, rated in models
     )
     columns = ("model", "layer", "texts", "Pearson r", "p", "Spearman rho", "p of rho", "p is")
     return Table("correlation", "Scores and ratings", columns, rows, "p by permutation, two-sided.")
 
 
-def _marked(layer: int, found: Result) -> str:
-    marks = ("*" if layer == found["nested"]["layer"] else "") + ("+" if layer == found["best"]["layer"] else "")
-    return f"{layer}{marks}"
+def _title(measure: str) -> str:
+    return "F1" if measure == "f1" else measure.replace("_", " ")
 
 
-def _likeness(found: Result) -> Measured:
-    return Measured(found["value"], found["interval"])
+def _marked(layer: int, result: ProbeResult) -> str:
+    return f"{layer}{'*' if layer == result.layer else ''}{'+' if layer == result.best.layer else ''}"
+
+
+def _likeness(likeness: Likeness) -> Measured:
+    return Measured(likeness.value, likeness.interval)

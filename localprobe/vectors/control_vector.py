@@ -20,11 +20,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from localprobe import __version__
 from localprobe.engine import FloatArray
 from localprobe.errors import ModelError, UsageError, VectorError
 from localprobe.vectors import metadata
 from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.version import __version__
 
 PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
 """Program that writes control vectors -> by how many blocks its name for a direction is later than its measurement."""

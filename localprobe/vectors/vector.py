@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe import __version__
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
+from localprobe.version import __version__
 
 SCALE_TOLERANCE = 0.1
 """By what share a file's residual lengths may differ from a model's before the user is told. Quantisations of one model

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from localprobe import __version__
 from localprobe.contrast.pairs import read_pairs
 from localprobe.contrast.scenarios import Scenario
 from localprobe.contrast.system_prompts import SystemPrompts, read_system_prompts
 from localprobe.errors import DataError, LocalprobeError, UsageError
 from localprobe.generators.generate import Generation, Outcome, Recipe, cells
 from localprobe.generators.generator import Ask, Completion, LocalModel
+from localprobe.version import __version__
 from tests.generators.openai_server import serving, story
 
 PROMPTS = SystemPrompts("Care.", "Win.", "Write it.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from localprobe.probing.held_out import hold_out
 
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer, cross_validate, middle
-from localprobe.probing.held_out import hold_out
 
 
 def layered(strengths: list[float], pairs: int = 30, width: int = 24):  # type: ignore[no-untyped-def]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from localprobe.probing.study import Choices, Texts, pairs_in, study
 
 from localprobe.chat_template import Exchange
 from localprobe.contrast.pairs import Pair, read_pairs, shipped
@@ -14,7 +15,6 @@ from localprobe.errors import DataError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.detection import comparison, detect, paper_layers
-from localprobe.probing.study import Choices, Texts, pairs_in, study
 from localprobe.probing.validation import Effort
 
 QUICK = Effort(resamples=100, permutations=10, directions=20)

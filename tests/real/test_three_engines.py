@@ -6,14 +6,14 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from localprobe.probing.fitting import as_vector
+from localprobe.probing.held_out import HeldOut, hold_out
 
 from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
 from localprobe.engine import FloatArray, Sampler
 from localprobe.engines.agreement import compare, cosine, divergence, predictions, residuals
 from localprobe.generation.events import Score, Token
 from localprobe.model import Model
-from localprobe.probing.fitting import as_vector
-from localprobe.probing.held_out import HeldOut, hold_out
 from localprobe.stats.auroc import auroc
 from localprobe.steering.knob import Knob, steering, watch
 from localprobe.vectors.vector import Origin, Vector

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from localprobe.probing.study import Choices, study
 from textual.pilot import Pilot
 
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.probing.study import Choices, study
 from localprobe.probing.validation import Effort
 from localprobe.store.runs import Runs, measured_on
 from localprobe_tui.dialogs import Notice

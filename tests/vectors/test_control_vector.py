@@ -10,12 +10,12 @@ import gguf
 import numpy as np
 import pytest
 
-from localprobe import __version__
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.vectors import control_vector
 from localprobe.vectors import files as vectors
 from localprobe.vectors.control_vector import measured
 from localprobe.vectors.vector import Direction, Origin, Vector
+from localprobe.version import __version__
 
 
 def foreign(path: Path, directions: dict[str, np.ndarray], architecture: str = "controlvector") -> Path:

@@ -69,12 +69,12 @@ async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> V
 
 
 def _fit(model: Model, watch: Callable[[Amount], None]) -> Vector:
-    from localprobe.contrast.pairs import shipped
-    from localprobe.experiments.experiment import VectorChoice
-    from localprobe.experiments.fitted import fit as fit_on
+    from localprobe.contrast.pairs import read_pairs, shipped
+    from localprobe.probing.fit import fit as fit_probe
     from localprobe.vectors import files as vector_files
 
-    vector = fit_on(VectorChoice("empathy", fit=shipped("empathy")), model, watch)
+    pairs = read_pairs(shipped("empathy"))
+    vector = fit_probe(model, pairs, concept="empathy", validate=False, capturing=watch).vector
     vector_files.save(vector, folder() / f"empathy-{_plain(model.info.model)}.safetensors")
     return vector
 

@@ -5,9 +5,9 @@ Everything is told apart by its character as well as by its colour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 from textual_plot import NumericAxisFormatter, PlotWidget
+
+if TYPE_CHECKING:
+    from localprobe.probing.result import ProbeResult
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HIGH, LOW = "#d9822b", "#3f8fd2"
@@ -66,24 +69,26 @@ class AurocPlot(PlotWidget):
         self.set_y_formatter(Decimals(1))
         self.set_x_formatter(Decimals(0))
 
-    def show(self, found: Mapping[str, Any], layer: int) -> None:
-        """Draw a validation, as its `as_json` gives it, with one layer marked. The widget must be mounted."""
-        rows = found["layers"]
-        self._layers = [row["layer"] for row in rows]
+    def show(self, result: ProbeResult, layer: int) -> None:
+        """Draw a probe's figures with one layer marked. The widget must be mounted."""
+        rows = result.layers
+        self._layers = [row.layer for row in rows]
         x = np.arange(len(rows))
-        areas = np.array([row["auroc"] for row in rows])
+        areas = np.array([row.auroc for row in rows])
         bottom = float(min(0.4, np.floor(10 * areas.min()) / 10))
         self.clear()
         self.set_xlimits(-0.6, len(rows) - 0.4)
         self.set_ylimits(bottom, 1.04)
         self.set_yticks([tick / 10 for tick in range(0, 11, 2)])
         self.set_x_formatter(Layers(self._layers))
-        bands = [tuple(np.quantile(row["random"]["aurocs"], [0.025, 0.975])) for row in rows]
-        self._columns(x, bands, "░", QUIET, wide=True)
-        words = found["baselines"]["bag_of_words"]["auroc"]
-        self._marks(np.linspace(-0.5, len(rows) - 0.5, _ACROSS), np.full(_ACROSS, words), "╌", LOW)
-        self._columns(x, [row["auroc_interval"] for row in rows], "│", HIGH, wide=False)
-        if without := found.get("scores", {}).get("ablated_auroc"):
+        if all(row.random for row in rows):
+            bands = [tuple(np.quantile(row.random.aurocs, [0.025, 0.975])) for row in rows if row.random]
+            self._columns(x, bands, "░", QUIET, wide=True)
+        if result.validation and (baselines := result.validation.baselines):
+            words = np.full(_ACROSS, baselines.bag_of_words.auroc)
+            self._marks(np.linspace(-0.5, len(rows) - 0.5, _ACROSS), words, "╌", LOW)
+        self._columns(x, [row.auroc_interval for row in rows], "│", HIGH, wide=False)
+        if result.scores and (without := result.scores.ablated_auroc):
             self._marks(x, np.maximum(without, bottom), "○", THIRD)
         self._marks(x, areas, "●", HIGH)
         if layer in self._layers:
@@ -114,16 +119,18 @@ class AurocPlot(PlotWidget):
         self.scatter(x, y, marker=mark, marker_style=style)
 
 
-def legend(found: Mapping[str, Any], width: int) -> Content:
+def legend(result: ProbeResult, width: int) -> Content:
     """What the marks of `AurocPlot` are, in one line if it can be."""
-    words, lexical = found["baselines"]["bag_of_words"]["auroc"], found["lexical"]
     names = [
         ("● probe, 95 %", "● probe", "● probe", HIGH),
         ("░ random directions, 95 %", "░ random directions", "░ random", QUIET),
-        (f"╌ bag of words {words:.2f}", f"╌ bag of words {words:.2f}", f"╌ words {words:.2f}", LOW),
     ]
-    if lexical:
-        after = f"{lexical['after']['auroc']:.2f}"
+    validation = result.validation
+    if validation and validation.baselines:
+        words = f"{validation.baselines.bag_of_words.auroc:.2f}"
+        names.append((f"╌ bag of words {words}", f"╌ bag of words {words}", f"╌ words {words}", LOW))
+    if validation and validation.lexical:
+        after = f"{validation.lexical.after.auroc:.2f}"
         names.append((f"○ without keywords {after}", f"○ without keywords {after}", f"○ ablated {after}", THIRD))
     for length in range(3):
         line = Content("  ").join(Content.styled(each[length], each[3]) for each in names)

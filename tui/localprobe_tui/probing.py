@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,14 +17,15 @@ from textual.worker import Worker
 from localprobe.errors import LocalprobeError
 from localprobe_tui.dialogs import Ask
 from localprobe_tui.page import Page
-from localprobe_tui.probing_results import Results, Verdict, verdict
+from localprobe_tui.probing_results import Results, VerdictDialog, verdict
 from localprobe_tui.probing_text import TryText
 from localprobe_tui.probing_work import METHODS, POOLINGS, Work, keep, outline, path_of, read, sets
 from localprobe_tui.work import in_thread
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
-    from localprobe.probing.study import Choices, Study
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.report import ProbeReport
     from localprobe.vectors.vector import Vector
 
 _FILE = "a file"
@@ -52,8 +53,7 @@ class ProbingScreen(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self.study: Study | None = None
-        self._found: dict[str, Any] | None = None
+        self.report: ProbeReport | None = None
         self._work: Work | None = None
         self._worker: Worker[None] | None = None
 
@@ -84,7 +84,7 @@ class ProbingScreen(Page):
         self._show_study()
 
     def session_changed(self) -> None:
-        if self.study is None:
+        if self.report is None:
             self._say_what_next()
 
     # What to fit on
@@ -120,18 +120,17 @@ class ProbingScreen(Page):
             self.notify("A study is under way: Escape cancels it.")
             return
         try:
-            choices = self._choices()
-            self._work = Work(self.session, read(self.pairs), choices)
+            self._work = Work(self.session, read(self.pairs), path_of(self.pairs).stem, self._config())
         except LocalprobeError as error:
             self.localprobe.show_error(error)
             return
         self._worker = self._study(self._work)
 
-    def _choices(self) -> Choices:
-        from localprobe.probing.study import Choices
+    def _config(self) -> ProbeConfig:
+        from localprobe.probing.config import ProbeConfig
 
         method, pooling = (str(self.query_one(f"#{name}", Select).value) for name in ("method", "pooling"))
-        return Choices(path_of(self.pairs).stem, method, pooling)
+        return ProbeConfig(method, pooling)
 
     # The work
 
@@ -142,11 +141,10 @@ class ProbingScreen(Page):
         self._step("waiting for the model")
         self.set_focus(self.query_one("#cancel"))
         try:
-            study = await task.run(self._capturing, self._step)
-            self.study, self._found = study, study.as_json()
+            report = self.report = await task.run(self._capturing, self._step)
             self._show_study()
-            run = await in_thread(lambda: keep(study, self.session, pairs))
-            self.notify(f"Kept as run {run.id}: F3 shows it.")
+            kept = await in_thread(lambda: keep(report, pairs))
+            self.notify(f"Kept as run {kept.run}: F3 shows it.")
         except LocalprobeError as error:
             self.localprobe.show_error(error)
         finally:
@@ -179,20 +177,20 @@ class ProbingScreen(Page):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("layer", "verdict", "text", "chat", "save"):
-            return self._found is not None
+            return self.report is not None
         return True
 
     def _show_study(self) -> None:
-        known = self._found is not None
-        self.set_class(known, "-fitted")
+        self.set_class(self.report is not None, "-fitted")
         self.refresh_bindings()
-        if self.study is None or self._found is None:
+        if self.report is None:
             self._say_what_next()
             return
-        self.query_one("#headline", Static).update(self._found["verdict"]["headline"])
-        self.query_one("#verdict", Static).update(verdict(self._found, headline=False))
-        self.query_one(Results).show(self._found)
-        self.query_one(TryText).use(self.session, self.study.vector, self.query_one(Results).chosen)
+        result = self.report.result
+        self.query_one("#headline", Static).update(str(result.verdict))
+        self.query_one("#verdict", Static).update(verdict(result, headline=False))
+        self.query_one(Results).show(result)
+        self.query_one(TryText).use(self.session, self.report.vector, self.query_one(Results).chosen)
 
     def _say_what_next(self) -> None:
         """Before a fit: what it will do, and the pairs that are chosen."""
@@ -210,19 +208,19 @@ class ProbingScreen(Page):
 
     @on(Results.LayerChanged)
     def _layer_changed(self, event: Results.LayerChanged) -> None:
-        if self.study:
+        if self.report:
             self.query_one(TryText).show_layer(event.layer)
 
     def action_layer(self, places: int) -> None:
         results = self.query_one(Results)
         if places:
             results.move(places)
-        elif results.found:
-            results.chosen = results.found["nested"]["layer"]
+        elif results.result:
+            results.chosen = results.result.layer
 
     def action_verdict(self) -> None:
-        if self._found:
-            self.app.push_screen(Verdict(self._found))
+        if self.report:
+            self.app.push_screen(VerdictDialog(self.report.result))
 
     def action_text(self) -> None:
         self.query_one(TextArea).focus()
@@ -230,7 +228,7 @@ class ProbingScreen(Page):
     @property
     def vector(self) -> Vector | None:
         """The probe at the layer that is shown."""
-        return replace(self.study.vector, best=self.query_one(Results).chosen) if self.study else None
+        return replace(self.report.vector, best=self.query_one(Results).chosen) if self.report else None
 
     def action_chat(self) -> None:
         if vector := self.vector:

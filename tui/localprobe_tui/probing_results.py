@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -19,22 +19,26 @@ from textual.widgets import Static
 from localprobe_tui.links import closes
 from localprobe_tui.plots import AurocPlot, histogram, legend
 
+if TYPE_CHECKING:
+    from localprobe.probing.result import ProbeResult
 
-def verdict(found: Mapping[str, Any], *, headline: bool = True) -> Content:
-    """The verdict of a validation (its `as_json`), most important first; without the headline where it stands."""
-    said = found["verdict"]
-    parts = [Content.styled(said["headline"], "bold")] if headline else []
-    for title, lines in (("It shows", said["shows"]), ("It does not show", said["does_not_show"])):
+
+def verdict(result: ProbeResult, *, headline: bool = True) -> Content:
+    """The verdict on a probe, most important first; without the headline where that is shown already."""
+    if (said := result.verdict) is None:
+        return Content("It was not validated.")
+    parts = [Content.styled(said.headline, "bold")] if headline else []
+    for title, lines in (("It shows", said.shows), ("It does not show", said.does_not_show)):
         if lines:
             parts.append(Content("\n").join([Content.styled(title, "bold"), *(Content(f"· {line}") for line in lines)]))
     return Content("\n\n").join(parts)
 
 
-class Verdict(ModalScreen[None]):
+class VerdictDialog(ModalScreen[None]):
     """The whole verdict, to be read and dismissed."""
 
     DEFAULT_CSS = """
-    Verdict {
+    VerdictDialog {
         align: center middle;
         & > VerticalScroll {
             width: 90; max-width: 94%; height: auto; max-height: 90%; padding: 1 2; background: $surface;
@@ -44,15 +48,15 @@ class Verdict(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,v,enter", "close", "Close", id="dialog.close")]
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
+    def __init__(self, result: ProbeResult) -> None:
         super().__init__()
-        self._found = found
+        self._result = result
 
     def compose(self) -> ComposeResult:
         with VerticalScroll() as box:
             box.border_title = "Verdict"
             box.border_subtitle = closes("close")
-            yield Static(verdict(self._found))
+            yield Static(verdict(self._result))
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
@@ -90,16 +94,16 @@ class Legend(Static):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: Mapping[str, Any] | None = None
+        self._result: ProbeResult | None = None
 
-    def show(self, found: Mapping[str, Any]) -> None:
-        """Name the marks of a validation."""
-        self._found = found
+    def show(self, result: ProbeResult) -> None:
+        """Name the marks of a probe's plot."""
+        self._result = result
         self.on_resize()
 
     def on_resize(self) -> None:
-        if self._found and self.size.width:
-            self.update(legend(self._found, self.size.width))
+        if self._result and self.size.width:
+            self.update(legend(self._result, self.size.width))
 
 
 class Results(Vertical):
@@ -123,7 +127,7 @@ class Results(Vertical):
 
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
-        self.found: Mapping[str, Any] | None = None
+        self.result: ProbeResult | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(id="auroc") as box:
@@ -133,41 +137,38 @@ class Results(Vertical):
         with Vertical(id="scores"):
             yield Histogram()
 
-    def show(self, found: Mapping[str, Any]) -> None:
-        """Show a validation (its `as_json`) at the layer that was chosen inside the training pairs."""
-        self.found = found
-        self.query_one(Legend).show(found)
-        self.set_reactive(Results.chosen, found["nested"]["layer"])
+    def show(self, result: ProbeResult) -> None:
+        """Show a probe's figures at its cross-validated layer."""
+        self.result = result
+        self.query_one(Legend).show(result)
+        self.set_reactive(Results.chosen, result.layer)
         self.watch_chosen()
 
     def move(self, places: int) -> None:
         """Go some layers up or down."""
-        if self.found:
-            layers = [row["layer"] for row in self.found["layers"]]
+        if self.result:
+            layers = [row.layer for row in self.result.layers]
             self.chosen = layers[max(0, min(layers.index(self.chosen) + places, len(layers) - 1))]
 
     def watch_chosen(self) -> None:
-        if not self.found:
+        if (result := self.result) is None:
             return
-        at = [row["layer"] for row in self.found["layers"]].index(self.chosen)
-        row, scores = self.found["layers"][at], self.found.get("scores")
-        bounds = "[{:.2f}, {:.2f}]".format(*row["auroc_interval"])
-        self.query_one(AurocPlot).show(self.found, self.chosen)
-        self.query_one("#auroc").border_title = f"AUROC · layer {self.chosen}{self._why()}"
+        at, row, scores = result.index(self.chosen), result.at(self.chosen), result.scores
+        bounds = "[{:.2f}, {:.2f}]".format(*row.auroc_interval)
+        self.query_one(AurocPlot).show(result, self.chosen)
+        self.query_one("#auroc").border_title = f"AUROC · layer {self.chosen}{self._why(result)}"
         box = self.query_one("#scores")
-        box.display = bool(scores)
-        box.border_title = f"Scores at layer {self.chosen}: AUROC {row['auroc']:.2f} {bounds}"
+        box.display = scores is not None
+        box.border_title = f"Scores at layer {self.chosen}: AUROC {row.auroc:.2f} {bounds}"
         if scores:
-            note = f" · {row['accuracy']:.0%} right"
-            high, low = scores["positive"][at], scores["negative"][at]
-            self.query_one(Histogram).show(high, low, scores["threshold"][at], note)
+            note = f" · {row.accuracy:.0%} right"
+            self.query_one(Histogram).show(scores.positive[at], scores.negative[at], scores.threshold[at], note)
         self.post_message(self.LayerChanged(self.chosen))
 
-    def _why(self) -> str:
-        assert self.found is not None
-        if self.chosen == self.found["nested"]["layer"]:
+    def _why(self, result: ProbeResult) -> str:
+        if self.chosen == result.layer:
             return ", chosen on training pairs"
-        return ", best on the test pairs" if self.chosen == self.found["best"]["layer"] else ""
+        return ", best on the test pairs" if self.chosen == result.best.layer else ""
 
     @on(AurocPlot.LayerChosen)
     def _clicked(self, event: AurocPlot.LayerChosen) -> None:

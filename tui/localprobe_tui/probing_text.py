@@ -47,7 +47,7 @@ class Scored:
 
 def score(model: Model, vector: Vector, layers: Sequence[int], text: str) -> Scored:
     """Score a text at some layers of a probe. Blocks; raises UsageError for a text that is too long."""
-    from localprobe.probing.study import ANY_PROMPT  # brings the statistics, which the first frame does not need
+    from localprobe.probing.texts import ANY_PROMPT  # brings the statistics, which the first frame does not need
 
     pooling = vector.origin.pooling
     encoded = encode(model.engine, Exchange(ANY_PROMPT, text) if pooling == "answer" else text)

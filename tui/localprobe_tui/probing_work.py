@@ -19,8 +19,9 @@ from localprobe_tui.work import in_thread, on_the_loop
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
-    from localprobe.probing.study import Choices, Study, Texts
-    from localprobe.store.runs import Run
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.report import ProbeReport
+    from localprobe.probing.texts import ProbeTexts
     from localprobe_tui.session import Session
 
 METHODS = ("mean-difference", "logistic", "pca", "lda")
@@ -68,30 +69,30 @@ def outline(pairs: list[Pair]) -> Content:
 
 
 class Work:
-    """One study: `capture`, then `conclude`. The engine is reserved for the first part only."""
+    """One study: capture, then the statistics. The engine is reserved for the first part only."""
 
-    def __init__(self, session: Session, pairs: list[Pair], choices: Choices) -> None:
+    def __init__(self, session: Session, pairs: list[Pair], concept: str, config: ProbeConfig) -> None:
         """Raises DataError for pairs that cannot be split."""
-        from localprobe.probing.study import texts_of
+        from localprobe.probing.texts import ProbeTexts
 
-        self._session, self._choices = session, choices
+        self._session = session
         self._stop = threading.Event()
-        self.texts: Texts = texts_of(pairs, choices)
+        self.texts: ProbeTexts = ProbeTexts.of(pairs, concept, config)
 
     def stop(self) -> None:
         """End the statistics at their next step; a capture ends when its task is cancelled."""
         self._stop.set()
 
-    async def run(self, capturing: Callable[[Amount], None], step: Callable[[str], None]) -> Study:
-        """Do it all. What is captured stays in the store, so that a study that was stopped goes on where it was."""
+    async def run(self, capturing: Callable[[Amount], None], step: Callable[[str], None]) -> ProbeReport:
+        """Do it all. What is captured stays in the residual cache: fitting again resumes it."""
         from localprobe.capture.job import Capture
-        from localprobe.probing.study import LIMIT, conclude
+        from localprobe.probing.config import TOKEN_LIMIT
+        from localprobe.probing.fit import conclude
 
-        with self._session.reserved(f"capturing texts for a probe of {self._choices.concept}"):
-            model = self._session.model
-            assert model is not None  # it is reserved
+        pooling = self.texts.config.pooling
+        with self._session.reserved(f"capturing texts for a probe of {self.texts.concept}") as model:
             layers = model.layers()
-            capture = Capture(model.engine, self.texts.all, layers, self._choices.pooling, limit=LIMIT)
+            capture = Capture(model.engine, self.texts.all, layers, pooling, limit=TOKEN_LIMIT)
             amounts = cast("AsyncGenerator[Amount, None]", self._session.iterate(lambda: iter(capture)))
             async with aclosing(amounts):
                 async for amount in amounts:
@@ -104,17 +105,12 @@ class Work:
                 raise Stopped("the study was cancelled")
             tell(name)
 
-        return await in_thread(
-            lambda: conclude(self._choices, self.texts, capture.residuals, layers, info, scale, progress)
-        )
+        return await in_thread(lambda: conclude(self.texts, capture.residuals, layers, info, scale, progress))
 
 
-def keep(found: Study, session: Session, pairs: str) -> Run:
+def keep(report: ProbeReport, pairs: str) -> ProbeReport:
     """Store a study as a run, as `localprobe validate` does. LocalprobeError if the disk refuses."""
-    from localprobe.store.runs import Runs, measured_on
+    from localprobe.probing.recorded import record
 
-    origin = found.vector.origin
-    about = {"hashes": {f"pairs {pairs}": hashlib.sha256(path_of(pairs).read_bytes()).hexdigest()}}
-    on = measured_on(session.model.info) if session.model else {"model": origin.model, "engine": origin.engine}
-    name = f"{found.vector.concept} on {origin.model} ({origin.engine})"
-    return Runs().add("validate", name, {"pairs": pairs, "measured_on": on, **found.as_json()}, about=about)
+    hashes = {f"pairs {pairs}": hashlib.sha256(path_of(pairs).read_bytes()).hexdigest()}
+    return record(report, "validate", pairs=pairs, hashes=hashes)

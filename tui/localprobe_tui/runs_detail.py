@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from localprobe_tui.probing_results import Results, verdict
 from localprobe_tui.scores import readable
 
 if TYPE_CHECKING:
+    from localprobe.probing.result import ProbeResult
     from localprobe.report.section import Sample
     from localprobe.report.steering_arms import Arms
     from localprobe.report.table import Table
@@ -34,13 +35,19 @@ class Opened:
     responses: Sequence[tuple[str, str, Response]] = ()
     """(vector in model, concept, response)."""
     samples: Sequence[Sample] = ()
+    probe: ProbeResult | None = None
+    """What a validation measured."""
 
 
 def opened(runs: Runs, run: Run) -> Opened:
     """Work out what a run shows. It may take a moment: a thread does it. Raises LocalprobeError."""
     match run.kind:
         case "validate":
-            return Opened(run, verdict(run.result), list(_probe_tables({"name": run.name, **run.result})))
+            from localprobe.probing.result import ProbeResult
+            from localprobe.store.json_values import from_json
+
+            probe = from_json(ProbeResult, run.result)
+            return Opened(run, verdict(probe), list(_probe_tables(probe)), probe=probe)
         case "sweep":
             from localprobe.experiments.merge import fresh
 
@@ -52,22 +59,26 @@ def opened(runs: Runs, run: Run) -> Opened:
     )
 
 
-def _probe_tables(found: Mapping[str, Any]) -> Iterator[Table]:
+def _probe_tables(result: ProbeResult) -> Iterator[Table]:
     from localprobe.report import detection_tables as tables
 
-    yield tables.layers(found, "layers")
-    yield tables.baselines(found, "baselines")
-    yield from tables.left_out(found, "left-out")
+    yield tables.layers(result, "layers")
+    yield from tables.baselines(result, "baselines")
+    if result.validation:
+        yield from tables.left_out(result.validation, "left-out")
 
 
 def _several(run: Run) -> Opened:
+    from localprobe.probing.detection import Comparison, Ratings
     from localprobe.report import detection_tables as tables
+    from localprobe.store.json_values import from_json
 
-    probes = [each for each in run.result.get("models", ()) if "layers" in each]
-    lines = [Content.assemble((str(each["name"]), "bold"), "\n", each["verdict"]["headline"]) for each in probes]
-    if not probes:
-        return Opened(run, Content("No probe was measured in this run."))
-    shown = [tables.models(probes), *(table for each in probes for table in _probe_tables(each))]
+    if run.kind == "correlate":
+        rated = [(model.name, model.behaviour) for model in from_json(Ratings, run.result).models]
+        return Opened(run, Content("Scores against ratings"), [tables.correlations(rated), tables.binary(rated)])
+    models = from_json(Comparison, run.result.get("detection") or run.result).models
+    lines = [Content.assemble((model.name, "bold"), "\n", str(model.probe.verdict)) for model in models]
+    shown = [tables.models(models), *(table for model in models for table in _probe_tables(model.probe))]
     return Opened(run, Content("\n\n").join(lines), shown)
 
 
@@ -152,7 +163,8 @@ class Detail(Vertical):
         if opened is None:
             return
         for results in self.query(Results):
-            results.show(opened.run.result)
+            if opened.probe:
+                results.show(opened.probe)
         self.move(0)
 
     def move(self, places: int) -> None:

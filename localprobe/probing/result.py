@@ -1,0 +1,155 @@
+"""What a fitted probe was measured to do: the values that runs keep, and that the report, the app and exports read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from localprobe.probing.agreement import Agreement
+from localprobe.probing.baselines import Baselines
+from localprobe.probing.config import ProbeConfig
+from localprobe.probing.leave_out import LeaveOut
+from localprobe.probing.lexical import Lexical
+from localprobe.probing.neutral import Neutral
+from localprobe.probing.permutation import Permutation
+from localprobe.probing.random_directions import RandomDirections
+from localprobe.stats.intervals import Interval
+from localprobe.store.identity import ModelIdentity
+from localprobe.vectors.vector import Origin
+
+LayerScores = tuple[tuple[float, ...], ...]
+"""Scores of some texts, one tuple per layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """The measures of the paper's Table 1 at one layer, on pairs held out of the fit, with 95 % intervals."""
+
+    layer: int
+    auroc: float
+    auroc_interval: Interval
+    accuracy: float
+    """At the threshold fixed on the training texts."""
+    accuracy_interval: Interval
+    separation: float
+    """Difference of the two poles' mean scores."""
+    separation_interval: Interval
+    std_positive: float
+    """Population standard deviation of the positive texts' scores."""
+    std_positive_interval: Interval
+    std_negative: float
+    std_negative_interval: Interval
+    random: RandomDirections | None = None
+    """None unless the probe was validated, as for `agreement`."""
+    agreement: Agreement | None = None
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The measures alone, as a vector's file keeps them."""
+        names = ("auroc", "accuracy", "separation", "std_positive", "std_negative")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutScores:
+    """Scores of texts held out of the fit: dot products with the probe's direction at each layer."""
+
+    positive: LayerScores
+    negative: LayerScores
+    neutral: LayerScores = ()
+    """Of reference texts without the concept; empty unless the probe was validated."""
+    ablated_positive: LayerScores = ()
+    """Of the positive texts with their keywords replaced; empty where there is no keyword list."""
+    ablated_negative: LayerScores = ()
+    ablated_auroc: tuple[float, ...] = ()
+    threshold: tuple[float, ...] = ()
+    """Of each layer: midpoint of the two training means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a probe shows and does not show, in short sentences, most important first."""
+
+    headline: str
+    shows: tuple[str, ...]
+    does_not_show: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.headline
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What else could explain the figures, at the cross-validated layer."""
+
+    permutation: Permutation
+    baselines: Baselines | None
+    """None where the texts are not known, as of arrays captured by another tool."""
+    leave_one_out: Mapping[str, LeaveOut]
+    """By `scenario` and by `generator`, for each that the pairs name at least two of."""
+    lexical: Lexical | None
+    """None without a keyword list."""
+    neutral: Neutral | None
+    """None without neutral texts."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """A probe's figures on pairs held out of the fit."""
+
+    concept: str
+    config: ProbeConfig
+    origin: Origin
+    train_pairs: int
+    """0 where the probe was fitted on pairs that are not at hand."""
+    test_pairs: int
+    layer: int
+    """The cross-validated layer: chosen inside the training pairs."""
+    layers: tuple[LayerResult, ...]
+    """Ascending; empty where no pair was held out."""
+    scale: tuple[float, ...] = ()
+    """Median residual length at each of `layers`."""
+    scores: HeldOutScores | None = None
+    validation: Validation | None = None
+    """None unless the probe was validated."""
+    measured_on: ModelIdentity | None = None
+    """None for arrays captured by another tool."""
+    pairs: str = ""
+    """Where the pairs came from, as the user named it."""
+
+    @property
+    def name(self) -> str:
+        """The concept and the model: `empathy on smollm2-135m (llama)`."""
+        model = self.measured_on.model if self.measured_on else self.origin.model
+        engine = self.measured_on.engine if self.measured_on else self.origin.engine
+        return " ".join(filter(None, (self.concept, model and f"on {model}", engine and f"({engine})")))
+
+    @property
+    def chosen(self) -> LayerResult:
+        """The cross-validated layer's figures."""
+        return self.at(self.layer)
+
+    @property
+    def best(self) -> LayerResult:
+        """The layer with the best AUROC on the test texts: the paper's choice, which flatters it.
+
+        Where AUROC is equal the more accurate layer, then the one with the wider separation in units of the spread.
+        """
+        return max(
+            self.layers,
+            key=lambda row: (row.auroc, row.accuracy, row.separation / (row.std_positive + row.std_negative + 1e-12)),
+        )
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the probe shows and does not show; None unless it was validated."""
+        return self.validation.verdict if self.validation else None
+
+    def at(self, layer: int) -> LayerResult:
+        """The figures of one layer."""
+        return next(row for row in self.layers if row.layer == layer)
+
+    def index(self, layer: int) -> int:
+        """The place of a layer in `layers`."""
+        return [row.layer for row in self.layers].index(layer)

@@ -1,0 +1,130 @@
+"""Every text that a probe needs, in one list, so that one capture serves fitting, testing and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from localprobe.capture.residuals import Text
+from localprobe.chat_template import Exchange
+from localprobe.contrast.pairs import Pair, prompt_of, read_texts, shipped, split
+from localprobe.engine import FloatArray
+from localprobe.errors import DataError
+from localprobe.probing.config import ProbeConfig
+from localprobe.probing.examples import Examples
+from localprobe.probing.keywords import shipped_keywords
+from localprobe.probing.lexical import Ablated, ablate_pairs
+from localprobe.probing.validation import Material
+
+ANY_PROMPT = "Write a few sentences about anything."
+"""The prompt that a text without one is read as the answer to, with pooling `answer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTexts:
+    """The texts of a probe. `all` is what must be captured; `material` takes the residuals apart again."""
+
+    concept: str
+    config: ProbeConfig
+    train: Sequence[Pair]
+    test: Sequence[Pair]
+    validate: bool = True
+    """Whether the probe is to be validated, not only measured: ablated and neutral texts are captured too."""
+    keywords: Mapping[str, str] | None = None
+    """Keyword -> synonym of the lexical ablation; None takes the list that ships for the concept, if there is one."""
+
+    @classmethod
+    def of(
+        cls,
+        pairs: Sequence[Pair],
+        concept: str,
+        config: ProbeConfig,
+        *,
+        test: Sequence[Pair] | None = None,
+        validate: bool = True,
+        keywords: Mapping[str, str] | None = None,
+    ) -> ProbeTexts:
+        """Fit on all `pairs` if there are `test` pairs, else split them. DataError if a test pair is a training pair
+        too, or if a validation would have nothing to test on."""
+        if test is not None:
+            _check_apart(pairs, test)
+            train = list(pairs)
+        elif config.test_fraction:
+            train, test = split(pairs, test_fraction=config.test_fraction, seed=config.seed)
+        else:
+            train, test = list(pairs), []
+        if validate and not test:
+            raise DataError(f"{len(train)} pairs are too few to keep one out for testing: give at least 4")
+        return cls(concept, config, train, test, validate, keywords)
+
+    @property
+    def all(self) -> list[Text]:
+        """Training pairs, test pairs, ablated test pairs, neutral texts; of pairs first every positive text."""
+        high, low, _ = self._ablated()
+        pairs = [text for part in (self.train, self.test) for pole in _poles(part) for text in pole]
+        texts = [*pairs, *high, *low, *self._neutral()]
+        if self.config.pooling != "answer":
+            return list(texts)
+        asked = [
+            *self.train,
+            *self.train,
+            *self.test,
+            *self.test,
+            *(self.test if high else ()),
+            *(self.test if low else ()),
+        ]
+        return _answers([*map(prompt_of, asked), *([ANY_PROMPT] * len(self._neutral()))], texts)
+
+    def material(self, residuals: FloatArray, layers: Sequence[int]) -> Material:
+        """Residuals (texts, layers, width) of `all`, as the statistics need them. DataError for pairs of no use."""
+        n, m = len(self.train), len(self.test)
+        at = 2 * n + 2 * m
+        train = Examples.of(self.train, residuals[:n], residuals[n : 2 * n]) if n else None
+        test = Examples.of(self.test, residuals[2 * n : 2 * n + m], residuals[2 * n + m : at]) if m else None
+        if not self.validate:
+            return Material(layers, train, test)
+        ablated, (high, _, replaced) = None, self._ablated()
+        if high:
+            poles = residuals[at : at + m], residuals[at + m : at + 2 * m]
+            ablated = Ablated(*poles, replaced, len(self._keywords() or ()))
+            at += 2 * m
+        return Material(layers, train, test, ablated, residuals[at:])
+
+    def _keywords(self) -> Mapping[str, str] | None:
+        if self.keywords is not None:
+            return self.keywords
+        try:
+            return shipped_keywords(self.concept)
+        except DataError:
+            return None
+
+    def _ablated(self) -> tuple[list[str], list[str], tuple[int, ...]]:
+        """Both texts of the test pairs without keywords, and the words replaced in each pair."""
+        words = self._keywords() if self.validate else None
+        if words is None:
+            return [], [], ()
+        return ablate_pairs(*_poles(self.test), words)
+
+    def _neutral(self) -> list[str]:
+        return read_texts(shipped("neutral")) if self.validate else []
+
+
+def texts_of_pairs(pairs: Sequence[Pair], pooling: str) -> list[Text]:
+    """The texts of pairs as a pooling reads them: every positive text, then every negative one."""
+    texts = [text for pole in _poles(pairs) for text in pole]
+    return _answers([prompt_of(pair) for pair in pairs] * 2, texts) if pooling == "answer" else list(texts)
+
+
+def _poles(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
+    return [pair.positive for pair in pairs], [pair.negative for pair in pairs]
+
+
+def _answers(prompts: Sequence[str], texts: Sequence[str]) -> list[Text]:
+    return [Exchange(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+
+
+def _check_apart(train: Sequence[Pair], test: Sequence[Pair]) -> None:
+    trained_on = {pair.hash for pair in train}
+    for pair in test:
+        if pair.hash in trained_on:
+            raise DataError(f"the test pair of line {pair.line} is a training pair too: take it out of one file")

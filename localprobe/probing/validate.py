@@ -1,0 +1,92 @@
+"""Validate a probe that exists already: measured on pairs that it was not fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from localprobe.capture.job import Amount, Capture
+from localprobe.contrast.pairs import Pair
+from localprobe.engine import FloatArray, Info
+from localprobe.errors import DataError
+from localprobe.model import Model
+from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
+from localprobe.probing.fit import candidates, probe_of
+from localprobe.probing.report import ProbeReport
+from localprobe.probing.texts import ProbeTexts
+from localprobe.probing.validation import Progress, examine
+from localprobe.store.identity import ModelIdentity
+from localprobe.vectors.vector import Vector
+
+
+def validate(
+    model: Model,
+    vector: Vector,
+    texts: ProbeTexts,
+    *,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+    progress: Progress = lambda step: None,
+) -> ProbeReport:
+    """Measure a probe on the pairs of `texts_for`, and ask what else could explain the figures.
+
+    Raises DataError, UsageError, VectorError or EngineError.
+    """
+    capture = Capture(model.engine, texts.all, sorted(vector.directions), texts.config.pooling, limit=TOKEN_LIMIT)
+    for amount in capture:
+        capturing(amount)
+    return conclude(vector, texts, capture.residuals, model.info, progress)
+
+
+def texts_for(
+    vector: Vector,
+    pairs: Sequence[Pair],
+    *,
+    train: Sequence[Pair] = (),
+    config: ProbeConfig = ProbeConfig(),
+    keywords: Mapping[str, str] | None = None,
+) -> ProbeTexts:
+    """The texts of a validation: those of `pairs` that the probe was not fitted on, to measure on.
+
+    `train` are pairs among which those that it was fitted on may be found, if `pairs` lacks them. The method and the
+    pooling are the vector's own; `config` says how much is resampled. DataError for a vector that is no probe, or if
+    every pair was used to fit it.
+    """
+    probe_of(vector)
+    learnt, unseen = _apart(vector, pairs, train)
+    own = replace(config, method=vector.origin.method, pooling=vector.origin.pooling)
+    return ProbeTexts(vector.concept, own, learnt, unseen, validate=True, keywords=keywords)
+
+
+def conclude(
+    vector: Vector, texts: ProbeTexts, residuals: FloatArray, info: Info, progress: Progress = lambda step: None
+) -> ProbeReport:
+    """Measure on what was captured: residuals (texts, layers, width) of `texts.all` at the vector's layers."""
+    from threadpoolctl import threadpool_limits
+
+    layers = sorted(vector.directions)
+    with threadpool_limits(limits=1):  # many small matrices: threads cost more than they give
+        result = examine(
+            probe_of(vector),
+            texts.material(residuals, layers),
+            concept=vector.concept,
+            origin=vector.origin,
+            config=texts.config,
+            layer=vector.layer(),
+            candidates=candidates(info.layers, layers),
+            progress=progress,
+        )
+    scale = tuple(float(vector.directions[layer].scale) for layer in layers)
+    return ProbeReport(vector, replace(result, measured_on=ModelIdentity.of(info), scale=scale))
+
+
+def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """The pairs that the probe was fitted on, if all of them are here, and those that it was not."""
+    trained_on = set(vector.origin.trained_on)
+    test = [pair for pair in pairs if pair.hash not in trained_on]
+    learnt = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in trained_on}
+    if not test:
+        raise DataError("every pair was used to fit this probe: give pairs that it has not seen")
+    if train and len(learnt) < len(trained_on):
+        missing = len(trained_on) - len(learnt)
+        raise DataError(f"{missing} of the {len(trained_on)} pairs that the probe was fitted on are in neither set")
+    return (list(learnt.values()) if trained_on and len(learnt) == len(trained_on) else []), test
