@@ -48,9 +48,7 @@ def chat(model: str | None, plain: bool, engine: str | None, options: LoadOption
     vector = vector_files.load(how["vector"]) if how["vector"] else None
     if vector is not None and how["layer"] is not None:
         vector.layer(how["layer"])
-    chosen = Chosen(model or BUNDLED, engine, options, named=model is not None)
-    if vector is not None:
-        chosen = chosen.of(vector)
+    chosen = Chosen(model or BUNDLED, engine, options, named=model is not None).of(vector.origin if vector else None)
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         from localprobe.cli.tui import run_app
 

@@ -64,7 +64,7 @@ def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> RatedPro
     from localprobe.vectors import files as vector_files
 
     vector = vector_files.load(probe)
-    with chosen.of(vector).load() as model, show.capturing() as capturing:
+    with chosen.of(vector.origin).load() as model, show.capturing() as capturing:
         for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
         behaviour = rated_behaviour(model, vector, texts, seed=seed, capturing=capturing)

@@ -15,7 +15,7 @@ from localprobe.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.vectors.vector import Vector
+    from localprobe.vectors.vector import Origin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,16 +32,15 @@ class Chosen:
     named: bool = True
     """Whether the user named the model."""
 
-    def of(self, vector: Vector) -> Chosen:
+    def of(self, origin: Origin | None) -> Chosen:
         """The same, with the model that a vector was fitted on, and its engine if it is installed here, where the user
         named no model."""
         from localprobe.discovery import installed, names
 
-        own = vector.origin
-        if self.named or not own.model:
+        if self.named or origin is None or not origin.model:
             return self
-        there = own.engine in names(hidden=True) and installed(own.engine)
-        return replace(self, model=own.model, engine=self.engine or (own.engine if there else None))
+        there = origin.engine in names(hidden=True) and installed(origin.engine)
+        return replace(self, model=origin.model, engine=self.engine or (origin.engine if there else None))
 
     @contextmanager
     def load(self, **how: Any) -> Iterator[Model]:

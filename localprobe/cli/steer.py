@@ -44,7 +44,7 @@ def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
     direction = vector_files.load(vector)
     if how["layer"] is not None:
         direction.layer(how["layer"])
-    with chosen.of(direction).load() as model:
+    with chosen.of(direction.origin).load() as model:
         warnings = direction.check_compatible(model.info)
         model.ids(prompt, system=how["system"], raw=how["raw"])  # refused before the scale is measured
         knobs = model.knobs(direction, **{name: how[name] for name in ("layer", "alpha", "dose", "positions")})

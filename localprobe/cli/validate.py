@@ -62,7 +62,7 @@ def validate(
         config=config,
         keywords=read_keywords(keywords) if keywords else None,
     )
-    with chosen.of(vector).load() as model:
+    with chosen.of(vector.origin).load() as model:
         for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
         with show.capturing() as capturing:
