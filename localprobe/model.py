@@ -239,7 +239,7 @@ class Model:
 
         A `Request` is generated as it stands: what is said here of steering and sampling is for the texts.
         """
-        encoded = [self.ids(each, system=system, raw=raw) if isinstance(each, str) else each.ids for each in prompts]
+        encoded = [self.ids(p, system=system, raw=raw) if isinstance(p, str) else p.ids for p in prompts]
         knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)  # may measure the scale
         sampler = sampler or Sampler(temperature=temperature)
         requests, times = [], Counter[str]()
@@ -265,9 +265,9 @@ class Model:
             knobs = [steer] if isinstance(steer, Knob) else list(steer or ())
         else:
             raise UsageError("`dose`, `alpha` and `layer` are for a vector: give one as `steer`")
-        notices = [line for each in knobs for line in each.vector.check_compatible(self.info)]
+        notices = [line for turned in knobs for line in turned.vector.check_compatible(self.info)]
         if dose is not None:
-            notices += knobs[0].vector.check_scale(self.scale, [each.layer for each in knobs])
+            notices += knobs[0].vector.check_scale(self.scale, [turned.layer for turned in knobs])
         for line in dict.fromkeys(notices):
             warnings.warn(line, stacklevel=4)
         return knobs

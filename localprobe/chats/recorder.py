@@ -65,5 +65,5 @@ class AnswerRecorder:
 
         for turn in self.turns:
             if turn.reason or len(turn.pieces) % _CHECK == 0:
-                found = degeneration(turn.content, reason=turn.reason or None)
-                turn.how["degenerate"] = list(found.reasons)
+                reasons = degeneration(turn.content, reason=turn.reason or None).reasons
+                turn.how["degenerate"] = list(reasons)

@@ -31,21 +31,21 @@ HELP = """\
 
 
 class PlainChat:
-    """A chat in lines. `how` are the options of `localprobe chat`."""
+    """A chat in lines. `options` are those of `localprobe chat`."""
 
-    def __init__(self, model: Model, vector: Vector | None, how: dict[str, Any], writer: ChatWriter) -> None:
+    def __init__(self, model: Model, vector: Vector | None, options: dict[str, Any], writer: ChatWriter) -> None:
         from localprobe.chats.turns import Chat
 
-        self._model, self._vector, self._how = model, vector, how
+        self._model, self._vector, self._options = model, vector, options
         self._knobs: list[Knob] = []
         self._talk = model.conversation()
-        self._chat = Chat(model=model.info.model, system=how["system"])
+        self._chat = Chat(model=model.info.model, system=options["system"])
         self._writer = writer
         if vector is not None:
             warnings = vector.check_compatible(model.info)
-            if how["dose"] is not None or how["alpha"] is not None:
-                self._turn(dose=how["dose"], alpha=how["alpha"])
-            elif vector.best is not None or how["layer"] is not None:
+            if options["dose"] is not None or options["alpha"] is not None:
+                self._turn(dose=options["dose"], alpha=options["alpha"])
+            elif vector.best is not None or options["layer"] is not None:
                 self._turn(dose=0.0)
             else:
                 self._turn(alpha=0.0)
@@ -105,12 +105,12 @@ class PlainChat:
         answer.parts = [self._part(answer)]
         # As in the app: the same knobs again draw other numbers, other knobs the same ones.
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
-        key = f"seed {self._how['seed']}" + (f" again {again}" if again else "")
+        key = f"seed {self._options['seed']}" + (f" again {again}" if again else "")
         answer.how = {
             "model": self._model.info.model,
             "engine": self._model.info.engine,
             "quantisation": self._model.info.quantisation,
-            "temperature": self._how["temperature"],
+            "temperature": self._options["temperature"],
             "key": key,
         }
         self._writer.write(self._chat, question)
@@ -138,7 +138,7 @@ class PlainChat:
         """Set the strength of the knob, and say what it is now."""
         if self._vector is None:
             raise UsageError("there is no direction to steer with: start with --vector FILE")
-        layer, positions = self._how["layer"], self._how["positions"]
+        layer, positions = self._options["layer"], self._options["positions"]
         self._knobs = self._model.knobs(self._vector, layer=layer, dose=dose, alpha=alpha, positions=positions)
         for knob in self._knobs:
             click.echo(f"[{describe(self._model, knob)}]", err=True)
@@ -168,9 +168,9 @@ class PlainChat:
         recorder, begun, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
             lambda prompt, start: steering(self._knobs, prompt, start),
-            sampler=Sampler(temperature=self._how["temperature"]),
+            sampler=Sampler(temperature=self._options["temperature"]),
             key=key,
-            tokens=self._how["tokens"],
+            tokens=self._options["tokens"],
         )
         try:
             with _interrupted() as interrupted:
@@ -185,9 +185,10 @@ class PlainChat:
             if answer.id in self._chat.turns:
                 self._writer.write(self._chat, answer)
         click.echo()
-        count, known = len(answer.pieces) - before, [score for score in answer.scores[before:] if not math.isnan(score)]
+        count = len(answer.pieces) - before
+        scores = [score for score in answer.scores[before:] if not math.isnan(score)]
         rate = count / (time.perf_counter() - begun)
-        mean = f"probe {sum(known) / len(known):+.2f} at layer {self._knobs[-1].layer}, " if known else ""
+        mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._knobs[-1].layer}, " if scores else ""
         click.echo(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
 
 
@@ -215,4 +216,4 @@ def _number(text: str) -> float:
 
 def _printable(text: str) -> str:
     """Without control characters: a screen reader or a file has no use for them."""
-    return "".join(each for each in text if each.isprintable() or each in "\n\t")
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")

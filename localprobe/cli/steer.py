@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer, its tokens and their scores as JSON.")
 @model_options
-def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
+def steer(vector: Path, prompt: str, chosen: Chosen, **options: Any) -> None:
     """Answer PROMPT with the direction of VECTOR added to the residual stream.
 
     \b
@@ -40,20 +40,20 @@ def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
     from localprobe.steering import knob
     from localprobe.vectors import files as vector_files
 
-    knob.strength(how["alpha"], how["dose"])
+    knob.strength(options["alpha"], options["dose"])
     direction = vector_files.load(vector)
-    if how["layer"] is not None:
-        direction.layer(how["layer"])
+    if options["layer"] is not None:
+        direction.layer(options["layer"])
     with chosen.of(direction.origin).load() as model:
         warnings = direction.check_compatible(model.info)
-        model.ids(prompt, system=how["system"], raw=how["raw"])  # refused before the scale is measured
-        knobs = model.knobs(direction, **{name: how[name] for name in ("layer", "alpha", "dose", "positions")})
-        for warning in (*warnings, *direction.check_scale(model.scale, [each.layer for each in knobs])):
+        model.ids(prompt, system=options["system"], raw=options["raw"])  # refused before the scale is measured
+        knobs = model.knobs(direction, **{name: options[name] for name in ("layer", "alpha", "dose", "positions")})
+        for warning in (*warnings, *direction.check_scale(model.scale, [knob.layer for knob in knobs])):
             click.echo(f"warning: {warning}", err=True)
-        _answer(model, knobs, prompt, how)
+        _answer(model, knobs, prompt, options)
 
 
-def _answer(model: Model, knobs: list[Knob], prompt: str, how: dict[str, Any]) -> None:
+def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any]) -> None:
     """Generate and print; Ctrl-C keeps what was said."""
     from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
@@ -64,11 +64,11 @@ def _answer(model: Model, knobs: list[Knob], prompt: str, how: dict[str, Any]) -
     request = model.request(
         prompt,
         knobs,
-        system=how["system"],
-        raw=how["raw"],
-        sampler=Sampler(temperature=how["temperature"]),
-        key=f"seed {how['seed']}",
-        tokens=how["tokens"],
+        system=options["system"],
+        raw=options["raw"],
+        sampler=Sampler(temperature=options["temperature"]),
+        key=f"seed {options['seed']}",
+        tokens=options["tokens"],
     )
     for knob in knobs:
         click.echo(f"[{describe(model, knob)}, {model.info.model} on {model.info.engine}]", err=True)
@@ -77,14 +77,14 @@ def _answer(model: Model, knobs: list[Knob], prompt: str, how: dict[str, Any]) -
     try:
         for event in model.generate([request], [probe]):
             row.take(event)
-            if not how["as_json"] and not isinstance(event, Score):
+            if not options["as_json"] and not isinstance(event, Score):
                 click.echo(event.text, nl=False)
     except KeyboardInterrupt:
-        if how["as_json"]:
+        if options["as_json"]:
             raise
     answer, seconds = row.answer(), time.perf_counter() - start
-    if how["as_json"]:
-        click.echo(json.dumps(_result(model, knobs, prompt, how, answer, seconds)))
+    if options["as_json"]:
+        click.echo(json.dumps(_result(model, knobs, prompt, options, answer, seconds)))
         return
     click.echo()
     mean = "" if answer.mean_score is None else f"probe {answer.mean_score:+.2f} at layer {probe.layer}, "
@@ -98,13 +98,13 @@ def describe(model: Model, knob: Knob) -> str:
 
 
 def _result(
-    model: Model, knobs: list[Knob], prompt: str, how: dict[str, Any], answer: Answer, seconds: float
+    model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any], answer: Answer, seconds: float
 ) -> dict[str, Any]:
     return {
         "model": model.info.model,
         "engine": model.info.engine,
         "prompt": prompt,
-        "system": how["system"],
+        "system": options["system"],
         "knobs": [
             {
                 "concept": knob.vector.concept,
@@ -115,8 +115,8 @@ def _result(
             }
             for knob in knobs
         ],
-        "temperature": how["temperature"],
-        "seed": how["seed"],
+        "temperature": options["temperature"],
+        "seed": options["seed"],
         "text": answer.text,
         "ids": answer.ids.tolist(),
         "scores": answer.scores.tolist(),

@@ -64,7 +64,7 @@ def requests(model: Model, grid: Grid, cells: Sequence[Cell]) -> list[Request]:
     """What to ask for. Cells of one condition share their steering, so that it is in memory once."""
     prompts: dict[tuple[str, bool, str], np.ndarray[tuple[int], np.dtype[np.int32]]] = {}
     steerings: dict[tuple[object, ...], Steering] = {}
-    found = []
+    requests = []
     for cell in cells:
         prompt = grid.prompt(cell)
         asked = cell.scenario, cell.pressure, cell.pole
@@ -76,5 +76,5 @@ def requests(model: Model, grid: Grid, cells: Sequence[Cell]) -> list[Request]:
         if condition not in steerings:
             steerings[condition] = steering(grid.knobs(cell), len(ids))
         experiment = grid.experiment
-        found.append(Request(ids, steerings[condition], experiment.sampler, cell.stream, experiment.tokens))
-    return found
+        requests.append(Request(ids, steerings[condition], experiment.sampler, cell.stream, experiment.tokens))
+    return requests

@@ -57,8 +57,8 @@ class Answer:
     @property
     def mean_score(self) -> float | None:
         """Mean of the scores that are known; None if there is none."""
-        known = self.scores[~np.isnan(self.scores)]
-        return float(known.mean(dtype=np.float64)) if len(known) else None
+        scores = self.scores[~np.isnan(self.scores)]
+        return float(scores.mean(dtype=np.float64)) if len(scores) else None
 
     def __len__(self) -> int:
         """The number of tokens."""

@@ -93,13 +93,13 @@ class Conversation:
         """
         if self.messages[:-1] == self._before:  # the last turn begins anew, its message too, under the steering of now
             self._ids = self._ids[: self._turn]
-        ids, known = self._tokens()
-        self._prompt, self._turn = render(self.engine.info, self.messages), known
+        ids, start = self._tokens()
+        self._prompt, self._turn = render(self.engine.info, self.messages), start
         self._before = self.messages[:-1]
-        terms = (*ended(self._steering, known), *(steering(len(ids), known) if steering else ()))
+        terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         sampler = sampler or Sampler()
         requests = [
-            Request(ids, each, sampler, key, tokens, tuple(stops)) for each in ((terms, ()) if beside else (terms,))
+            Request(ids, row, sampler, key, tokens, tuple(stops)) for row in ((terms, ()) if beside else (terms,))
         ]
         yield from self._generate(requests)
 
@@ -121,8 +121,8 @@ class Conversation:
             ids = self.engine.encode(text, template=True)
             self._prompt, self._turn = render(self.engine.info, self.messages[:-1]), 0
             self._before = None
-        known = min(_common(self._ids, ids), len(ids) - 1)  # the last position is run again: it predicts what comes
-        terms = (*ended(self._steering, known), *(steering(len(ids), known) if steering else ()))
+        start = min(_common(self._ids, ids), len(ids) - 1)  # the last position is run again: it predicts what comes
+        terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         yield from self._generate([Request(ids, terms, sampler or Sampler(), key, tokens)], said)
 
     @property

@@ -70,7 +70,7 @@ class _Row:
 
 
 class Decoding:
-    """Answers being generated in one batch, a step at a time.
+    """Answers being generated in one batch, step by step.
 
     `numbers` are the rows' numbers in events (0.. if not given). With `reuse`, row i goes on from the cache of row i of
     an earlier decoding, whose `keep[i]` first positions stay.
@@ -111,7 +111,7 @@ class Decoding:
         return not self._live
 
     def step(self) -> list[Event]:
-        """Sample a token for each row that goes on, and deliver what the step before could not know."""
+        """Sample a token for each row that goes on; its events, after the scores of the tokens of the step before."""
         if all(row.ending for row in self._live):
             return self._stepped(self._stream.settle())
         step = self._stream.step(np.array([row.uniform() for row in self._live]))
@@ -242,7 +242,7 @@ def generate(
 def steps(
     engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
 ) -> Iterator[list[Event]]:
-    """As `generate`, with the events of one step in a list: rows that end together are known together.
+    """As `generate`, with the events of each step in a list, so that rows that end together can be handled together.
 
     What does not fit once will not fit again: later batches are as narrow as the one that did.
     """

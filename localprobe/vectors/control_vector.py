@@ -1,4 +1,4 @@
-"""Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` a layer.
+"""Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` per layer.
 
 `direction.b` is added to the residual after block b, in llama.cpp as here; it cannot reach block 0. Our own files carry
 our metadata besides, which other programs pass over, so that nothing is lost on the way back.

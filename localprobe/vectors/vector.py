@@ -121,12 +121,12 @@ class Vector:
 
     def layer(self, layer: int | None = None) -> int:
         """The layer asked for, or the best one. UsageError if the vector has no such layer, or none is best."""
-        chosen = self.best if layer is None else layer
-        if chosen is None:
+        layer = self.best if layer is None else layer
+        if layer is None:
             raise UsageError(f"{self.concept} has directions at layers {self.span}: give one of them as `layer`")
-        if chosen not in self.directions:
-            raise UsageError(f"{self.concept} has no direction at layer {chosen}: it has layers {self.span}")
-        return chosen
+        if layer not in self.directions:
+            raise UsageError(f"{self.concept} has no direction at layer {layer}: it has layers {self.span}")
+        return layer
 
     @property
     def span(self) -> str:

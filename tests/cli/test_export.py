@@ -51,7 +51,7 @@ def test_the_path_in_the_command_is_quoted(run: Run, measured: Path, tmp_path: P
 def test_several_layers_are_meant_to_be_used_together(run: Run, measured: Path, tmp_path: Path) -> None:
     ran = run("export", measured, "-o", tmp_path / "v.gguf", "--layers", "2-4", "--alpha", 2)
     assert "calm at layers 2 to 4, dose +0.050 at strength 1" in ran.out
-    assert "note: whoever loads it steers at all 3 layers at once, which adds up" in ran.out
+    assert "note: programs that load it steer at all 3 layers at once, which adds up" in ran.out
     written = vector_files.load(tmp_path / "v.gguf")
     assert written.best is None
     assert [written.directions[b].length for b in (2, 3, 4)] == pytest.approx([2, 2, 2])
