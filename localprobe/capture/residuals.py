@@ -97,7 +97,7 @@ def capture(
                 if not np.isfinite(residuals).all():
                     raise EngineError(
                         f"text {start + i + 1} gave residuals that are not finite in {engine.info.dtype}: "
-                        "load the model with --dtype float32"
+                        "load the model with `dtype` float32"
                     )
                 yield Captured(start + i, encoded[i].ids, residuals, encoded[i].cut)
         start += len(window)
@@ -126,7 +126,7 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
     if len(ids) > most and limit is None:
         raise UsageError(
             f"text {index + 1} has {len(ids)} tokens, and {engine.info.model} holds {most}: shorten it, or cut texts "
-            f"to a length with --limit"
+            f"to a length with `limit`"
         )
     if answer is not None and answer >= most:
         raise UsageError(f"the prompt of text {index + 1} has {answer} tokens, so none of its answer is in {most}")

@@ -160,13 +160,13 @@ class Endpoint:
 
         match error:
             case openai.APITimeoutError():
-                return f"no answer from {self.url} within {self._timeout:g} s: give --timeout more, or a smaller model"
+                return f"no answer from {self.url} within {self._timeout:g} s: raise `timeout`, or take a smaller model"
             case openai.APIConnectionError():
                 return f"cannot connect to {self.url} ({what(error)}): {self._start}"
             case openai.AuthenticationError() | openai.PermissionDeniedError() if self._key:
                 return f"{self.url} refuses the key in {self._key.variable} ({what(error)}): put a valid one there"
             case openai.AuthenticationError() | openai.PermissionDeniedError():
-                return f"{self.url} wants an API key ({what(error)}): name its environment variable by --key-env"
+                return f"{self.url} wants an API key ({what(error)}): name its environment variable by `keys`"
             case openai.NotFoundError():
                 return f"{self.url} has no model {self.model!r} ({what(error)}): {self._models()}"
         return f"{self.url} {advice(error)}"

@@ -170,7 +170,7 @@ def test_each_error_is_one_clear_line(told: Told, reply: Reply, complaint: str) 
 
 def test_a_key_is_asked_for_where_none_was_given(told: Told) -> None:
     unauthorized = Reply(status=401, error={"message": "no key"})
-    with serving(lambda request: unauthorized) as server, pytest.raises(EndpointError, match="--key-env"):
+    with serving(lambda request: unauthorized) as server, pytest.raises(EndpointError, match="`keys`"):
         told.endpoint(server).answer([ASK])
 
 
@@ -186,7 +186,7 @@ def test_nobody_listens(told: Told) -> None:
 def test_a_server_that_takes_too_long(told: Told) -> None:
     with (
         serving(lambda request: Reply("late", delay=1.0)) as server,
-        pytest.raises(EndpointError, match=r"no answer from .* within 0.2 s: give --timeout more"),
+        pytest.raises(EndpointError, match=r"no answer from .* within 0.2 s: raise `timeout`"),
     ):
         told.endpoint(server, timeout=0.2).answer([ASK])
 
