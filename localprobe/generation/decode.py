@@ -118,7 +118,7 @@ class Decoding:
         if not np.isfinite(step.logprobs).all():
             raise EngineError(
                 f"{self._engine.info.model} gives predictions that are not finite in {self._engine.info.dtype}: "
-                "lower the dose, or load it with --dtype float32"
+                "lower the dose, or load it with `dtype` float32"
             )
         going = [row for row in self._live if not row.ending]
         sampled = {

@@ -126,9 +126,7 @@ def _variables(keys: Sequence[str], hosts: set[str]) -> Mapping[str, str]:
                 f"and each should see only its own key: write HOST={key}"
             )
         if host and host not in hosts:
-            raise UsageError(
-                f"`keys` {key}: no generator is at {host}; there is {', '.join(sorted(hosts)) or 'none'}"
-            )
+            raise UsageError(f"`keys` {key}: no generator is at {host}; there is {', '.join(sorted(hosts)) or 'none'}")
         found.update(dict.fromkeys([host] if host else hosts, variable))
     return found
 

@@ -129,11 +129,13 @@ def measured(vector: Vector, program: str | None) -> Vector:
     if vector.origin.version:
         if program is None:
             return vector
-        raise UsageError(f"{vector.concept!r} is a vector of localprobe, which knows where it was measured: no --from")
+        raise UsageError(
+            f"{vector.concept!r} is a vector of localprobe, which knows where it was measured: give no `program`"
+        )
     if program is None:
         raise UsageError(
             f"{vector.concept!r} does not say after which block its directions were measured. Name the program that "
-            "wrote it: --from repeng if direction.b was measured after block b, as repeng does; --from "
+            "wrote it: `program` repeng if direction.b was measured after block b, as repeng does; `program` "
             "cvector-generator if after block b - 1, as llama.cpp's generator does"
         )
     if program not in PROGRAMS:

@@ -91,8 +91,8 @@ def test_the_same_seed_gives_the_same_answer(run: Run, vector_file: Path) -> Non
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        ([], "give one strength"),
-        (["--dose", "0.1", "--alpha", "1"], "give one strength"),
+        ([], "give one strength, either --dose or --alpha"),
+        (["--dose", "0.1", "--alpha", "1"], "either --dose or --alpha, not both"),
         (["--dose", "nan"], "strength nan is not a finite number"),
         (["--dose", "0.1", "--layer", "3"], "kindness has no direction at layer 3: it has layers 2, 4"),
         (["--dose", "0.1", "--context", "4"], "the prompt has"),

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from localprobe.probing.fitting import probe_of
 
 from localprobe.errors import DataError, UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
+from localprobe.probing.fit import probe_of
 from localprobe.steering.positions import term
 from localprobe.vectors import arithmetic
 from localprobe.vectors.vector import Direction, Origin, Vector
