@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.options import loaded, model_argument
-from localprobe.engines.spec import ModelSpec
+from localprobe.cli.options import Chosen, model_argument
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @model_argument
-def chat(spec: ModelSpec, plain: bool, **how: Any) -> None:
-    """Chat with MODEL, steered by a vector.
+def chat(chosen: Chosen, plain: bool, **how: Any) -> None:
+    """Chat with MODEL, steered by a vector. Without MODEL: the one that the vector was fitted on, or the bundled one.
 
     On a terminal this opens the app. With --plain, or in a pipe, each line of standard input is a message; answers go
     to standard output, what is said about them to standard error. The chat is kept, and found again in the app.
@@ -47,14 +46,15 @@ def chat(spec: ModelSpec, plain: bool, **how: Any) -> None:
     vector = vector_files.load(how["vector"]) if how["vector"] else None
     if vector is not None and how["layer"] is not None:
         vector.layer(how["layer"])
+    chosen = chosen.of(vector.origin if vector else None)
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         from localprobe.cli.tui import run_app
 
-        run_app(spec, **how)
+        run_app(chosen, **how)
         return
     from localprobe.cli.plain_chat import PlainChat
 
-    with loaded(spec) as model:
+    with chosen.load() as model:
         PlainChat(model, vector, how, _writer()).run(sys.stdin)
 
 

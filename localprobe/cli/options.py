@@ -12,11 +12,11 @@ import click
 
 from localprobe.engine import LoadOptions
 from localprobe.engines.spec import ModelSpec
-from localprobe.errors import UsageError
+from localprobe.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.vectors.vector import Vector
+    from localprobe.vectors.vector import Origin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,26 +30,37 @@ class Chosen(ModelSpec):
     named: bool = True
     """Whether the user named the model."""
 
-    def of(self, vector: Vector) -> Chosen:
-        """The same, with the model of a vector where the user named none."""
-        own = vector.origin
-        if self.named or not own.model:
+    def of(self, origin: Origin | None) -> Chosen:
+        """The same, with the model that a vector was fitted on, and its engine if it is installed here, where the user
+        named no model."""
+        from localprobe.discovery import installed, names
+
+        if self.named or origin is None or not origin.model:
             return self
-        return replace(self, name=own.model, engine=self.engine or own.engine or None)
+        there = origin.engine in names(hidden=True) and installed(origin.engine)
+        return replace(self, name=origin.model, engine=self.engine or (origin.engine if there else None))
 
     def load(self) -> AbstractContextManager[Model]:
         """Load it for a `with` block; see `loaded`."""
-        return loaded(self)
+        return loaded(self, named=self.named)
 
 
 @contextmanager
-def loaded(spec: ModelSpec) -> Iterator[Model]:
-    """Load a model, say what the user should know about it, and close it at the end of the `with` block."""
+def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
+    """Load a model, say what the user should know about it, and close it at the end of the `with` block.
+
+    `named` is False where not the user but a vector's file named it, which the error of an unknown name then says.
+    """
     from localprobe.cli.show import loading
     from localprobe.model import Model
 
-    with loading(spec.name) as progress:
-        model = Model.load(spec.name, spec.engine, spec.options, progress=progress)
+    try:
+        with loading(spec.name) as progress:
+            model = Model.load(spec.name, spec.engine, spec.options, progress=progress)
+    except UnknownModel as error:
+        if named:
+            raise
+        raise UnknownModel(f"{error}; the vector says that it was fitted on it: name the model to use") from error
     with model:
         for note in model.info.notes:
             click.echo(f"note: {note}", err=True)
@@ -98,10 +109,7 @@ def model_options(command: F) -> F:
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
-        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-        name = kwargs.pop("model")
-        chosen = Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
-        return command(*args, chosen=chosen, **kwargs)
+        return command(*args, chosen=_chosen(kwargs), **kwargs)
 
     for option in reversed(_OPTIONS):
         collected = option(collected)
@@ -109,16 +117,22 @@ def model_options(command: F) -> F:
 
 
 def model_argument(command: F) -> F:
-    """An argument `MODEL`, the bundled one if not given, `--engine` and how to load; the command gets one `spec`."""
+    """An argument `MODEL`, the bundled one if not given, `--engine` and how to load; the command gets one `chosen`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
-        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-        return command(*args, spec=ModelSpec(kwargs.pop("model"), kwargs.pop("engine"), options), **kwargs)
+        return command(*args, chosen=_chosen(kwargs), **kwargs)
 
     for option in reversed(_OPTIONS[1:]):
         collected = option(collected)
-    return click.argument("model", default=BUNDLED)(collected)  # type: ignore[return-value]
+    return click.argument("model", required=False)(collected)  # type: ignore[return-value]
+
+
+def _chosen(kwargs: dict[str, Any]) -> Chosen:
+    """The model that a command's arguments ask for, taken out of them."""
+    options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
+    name = kwargs.pop("model")
+    return Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
 
 
 _OPTIONS = [

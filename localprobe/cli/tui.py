@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from localprobe.cli.options import BUNDLED, model_argument
+from localprobe.cli.options import BUNDLED, Chosen, model_argument
 from localprobe.engines.spec import ModelSpec
 
 
 @click.command()
 @model_argument
-def tui(spec: ModelSpec) -> None:
+def tui(chosen: Chosen) -> None:
     """Open the app: chat with MODEL while steering it, probe it, look at runs.
 
     MODEL is a short name, hub id, folder or GGUF file; the bundled one if not given. `localprobe` alone does the same.
     """
-    run_app(spec)
+    run_app(chosen)
 
 
 def run_app(spec: ModelSpec | None = None, **opening: Any) -> None:

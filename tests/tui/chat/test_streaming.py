@@ -8,7 +8,8 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe.chats.store import Chats
-from localprobe.generation.decode import Decoding, Event
+from localprobe.generation.decode import Decoding
+from localprobe.generation.events import Event
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import Answer
 from tests.tui.conftest import Play

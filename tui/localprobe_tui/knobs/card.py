@@ -111,7 +111,7 @@ class DialCard(Vertical):
         if typed is None:
             return
         try:
-            self.dial.dose = self._strength(typed)
+            self._turn_to(typed)
         except UsageError as error:
             self.notify(str(error), severity="error")
         self._changed()
@@ -143,8 +143,8 @@ class DialCard(Vertical):
         self.show()
         self.post_message(self.Turned(self.dial))
 
-    def _strength(self, typed: str) -> float:
-        """The dose that was typed; UsageError if it is none."""
+    def _turn_to(self, typed: str) -> None:
+        """Set the strength that was typed; UsageError if it is none."""
         text = typed.strip().lower().removeprefix("dose").strip()
         is_alpha = text.startswith("a")
         try:
@@ -153,12 +153,10 @@ class DialCard(Vertical):
             value = float("nan")
         if not abs(value) < float("inf"):
             raise UsageError(f"{typed!r} is no strength: type a dose such as 0.22, or an alpha such as a20")
-        if not is_alpha or self.dial.layer is None:
-            return value
-        one = Dial(self.dial.vector, self.dial.layer, 1.0).alpha(self._talk.model)
-        if not one:
-            raise UsageError("an alpha needs a model: type a dose, or load one")
-        return value / one
+        if is_alpha:
+            self.dial.turn_to_alpha(value, self._talk.model)
+        else:
+            self.dial.dose = value
 
 
 def layer_line(dial: Dial, layer: int) -> str:

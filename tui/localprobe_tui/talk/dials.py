@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from localprobe.chats.turns import Reading, Turned, reading
+from localprobe.chats.turns import KnobRecord, Reading
+from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
@@ -88,7 +89,16 @@ class Dial:
             return self.dose
         if model is None or self.layer >= len(model.scale):
             return None
-        return self.dose * float(model.scale[self.layer]) / self.vector.directions[self.layer].length
+        return self.vector.directions[self.layer].alpha(self.dose, float(model.scale[self.layer]))
+
+    def turn_to_alpha(self, alpha: float, model: Model | None) -> None:
+        """Set its strength as the paper's coefficient. UsageError without a model, where it stands for no dose."""
+        if self.layer is None:
+            self.dose = alpha
+        elif model is None or self.layer >= len(model.scale):
+            raise UsageError("an alpha needs a model: type a dose, or load one")
+        else:
+            self.dose = self.vector.directions[self.layer].dose(alpha, float(model.scale[self.layer]))
 
     def range(self) -> str:
         """What is known of its strength, in a word or two."""
@@ -117,13 +127,13 @@ class Dial:
         """What to score by: the vector's direction at a layer, or a little above the one that it steers."""
         layers = sorted(self.vector.directions)
         if layer in self.vector.directions and layer is not None:
-            return reading(self.vector, layer)
+            return Reading.of(self.vector, layer)
         steered = layers[len(layers) // 2] if self.layer is None else self.layer
         above = [each for each in layers if steered <= each <= steered + ABOVE]
-        return reading(self.vector, above[-1] if above else steered)
+        return Reading.of(self.vector, above[-1] if above else steered)
 
 
-def told(knobs: tuple[Turned, ...]) -> str:
+def told(knobs: tuple[KnobRecord, ...]) -> str:
     """Knobs in words: `empathy +0.22 @19, formality -0.10 @14`, `anger alpha +1.50 @3-20`, or `unsteered`."""
     words = []
     for (concept, alpha), group in groupby(knobs, lambda knob: (knob.concept, knob.alpha)):

@@ -43,7 +43,7 @@ def kept(info: Info) -> list[Vector]:
 def fits(vector: Vector, info: Info) -> bool:
     """Whether a vector was made for a model."""
     try:
-        return not vector.fit_to(info)
+        return not vector.check_compatible(info)
     except LocalprobeError:
         return False
 

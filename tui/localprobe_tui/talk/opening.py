@@ -36,14 +36,13 @@ class Opening:
 
     def put(self, vector: Vector, talk: Talk, model: Model) -> None:
         """Put the vector on the panel. VectorError if it does not fit the model."""
-        vector.fit_to(model.info)
+        vector.check_compatible(model.info)
         dial = Dial.of(vector)
         if self.layer is not None:
             dial.move(vector.layer(self.layer))
         dial.positions = self.positions
         dial.dose = self.dose or 0.0
         if self.alpha is not None:
-            one = Dial(vector, dial.layer, 1.0).alpha(model)
-            dial.dose = self.alpha / one if one else 0.0
+            dial.turn_to_alpha(self.alpha, model)
         talk.dials.insert(0, dial)
         talk.turned()

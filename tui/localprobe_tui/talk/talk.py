@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from localprobe.chats.recorder import Answering
-from localprobe.chats.turns import Chat, Part, Reading, Turn, added, stood
+from localprobe.chats.recorder import AnswerRecorder
+from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
 from localprobe.chats.writer import ChatWriter
 from localprobe.errors import UsageError
 from localprobe_tui.talk.dials import Dial
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localprobe.chats.store import Chats
     from localprobe.engine import Steering, Watch
     from localprobe.generation.conversation import Conversation
-    from localprobe.generation.decode import Event
+    from localprobe.generation.events import Event
     from localprobe.model import Model
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
@@ -108,8 +108,13 @@ class Talk:
 
     def add(self, vector: Vector) -> tuple[str, ...]:
         """Put a vector on the panel; gives warnings. VectorError if it does not fit the model."""
-        warnings = vector.fit_to(self.model.info) if self.model is not None else ()
-        self.dials.append(Dial.of(vector))
+        warnings: tuple[str, ...] = ()
+        dial = Dial.of(vector)
+        if self.model is not None:
+            warnings = vector.check_compatible(self.model.info)
+            if dial.layer is not None:
+                warnings += vector.check_scale(self.model.scale, [dial.layer])
+        self.dials.append(dial)
         self._tell()
         return warnings
 
@@ -165,10 +170,10 @@ class Talk:
             self._model, self._stopping, self._turn_to = model, False, None
             knobs = self.knobs(model)
             turns = (going_on,) if going_on else self._turns(question, knobs, model)
-            answering = Answering(turns, model.info.eos)
+            recorder = AnswerRecorder(turns)
             if going_on:
                 going_on.reason = ""
-                answering.mark(self._part(going_on, knobs, model))
+                recorder.mark(self._part(going_on, knobs, model))
             for turn in reversed(turns):
                 self.chat.add(turn)
             self.answering = turns
@@ -179,10 +184,10 @@ class Talk:
                 async with aclosing(self._session.iterate(lambda: steps)) as stream:
                     async for at, events, steered in stream:
                         if steered is not None:
-                            answering.mark(self._part(turns[0], steered, model, live=True))
+                            recorder.mark(self._part(turns[0], steered, model, live=True))
                         if events:
-                            answering.take(events, at)
-                            self.rate, self.first_token = answering.rate, answering.first_token
+                            recorder.take(events, at)
+                            self.rate, self.first_token = recorder.rate, recorder.first_token
                         self._tell()
                         if self.writer.due:
                             self._save(*turns)
@@ -193,9 +198,9 @@ class Talk:
 
     def _turns(self, question: Turn, knobs: list[Knob], model: Model) -> tuple[Turn, ...]:
         """The answers to generate: one, or a steered one and an unsteered one beside it."""
-        standing = stood(knobs, model)
+        records = tuple(KnobRecord.of(knob, model.scale) for knob in knobs)
         read = self.reading()
-        steered = Turn("assistant", "", question.id, parts=[Part(0, standing)], reading=read)
+        steered = Turn("assistant", "", question.id, parts=[Part(0, records)], reading=read)
         steered.how = self._how(model, question, steered)
         plain_how = dict(steered.how)
         steered.parts = [self._part(steered, knobs, model)]
@@ -260,8 +265,8 @@ class Talk:
         start = len(turn.pieces)
         if beyond := [warning for dial in self.dials if (warning := dial.warning())]:
             turn.how["beyond"] = beyond
-        share = added(knobs, turn.reading, self._probe(turn.reading))
-        return Part(start, stood(knobs, model), round(share, 4), max(0, start - live))
+        watched = next(iter(self._watch(turn.reading)), None)
+        return Part.of(knobs, model.scale, watched, start, max(0, start - live))
 
     def _probe(self, read: Reading | None) -> Vector | None:
         """The vector that a reading is of."""

@@ -40,9 +40,10 @@ def _ranges(result: ModelResult, vector: Vector, model: Model) -> dict[int, tupl
         for at in series.layers if series.vector in names and series.arm == "vector" else ():
             if at.layer in vector.directions:
                 low, high = at.response.usable or (0.0, 0.0)
-                dose = vector.directions[at.layer].length / float(model.scale[at.layer])
-                factor = 1.0 if result.unit == "dose" else dose
-                ranges[at.layer] = (low * factor, high * factor)
+                if result.unit == "alpha":
+                    direction, scale = vector.directions[at.layer], float(model.scale[at.layer])
+                    low, high = direction.dose(low, scale), direction.dose(high, scale)
+                ranges[at.layer] = (low, high)
     return ranges
 
 
