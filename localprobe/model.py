@@ -20,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from localprobe.capture.residuals import Captured, capture, pooled
+from localprobe.capture.scale import residual_scale
 from localprobe.chat_template import Message, render
 from localprobe.checks import check_prompt_length
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
@@ -31,7 +32,7 @@ from localprobe.generation.conversation import Conversation
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Event
 from localprobe.progress import Progress, silent
-from localprobe.steering import dose, knob
+from localprobe.steering import knob
 from localprobe.steering.knob import Knob
 from localprobe.steering.scoring import Scoring
 from localprobe.vectors.vector import Vector
@@ -79,7 +80,7 @@ class Model:
     @cached_property
     def scale(self) -> FloatArray:
         """Median residual length of every layer, (layers,): what a dose is measured in."""
-        return dose.scale(self.engine)
+        return residual_scale(self.engine)
 
     def ids(self, prompt: str, *, system: str = "", raw: bool = False) -> IntArray:
         """Ids of a prompt, (n,) int32: as one user message by the model's chat template, or `raw`.
