@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
@@ -35,10 +36,11 @@ from localprobe.progress import Progress, silent
 from localprobe.steering import knob
 from localprobe.steering.knob import Knob
 from localprobe.steering.scoring import Scoring
+from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
 
-Steer: TypeAlias = Vector | Knob | Sequence[Knob] | None
-"""What answers are steered by; None leaves the model as it is."""
+Steer: TypeAlias = Vector | str | Path | Knob | Sequence[Knob] | None
+"""What answers are steered by: a vector, its file or its name in the library, or knobs; None steers nothing."""
 
 
 class Model:
@@ -190,8 +192,8 @@ class Model:
     ) -> Answer:
         """Answer a prompt, steered or not; `str` of the answer is its text, and every token has a score.
 
-        `steer` is a vector, with its strength as `dose` (residual lengths of this model; 0.25 is strong) or as `alpha`,
-        at `layer` (the vector's own choice if None) and `positions` (`all`, `prompt` or `response`); or one or more
+        `steer` is a vector, its file or its name in the library, with its strength as `dose` (residual lengths of this
+        model; 0.25 is strong) or as `alpha`, at `layer` (the vector's own choice if None) and `positions` (`all`, `prompt` or `response`); or one or more
         knobs, which hold all of that.
 
         A token's score is the projection of its residual on the steered direction at the steered layer, in residual
@@ -259,6 +261,8 @@ class Model:
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
     ) -> list[Knob]:
         """The knobs that `steer` stands for; warns of vectors from which little is to be expected on this model."""
+        if isinstance(steer, str | Path):
+            steer = Library().vector(steer, self.info)
         if isinstance(steer, Vector):
             knobs = self.knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         elif (layer, alpha, dose) == (None, None, None):
