@@ -193,8 +193,8 @@ class Model:
         """Answer a prompt, steered or not; `str` of the answer is its text, and every token has a score.
 
         `steer` is a vector, its file or its name in the library, with its strength as `dose` (residual lengths of this
-        model; 0.25 is strong) or as `alpha`, at `layer` (the vector's own choice if None) and `positions` (`all`, `prompt` or `response`); or one or more
-        knobs, which hold all of that.
+        model; 0.25 is strong) or as `alpha`, at `layer` (the vector's own choice if None) and `positions` (`all`,
+        `prompt` or `response`); or one or more knobs, which hold all of that.
 
         A token's score is the projection of its residual on the steered direction at the steered layer, in residual
         units, so it includes what steering adds (`Answer.midpoint`). Of several knobs, the last one's direction counts.
