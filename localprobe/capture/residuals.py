@@ -22,7 +22,7 @@ Text: TypeAlias = str | Exchange
 """A text captured alone, or an answer within a chat by the model's own template."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Captured:
     """The residuals of one text."""
 
@@ -34,6 +34,10 @@ class Captured:
     """(layers, width), or (layers, n, width) for pooling `tokens`; float32."""
     cut: bool
     """Whether tokens beyond the limit were left out."""
+
+    def __repr__(self) -> str:
+        cut = ", cut" if self.cut else ""
+        return f"<Captured text {self.index}: {len(self.ids)} tokens{cut}, residuals {self.residuals.shape}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

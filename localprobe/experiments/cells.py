@@ -82,7 +82,7 @@ class CellAnswer:
     cell: Cell
     text: str
     reason: str
-    """Why it ended, see `localprobe.generation.decode.Reason`."""
+    """Why it ended, see `localprobe.generation.events.Reason`."""
     ids: IntArray
     """(n,) int32: the answer's tokens, without the one that ended it."""
     scores: Mapping[str, float]

@@ -27,7 +27,7 @@ from localprobe.experiments import judge, model_measures
 from localprobe.experiments.cells import CellAnswer, Cells
 from localprobe.experiments.experiment import Experiment, ModelChoice
 from localprobe.experiments.fitted import steered
-from localprobe.experiments.generation import generate
+from localprobe.experiments.generation import check_prompts, generate
 from localprobe.experiments.grid import Cell, Grid, count, shard
 from localprobe.experiments.model_measures import watches
 from localprobe.experiments.summary import result_of
@@ -76,8 +76,9 @@ def run(
     """Run an experiment, or go on with it, and return its run with the result of all of its cells that are there.
 
     `stop` is asked after every step; where it says yes, the run comes back as far as it is, `cells.done` short of
-    `cells.expected`. `notify` is told what the judge waits for. `part` (i, n) does the i-th of n parts. `width` is the
-    most rows of a batch. Raises LocalprobeError for what cannot be loaded, read or written.
+    `cells.expected`. `notify` is told what the judge waits for, and of vectors that hardly suit a model. `part` (i, n)
+    does the i-th of n parts. `width` is the most rows of a batch. Raises LocalprobeError for what cannot be loaded,
+    read or written.
     """
     if load is None:
         check(experiment)
@@ -187,12 +188,18 @@ class _Sweep:
             self._progress(Progress("fitting", model.info.model, amount.texts, amount.total, amount.tokens))
             self._check()
 
+        check_prompts(model, self._experiment)
         vectors = [
             steered(each, model, watch)
             for each in self._experiment.vectors
             if not each.models or choice.name in each.models
         ]
-        return Grid(self._experiment, choice, model.info, model.scale, tuple(vectors))
+        grid = Grid(self._experiment, choice, model.info, model.scale, tuple(vectors))
+        for each in grid.vectors:
+            warnings = each.vector.check_compatible(model.info)
+            for line in (*warnings, *each.vector.check_scale(model.scale, grid.layers(each))):
+                self._notify(f"warning: {line}")
+        return grid
 
     def _generate(self, grid: Grid, model: Model, cells: Sequence[Cell]) -> int:
         """Waves of rows; before each, what another process has finished by now is left out. Returns the tokens."""

@@ -12,7 +12,7 @@ from localprobe.experiments import judge, sweep
 from localprobe.experiments.cells import Cells
 from localprobe.experiments.experiment import Experiment
 from localprobe.experiments.experiment_file import read_experiment
-from localprobe.generators.generator import Answer, Ask
+from localprobe.generators.generator import Ask, Completion
 from localprobe.store.runs import Runs
 from tests.experiments.conftest import Write, loaded
 
@@ -33,11 +33,11 @@ class Judge:
     def provenance(self) -> dict[str, Any]:
         return {}
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
         if len(self.asks) >= self.fail_after:
             raise LocalprobeError("judge: cannot connect")
         self.asks += asks
-        return [Answer(self.replies[len(self.asks) % len(self.replies)], "stop", "qwen") for _ in asks]
+        return [Completion(self.replies[len(self.asks) % len(self.replies)], "stop", "qwen") for _ in asks]
 
 
 @pytest.fixture

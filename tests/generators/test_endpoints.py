@@ -10,7 +10,7 @@ import pytest
 
 from localprobe.generators.endpoint_errors import EndpointError
 from localprobe.generators.endpoints import WAITS, Endpoint, Key
-from localprobe.generators.generator import Answer, Ask, spoken
+from localprobe.generators.generator import Ask, Completion, spoken
 from tests.generators.openai_server import Reply, Server, serving, story
 
 ASK = Ask("Be kind.", "A man sits in the rain.", seed=7, temperature=0.5, tokens=60)
@@ -56,7 +56,7 @@ def test_what_is_asked_and_what_comes_back(told: Told) -> None:
     assert (asked["model"], asked["seed"], asked["temperature"], asked["max_tokens"]) == ("tiny", 7, 0.5, 60)
     assert server.keys == ["Bearer sk-secret"]
     text = "Under 'Be kind.' I look at 'A man sits in the rain.' and I do what seems right by it, number 7."
-    assert answer == Answer(text, "stop", "tiny-v1", 7)
+    assert answer == Completion(text, "stop", "tiny-v1", 7)
     assert endpoint.provenance() == {"endpoint": server.url}
 
 
