@@ -23,7 +23,8 @@ from localprobe.capture.residuals import Captured, capture, pooled
 from localprobe.chat_template import Message, render
 from localprobe.checks import check_prompt_length
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
-from localprobe.engines import canary
+from localprobe.engines.loading import Loader, Stage
+from localprobe.engines.spec import ModelSpec
 from localprobe.errors import UsageError
 from localprobe.generation.answer import Answer, collect
 from localprobe.generation.conversation import Conversation
@@ -59,18 +60,16 @@ class Model:
         """Load a model by short name, Hugging Face id, folder or GGUF file.
 
         `engine` None takes the best one installed that can load it. `remote` runs it in a child process. `check` runs
-        the canary on the first load (CanaryFailed if it does not sing). Raises ModelError or EngineError.
+        the canary, a short test of capture and steering, unless it passed before for these weights and versions.
+        `progress` is called when each stage of the load begins, with 0 of 0 bytes, and while bytes are downloaded,
+        converted or hashed. Raises ModelError, EngineError (CanaryFailed if the canary fails) or UsageError.
         """
-        from localprobe.engines.loading import load
 
-        model = cls(load(name, engine, options or LoadOptions(), remote=remote, progress=progress))
-        if check:
-            try:
-                canary.ensure(model.engine)
-            except BaseException:
-                model.close()
-                raise
-        return model
+        def report(stage: Stage) -> None:
+            progress(stage.name, stage.done, stage.total)
+
+        spec = ModelSpec(name, engine, options or LoadOptions())
+        return cls(Loader(spec, remote=remote, check=check, report=report).load())
 
     @property
     def info(self) -> Info:

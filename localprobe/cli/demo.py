@@ -155,7 +155,7 @@ def _columns(heads: list[str], answers: list[AnswerBuilder], layers: tuple[int, 
 
 
 def _next(output: Path, chosen: Chosen, console: Console) -> None:
-    model = "" if chosen.model == BUNDLED else f" --model {chosen.model}"
+    model = "" if chosen.name == BUNDLED else f" --model {chosen.name}"
     console.print(
         f"\nSaved the direction of every layer to [bold]{output}[/]. Next:\n"
         f"  localprobe validate {output} empathy{model}\n"

@@ -8,7 +8,7 @@ import numpy as np
 
 from localprobe.engine import Steering, Watch
 from localprobe.errors import UsageError
-from localprobe.experiments.cells import Answer
+from localprobe.experiments.cells import CellAnswer
 from localprobe.experiments.experiment import Experiment
 from localprobe.experiments.grid import Cell, Grid
 from localprobe.experiments.model_measures import wanted
@@ -21,7 +21,7 @@ from localprobe.steering.knob import steering
 
 def generate(
     model: Model, grid: Grid, cells: Sequence[Cell], watches: Mapping[str, Watch], width: int
-) -> Iterator[list[Answer]]:
+) -> Iterator[list[CellAnswer]]:
     """The answers of cells, those that end at one step together, and an empty list for a step where none does."""
     rows = [AnswerBuilder() for _ in cells]
     asked = requests(model, grid, cells)
@@ -36,14 +36,14 @@ def generate(
         yield ended
 
 
-def _answer(cell: Cell, row: AnswerBuilder, watched: Sequence[str], kept: Sequence[str]) -> Answer:
+def _answer(cell: Cell, row: AnswerBuilder, watched: Sequence[str], kept: Sequence[str]) -> CellAnswer:
     """A cell's answer, with its mean score on those of the watched directions that are kept."""
     said = row.answer()
     scores = {}
     if len(said):
         means = said.projections.mean(axis=0)  # (watches,)
         scores = {name: float(means[watched.index(name)]) for name in kept}
-    return Answer(cell, said.text, said.reason, said.ids, scores)
+    return CellAnswer(cell, said.text, said.reason, said.ids, scores)
 
 
 def check_prompts(model: Model, experiment: Experiment) -> None:

@@ -61,8 +61,8 @@ def test_answers_are_judged_by_their_rubric(judged: Experiment, runs: Runs, monk
     answers = [each for each in Cells(runs, run.id).read() if each.judgement]
     assert {answer.cell.scenario for answer in answers} == {"queue"}  # the other prompts have no rubric
     assert len(answers) == 10
-    assert {answer.judgement["score"] for answer in answers if answer.judgement} <= {0, 1, 2, None}
-    assert {1, 2, None} <= {answer.judgement["score"] for answer in answers if answer.judgement}
+    assert {answer.judgement.score for answer in answers if answer.judgement} <= {0, 1, 2, None}
+    assert {1, 2, None} <= {answer.judgement.score for answer in answers if answer.judgement}
     ask = asked.asks[0]
     assert "You queue." in ask.prompt
     assert "2: lets pass" in ask.prompt
