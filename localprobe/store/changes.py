@@ -15,7 +15,6 @@ class StoredRun(NamedTuple):
 
     about: dict[str, Any]
     result: dict[str, Any]
-    """Empty for a sweep that has not finished its first model."""
 
 
 Change: TypeAlias = Callable[[StoredRun], StoredRun]

@@ -14,6 +14,7 @@ from localprobe.store.changes import StoredRun
 
 _VALIDATION = ("permutation", "baselines", "leave_one_out", "lexical", "neutral", "verdict")
 _OPTIONS = {"test_fraction": 0.3, "seed": 0, "resamples": 2000, "permutations": 1000}
+_SIZES = ("architecture", "layers", "width")
 _LIKENESS = ("pearson", "spearman", "within_poles")
 
 
@@ -64,6 +65,25 @@ def compare(run: StoredRun) -> StoredRun:
     return run._replace(result={**result, "pairs": old["pairs"]})
 
 
+def sweep(run: StoredRun) -> StoredRun:
+    """A sweep: today's result says more of each model, and one that was cut off in its first model has a result too."""
+    experiment, facts = run.about["experiment"], run.about["models"]
+    if run.result:
+        known = {_place(model): model for model in facts}
+        models = [{**model, **{name: known[_place(model)][name] for name in _SIZES}} for model in run.result["models"]]
+        return run._replace(result={**run.result, "models": models})
+    expected = sum(model["expected"] for model in facts) + sum(run.about["waiting"].values())
+    result = {
+        "format": 1,
+        **{name: experiment[name] for name in ("name", "concept", "positions", "samples", "tokens", "seed", "arms")},
+        "unit": experiment["strengths"]["unit"],
+        "sampling": experiment["sampler"],
+        "cells": {"expected": expected, "done": 0, "measured": 0, "judged": 0},
+        "models": [],
+    }
+    return run._replace(result=result)
+
+
 def reproduce(run: StoredRun) -> StoredRun:
     """A comparison, and a sweep's result if it came so far."""
     result = {"ratings": run.result["ratings"], "detection": compare(run).result}
@@ -72,7 +92,7 @@ def reproduce(run: StoredRun) -> StoredRun:
     return run._replace(result=result)
 
 
-CHANGES = {"fit": fit, "validate": validate, "compare": compare, "reproduce": reproduce}
+CHANGES = {"fit": fit, "validate": validate, "compare": compare, "sweep": sweep, "reproduce": reproduce}
 """By kind of run. The result of `correlate` is the same as today's."""
 
 
@@ -91,6 +111,11 @@ def _probe(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         "validation": {name: old[name] for name in _VALIDATION},
         "measured_on": old["measured_on"],
     }
+
+
+def _place(model: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells two models of a sweep apart."""
+    return tuple(model[name] for name in ("model", "engine", "dtype", "quantisation", "weights"))
 
 
 def _config(about: Mapping[str, Any], method: str, pooling: str) -> dict[str, Any]:

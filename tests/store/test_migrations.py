@@ -17,7 +17,8 @@ from localprobe import report
 from localprobe.chats.store import Chats
 from localprobe.experiments.cells import Cells
 from localprobe.experiments.export import lines
-from localprobe.experiments.merge import fresh, merge
+from localprobe.experiments.merge import current_result, fresh, merge
+from localprobe.experiments.result import SweepResult
 from localprobe.probing.detection import Comparison, Ratings
 from localprobe.probing.result import ProbeResult
 from localprobe.store.changes import StoredRun, rewrite_runs
@@ -124,7 +125,7 @@ def test_a_reproduction_keeps_detection_and_steering(runs: Runs, reference: str)
 @pytest.mark.parametrize("reference", [reference for reference, kind in KINDS.items() if kind != "fit"])
 def test_every_run_has_its_page(runs: Runs, reference: str) -> None:
     run = runs.get(reference)
-    assert f"<title>{run.name}</title>" in report.page([run])
+    assert f"<title>{run.name} · localprobe</title>" in report.page([run])
 
 
 @pytest.mark.parametrize(("reference", "cells", "steered"), [("abbc9cc2", 12, 12), ("345ddba6", 25, 6)])
@@ -134,6 +135,16 @@ def test_a_sweep_keeps_its_answers_and_exports_them(runs: Runs, reference: str, 
     assert len(lines(runs, run, "all")) == cells
     assert len(lines(runs, run)) == steered
     assert fresh(runs, run).result == run.result
+
+
+def test_a_sweep_that_was_killed_in_its_first_model_has_a_result_and_its_answers(runs: Runs) -> None:
+    with sqlite3.connect(runs.path) as database:
+        database.execute("UPDATE runs SET result = '{}' WHERE id = '345ddba6'")  # as 0.1.0 kept it until then
+    database.close()
+    run = runs.get("345ddba6")
+    cells = from_json(SweepResult, run.result).cells
+    assert (cells.expected, cells.done) == (44, 0)
+    assert current_result(runs, run).cells.done == 25
 
 
 def test_an_old_store_is_joined_with_a_new_one(runs: Runs, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from localprobe.store.runs import Runs
-from localprobe_tui.runs_detail import opened
-from localprobe_tui.runs_list import found
+from localprobe_tui.runs.detail import opened
+from localprobe_tui.runs.run_list import found
 
 STORE = Path(__file__).parents[1] / "store" / "data" / "runs-0.1.0.sqlite"
 
