@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UsageError,
         VectorError,
     )
+    from localprobe.estimators import LDA, PCA, Logistic, MeanDifference
     from localprobe.generation.answer import Answer
     from localprobe.model import Model
     from localprobe.probing.arrays import validate_arrays
@@ -56,6 +57,7 @@ _EXPORTS = {
         "UsageError",
         "VectorError",
     ),
+    "localprobe.estimators": ("LDA", "Logistic", "MeanDifference", "PCA"),
     "localprobe.generation.answer": ("Answer",),
     "localprobe.model": ("Model",),
     "localprobe.probing.arrays": ("validate_arrays",),
@@ -70,6 +72,8 @@ _MODULES = {name: module for module, names in _EXPORTS.items() for name in names
 """Public name -> the module that holds it."""
 
 __all__ = [
+    "LDA",
+    "PCA",
     "Answer",
     "CanaryFailed",
     "DataError",
@@ -79,6 +83,8 @@ __all__ = [
     "Library",
     "LoadOptions",
     "LocalprobeError",
+    "Logistic",
+    "MeanDifference",
     "Model",
     "ModelError",
     "OutOfMemory",
