@@ -6,7 +6,6 @@ What these do is recorded as runs, as the command line's work is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localprobe.contrast.pair_set import PairSet, pairs
@@ -110,23 +109,13 @@ def vector(reference: Reference, model: Model | None = None) -> Vector:
     With a `model`, a name means the vector for that model, and is fitted on the contrast set of that name that ships
     where the library has none. VectorError if there is no such vector, or none can be told from several.
     """
-    from localprobe.errors import VectorError
     from localprobe.probing.named import vector_for
-    from localprobe.vectors import files
-    from localprobe.vectors.library import Library, is_path
+    from localprobe.vectors.library import Library
     from localprobe.vectors.vector import Vector
 
     if model is not None:
         return vector_for(model, reference)
-    if isinstance(reference, Vector):
-        return reference
-    if is_path(reference):
-        return files.load(Path(reference).expanduser())
-    entries = Library().named(str(reference))
-    if len(entries) != 1:
-        kept = ", ".join(entry.vector.origin.model for entry in entries) or "none"
-        raise VectorError(f"{len(entries)} vectors are named {reference!r} ({kept}): give `model` to say for which one")
-    return entries[0].vector
+    return reference if isinstance(reference, Vector) else Library().vector(reference)
 
 
 def _recorded(report: ProbeReport, kind: Any, data: PairSet) -> ProbeReport:

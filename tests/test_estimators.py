@@ -17,6 +17,7 @@ from tests.probing.planted import planted
 ESTIMATORS = {"mean-difference": MeanDifference, "logistic": Logistic, "pca": PCA, "lda": LDA}
 
 
+@pytest.mark.slow  # two hundred checks
 @parametrize_with_checks([estimator() for estimator in ESTIMATORS.values()])
 def test_scikit_learn_accepts_it(estimator, check) -> None:  # type: ignore[no-untyped-def]
     check(estimator)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.options import Chosen, model_argument
+from localprobe.cli.options import Chosen, loaded_with, model_argument
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--plain", is_flag=True, help="Plain lines, no screen: prompts from standard input, one a line.")
-@click.option("--vector", type=click.Path(path_type=Path), help="The direction to steer with.")
+@click.option("--vector", help="The direction to steer with: a file, or a name.")
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
 @click.option("--alpha", type=float, help="Strength as the paper's coefficient, instead of a dose.")
 @click.option("--layer", "-l", type=int, help="Layer to steer; the vector's own choice if not given.")
@@ -36,25 +35,25 @@ def chat(chosen: Chosen, plain: bool, **how: Any) -> None:
     \b
     echo "My friend sounds sad. What do I do?" | localprobe chat --plain --vector empathy.safetensors --dose 0.2
     """
+    from localprobe.probing.named import origin_of
     from localprobe.steering import knob
-    from localprobe.vectors import files as vector_files
 
     if how["dose"] is not None or how["alpha"] is not None:
         knob.strength(how["alpha"], how["dose"])
         if how["vector"] is None:
-            raise UsageError("a strength needs a direction: give --vector FILE")
-    vector = vector_files.load(how["vector"]) if how["vector"] else None
-    if vector is not None and how["layer"] is not None:
-        vector.layer(how["layer"])
-    chosen = chosen.of(vector.origin if vector else None)
+            raise UsageError("a strength needs a direction: give a `vector`")
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         from localprobe.cli.tui import run_app
 
-        run_app(chosen, **how)
+        run_app(chosen.of(origin_of(how["vector"]) if how["vector"] else None), **how)
         return
     from localprobe.cli.plain_chat import PlainChat
 
-    with chosen.load() as model:
+    if how["vector"] is None:
+        with chosen.load() as model:
+            PlainChat(model, None, how, _writer()).run(sys.stdin)
+        return
+    with loaded_with(chosen, how["vector"]) as (model, vector):
         PlainChat(model, vector, how, _writer()).run(sys.stdin)
 
 

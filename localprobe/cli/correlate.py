@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("probes", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PROBE...")
+@click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
 @click.option(
     "--ratings", default="completions", show_default=True, help="JSONL with text and score a line, or a set that ships."
 )
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @model_options
 def correlate(
-    probes: tuple[Path, ...],
+    probes: tuple[str, ...],
     ratings: str,
     text_field: str,
     score_field: str,
@@ -57,20 +56,17 @@ def correlate(
     click.echo(f"run {run.id}: localprobe report {run.id}", err=True)
 
 
-def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> RatedProbe:
+def _one(probe: str, texts: list[Rated], chosen: Chosen, seed: int) -> RatedProbe:
     from localprobe.cli import show
+    from localprobe.cli.options import loaded_with
     from localprobe.probing.detection import RatedProbe, rated_behaviour
     from localprobe.store.identity import ModelIdentity
-    from localprobe.vectors import files as vector_files
 
-    vector = vector_files.load(probe)
-    with chosen.of(vector.origin).load() as model, show.capturing() as capturing:
-        for warning in vector.check_compatible(model.info):
-            click.echo(f"warning: {warning}", err=True)
+    with loaded_with(chosen, probe) as (model, vector), show.capturing() as capturing:
         behaviour = rated_behaviour(model, vector, texts, seed=seed, capturing=capturing)
         identity = ModelIdentity.of(model.info)
     name = f"{vector.concept} on {identity.model} ({identity.engine})"
-    return RatedProbe(name, str(probe), identity, behaviour)
+    return RatedProbe(name, probe, identity, behaviour)
 
 
 def _show(ratings: Ratings) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("vector", type=click.Path(path_type=Path))
+@click.argument("vector")
 @click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="File to write: .gguf, .safetensors or .npz."
 )
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--alpha", "--scale", "alpha", type=float, help="Multiply by this, instead of a dose.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def export(
-    vector: Path, output: Path, layers: str | None, dose: float | None, alpha: float | None, as_json: bool
+    vector: str, output: Path, layers: str | None, dose: float | None, alpha: float | None, as_json: bool
 ) -> None:
     """Write VECTOR in the format that the output's suffix names.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pairs")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The probe file to write.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="A file to write the probe to as well.")
 @click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given.")
 @click.option("--concept", help="What the positive pole is; the file's name if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @model_options
 def fit(
     pairs: str,
-    output: Path,
+    output: Path | None,
     layers: str | None,
     concept: str | None,
     as_json: bool,
@@ -37,8 +37,10 @@ def fit(
 ) -> None:
     """Fit a probe on PAIRS (a JSONL file, or a set that ships, as empathy), its layer chosen inside the training pairs.
 
+    It is kept in the library under its concept (`localprobe vector list`), for this model.
+
     \b
-    localprobe fit empathy -o empathy.safetensors
+    localprobe fit empathy
     localprobe fit theirs.jsonl -o probe.safetensors --positive-field empathic_text --negative-field non_empathic_text
     """
     from localprobe.cli import show
@@ -48,6 +50,7 @@ def fit(
     from localprobe.probing.recorded import record
     from localprobe.store.json_values import to_json
     from localprobe.vectors import files as vector_files
+    from localprobe.vectors.library import Library
 
     numbers = parse(layers)
     read_pairs = read(pairs, fields)
@@ -61,13 +64,16 @@ def fit(
             validate=False,
             capturing=capturing,
         )
-    vector_files.save(report.vector, output)
+    path = Library().keep(report.vector)
+    if output:
+        vector_files.save(report.vector, output)
     report = record(report, "fit", pairs=pairs, hashes=hashed(pairs=pairs))
     if as_json:
-        click.echo(json.dumps({"run": report.run, "output": str(output), **to_json(report.result)}))
+        click.echo(json.dumps({"run": report.run, "output": str(output or path), **to_json(report.result)}))
         return
     _show(report)
-    click.echo(f"-> {output}\nnext: localprobe validate {output} {pairs}")
+    concept = report.result.concept
+    click.echo(f"-> {output or path}\nnext: localprobe validate {output or concept} {pairs}")
 
 
 def _show(report: ProbeReport) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,7 +16,7 @@ from localprobe.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.vectors.vector import Origin
+    from localprobe.vectors.vector import Origin, Vector
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +65,21 @@ def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
         for note in model.info.notes:
             click.echo(f"note: {note}", err=True)
         yield model
+
+
+@contextmanager
+def loaded_with(chosen: Chosen, vector: str) -> Iterator[tuple[Model, Vector]]:
+    """A vector, by its file or its name, and its model: the one that the user named, or else the vector's own. A name
+    that is not kept for the model is fitted on the set of that name that ships. Warns of what does not go together."""
+    from localprobe.cli.show import capturing
+    from localprobe.probing.named import origin_of, vector_for
+
+    with chosen.of(origin_of(vector)).load() as model:
+        with capturing() as amounts:
+            direction = vector_for(model, vector, notify=partial(click.echo, err=True), capturing=amounts)
+        for warning in direction.check_compatible(model.info):
+            click.echo(f"warning: {warning}", err=True)
+        yield model, direction
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,14 +42,13 @@ class PlainChat:
         self._chat = Chat(model=model.info.model, system=options["system"])
         self._writer = writer
         if vector is not None:
-            warnings = vector.check_compatible(model.info)
             if options["dose"] is not None or options["alpha"] is not None:
                 self._turn(dose=options["dose"], alpha=options["alpha"])
             elif vector.best is not None or options["layer"] is not None:
                 self._turn(dose=0.0)
             else:
                 self._turn(alpha=0.0)
-            for warning in (*warnings, *vector.check_scale(model.scale, [knob.layer for knob in self._knobs])):
+            for warning in vector.check_scale(model.scale, [knob.layer for knob in self._knobs]):
                 click.echo(f"warning: {warning}", err=True)
 
     def run(self, lines: Iterator[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("vector", type=click.Path(path_type=Path))
+@click.argument("vector")
 @click.argument("prompt")
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
 @click.option("--alpha", type=float, help="Strength as the paper's coefficient, instead of a dose.")
@@ -31,24 +30,20 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer, its tokens and their scores as JSON.")
 @model_options
-def steer(vector: Path, prompt: str, chosen: Chosen, **options: Any) -> None:
-    """Answer PROMPT with the direction of VECTOR added to the residual stream.
+def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
+    """Answer PROMPT with the direction of VECTOR (a file, or a name: `localprobe vector list`) added to the residuals.
 
     \b
-    localprobe steer empathy.safetensors "My friend sounds sad. What do I do?" --dose 0.25
+    localprobe steer empathy "My friend sounds sad. What do I do?" --dose 0.25
     """
+    from localprobe.cli.options import loaded_with
     from localprobe.steering.knob import strength
-    from localprobe.vectors import files as vector_files
 
     strength(options["alpha"], options["dose"])
-    direction = vector_files.load(vector)
-    if options["layer"] is not None:
-        direction.layer(options["layer"])
-    with chosen.of(direction.origin).load() as model:
-        warnings = direction.check_compatible(model.info)
+    with loaded_with(chosen, vector) as (model, direction):
         model.ids(prompt, system=options["system"], raw=options["raw"])  # refused before the scale is measured
         knobs = model.knobs(direction, **{name: options[name] for name in ("layer", "alpha", "dose", "positions")})
-        for warning in (*warnings, *direction.check_scale(model.scale, [knob.layer for knob in knobs])):
+        for warning in direction.check_scale(model.scale, [knob.layer for knob in knobs]):
             click.echo(f"warning: {warning}", err=True)
         _answer(model, knobs, prompt, options)
 

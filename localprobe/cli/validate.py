@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("probe", type=click.Path(path_type=Path))
+@click.argument("probe")
 @click.argument("pairs")
 @click.option("--train", help="The pairs that it was fitted on, if PAIRS does not hold them.")
 @click.option("--keywords", type=click.Path(path_type=Path), help="Words and synonyms for the lexical ablation.")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @pair_options
 @model_options
 def validate(
-    probe: Path,
+    probe: str,
     pairs: str,
     train: str | None,
     keywords: Path | None,
@@ -44,6 +44,7 @@ def validate(
     localprobe validate empathy.safetensors empathy
     """
     from localprobe.cli import show
+    from localprobe.cli.options import loaded_with
     from localprobe.cli.pairs import hashed, read
     from localprobe.probing.config import ProbeConfig
     from localprobe.probing.keywords import read_keywords
@@ -51,26 +52,17 @@ def validate(
     from localprobe.probing.validate import texts_for
     from localprobe.probing.validate import validate as validate_probe
     from localprobe.store.json_values import to_json
-    from localprobe.vectors import files as vector_files
 
-    vector = vector_files.load(probe)
     config = ProbeConfig(resamples=resamples, permutations=permutations, seed=seed)
-    texts = texts_for(
-        vector,
-        read(pairs, fields),
-        train=read(train, fields) if train else (),
-        config=config,
-        keywords=read_keywords(keywords) if keywords else None,
-    )
-    with chosen.of(vector.origin).load() as model:
-        for warning in vector.check_compatible(model.info):
-            click.echo(f"warning: {warning}", err=True)
-        with show.capturing() as capturing:
-            report = validate_probe(model, vector, texts, capturing=capturing, progress=show.step)
-    hashes = hashed(probe=str(probe), pairs=pairs, train=train)
+    measured_on, fitted_on = read(pairs, fields), read(train, fields) if train else ()
+    words = read_keywords(keywords) if keywords else None
+    with loaded_with(chosen, probe) as (model, vector), show.capturing() as capturing:
+        texts = texts_for(vector, measured_on, train=fitted_on, config=config, keywords=words)
+        report = validate_probe(model, vector, texts, capturing=capturing, progress=show.step)
+    hashes = hashed(pairs=pairs, train=train)
     report = record(report, "validate", pairs=pairs, hashes=hashes)
     if as_json:
-        click.echo(json.dumps({"run": report.run, "probe": str(probe), **to_json(report.result)}))
+        click.echo(json.dumps({"run": report.run, "probe": probe, **to_json(report.result)}))
         return
     show_result(report.result)
     click.echo(f"run {report.run}: localprobe report {report.run}", err=True)

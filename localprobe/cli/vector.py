@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.vector_import import import_
+from localprobe.cli.vector_list import list_
 from localprobe.cli.vector_show import cosines, pair, read, show
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def vector() -> None:
     """Look into vectors, import them, add, subtract, scale and orthogonalise them."""
 
 
-for _command in (show, cosines, import_):
+for _command in (show, cosines, import_, list_):
     vector.add_command(_command)
 
 
@@ -64,14 +65,13 @@ _OPTIONS = [
     click.option("--concept", help="What to call the result; a formula if not given."),
     click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON."),
 ]
-_FILE = click.Path(path_type=Path)
 
 
 @vector.command()
-@click.argument("a", type=_FILE)
-@click.argument("b", type=_FILE)
+@click.argument("a")
+@click.argument("b")
 @_writes
-def add(a: Path, b: Path) -> Vector:
+def add(a: str, b: str) -> Vector:
     """A + B, at the layers that both have."""
     from localprobe.vectors import arithmetic
 
@@ -79,10 +79,10 @@ def add(a: Path, b: Path) -> Vector:
 
 
 @vector.command()
-@click.argument("a", type=_FILE)
-@click.argument("b", type=_FILE)
+@click.argument("a")
+@click.argument("b")
 @_writes
-def subtract(a: Path, b: Path) -> Vector:
+def subtract(a: str, b: str) -> Vector:
     """A - B, at the layers that both have."""
     from localprobe.vectors import arithmetic
 
@@ -90,10 +90,10 @@ def subtract(a: Path, b: Path) -> Vector:
 
 
 @vector.command(context_settings={"ignore_unknown_options": True})
-@click.argument("a", type=_FILE)
+@click.argument("a")
 @click.argument("factor", type=float)
 @_writes
-def scale(a: Path, factor: float) -> Vector:
+def scale(a: str, factor: float) -> Vector:
     """A times FACTOR, which may be negative."""
     from localprobe.vectors import arithmetic
 
@@ -101,10 +101,10 @@ def scale(a: Path, factor: float) -> Vector:
 
 
 @vector.command()
-@click.argument("a", type=_FILE)
-@click.argument("b", type=_FILE)
+@click.argument("a")
+@click.argument("b")
 @_writes
-def orthogonalise(a: Path, b: Path) -> Vector:
+def orthogonalise(a: str, b: str) -> Vector:
     """A without its part along B, layer by layer."""
     from localprobe.vectors import arithmetic
 

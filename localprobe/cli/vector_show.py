@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,24 +11,22 @@ import click
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
 
-_FILE = click.Path(path_type=Path)
 
+def read(reference: str) -> Vector:
+    """The vector of a file or a name, with a warning if its layers are only known as llama.cpp applies them."""
+    from localprobe.vectors.library import Library
 
-def read(path: Path) -> Vector:
-    """The vector of a file, with a warning if its layers are only known as llama.cpp applies them."""
-    from localprobe.vectors import files as vector_files
-
-    vector = vector_files.load(path)
+    vector = Library().vector(reference)
     if not vector.origin.version:
         click.echo(
-            f"warning: {path} does not say after which block its directions were measured; read as llama.cpp applies "
-            "it (`localprobe vector import` settles that)",
+            f"warning: {reference} does not say after which block its directions were measured; read as llama.cpp "
+            "applies it (`localprobe vector import` settles that)",
             err=True,
         )
     return vector
 
 
-def pair(a: Path, b: Path) -> tuple[Vector, Vector]:
+def pair(a: str, b: str) -> tuple[Vector, Vector]:
     """Two vectors, with a warning where they are not of one model."""
     from localprobe.vectors.arithmetic import check
 
@@ -40,9 +37,9 @@ def pair(a: Path, b: Path) -> tuple[Vector, Vector]:
 
 
 @click.command()
-@click.argument("file", type=_FILE)
+@click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it but the directions themselves as JSON.")
-def show(file: Path, as_json: bool) -> None:
+def show(file: str, as_json: bool) -> None:
     """What FILE holds: concept, origin, layers, lengths."""
     vector = read(file)
     if as_json:
@@ -125,10 +122,10 @@ def _table(vector: Vector) -> Any:
 
 
 @click.command()
-@click.argument("a", type=_FILE)
-@click.argument("b", type=_FILE)
+@click.argument("a")
+@click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="Print the cosines as JSON.")
-def cosines(a: Path, b: Path, as_json: bool) -> None:
+def cosines(a: str, b: str, as_json: bool) -> None:
     """The cosine of A and B at every layer that both have."""
     from rich.console import Console
     from rich.table import Table

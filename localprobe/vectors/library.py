@@ -80,20 +80,21 @@ class Library:
             return Entry(name, exact, files.load(exact))
         return next((entry for entry in self.named(name) if entry.made_for(info)), None)
 
-    def vector(self, reference: str | Path, info: Info) -> Vector:
-        """The vector of a file, or of a name for a model. VectorError if there is none."""
+    def vector(self, reference: str | Path, info: Info | None = None) -> Vector:
+        """The vector of a file, or of a name: for a model, or the only one of that name. VectorError if there is none,
+        or if it is of several models and none is given."""
         if is_path(reference):
             return files.load(Path(reference).expanduser())
-        if entry := self.find(str(reference), info):
-            return entry.vector
-        raise VectorError(self.missing(str(reference), info.model))
-
-    def missing(self, name: str, model: str) -> str:
-        """Why a name has no vector for a model, in one line."""
-        if entries := self.named(name):
-            others = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in entries))
-            return f"the vector {name!r} is kept for {others}, not for {model}: fit one for it, or choose that model"
-        return f"no vector {name!r}: it is neither a file nor a name in the library (`localprobe vector list`)"
+        name = str(reference)
+        entries = [entry] if info and (entry := self.find(name, info)) else [] if info else self.named(name)
+        if len(entries) == 1:
+            return entries[0].vector
+        models = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in self.named(name)))
+        if not models:
+            raise VectorError(f"no vector {name!r}: it is neither a file nor a name of `localprobe vector list`")
+        if info:
+            raise VectorError(f"the vector {name!r} is kept for {models}, not for {info.model}: fit one for it")
+        raise VectorError(f"vectors called {name!r} are kept for {models}: name the `model`, or the file")
 
 
 def is_path(reference: str | Path) -> bool:

@@ -20,6 +20,7 @@ from textual.theme import Theme
 
 from localprobe.chats.store import Chats
 from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
+from localprobe.vectors.library import Library, is_path
 from localprobe_tui import screens
 from localprobe_tui.engine.session import Session
 from localprobe_tui.models import choice as model_choice
@@ -88,11 +89,12 @@ class LocalprobeApp(App[None]):
         self._given: Vector | None = None  # its vector, until a model is there to steer
         self.talk.chat.system = self._opening.system
         self.talk.sampling = self._opening.sampling(self.talk.sampling)
-        if self._opening.vector is not None:
-            from localprobe.vectors import files as vector_files
-
-            self._given = vector_files.load(self._opening.vector)
+        self._named: str | None = None  # or its name, which may have to be fitted
+        if (vector := self._opening.vector) is not None and is_path(vector):
+            self._given = Library().vector(vector)
             self.vectors.append(self._given)
+        else:
+            self._named = vector
 
     def on_mount(self) -> None:
         # Python's 5 ms are a token's time: the engine's thread would wait so long whenever a frame is being drawn.
@@ -232,9 +234,10 @@ class LocalprobeApp(App[None]):
         for dial in [dial for dial in self.talk.dials if not first_vector.fits(dial.vector, info)]:
             self.talk.dials.remove(dial)
             self.notify(f"The vector {dial.vector.concept!r} does not fit {info.model}: it is off the panel.")
-        given, self._given = self._given, None
-        if given is not None:
+        given, named, self._given, self._named = self._given, self._named, None, None
+        if given is not None or named is not None:
             try:
+                given = given or await self.session.call(first_vector.named, model, named)
                 self._opening.put(given, self.talk, model)
             except LocalprobeError as error:
                 self.show_error(error)

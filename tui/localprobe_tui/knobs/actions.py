@@ -10,6 +10,7 @@ from textual import on, work
 from textual.widgets import Button
 
 from localprobe.errors import Cancelled, LocalprobeError
+from localprobe.vectors.library import Library, is_path
 from localprobe_tui.knobs.card import DialCard, layer_line
 from localprobe_tui.knobs.sampling_sheet import SamplingSheet
 from localprobe_tui.shell import ShellScreen
@@ -18,7 +19,7 @@ from localprobe_tui.widgets.dialogs import Choose, Working
 from localprobe_tui.widgets.sheets import TextSheet
 
 if TYPE_CHECKING:
-    from localprobe.vectors.vector import Vector
+    pass
 
 
 class KnobActions(ShellScreen):
@@ -35,20 +36,30 @@ class KnobActions(ShellScreen):
 
     @work
     async def action_add_vector(self) -> None:
-        """Pick a vector: one that the app knows, a file of this folder, or a path that is typed."""
+        """Pick a vector: one that the app knows, a file of this folder, or a path or a name that is typed."""
         vectors = self.localprobe.vectors
         options = [(f"{vector.concept}   made for {vector.origin.model}", f"#{i}") for i, vector in enumerate(vectors)]
         files = sorted(path for path in Path().iterdir() if path.suffix in (".safetensors", ".gguf"))
         options += [(str(path), str(path)) for path in files]
         chosen = await self.app.push_screen_wait(
-            Choose("Add a vector", options, "type to find, or the path of a file (~/empathy.safetensors)", free=True)
+            Choose(
+                "Add a vector",
+                options,
+                "type to find, or a file (~/empathy.safetensors) or a name (empathy)",
+                free=True,
+            )
         )
         if chosen is None:
             return
-        try:
-            self.localprobe.use_vector(vectors[int(chosen[1:])] if chosen.startswith("#") else _read(chosen))
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
+        if chosen.startswith("#"):
+            self.localprobe.use_vector(vectors[int(chosen[1:])])
+        elif is_path(chosen):
+            try:
+                self.localprobe.use_vector(Library().vector(chosen))
+            except LocalprobeError as error:
+                self.localprobe.show_error(error)
+        else:
+            await self._fit(chosen)
 
     @work
     async def action_watch(self) -> None:
@@ -96,12 +107,15 @@ class KnobActions(ShellScreen):
 
     @work
     async def action_fit(self) -> None:
-        """Fit empathy on the model, under a dialog that can cancel it."""
+        await self._fit("empathy")
+
+    async def _fit(self, name: str) -> None:
+        """Take the vector of a name, which is fitted on the model if it is not kept, under a dialog that can cancel."""
         cancelled = threading.Event()
-        working = Working("Fitting empathy", cancelled.set)
+        working = Working(f"Fitting {name}", cancelled.set)
         await self.app.push_screen(working)
         try:
-            vector = await first_vector.fit(self.session, working.tell, cancelled)
+            vector = await first_vector.fit(self.session, working.tell, cancelled, name)
         except LocalprobeError as error:
             working.finish()
             if isinstance(error, Cancelled):
@@ -111,9 +125,3 @@ class KnobActions(ShellScreen):
             return
         working.finish()
         self.localprobe.use_vector(vector)
-
-
-def _read(path: str) -> Vector:
-    from localprobe.vectors import files as vector_files
-
-    return vector_files.load(Path(path).expanduser())

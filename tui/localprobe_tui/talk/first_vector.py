@@ -1,11 +1,8 @@
-"""The directions a chat can begin with: those in the user's data folder, or empathy fitted here and now."""
+"""The directions a chat can begin with: those in the library, or one fitted here and now."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localprobe.errors import Cancelled, LocalprobeError
@@ -20,24 +17,11 @@ if TYPE_CHECKING:
     from localprobe_tui.engine.session import Session
 
 
-def folder() -> Path:
-    """Where vectors that belong to no project are kept."""
-    from localprobe.store.paths import data
-
-    return data() / "vectors"
-
-
 def kept(info: Info) -> list[Vector]:
-    """The vectors of the data folder that were made for a model, the newest first. Unreadable files are passed over."""
-    from localprobe.vectors import files as vector_files
+    """The vectors of the library that were made for a model, the newest first."""
+    from localprobe.vectors.library import Library
 
-    found = []
-    for path in sorted(folder().glob("*.safetensors"), key=lambda each: each.stat().st_mtime, reverse=True):
-        with suppress(LocalprobeError):
-            vector = vector_files.load(path)
-            if fits(vector, info):
-                found.append(vector)
-    return found
+    return [entry.vector for entry in Library().entries() if fits(entry.vector, info)]
 
 
 def fits(vector: Vector, info: Info) -> bool:
@@ -48,12 +32,22 @@ def fits(vector: Vector, info: Info) -> bool:
         return False
 
 
-async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> Vector:
-    """Fit empathy on the session's model, as `localprobe demo` does, and keep it in the data folder.
+def named(model: Model, name: str) -> Vector:
+    """The vector of a name for a model, fitted now if it is not kept. Blocks. VectorError if there is no such name."""
+    from localprobe.probing.named import vector_for
 
-    `tell` is called on the event loop with the texts captured. What was captured is kept, so that a fit that was
-    cancelled goes on where it was. Raises Cancelled once `cancelled` is set.
+    return vector_for(model, name)
+
+
+async def fit(session: Session, tell: Progress, cancelled: threading.Event, name: str = "empathy") -> Vector:
+    """Fit the contrast set of a name on the session's model and keep the vector in the library, or take the one that is
+    there.
+
+    `tell` is called on the event loop with the texts captured. What was captured is kept: a fit that was cancelled is
+    resumed. Raises Cancelled once `cancelled` is set, VectorError for a name that is neither.
     """
+    from localprobe.probing.named import vector_for
+
     told = on_the_loop(tell)
 
     def watch(amount: Amount) -> None:
@@ -63,21 +57,5 @@ async def fit(session: Session, tell: Progress, cancelled: threading.Event) -> V
         what = f"capturing texts at every layer, {amount.rate:,.0f} tok/s{left}"
         told(what, amount.texts, amount.total)
 
-    with session.reserved("fitting empathy") as model:
-        return await session.call(_fit, model, watch)
-
-
-def _fit(model: Model, watch: Callable[[Amount], None]) -> Vector:
-    from localprobe.contrast.pairs import read_pairs, shipped
-    from localprobe.probing.fit import fit as fit_probe
-    from localprobe.vectors import files as vector_files
-
-    pairs = read_pairs(shipped("empathy"))
-    vector = fit_probe(model, pairs, concept="empathy", validate=False, capturing=watch).vector
-    vector_files.save(vector, folder() / f"empathy-{_plain(model.info.model)}.safetensors")
-    return vector
-
-
-def _plain(name: str) -> str:
-    """A model's name as part of a file's."""
-    return "".join(each if each.isalnum() or each in ".-" else "-" for each in Path(name).name)
+    with session.reserved(f"fitting {name}") as model:
+        return await session.call(lambda: vector_for(model, name, capturing=watch))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localprobe_tui.talk.dials import Dial
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 class Opening:
     """A vector and how it is turned, and how answers are drawn; None where the user said nothing."""
 
-    vector: Path | None = None
+    vector: str | None = None
+    """A file, or a name in the library of vectors."""
     layer: int | None = None
     dose: float | None = None
     alpha: float | None = None

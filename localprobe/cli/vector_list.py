@@ -1,0 +1,58 @@
+"""`localprobe vector list`: the vectors that are kept under a name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("list")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the vectors as JSON.")
+def list_(name: str | None, as_json: bool) -> None:
+    """The vectors of the library, the newest first: those of NAME, or all.
+
+    `localprobe fit` and `localprobe concept` keep vectors here, one per name and model. Wherever a command takes a
+    vector, such a name will do.
+    """
+    from localprobe.vectors.library import Library
+
+    library = Library()
+    entries = library.named(name) if name else library.entries()
+    if as_json:
+        click.echo(json.dumps([_about(entry) for entry in entries]))
+        return
+    if not entries:
+        what = f"no vector is called {name!r} in" if name else "there are no vectors in"
+        click.echo(f"{what} {library.folder}: `localprobe fit empathy` fits one")
+        return
+    from rich.table import Table
+
+    from localprobe.cli.show import console
+
+    table = Table(box=None, header_style="bold")
+    for column in ("name", "model", "method", "layer", "AUROC", "layers", "file"):
+        table.add_column(column, justify="right" if column in ("layer", "AUROC") else "left", overflow="fold")
+    for entry in entries:
+        vector, about = entry.vector, _about(entry)
+        auroc = "" if about["auroc"] is None else f"{about['auroc']:.2f}"
+        best = "" if vector.best is None else str(vector.best)
+        table.add_row(entry.name, vector.origin.model, vector.origin.method, best, auroc, vector.span, str(entry.path))
+    console().print(table)
+
+
+def _about(entry: Any) -> dict[str, Any]:
+    vector = entry.vector
+    measures = vector.directions[vector.best].measures if vector.best is not None else {}
+    return {
+        "name": entry.name,
+        "concept": vector.concept,
+        "model": vector.origin.model,
+        "method": vector.origin.method,
+        "layer": vector.best,
+        "auroc": measures.get("auroc"),
+        "layers": sorted(vector.directions),
+        "file": str(entry.path),
+    }
