@@ -110,7 +110,7 @@ class _Terminal:
 def test_a_strength_without_a_direction_is_refused(chat) -> None:  # type: ignore[no-untyped-def]
     ran = chat("Hello\n", "--dose", "0.2")
     assert ran.status == 2
-    assert "a strength needs a direction: give --vector FILE" in ran.err
+    assert "a strength needs a direction: give a --vector" in ran.err
     assert "start with --vector FILE" in chat("/dose 0.2\n").err
 
 

@@ -234,13 +234,14 @@ class LocalprobeApp(App[None]):
         for dial in [dial for dial in self.talk.dials if not first_vector.fits(dial.vector, info)]:
             self.talk.dials.remove(dial)
             self.notify(f"The vector {dial.vector.concept!r} does not fit {info.model}: it is off the panel.")
-        given, named, self._given, self._named = self._given, self._named, None, None
-        if given is not None or named is not None:
-            try:
-                given = given or await self.session.call(first_vector.named, model, named)
-                self._opening.put(given, self.talk, model)
-            except LocalprobeError as error:
-                self.show_error(error)
+        try:
+            if self._named is not None:
+                self._given = await self.session.call(first_vector.named, model, self._named)
+            if self._given is not None:
+                self._opening.put(self._given, self.talk, model)
+        except LocalprobeError as error:
+            self.show_error(error)
+        self._given = self._named = None
         if not self.talk.dials and (fitting := [vector for vector in kept if first_vector.fits(vector, info)]):
             self.talk.add(fitting[0])
         self._look_up_ranges()

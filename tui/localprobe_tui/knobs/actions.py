@@ -45,7 +45,7 @@ class KnobActions(ShellScreen):
             Choose(
                 "Add a vector",
                 options,
-                "type to find, or a file (~/empathy.safetensors) or a name (empathy)",
+                "type to find, or a file (~/empathy.gguf), or a name (empathy)",
                 free=True,
             )
         )
