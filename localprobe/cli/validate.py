@@ -61,6 +61,7 @@ def validate(
         train=read(train, fields) if train else (),
         config=config,
         keywords=read_keywords(keywords) if keywords else None,
+        source=pairs,
     )
     with chosen.of(vector).load() as model:
         for warning in vector.fit_to(model.info):

@@ -24,8 +24,9 @@ class Examples:
     positive: FloatArray
     """(pairs, layers, width) float32."""
     negative: FloatArray
-    positive_texts: tuple[str, ...]
-    negative_texts: tuple[str, ...]
+    positive_texts: tuple[str, ...] = ()
+    """Empty where the texts are not known, as of arrays captured by another tool."""
+    negative_texts: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
     """What each pair is about; empty if the pairs do not say."""
     generators: tuple[str, ...] = ()
@@ -49,7 +50,8 @@ class Examples:
         check_poles(self.positive, self.negative, least=least)
         for what, names in (("scenario", self.scenarios), ("generator", self.generators)):
             _names(names, what)
-        lengths = {len(self.positive), len(self.positive_texts), len(self.negative_texts)}
+        texts = (self.positive_texts, self.negative_texts) if self.positive_texts or self.negative_texts else ()
+        lengths = {len(self.positive), *map(len, texts)}
         lengths |= {len(names) for names in (self.scenarios, self.generators) if names}
         if len(lengths) > 1:
             raise DataError(f"residuals of {len(self.positive)} pairs, but texts or names of {sorted(lengths)}")

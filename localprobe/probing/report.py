@@ -31,7 +31,7 @@ class ProbeReport:
 
     @property
     def layers(self) -> tuple[LayerResult, ...]:
-        """The figures of each layer on the pairs held out; empty where none was."""
+        """The figures of each layer on the pairs held out; empty where fewer than two were."""
         return self.result.layers
 
     def __repr__(self) -> str:

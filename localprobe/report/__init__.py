@@ -89,8 +89,8 @@ def _repeat(run: Run) -> list[tuple[str, str]]:
     lines += [(name, str(version)) for name, version in about.get("versions", {}).items()]
     lines += [(f"SHA-256 of {name}", str(value)) for name, value in about.get("hashes", {}).items()]
     result = run.result.get("detection") or run.result
-    loads = [result.get("measured_on"), *((model.get("probe") or model) for model in result.get("models", ()))]
-    loads = [load.get("measured_on", load) if load else None for load in loads]
+    probes = [model if "measured_on" in model else model.get("probe") or model for model in result.get("models", ())]
+    loads = [result.get("measured_on"), *(probe.get("measured_on", probe) for probe in probes)]
     for load in filter(None, loads):
         how = ", ".join(str(load[name]) for name in ("engine", "device", "dtype", "quantisation") if load.get(name))
         lines.append((f"weights of {load['model']}", f"{load['weights']} ({how}; {load['version']})"))
