@@ -51,7 +51,7 @@ def render(info: Info, messages: Sequence[Message], *, answer: bool = True) -> s
     model continues it. A model without a template raises UsageError.
     """
     if info.chat_template is None:
-        raise UsageError(f"{info.model} has no chat template: it is a base model; give it a raw prompt (--raw)")
+        raise UsageError(f"{info.model} has no chat template: it is a base model; give it a `raw` prompt")
     continues = not answer and bool(messages) and messages[-1].role == "assistant"
     text = _rendered(info, _foldable(info, messages), answer)
     return _cut_after(text, messages[-1].content) if continues else text

@@ -90,6 +90,12 @@ def check_ids(info: Info, ids: IntArray, room: int = 0) -> None:
         )
 
 
+def check_prompt_length(info: Info, ids: IntArray) -> None:
+    """Raises UsageError if a prompt leaves no room in the model's context for the first token of an answer."""
+    if len(ids) >= info.context:
+        raise UsageError(f"the prompt has {len(ids)} tokens, and {info.model} holds {info.context}: shorten it")
+
+
 def check_sampler(sampler: Sampler) -> None:
     """Raises UsageError if a sampling option is out of range."""
     if not (np.isfinite(sampler.temperature) and sampler.temperature >= 0):

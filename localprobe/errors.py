@@ -4,6 +4,7 @@
     ├── UsageError               an argument out of range: a layer, an empty text, a position
     ├── DataError                a file of texts, pairs or captures that cannot be read
     ├── VectorError              a direction that is broken or belongs to another model
+    ├── Cancelled                the user ended a load or a fit
     ├── EndpointError            a server of models that refuses or fails; in contrast/endpoint_errors.py
     ├── ModelError               weights that cannot be found, read or fitted into memory
     │   ├── UnknownModel         a name that is neither known, a folder, a file nor a hub id
@@ -35,6 +36,10 @@ class DataError(LocalprobeError):
 
 class VectorError(LocalprobeError):
     """A direction is broken, or belongs to another model."""
+
+
+class Cancelled(LocalprobeError):
+    """The user ended the work before it was done."""
 
 
 class ModelError(LocalprobeError):

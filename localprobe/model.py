@@ -2,32 +2,42 @@
 
     with Model.load("smollm2-135m") as model:
         residuals = model.pooled(texts, layers=[12])
-        knob = model.knob(vector, dose=0.25)
-        for event in model.generate([model.request("What do you do?", [knob])]):
-            ...
+        answer = model.answer("What do you do?", steer=vector, dose=0.25)
+        print(answer, answer.scores)
 
 Everything runs on one engine, in this process or, with `remote=True`, in a child.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
+from typing import TypeAlias
 
 import numpy as np
 
 from localprobe.capture.residuals import Captured, capture, pooled
 from localprobe.chat_template import Message, render
+from localprobe.checks import check_prompt_length
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
-from localprobe.engines import canary
+from localprobe.engines.loading import Loader, Stage
+from localprobe.engines.spec import ModelSpec
 from localprobe.errors import UsageError
+from localprobe.generation.answer import Answer, collect
 from localprobe.generation.conversation import Conversation
-from localprobe.generation.decode import Event, Request, generate
+from localprobe.generation.decode import Request, generate
+from localprobe.generation.events import Event
 from localprobe.progress import Progress, silent
 from localprobe.steering import dose, knob
 from localprobe.steering.knob import Knob
+from localprobe.steering.scoring import Scoring
 from localprobe.vectors.vector import Vector
+
+Steer: TypeAlias = Vector | Knob | Sequence[Knob] | None
+"""What answers are steered by; None leaves the model as it is."""
 
 
 class Model:
@@ -50,18 +60,16 @@ class Model:
         """Load a model by short name, Hugging Face id, folder or GGUF file.
 
         `engine` None takes the best one installed that can load it. `remote` runs it in a child process. `check` runs
-        the canary on the first load (CanaryFailed if it does not sing). Raises ModelError or EngineError.
+        the canary, a short test of capture and steering, unless it passed before for these weights and versions.
+        `progress` is called when each stage of the load begins, with 0 of 0 bytes, and while bytes are downloaded,
+        converted or hashed. Raises ModelError, EngineError (CanaryFailed if the canary fails) or UsageError.
         """
-        from localprobe.engines.loading import load
 
-        model = cls(load(name, engine, options or LoadOptions(), remote=remote, progress=progress))
-        if check:
-            try:
-                canary.ensure(model.engine)
-            except BaseException:
-                model.close()
-                raise
-        return model
+        def report(stage: Stage) -> None:
+            progress(stage.name, stage.done, stage.total)
+
+        spec = ModelSpec(name, engine, options or LoadOptions())
+        return cls(Loader(spec, remote=remote, check=check, report=report).load())
 
     @property
     def info(self) -> Info:
@@ -74,13 +82,19 @@ class Model:
         return dose.scale(self.engine)
 
     def ids(self, prompt: str, *, system: str = "", raw: bool = False) -> IntArray:
-        """Ids of a prompt: as one user message by the model's chat template, or `raw`."""
+        """Ids of a prompt, (n,) int32: as one user message by the model's chat template, or `raw`.
+
+        UsageError if it is empty, or leaves no room in the context for an answer.
+        """
         if not prompt.strip():
             raise UsageError("the prompt is empty")
         if raw:
-            return self.engine.encode(f"{system}\n\n{prompt}" if system else prompt)
-        messages = [Message("system", system)] if system else []
-        return self.engine.encode(render(self.info, [*messages, Message("user", prompt)]), template=True)
+            ids = self.engine.encode(f"{system}\n\n{prompt}" if system else prompt)
+        else:
+            messages = [Message("system", system)] if system else []
+            ids = self.engine.encode(render(self.info, [*messages, Message("user", prompt)]), template=True)
+        check_prompt_length(self.info, ids)
+        return ids
 
     def layers(self, layers: Sequence[int] | None = None) -> list[int]:
         """The layers asked for (negative ones count from the end), or all; UsageError for one out of range."""
@@ -128,14 +142,16 @@ class Model:
         dose: float | None = None,
         positions: str = "all",
     ) -> Knob:
-        """A knob for this model, its strength given as alpha or as a dose. Raises UsageError or VectorError."""
-        knob.strength(alpha, dose)
-        vector.fit_to(self.info)
-        chosen = vector.layer(layer)
-        unturned = Knob(vector, chosen, alpha or 0.0, positions)
-        if dose is None:
-            return unturned
-        return Knob(vector, chosen, dose * float(self.scale[chosen]) / unturned.length, positions)
+        """A knob for this model, its strength given as alpha or as a dose. Raises UsageError or VectorError.
+
+        A dose is in residual lengths of this model (`scale`), whatever the vector's file records.
+        """
+        strength = knob.strength(alpha, dose)
+        vector.check_compatible(self.info)
+        layer = vector.layer(layer)
+        if dose is not None:
+            strength = vector.directions[layer].alpha(strength, float(self.scale[layer]))
+        return Knob(vector, layer, strength, positions)
 
     def knobs(
         self,
@@ -154,9 +170,106 @@ class Model:
             vector.layer(None)  # a dose is of one layer: this says which there are
         return [self.knob(vector, layer=b, alpha=alpha, positions=positions) for b in sorted(vector.directions)]
 
-    def dose(self, turned: Knob) -> float:
-        """The dose of a knob on this model: alpha * |v| / median |h| at its layer."""
-        return turned.alpha * turned.length / float(self.scale[turned.layer])
+    def answer(
+        self,
+        prompt: str,
+        *,
+        steer: Steer = None,
+        dose: float | None = None,
+        alpha: float | None = None,
+        layer: int | None = None,
+        positions: str = "all",
+        watch: Vector | Watch | None = None,
+        system: str = "",
+        raw: bool = False,
+        temperature: float = 0.7,
+        sampler: Sampler | None = None,
+        tokens: int = 200,
+        seed: int = 0,
+    ) -> Answer:
+        """Answer a prompt, steered or not; `str` of the answer is its text, and every token has a score.
+
+        `steer` is a vector, with its strength as `dose` (residual lengths of this model; 0.25 is strong) or as `alpha`,
+        at `layer` (the vector's own choice if None) and `positions` (`all`, `prompt` or `response`); or one or more
+        knobs, which hold all of that.
+
+        A token's score is the projection of its residual on the steered direction at the steered layer, in residual
+        units, so it includes what steering adds (`Answer.midpoint`). Of several knobs, the last one's direction counts.
+        `watch` scores by another vector at its own layer, or by any projection, for example some layers above.
+
+        `raw` continues the prompt without the chat template. `sampler` takes the place of `temperature`; `tokens` is
+        the most to generate. The same seed gives the same answer, the one of `localprobe steer --seed`. Raises
+        UsageError or VectorError; warns where the vector was made for another model.
+        """
+        return self.answers(
+            [prompt],
+            steer=steer,
+            dose=dose,
+            alpha=alpha,
+            layer=layer,
+            positions=positions,
+            watch=watch,
+            system=system,
+            raw=raw,
+            temperature=temperature,
+            sampler=sampler,
+            tokens=tokens,
+            seed=seed,
+        )[0]
+
+    def answers(
+        self,
+        prompts: Sequence[str | Request],
+        *,
+        steer: Steer = None,
+        dose: float | None = None,
+        alpha: float | None = None,
+        layer: int | None = None,
+        positions: str = "all",
+        watch: Vector | Watch | None = None,
+        system: str = "",
+        raw: bool = False,
+        temperature: float = 0.7,
+        sampler: Sampler | None = None,
+        tokens: int = 200,
+        seed: int = 0,
+    ) -> list[Answer]:
+        """Answer many prompts, in batches; options as of `answer`. A prompt given n times gets n different answers.
+
+        A `Request` is generated as it stands: what is said here of steering and sampling is for the texts.
+        """
+        encoded = [self.ids(p, system=system, raw=raw) if isinstance(p, str) else p.ids for p in prompts]
+        knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)  # may measure the scale
+        sampler = sampler or Sampler(temperature=temperature)
+        requests, times = [], Counter[str]()
+        for prompt, ids in zip(prompts, encoded, strict=True):
+            if isinstance(prompt, str):
+                key = f"seed {seed}" + (f" again {times[prompt]}" if times[prompt] else "")
+                times[prompt] += 1
+                requests.append(Request(ids, knob.steering(knobs, len(ids)), sampler, key, tokens))
+            else:
+                requests.append(prompt)
+        scoring = Scoring.by(watch, knobs)
+        if scoring is None:
+            return collect(self.generate(requests), len(requests))
+        return collect(self.generate(requests, [scoring.watch]), len(requests), scoring.midpoint, scoring.reach)
+
+    def _knobs(
+        self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
+    ) -> list[Knob]:
+        """The knobs that `steer` stands for; warns of vectors from which little is to be expected on this model."""
+        if isinstance(steer, Vector):
+            knobs = self.knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
+        elif (layer, alpha, dose) == (None, None, None):
+            knobs = [steer] if isinstance(steer, Knob) else list(steer or ())
+        else:
+            raise UsageError("`dose`, `alpha` and `layer` are for a vector: give one as `steer`")
+        notices = [line for turned in knobs for line in turned.vector.check_compatible(self.info)]
+        if dose is not None:
+            notices += knobs[0].vector.check_scale(self.scale, [turned.layer for turned in knobs])
+        for line in dict.fromkeys(notices):
+            warnings.warn(line, stacklevel=4)
+        return knobs
 
     def request(
         self,
@@ -185,6 +298,11 @@ class Model:
     def close(self) -> None:
         """Free the model."""
         self.engine.close()
+
+    def __repr__(self) -> str:
+        info = self.info
+        shape = f"{info.layers} layers of width {info.width}, {info.quantisation or info.dtype}"
+        return f"<Model {info.model} on {info.engine}: {shape}, {info.place}>"
 
     def __enter__(self) -> Model:
         return self

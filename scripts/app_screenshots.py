@@ -15,8 +15,9 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from localprobe.contrast.scenarios import scenarios
-from localprobe_tui import first_vector
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
+from localprobe_tui.talk import first_vector
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
 MODEL, ENGINE = "smollm2-135m", "llama"
@@ -92,7 +93,7 @@ SCENES = {
 async def shoot(name: str) -> Path:
     """Play one scene and write its screenshot."""
     scene, size = SCENES[name]
-    app = LocalprobeApp(MODEL, ENGINE)
+    app = LocalprobeApp(ModelSpec(MODEL, ENGINE))
     async with app.run_test(size=size) as pilot:
         await ready(app, pilot)
         app.talk.sampling = type(app.talk.sampling)(tokens=110, seed=7)

@@ -27,7 +27,7 @@ def test_an_answer_can_be_continued(engine: FakeEngine) -> None:
 
 
 def test_a_base_model_has_no_template() -> None:
-    with pytest.raises(UsageError, match=r"fake has no chat template: it is a base model; give it a raw prompt"):
+    with pytest.raises(UsageError, match=r"fake has no chat template: it is a base model; give it a `raw` prompt"):
         render(info(None), USER)
 
 

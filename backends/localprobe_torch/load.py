@@ -74,7 +74,7 @@ def _check(options: LoadOptions) -> None:
     if options.low_memory:
         raise UsageError(
             "low_memory is an option of the llama engine: with torch, choose dtype bfloat16, or a quantised GGUF with "
-            "--engine llama"
+            "`engine` llama"
         )
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"threads={options.threads} is out of range: give at least 1")

@@ -22,7 +22,7 @@ Text: TypeAlias = str | Exchange
 """A text captured alone, or an answer within a chat by the model's own template."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Captured:
     """The residuals of one text."""
 
@@ -34,6 +34,10 @@ class Captured:
     """(layers, width), or (layers, n, width) for pooling `tokens`; float32."""
     cut: bool
     """Whether tokens beyond the limit were left out."""
+
+    def __repr__(self) -> str:
+        cut = ", cut" if self.cut else ""
+        return f"<Captured text {self.index}: {len(self.ids)} tokens{cut}, residuals {self.residuals.shape}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +97,7 @@ def capture(
                 if not np.isfinite(residuals).all():
                     raise EngineError(
                         f"text {start + i + 1} gave residuals that are not finite in {engine.info.dtype}: "
-                        "load the model with --dtype float32"
+                        "load the model with `dtype` float32"
                     )
                 yield Captured(start + i, encoded[i].ids, residuals, encoded[i].cut)
         start += len(window)
@@ -122,7 +126,7 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
     if len(ids) > most and limit is None:
         raise UsageError(
             f"text {index + 1} has {len(ids)} tokens, and {engine.info.model} holds {most}: shorten it, or cut texts "
-            f"to a length with --limit"
+            f"to a length with `limit`"
         )
     if answer is not None and answer >= most:
         raise UsageError(f"the prompt of text {index + 1} has {answer} tokens, so none of its answer is in {most}")

@@ -1,58 +1,51 @@
-"""Answers while they are generated: what the engine gives goes into their turns, and is timed and looked at."""
+"""The answer recorder: writes answers into their turns while they are generated, and times and checks them."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from localprobe.generation.answer import AnswerBuilder
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Part, Turn
-    from localprobe.generation.decode import Event
+    from localprobe.generation.events import Event
 
 _WINDOW = 32  # tokens that the rate is taken over
-_LOOK = 32  # tokens between two looks at whether an answer degenerates
+_CHECK = 32  # tokens between two checks of whether an answer degenerates
 
 
-class Answering:
-    """The rows of one batch as turns, in their order; `eos` are the ids that end an answer and are no part of it."""
+class AnswerRecorder:
+    """Records the rows of one batch in turns, given in the order of the rows. A turn that holds an answer already has
+    more added to it."""
 
-    def __init__(self, turns: Sequence[Turn], eos: Collection[int]) -> None:
+    def __init__(self, turns: Sequence[Turn]) -> None:
         self.turns = tuple(turns)
         self.rate = 0.0
         """Tokens a second of each row."""
         self.first_token = 0.0
         """Seconds until the first token."""
-        self._eos = eos
-        self._begun = len(turns[0].pieces)  # tokens that an answer had before it was gone on with
+        self._answers = [AnswerBuilder() for _ in turns]
+        self._before = [(len(turn.pieces), turn.content) for turn in turns]
         self._asked = time.perf_counter()
         self._times: deque[float] = deque(maxlen=_WINDOW)
 
     def take(self, events: Sequence[Event], at: float) -> None:
-        """Put what a step gave into the turns. `at` is when the engine gave it (`time.perf_counter`)."""
-        from localprobe.generation.decode import Finished, Score, Token
-
+        """Record the events of a step. `at` is when the engine gave them (`time.perf_counter`)."""
         for event in events:
-            turn = self.turns[event.row]
-            match event:
-                case Token() if event.id not in self._eos:
-                    turn.pieces.append(event.text)
-                    turn.scores.append(math.nan)
-                    turn.content += event.text
-                case Score():
-                    turn.scores[self._begun + event.index] = float(event.values[0])
-                case Finished():
-                    turn.reason = event.reason
-                    turn.content += event.text
-                    if turn.pieces:
-                        turn.pieces[-1] += event.text
+            self._answers[event.row].take(event)
+        for turn, answer, (tokens, content) in zip(self.turns, self._answers, self._before, strict=True):
+            turn.pieces[tokens:] = answer.pieces
+            turn.scores[tokens:] = answer.scores
+            turn.content = content + answer.text
+            turn.reason = answer.reason or ""
         self._time(at)
-        self._look()
+        self._check()
 
     def mark(self, part: Part) -> None:
-        """Write down that the first answer is steered otherwise from a token on."""
+        """Record that the first answer is steered otherwise from a token on."""
         parts = self.turns[0].parts
         if parts and parts[-1].start == part.start:
             parts.pop()
@@ -66,11 +59,11 @@ class Answering:
         if len(self._times) > 1:
             self.rate = (len(self._times) - 1) / (self._times[-1] - self._times[0])
 
-    def _look(self) -> None:
-        """Look now and then whether an answer degenerates."""
+    def _check(self) -> None:
+        """Check now and then whether an answer degenerates."""
         from localprobe.text_metrics.degeneration import degeneration
 
         for turn in self.turns:
-            if turn.reason or len(turn.pieces) % _LOOK == 0:
-                found = degeneration(turn.content, reason=turn.reason or None)
-                turn.how["degenerate"] = list(found.reasons)
+            if turn.reason or len(turn.pieces) % _CHECK == 0:
+                reasons = degeneration(turn.content, reason=turn.reason or None).reasons
+                turn.how["degenerate"] = list(reasons)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from localprobe.chats.turns import Chat, Part, Reading, Turn, Turned
+from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
 from localprobe.errors import LocalprobeError
 
 VERSION = 1
@@ -199,7 +199,9 @@ def _turn(columns: list[Any], about: str) -> Turn:
     turn = Turn(*columns)
     turn.pieces = known["pieces"]
     turn.scores = [math.nan if score is None else score for score in known["scores"]]
-    turn.parts = [Part(**{**each, "knobs": tuple(Turned(**knob) for knob in each["knobs"])}) for each in known["parts"]]
+    turn.parts = [
+        Part(**{**each, "knobs": tuple(KnobRecord(**knob) for knob in each["knobs"])}) for each in known["parts"]
+    ]
     turn.reading = Reading(**known["reading"]) if known["reading"] else None
     turn.reason, turn.beside, turn.how = known["reason"], known["beside"], known["how"]
     return turn

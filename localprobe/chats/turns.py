@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from localprobe.model import Model
+    from localprobe.engine import FloatArray, Watch
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
-    """A knob as it stood: everything that is needed to say what a part of an answer was steered by."""
+class KnobRecord:
+    """A knob as it is kept with the text that it steered."""
 
     concept: str
     layer: int
@@ -27,17 +28,30 @@ class Turned:
     alpha: float
     positions: str
 
+    @classmethod
+    def of(cls, knob: Knob, scale: FloatArray) -> KnobRecord:
+        """The record of a knob on a model of residual lengths `scale` (layers,); strengths to four decimals."""
+        return cls(knob.vector.concept, knob.layer, round(knob.dose(scale), 4), round(knob.alpha, 4), knob.positions)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """From the token `start` of an answer on, these knobs were turned; none means unsteered."""
+    """From the token `start` of an answer on, it was steered by these knobs; none means unsteered."""
 
     start: int
-    knobs: tuple[Turned, ...] = ()
+    knobs: tuple[KnobRecord, ...] = ()
     added: float = 0.0
     """What they add to a score by themselves: the projection of alpha * v on the direction that is read."""
     scored: int = 0
     """The first token whose score holds that: a knob turned in mid-answer already reaches the token before `start`."""
+
+    @classmethod
+    def of(cls, knobs: Sequence[Knob], scale: FloatArray, watched: Watch | None, start: int, scored: int) -> Part:
+        """A part that begins at the token `start`, on a model of residual lengths `scale`, scored by `watched`."""
+        from localprobe.steering.knob import direct_effect
+
+        added = round(direct_effect(knobs, watched), 4) if watched else 0.0
+        return cls(start, tuple(KnobRecord.of(knob, scale) for knob in knobs), added, scored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,12 @@ class Reading:
     """Midpoint of the means of the two poles that the direction was fitted on."""
     norm: float = 1.0
     """How far apart those means are."""
+
+    @classmethod
+    def of(cls, vector: Vector, layer: int) -> Reading:
+        """Scores on a vector's direction at a layer."""
+        direction = vector.directions[layer]
+        return cls(vector.concept, layer, direction.threshold, direction.norm)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +86,7 @@ class Turn:
     parts: list[Part] = field(default_factory=list)
     reading: Reading | None = None
     reason: str = ""
-    """Why the answer ended (`localprobe.generation.decode.Reason`); empty while it goes on, and if it was torn."""
+    """Why the answer ended (`localprobe.generation.events.Reason`); empty while it goes on, and if it was torn."""
     beside: str | None = None
     """The answer that was generated in the same batch."""
     how: dict[str, Any] = field(default_factory=dict)
@@ -132,30 +152,3 @@ class Chat:
             new.reading, new.reason, new.how = turn.reading, turn.reason, dict(turn.how)
             parent = copy.add(new).id
         return copy
-
-
-def stood(knobs: list[Knob], model: Model) -> tuple[Turned, ...]:
-    """Knobs as they are written down beside the text that they steered."""
-    return tuple(
-        Turned(knob.vector.concept, knob.layer, round(model.dose(knob), 4), round(knob.alpha, 4), knob.positions)
-        for knob in knobs
-    )
-
-
-def added(knobs: list[Knob], read: Reading | None, probe: Vector | None) -> float:
-    """What knobs add to a score by themselves: their own projection, carried by the residual stream to the layer that
-    is read."""
-    if read is None or probe is None:
-        return 0.0
-    import numpy as np
-
-    direction = probe.directions[read.layer].vector
-    direction = direction / np.linalg.norm(direction)
-    reaching = [knob for knob in knobs if knob.layer <= read.layer and knob.positions != "prompt"]
-    return float(sum(knob.alpha * (knob.direction.vector @ direction) for knob in reaching))
-
-
-def reading(vector: Vector, layer: int) -> Reading:
-    """Scores on a vector's direction at a layer."""
-    direction = vector.directions[layer]
-    return Reading(vector.concept, layer, direction.threshold, direction.norm)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from localprobe import __version__
 from localprobe.errors import LocalprobeError
+from localprobe.version import __version__
 
 _COMMANDS = {
     "tui": ("tui", "Open the app: chat with a model while steering it. `localprobe` alone does the same."),
@@ -48,6 +51,15 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what an error says of an argument, it says of the command's flag."""
+        try:
+            return super().invoke(ctx)
+        except LocalprobeError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
+            error.args = (in_flags(str(error), _flags(command) if command else {}),)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
@@ -62,6 +74,22 @@ class _Commands(click.Group):
             meant = f"; did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"no command {args[0]!r}{meant} Commands: {', '.join(_COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+
+def in_flags(message: str, flags: Mapping[str, str]) -> str:
+    """The core speaks of arguments, as `dose`; on a command line that is --dose. Other words in backticks stay."""
+    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
+
+
+def _flags(command: click.Command) -> dict[str, str]:
+    """Argument -> flag, of a command and all under it."""
+    flags: dict[str, str] = {}
+    for below in getattr(command, "commands", {}).values():
+        flags |= _flags(below)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name:
+            flags[parameter.name] = max(parameter.opts, key=len)
+    return flags
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from localprobe.experiments.audit import Audit, Group
+    from localprobe.experiments.audit import Audit, AuditedModel
     from localprobe.experiments.samples import Read
     from localprobe.stats.rates import Rate
     from localprobe.text_metrics.word_lists import WordLists
@@ -26,20 +25,14 @@ _LEGEND = (
     "paper: cells with (alpha > 0) == (effect > 0); strict: with effect * alpha > 0; nulls: effects of 0 that the "
     "paper's rule counts; yet coherent: degenerate answers that it calls coherent; [95 % intervals]"
 )
-_FIELDS = ("model", "layer", "scenario", "alpha", "text")
 
 
 def _field_options(command: F) -> F:
-    """`--model-field` and its like; the command gets them as `fields`."""
-
-    @wraps(command)
-    def collected(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, fields={name: kwargs.pop(f"{name}_field") for name in _FIELDS}, **kwargs)
-
-    for name in reversed(_FIELDS):
+    """`--model-field` and its like."""
+    for name in ("text", "alpha", "scenario", "layer", "model"):
         option = click.option(f"--{name}-field", default=name, show_default=True, help=f"Field that holds the {name}.")
-        collected = option(collected)
-    return collected  # type: ignore[return-value]
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -50,7 +43,7 @@ def _field_options(command: F) -> F:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @_field_options
-def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: bool, fields: dict[str, str]) -> None:
+def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: bool, **fields: str) -> None:
     """Measure the steered generations of FILE: JSONL, one a line, with model, layer, scenario, alpha and text.
 
     Success by the paper's rule and by a strict one, null effects, coherence, degeneration and dose-response: all that
@@ -63,17 +56,18 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
     from localprobe.experiments.audit import audit as measure
     from localprobe.experiments.outcomes import outcomes
     from localprobe.experiments.samples import read_samples
+    from localprobe.store.json_values import to_json
 
     lists = _lists(concept, word_lists)
-    read = read_samples(file, fields)
-    found = measure(outcomes(read.samples, lists))
-    _warn(file, read, found)
+    read = read_samples(file, {option.removesuffix("_field"): field for option, field in fields.items()})
+    audited = measure(outcomes(read.samples, lists))
+    _warn(file, read, audited)
     if as_json:
         about = {"file": str(file), "concept": None if word_lists else concept or "empathy"}
         words = {"positive": lists.positive, "negative": lists.negative}
-        click.echo(json.dumps({**about, "word_lists": words, **found.as_json()}))
+        click.echo(json.dumps({**about, "word_lists": words, **to_json(audited)}))
     else:
-        _show(found)
+        _show(audited)
 
 
 def _lists(concept: str | None, path: Path | None) -> WordLists:
@@ -85,90 +79,85 @@ def _lists(concept: str | None, path: Path | None) -> WordLists:
     return read_word_lists(path) if path else shipped_word_lists(concept or "empathy")
 
 
-def _warn(file: Path, read: Read, found: Audit) -> None:
+def _warn(file: Path, read: Read, audited: Audit) -> None:
     if read.torn:
         click.echo(f"warning: {file}, line {read.torn}: the last line breaks off and was passed over", err=True)
-    for name in sorted({sample.model for sample in read.samples} - set(found.models)):
+    for name in sorted({sample.model for sample in read.samples} - set(audited.models)):
         click.echo(f"warning: {_plain(name)} has unsteered answers (alpha 0) alone and was left out", err=True)
 
 
-def _show(found: Audit) -> None:
+def _show(audited: Audit) -> None:
     """A block for each model, then all of them."""
     from rich.console import Console
 
     from localprobe.experiments.findings import sentences
 
     console = Console()
-    for name, group in found.models.items():
+    for name, model in audited.models.items():
         console.print(f"[bold]{_escaped(name)}[/]", highlight=False)
-        console.print(_cells(group))
-        console.print(_strengths(group))
-        console.print(_bullets(sentences(group)))
+        console.print(_curves(model))
+        console.print(_strengths(model))
+        console.print(_bullets(sentences(model)))
         console.print()
-    _totals(console, found)
+    _totals(console, audited)
 
 
-def _cells(group: Group) -> Table:
+def _curves(model: AuditedModel) -> Table:
     """A row for each layer and scenario, as in the paper's Table 4."""
-    from localprobe.experiments.audit import part
-
     table = _table("layer", "scenario", "base", "paper", "strict", "nulls", "coherent", "degen.", "usable")
     table.columns[1].justify = "left"
-    for curve in group.curves:
-        each = part(group, layer=curve.layer, scenario=curve.scenario)
-        usable = each.dose_response.usable
+    for curve in model.curves:
+        usable = curve.response.usable
         table.add_row(
             str(curve.layer),
             _escaped(curve.scenario),
-            f"{curve.baseline.rate:.2f}",
-            f"{each.success.paper.share:.1%}",
-            f"{each.success.strict.share:.1%}",
-            str(each.success.null_effects),
-            f"{each.coherence:.0%}",
-            f"{each.degenerate / len(each.outcomes):.0%}",
+            f"{curve.baseline:.2f}",
+            f"{curve.success.paper.share:.1%}",
+            f"{curve.success.strict.share:.1%}",
+            str(curve.success.null_effects),
+            f"{curve.coherence:.0%}",
+            f"{curve.degenerate / curve.samples:.0%}",
             f"{usable[0]:g}..{usable[1]:g}" if usable else "none",
         )
     return table
 
 
-def _strengths(group: Group) -> Table:
+def _strengths(model: AuditedModel) -> Table:
     """A row for each alpha, over layers and scenarios."""
     table = _table("alpha", "answers", "rate", "coherent", "degenerate", "yet coherent")
-    for each in group.by_alpha:
+    for condition in model.conditions:
         table.add_row(
-            f"{each.alpha:g}",
-            str(each.samples),
-            f"{each.rate:.2f}",
-            f"{each.coherent / each.samples:.0%}",
-            f"{each.degenerate / each.samples:.0%}",
-            str(each.fooled),
+            f"{condition.alpha:g}",
+            str(condition.samples),
+            f"{condition.rate.share:.2f}",
+            f"{condition.coherent.share:.0%}",
+            f"{condition.degenerate.share:.0%}",
+            str(condition.fooled),
         )
     return table
 
 
-def _totals(console: Console, found: Audit) -> None:
-    from localprobe.experiments.findings import percent
-
-    def row(name: str, group: Group) -> None:
-        rates: list[Rate] = [group.success.paper, group.success.strict]
-        table.add_row(
-            name,
-            str(group.success.cells),
-            *map(percent, rates),
-            str(group.success.null_effects),
-            f"{group.degenerate} of {len(group.outcomes)}",
-            str(group.fooled),
-        )
-
+def _totals(console: Console, audited: Audit) -> None:
     table = _table("model", "cells", "paper", "strict", "nulls", "degenerate", "yet coherent")
     table.columns[0].justify = "left"
     table.columns[2].no_wrap = table.columns[3].no_wrap = True
-    for name, group in found.models.items():
-        row(_escaped(name), group)
-    if len(found.models) > 1:
-        row("all", found.totals)
+    rows = {_escaped(name): model for name, model in audited.models.items()}
+    for name, part in (*rows.items(), *([("all", audited.totals)] if len(rows) > 1 else [])):
+        table.add_row(
+            name,
+            str(part.success.cells),
+            _percent(part.success.paper),
+            _percent(part.success.strict),
+            str(part.success.null_effects),
+            f"{part.degenerate} of {part.samples}",
+            str(part.fooled),
+        )
     console.print(table)
     console.print(_escaped(_LEGEND), style="dim", highlight=False)
+
+
+def _percent(rate: Rate) -> str:
+    return f"{rate.share:.1%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
 
 def _table(*names: str) -> Table:

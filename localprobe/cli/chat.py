@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.options import BUNDLED, Chosen, loading_options
-from localprobe.engine import LoadOptions
+from localprobe.cli.options import Chosen, model_argument
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", default=BUNDLED)
 @click.option("--plain", is_flag=True, help="Plain lines, no screen: prompts from standard input, one a line.")
 @click.option("--vector", type=click.Path(path_type=Path), help="The direction to steer with.")
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
@@ -28,9 +26,9 @@ if TYPE_CHECKING:
 @click.option("--tokens", type=click.IntRange(min=1), default=400, show_default=True, help="The most an answer has.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@loading_options
-def chat(model: str, plain: bool, engine: str | None, options: LoadOptions, **how: Any) -> None:
-    """Chat with MODEL, steered by a vector.
+@model_argument
+def chat(chosen: Chosen, plain: bool, **how: Any) -> None:
+    """Chat with MODEL, steered by a vector. Without MODEL: the one that the vector was fitted on, or the bundled one.
 
     On a terminal this opens the app. With --plain, or in a pipe, each line of standard input is a message; answers go
     to standard output, what is said about them to standard error. The chat is kept, and found again in the app.
@@ -48,15 +46,16 @@ def chat(model: str, plain: bool, engine: str | None, options: LoadOptions, **ho
     vector = vector_files.load(how["vector"]) if how["vector"] else None
     if vector is not None and how["layer"] is not None:
         vector.layer(how["layer"])
+    chosen = chosen.of(vector.origin if vector else None)
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         from localprobe.cli.tui import run_app
 
-        run_app(model, engine, options, **how)
+        run_app(chosen, **how)
         return
     from localprobe.cli.plain_chat import PlainChat
 
-    with Chosen(model, engine, options).load() as loaded:
-        PlainChat(loaded, vector, how, _writer()).run(sys.stdin)
+    with chosen.load() as model:
+        PlainChat(model, vector, how, _writer()).run(sys.stdin)
 
 
 def _writer() -> ChatWriter:

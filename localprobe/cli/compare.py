@@ -46,7 +46,7 @@ def compare(
     from localprobe.store.runs import Runs
 
     study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
-    runs, name = Runs(), f"{study.concept} on {', '.join(model.chosen.model for model in models)}"
+    runs, name = Runs(), f"{study.concept} on {', '.join(model.chosen.name for model in models)}"
     about = {"hashes": hashed(pairs=pairs, test=test)}
     run = ""
 

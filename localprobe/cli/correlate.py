@@ -64,8 +64,8 @@ def _one(probe: Path, texts: list[Rated], chosen: Chosen, seed: int) -> RatedPro
     from localprobe.vectors import files as vector_files
 
     vector = vector_files.load(probe)
-    with chosen.of(vector).load() as model, show.capturing() as capturing:
-        for warning in vector.fit_to(model.info):
+    with chosen.of(vector.origin).load() as model, show.capturing() as capturing:
+        for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
         behaviour = rated_behaviour(model, vector, texts, seed=seed, capturing=capturing)
         identity = ModelIdentity.of(model.info)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from localprobe.contrast.pairs import Pair
-    from localprobe.engine import FloatArray
+    from localprobe.generation.answer import AnswerBuilder
     from localprobe.model import Model
     from localprobe.probing.report import ProbeReport
     from localprobe.probing.result import ProbeResult
@@ -43,12 +43,14 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
     from rich.console import Console
 
     from localprobe.contrast.pairs import read_pairs, shipped
+    from localprobe.contrast.scenarios import scenario
     from localprobe.vectors import files as vector_files
 
     start = time.perf_counter()
     console = Console()
     pairs = read_pairs(shipped("empathy"))
     with chosen.load() as model:
+        model.ids(scenario(_SCENARIO).prompt())  # a prompt that is too long is said before the fit
         info = model.info
         console.print(
             f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.place}): {info.layers} layers of {info.width}"
@@ -111,7 +113,7 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
 
     from localprobe.contrast.scenarios import scenario
     from localprobe.engine import Sampler
-    from localprobe.generation.decode import Finished, Score, Token
+    from localprobe.generation.answer import AnswerBuilder
     from localprobe.steering.knob import watch
 
     chosen = scenario(_SCENARIO)
@@ -124,39 +126,36 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
         model.request(prompt, [turned] if turned.alpha else [], sampler=sampler, key=f"demo {seed}", tokens=_TOKENS)
         for turned in knobs
     ]
-    texts = [""] * len(DOSES)
-    scores: list[list[FloatArray]] = [[] for _ in DOSES]
+    answers = [AnswerBuilder() for _ in DOSES]
     heads = [f"dose {dose:+.2f} (alpha {turned.alpha:+.1f})" for dose, turned in zip(DOSES, knobs, strict=True)]
     console.print(f"\n[bold]{chosen.title}[/]  {prompt}\n")
     with Live(console=console, refresh_per_second=10, transient=False) as live:
         for event in model.generate(requests, [watch(vector, layer), watch(vector, above)]):
-            if isinstance(event, Token | Finished):
-                texts[event.row] += event.text
-            elif isinstance(event, Score):
-                scores[event.row].append(event.values)
-            live.update(_columns(heads, texts, scores, (layer, above)))
+            answers[event.row].take(event)
+            live.update(_columns(heads, answers, (layer, above)))
     console.print(
         f"\n[dim]Probe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the "
         f"steered one, it contains the alpha that was added; at layer {above} it is what the model made of it.[/]"
     )
 
 
-def _columns(heads: list[str], texts: list[str], scores: list[list[FloatArray]], layers: tuple[int, int]) -> Table:
+def _columns(heads: list[str], answers: list[AnswerBuilder], layers: tuple[int, int]) -> Table:
     import numpy as np
     from rich.table import Table
     from rich.text import Text
 
     table = Table(expand=True, show_footer=True)
-    for head, row in zip(heads, scores, strict=True):
-        means = np.mean(row, axis=0) if row else ()
+    for head, answer in zip(heads, answers, strict=True):
+        scores = answer.projections  # (tokens, watches), the last token's still unknown
+        means = np.nanmean(scores, axis=0) if np.isfinite(scores).any() else ()
         reading = ", ".join(f"{mean:+.1f} at layer {layer}" for mean, layer in zip(means, layers, strict=False))
         table.add_column(head, footer=f"probe {reading}", ratio=1)
-    table.add_row(*(Text(text) for text in texts))
+    table.add_row(*(Text(answer.text) for answer in answers))
     return table
 
 
 def _next(output: Path, chosen: Chosen, console: Console) -> None:
-    model = "" if chosen.model == BUNDLED else f" --model {chosen.model}"
+    model = "" if chosen.name == BUNDLED else f" --model {chosen.name}"
     console.print(
         f"\nSaved the direction of every layer to [bold]{output}[/]. Next:\n"
         f"  localprobe validate {output} empathy{model}\n"

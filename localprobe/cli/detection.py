@@ -76,7 +76,7 @@ def detect_all(
     done = []
     comparison = Comparison(study.concept, study.config, (), (), study.source)
     for number, labelled in enumerate(models, 1):
-        click.echo(f"{number} of {len(models)}: {labelled.chosen.model}", err=True)
+        click.echo(f"{number} of {len(models)}: {labelled.chosen.name}", err=True)
         with labelled.chosen.load() as model, show.capturing() as capturing:
             report, detection = detect(
                 model,

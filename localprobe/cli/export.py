@@ -48,16 +48,16 @@ def export(
     if not (dose is None and alpha is None):
         knob.strength(alpha, dose)
     whole = read(vector)
-    chosen = _layers(whole, layers, suffix)
+    exported = _layers(whole, layers, suffix)
     if dose is not None:
-        chosen = at_dose(chosen, dose)
+        exported = at_dose(exported, dose)
     elif alpha is not None:
-        chosen = scale(chosen, alpha)
-    vector_files.export(chosen, output)
+        exported = scale(exported, alpha)
+    vector_files.export(exported, output)
     if as_json:
-        click.echo(json.dumps(_done(chosen, output, suffix)))
+        click.echo(json.dumps(_done(exported, output, suffix)))
     else:
-        click.echo("\n".join(_lines(chosen, output, suffix, others=layers is None and len(whole.directions) > 1)))
+        click.echo("\n".join(_lines(exported, output, suffix, others=layers is None and len(whole.directions) > 1)))
 
 
 def _layers(vector: Vector, layers: str | None, suffix: str) -> Vector:
@@ -70,16 +70,16 @@ def _layers(vector: Vector, layers: str | None, suffix: str) -> Vector:
     elif layers is None and suffix == ".gguf" and vector.best is not None:
         vector = only(vector, [vector.best])
     if suffix == ".gguf" and len(vector.directions) > 1:
-        return replace(vector, best=None)  # whoever reads it adds all of its layers together
+        return replace(vector, best=None)  # a reader adds all of its layers together
     return vector
 
 
 def _lines(vector: Vector, output: Path, suffix: str, *, others: bool) -> list[str]:
-    """What to tell the user; `others` says that layers were left out which nobody asked to leave out."""
+    """What to tell the user; `others` says that layers were left out although the user named none."""
     many = len(vector.directions) > 1
     lines = [f"{vector.concept} at layer{'s' if many else ''} {vector.span}{_doses(vector)} -> {output}"]
     if suffix == ".gguf" and many:
-        lines.append(f"note: whoever loads it steers at all {len(vector.directions)} layers at once, which adds up")
+        lines.append(f"note: programs that load it steer at all {len(vector.directions)} layers at once, which adds up")
     elif suffix == ".gguf" and others:
         lines.append("note: the best layer alone, as all at once would steer many times over; --layers names others")
     return [*lines, f"use: {_use(vector, output, suffix)}"]
@@ -103,9 +103,7 @@ def _use(vector: Vector, output: Path, suffix: str) -> str:
 
 
 def _dose(direction: Direction) -> float:
-    from localprobe.steering.dose import dose
-
-    return dose(1.0, direction.length, direction.scale)
+    return direction.dose(1.0, direction.scale)
 
 
 def _done(vector: Vector, output: Path, suffix: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from localprobe.engine import LoadOptions
-from localprobe.errors import UsageError
+from localprobe.engines.spec import ModelSpec
+from localprobe.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from localprobe.model import Model
-    from localprobe.vectors.vector import Vector
+    from localprobe.vectors.vector import Origin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,34 +24,47 @@ BUNDLED = "smollm2-135m"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(ModelSpec):
     """The model and engine that the user asked for."""
 
-    model: str
-    engine: str | None
-    options: LoadOptions
     named: bool = True
     """Whether the user named the model."""
 
-    def of(self, vector: Vector) -> Chosen:
-        """The same, with the model of a vector where the user named none."""
-        own = vector.origin
-        if self.named or not own.model:
+    def of(self, origin: Origin | None) -> Chosen:
+        """The same, with the model that a vector was fitted on, and its engine if it is installed here, where the user
+        named no model."""
+        from localprobe.discovery import installed, names
+
+        if self.named or origin is None or not origin.model:
             return self
-        return replace(self, model=own.model, engine=self.engine or own.engine or None)
+        there = origin.engine in names(hidden=True) and installed(origin.engine)
+        return replace(self, name=origin.model, engine=self.engine or (origin.engine if there else None))
 
-    @contextmanager
-    def load(self, **how: Any) -> Iterator[Model]:
-        """Load the model, say what was loaded and what the user should know, and close it at the end."""
-        from localprobe.cli.show import loading
-        from localprobe.model import Model
+    def load(self) -> AbstractContextManager[Model]:
+        """Load it for a `with` block; see `loaded`."""
+        return loaded(self, named=self.named)
 
-        with loading(self.model) as progress:
-            model = Model.load(self.model, self.engine, self.options, progress=progress, **how)
-        with model:
-            for note in model.info.notes:
-                click.echo(f"note: {note}", err=True)
-            yield model
+
+@contextmanager
+def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
+    """Load a model, say what the user should know about it, and close it at the end of the `with` block.
+
+    `named` is False where not the user but a vector's file named it, which the error of an unknown name then says.
+    """
+    from localprobe.cli.show import loading
+    from localprobe.model import Model
+
+    try:
+        with loading(spec.name) as progress:
+            model = Model.load(spec.name, spec.engine, spec.options, progress=progress)
+    except UnknownModel as error:
+        if named:
+            raise
+        raise UnknownModel(f"{error}; the vector says that it was fitted on it: name the model to use") from error
+    with model:
+        for note in model.info.notes:
+            click.echo(f"note: {note}", err=True)
+        yield model
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +109,30 @@ def model_options(command: F) -> F:
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
-        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-        name = kwargs.pop("model")
-        chosen = Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
-        return command(*args, chosen=chosen, **kwargs)
+        return command(*args, chosen=_chosen(kwargs), **kwargs)
 
     for option in reversed(_OPTIONS):
         collected = option(collected)
     return collected  # type: ignore[return-value]
 
 
-def loading_options(command: F) -> F:
-    """`--engine` and how to load, for a command that names its model itself; it gets `engine` and `options`."""
+def model_argument(command: F) -> F:
+    """An argument `MODEL`, the bundled one if not given, `--engine` and how to load; the command gets one `chosen`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
-        options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-        return command(*args, options=options, **kwargs)
+        return command(*args, chosen=_chosen(kwargs), **kwargs)
 
     for option in reversed(_OPTIONS[1:]):
         collected = option(collected)
-    return collected  # type: ignore[return-value]
+    return click.argument("model", required=False)(collected)  # type: ignore[return-value]
+
+
+def _chosen(kwargs: dict[str, Any]) -> Chosen:
+    """The model that a command's arguments ask for, taken out of them."""
+    options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
+    name = kwargs.pop("model")
+    return Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
 
 
 _OPTIONS = [

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Part, Reading, Turn
     from localprobe.chats.writer import ChatWriter
-    from localprobe.generation.decode import Event
+    from localprobe.generation.events import Event
     from localprobe.model import Model
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
@@ -30,25 +31,26 @@ HELP = """\
 
 
 class PlainChat:
-    """A chat in lines. `how` are the options of `localprobe chat`."""
+    """A chat in lines. `options` are those of `localprobe chat`."""
 
-    def __init__(self, model: Model, vector: Vector | None, how: dict[str, Any], writer: ChatWriter) -> None:
+    def __init__(self, model: Model, vector: Vector | None, options: dict[str, Any], writer: ChatWriter) -> None:
         from localprobe.chats.turns import Chat
 
-        self._model, self._vector, self._how = model, vector, how
+        self._model, self._vector, self._options = model, vector, options
         self._knobs: list[Knob] = []
         self._talk = model.conversation()
-        self._chat = Chat(model=model.info.model, system=how["system"])
+        self._chat = Chat(model=model.info.model, system=options["system"])
         self._writer = writer
         if vector is not None:
-            for warning in vector.fit_to(model.info):
-                click.echo(f"warning: {warning}", err=True)
-            if how["dose"] is not None or how["alpha"] is not None:
-                self._turn(dose=how["dose"], alpha=how["alpha"])
-            elif vector.best is not None or how["layer"] is not None:
+            warnings = vector.check_compatible(model.info)
+            if options["dose"] is not None or options["alpha"] is not None:
+                self._turn(dose=options["dose"], alpha=options["alpha"])
+            elif vector.best is not None or options["layer"] is not None:
                 self._turn(dose=0.0)
             else:
                 self._turn(alpha=0.0)
+            for warning in (*warnings, *vector.check_scale(model.scale, [knob.layer for knob in self._knobs])):
+                click.echo(f"warning: {warning}", err=True)
 
     def run(self, lines: Iterator[str]) -> None:
         """Answer every line until they end, or one is `/quit`. An error is told, and the chat goes on."""
@@ -103,12 +105,12 @@ class PlainChat:
         answer.parts = [self._part(answer)]
         # As in the app: the same knobs again draw other numbers, other knobs the same ones.
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
-        key = f"seed {self._how['seed']}" + (f" again {again}" if again else "")
+        key = f"seed {self._options['seed']}" + (f" again {again}" if again else "")
         answer.how = {
             "model": self._model.info.model,
             "engine": self._model.info.engine,
             "quantisation": self._model.info.quantisation,
-            "temperature": self._how["temperature"],
+            "temperature": self._options["temperature"],
             "key": key,
         }
         self._writer.write(self._chat, question)
@@ -136,49 +138,46 @@ class PlainChat:
         """Set the strength of the knob, and say what it is now."""
         if self._vector is None:
             raise UsageError("there is no direction to steer with: start with --vector FILE")
-        layer, positions = self._how["layer"], self._how["positions"]
+        layer, positions = self._options["layer"], self._options["positions"]
         self._knobs = self._model.knobs(self._vector, layer=layer, dose=dose, alpha=alpha, positions=positions)
-        for turned in self._knobs:
-            click.echo(
-                f"[{turned.vector.concept} at layer {turned.layer}: dose {self._model.dose(turned):+.3f} "
-                f"(alpha {turned.alpha:+.2f}), positions {positions}]",
-                err=True,
-            )
+        for knob in self._knobs:
+            click.echo(f"[{describe(self._model, knob)}]", err=True)
 
     def _reading(self) -> Reading | None:
-        from localprobe.chats.turns import reading
+        from localprobe.chats.turns import Reading
 
-        return reading(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
+        return Reading.of(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
 
     def _part(self, answer: Turn) -> Part:
         """What an answer is steered by from its next token on."""
-        from localprobe.chats.turns import Part, added, stood
+        from localprobe.chats.turns import Part
+        from localprobe.steering.knob import watch
 
+        watched = watch(self._vector, answer.reading.layer) if self._vector and answer.reading else None
         start, knobs = len(answer.pieces), [knob for knob in self._knobs if knob.alpha]
-        share = added(knobs, answer.reading, self._vector)
-        return Part(start, stood(knobs, self._model), round(share, 4), start)
+        return Part.of(knobs, self._model.scale, watched, start, start)
 
     def _answer(self, generate: Callable[..., Generator[list[Event]]], answer: Turn, key: str) -> None:
         """Print an answer as it comes, and keep it; Ctrl-C ends it and keeps what was said."""
-        from localprobe.chats.recorder import Answering
+        from localprobe.chats.recorder import AnswerRecorder
         from localprobe.engine import Sampler
-        from localprobe.generation.decode import Score
+        from localprobe.generation.events import Score
         from localprobe.steering.knob import steering, watch
 
         self._talk.watch = (watch(self._knobs[-1].vector, self._knobs[-1].layer),) if self._knobs else ()
-        answering, begun, before = Answering((answer,), self._model.info.eos), time.perf_counter(), len(answer.pieces)
+        recorder, begun, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
             lambda prompt, start: steering(self._knobs, prompt, start),
-            sampler=Sampler(temperature=self._how["temperature"]),
+            sampler=Sampler(temperature=self._options["temperature"]),
             key=key,
-            tokens=self._how["tokens"],
+            tokens=self._options["tokens"],
         )
         try:
             with _interrupted() as interrupted:
                 for events in steps:
                     both = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
-                    answering.take(both, time.perf_counter())
+                    recorder.take(both, time.perf_counter())
                     click.echo(_printable("".join(e.text for e in both if not isinstance(e, Score))), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
@@ -186,10 +185,11 @@ class PlainChat:
             if answer.id in self._chat.turns:
                 self._writer.write(self._chat, answer)
         click.echo()
-        count, known = len(answer.pieces) - before, [score for score in answer.scores[before:] if not math.isnan(score)]
+        count = len(answer.pieces) - before
+        scores = [score for score in answer.scores[before:] if not math.isnan(score)]
         rate = count / (time.perf_counter() - begun)
-        told = f"probe {sum(known) / len(known):+.2f} at layer {self._knobs[-1].layer}, " if known else ""
-        click.echo(f"[{told}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
+        mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._knobs[-1].layer}, " if scores else ""
+        click.echo(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
 
 
 @contextmanager
@@ -216,4 +216,4 @@ def _number(text: str) -> float:
 
 def _printable(text: str) -> str:
     """Without control characters: a screen reader or a file has no use for them."""
-    return "".join(each for each in text if each.isprintable() or each in "\n\t")
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")

@@ -28,10 +28,11 @@ def report(runs: tuple[str, ...], output: Path | None, folder: Path | None, as_j
     localprobe report 21c086ef 9ab0 -o both.html --csv tables
     """
     from localprobe import report as reports
+    from localprobe.experiments.merge import fresh
     from localprobe.store.runs import Runs
 
     kept = Runs(store)
-    found = [kept.get(reference) for reference in runs]
+    found = [fresh(kept, kept.get(reference)) for reference in runs]
     if folder:
         click.echo(f"{reports.write_csv(found, folder)} tables -> {folder}", err=as_json)
     if as_json:

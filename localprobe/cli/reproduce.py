@@ -76,7 +76,7 @@ def reproduce(
     prompts = read_system_prompts(system_prompts) if system_prompts else None
     folder = output or Path(f"reproduce-{concept}")
     grid = _grid(steering, models, study, folder, prompts)
-    name = f"{concept} on {', '.join(model.chosen.model for model in models)}"
+    name = f"{concept} on {', '.join(model.chosen.name for model in models)}"
     about = {"hashes": hashed(pairs=pairs, test=test, ratings=ratings)}
     runs, run = Runs(), ""
     result: dict[str, Any] = {"ratings": ratings}
@@ -122,7 +122,7 @@ def _grid(
     config = study.config
     return adapted(
         grid,
-        [ModelChoice(each.chosen.model, each.chosen.engine, each.label, each.chosen.options) for each in models],
+        [ModelChoice(each.chosen.name, each.chosen.engine, each.chosen.options, each.label) for each in models],
         folder / "pairs.jsonl",
         concept=study.concept,
         method=config.method,
@@ -140,5 +140,5 @@ def _steer(grid: Experiment, runs: Runs, *, quiet: bool) -> dict[str, Any]:
 
     run = run_experiment(grid, runs)
     if not quiet:
-        show(run.result)
+        show(run)
     return {**run.result, "run": run.id}

@@ -54,18 +54,22 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
 @click.pass_context
 def show(context: click.Context, run: str, store: Path | None, as_json: bool) -> None:
     """Show the result of RUN, of half a sweep too."""
-    found = _whole(store or context.obj, run)
+    from localprobe.experiments.merge import fresh
+    from localprobe.store.runs import Runs
+
+    every = Runs(store or context.obj)
+    shown = fresh(every, every.get(run))
     if as_json:
-        click.echo(json.dumps({**_line(found), "about": found.about, "result": found.result}))
+        click.echo(json.dumps({**_line(shown), "about": shown.about, "result": shown.result}))
         return
-    click.echo(f"{found.id}  {found.kind}  {found.name}  {found.created}")
-    click.echo(f"command: {found.about.get('command', 'not known')}")
-    if found.kind == "sweep":
+    click.echo(f"{shown.id}  {shown.kind}  {shown.name}  {shown.created}")
+    click.echo(f"command: {shown.about.get('command', 'not known')}")
+    if shown.kind == "sweep":
         from localprobe.cli.sweep_table import show as table
 
-        table(found.result)
+        table(shown)
         return
-    click.echo(json.dumps(found.result, indent=1, ensure_ascii=False))
+    click.echo(json.dumps(shown.result, indent=1, ensure_ascii=False))
 
 
 @runs.command()
@@ -127,16 +131,6 @@ def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None)
     target = Runs(output or context.obj)
     for line in join(stores, target):
         click.echo(line)
-
-
-def _whole(store: Path | None, reference: str) -> Run:
-    """A run; the result of a sweep that was cut off is made of the cells that it has."""
-    from localprobe.experiments.merge import fresh
-    from localprobe.store.runs import Runs
-
-    every = Runs(store)
-    run = every.get(reference)
-    return fresh(every, run) if run.kind == "sweep" else run
 
 
 def _line(run: Run) -> dict[str, Any]:

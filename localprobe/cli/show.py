@@ -24,7 +24,7 @@ def console() -> Console:
 
 @contextmanager
 def loading(name: str) -> Iterator[Report]:
-    """A spinner while a model loads, and a bar for each download, conversion or hash that reports bytes."""
+    """A spinner that names the stage of the load, and a bar for each download, conversion or hash that counts bytes."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -33,10 +33,13 @@ def loading(name: str) -> Iterator[Report]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
-        bars.add_task(f"loading {name}", total=None, amount="")
+        spinner = bars.add_task(f"loading {name}", total=None, amount="")
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int) -> None:
+            if not total:
+                bars.update(spinner, description=what)
+                return
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, amount="")
             bars.update(tasks[what], completed=done, total=total, amount=f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB")

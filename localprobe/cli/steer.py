@@ -12,6 +12,7 @@ import click
 from localprobe.cli.options import Chosen, model_options
 
 if TYPE_CHECKING:
+    from localprobe.generation.answer import Answer
     from localprobe.model import Model
     from localprobe.steering.knob import Knob
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer, its tokens and their scores as JSON.")
 @model_options
-def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
+def steer(vector: Path, prompt: str, chosen: Chosen, **options: Any) -> None:
     """Answer PROMPT with the direction of VECTOR added to the residual stream.
 
     \b
@@ -39,99 +40,87 @@ def steer(vector: Path, prompt: str, chosen: Chosen, **how: Any) -> None:
     from localprobe.steering import knob
     from localprobe.vectors import files as vector_files
 
-    knob.strength(how["alpha"], how["dose"])
+    knob.strength(options["alpha"], options["dose"])
     direction = vector_files.load(vector)
-    with chosen.load() as model:
-        for warning in direction.fit_to(model.info):
+    if options["layer"] is not None:
+        direction.layer(options["layer"])
+    with chosen.of(direction.origin).load() as model:
+        warnings = direction.check_compatible(model.info)
+        model.ids(prompt, system=options["system"], raw=options["raw"])  # refused before the scale is measured
+        knobs = model.knobs(direction, **{name: options[name] for name in ("layer", "alpha", "dose", "positions")})
+        for warning in (*warnings, *direction.check_scale(model.scale, [knob.layer for knob in knobs])):
             click.echo(f"warning: {warning}", err=True)
-        strength = {name: how[name] for name in ("layer", "alpha", "dose", "positions")}
-        _answer(model, model.knobs(direction, **strength), prompt, how)
+        _answer(model, knobs, prompt, options)
 
 
-def _answer(model: Model, knobs: list[Knob], prompt: str, how: dict[str, Any]) -> None:
+def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any]) -> None:
     """Generate and print; Ctrl-C keeps what was said."""
     from localprobe.engine import Sampler
-    from localprobe.generation.decode import Finished, Score, Token
+    from localprobe.generation.answer import AnswerBuilder
+    from localprobe.generation.events import Score
     from localprobe.steering.knob import watch
 
     probe = watch(knobs[-1].vector, knobs[-1].layer)
     request = model.request(
         prompt,
         knobs,
-        system=how["system"],
-        raw=how["raw"],
-        sampler=Sampler(temperature=how["temperature"]),
-        key=f"seed {how['seed']}",
-        tokens=how["tokens"],
+        system=options["system"],
+        raw=options["raw"],
+        sampler=Sampler(temperature=options["temperature"]),
+        key=f"seed {options['seed']}",
+        tokens=options["tokens"],
     )
-    for turned in knobs:
-        click.echo(_describe(model, turned), err=True)
-    ids, scores, text, reason = [], [], "", "stopped"
+    for knob in knobs:
+        click.echo(f"[{describe(model, knob)}, {model.info.model} on {model.info.engine}]", err=True)
+    row = AnswerBuilder()
     start = time.perf_counter()
     try:
         for event in model.generate([request], [probe]):
-            if isinstance(event, Score):
-                scores.append(float(event.values[0]))
-                continue
-            if isinstance(event, Token):
-                ids.append(event.id)
-            elif isinstance(event, Finished):
-                reason = event.reason
-            text += event.text
-            if not how["as_json"]:
+            row.take(event)
+            if not options["as_json"] and not isinstance(event, Score):
                 click.echo(event.text, nl=False)
     except KeyboardInterrupt:
-        if how["as_json"]:
+        if options["as_json"]:
             raise
-    seconds = time.perf_counter() - start
-    mean = sum(scores) / len(scores) if scores else None
-    if how["as_json"]:
-        click.echo(json.dumps(_result(model, knobs, prompt, how, ids, scores, text, reason, seconds)))
+    answer, seconds = row.answer(), time.perf_counter() - start
+    if options["as_json"]:
+        click.echo(json.dumps(_result(model, knobs, prompt, options, answer, seconds)))
         return
     click.echo()
-    reading = f"probe {mean:+.2f} at layer {probe.layer}, " if mean is not None else ""
-    click.echo(f"[{reading}{len(ids)} tokens, {len(ids) / seconds:.1f} tok/s, {reason}]", err=True)
+    mean = "" if answer.mean_score is None else f"probe {answer.mean_score:+.2f} at layer {probe.layer}, "
+    click.echo(f"[{mean}{len(answer)} tokens, {len(answer) / seconds:.1f} tok/s, {answer.reason}]", err=True)
 
 
-def _describe(model: Model, turned: Knob) -> str:
-    return (
-        f"[{turned.vector.concept} at layer {turned.layer}: dose {model.dose(turned):+.3f} "
-        f"(alpha {turned.alpha:+.2f}), positions {turned.positions}, {model.info.model} on {model.info.engine}]"
-    )
+def describe(model: Model, knob: Knob) -> str:
+    """A knob in words: `empathy at layer 19: dose +0.200 (alpha +12.34), positions all`."""
+    strength = f"dose {knob.dose(model.scale):+.3f} (alpha {knob.alpha:+.2f})"
+    return f"{knob.vector.concept} at layer {knob.layer}: {strength}, positions {knob.positions}"
 
 
 def _result(
-    model: Model,
-    knobs: list[Knob],
-    prompt: str,
-    how: dict[str, Any],
-    ids: list[int],
-    scores: list[float],
-    text: str,
-    reason: str,
-    seconds: float,
+    model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any], answer: Answer, seconds: float
 ) -> dict[str, Any]:
     return {
         "model": model.info.model,
         "engine": model.info.engine,
         "prompt": prompt,
-        "system": how["system"],
+        "system": options["system"],
         "knobs": [
             {
-                "concept": turned.vector.concept,
-                "layer": turned.layer,
-                "alpha": turned.alpha,
-                "dose": model.dose(turned),
-                "positions": turned.positions,
+                "concept": knob.vector.concept,
+                "layer": knob.layer,
+                "alpha": knob.alpha,
+                "dose": knob.dose(model.scale),
+                "positions": knob.positions,
             }
-            for turned in knobs
+            for knob in knobs
         ],
-        "temperature": how["temperature"],
-        "seed": how["seed"],
-        "text": text,
-        "ids": ids,
-        "scores": scores,
-        "mean_score": sum(scores) / len(scores) if scores else None,
-        "finished": reason,
-        "tokens_per_second": round(len(ids) / seconds, 1),
+        "temperature": options["temperature"],
+        "seed": options["seed"],
+        "text": answer.text,
+        "ids": answer.ids.tolist(),
+        "scores": answer.scores.tolist(),
+        "mean_score": answer.mean_score,
+        "finished": answer.reason,
+        "tokens_per_second": round(len(answer) / seconds, 1),
     }

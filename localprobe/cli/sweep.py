@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localprobe.cli.options import loaded
+
 if TYPE_CHECKING:
-    from localprobe.experiments.experiment import Experiment, ModelChoice
+    from localprobe.experiments.experiment import Experiment
     from localprobe.experiments.sweep import Progress
-    from localprobe.model import Model
     from localprobe.store.runs import Run, Runs
 
 _WRITTEN = Path("experiment.toml")
@@ -74,7 +75,7 @@ def sweep(
         return
     from localprobe.cli.sweep_table import show
 
-    show(run.result)
+    show(run)
     click.echo(f"run {run.id}: localprobe report {run.id}, localprobe runs export {run.id}", err=True)
 
 
@@ -92,7 +93,7 @@ def _init(path: Path) -> None:
 def _dry_run(what: Experiment, runs: Runs, as_json: bool) -> None:
     from localprobe.experiments.estimate import estimate
 
-    found = estimate(what, runs, _load)
+    found = estimate(what, runs, loaded)
     if as_json:
         click.echo(json.dumps(found.as_json()))
         return
@@ -119,21 +120,13 @@ def run_experiment(what: Experiment, runs: Runs, part: tuple[int, int] = (1, 1),
     say = partial(click.echo, err=True)
     try:
         with _bars() as progress:
-            return sweeping.run(what, runs, progress=progress, load=_load, notify=say, part=part, width=rows)
+            return sweeping.run(what, runs, progress=progress, load=loaded, notify=say, part=part, width=rows)
     except KeyboardInterrupt:
         click.echo(
             f"localprobe: stopped; what is done is kept in run {what.run}: give the same command again to go on",
             err=True,
         )
         raise SystemExit(130) from None
-
-
-@contextmanager
-def _load(choice: ModelChoice) -> Iterator[Model]:
-    from localprobe.cli.options import Chosen
-
-    with Chosen(choice.name, choice.engine, choice.options).load() as model:
-        yield model
 
 
 @contextmanager

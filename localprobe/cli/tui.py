@@ -7,22 +7,21 @@ from typing import Any
 
 import click
 
-from localprobe.cli.options import BUNDLED, loading_options
-from localprobe.engine import LoadOptions
+from localprobe.cli.options import BUNDLED, Chosen, model_argument
+from localprobe.engines.spec import ModelSpec
 
 
 @click.command()
-@click.argument("model", default=BUNDLED)
-@loading_options
-def tui(model: str, engine: str | None, options: LoadOptions) -> None:
+@model_argument
+def tui(chosen: Chosen) -> None:
     """Open the app: chat with MODEL while steering it, probe it, look at runs.
 
     MODEL is a short name, hub id, folder or GGUF file; the bundled one if not given. `localprobe` alone does the same.
     """
-    run_app(model, engine, options)
+    run_app(chosen)
 
 
-def run_app(model: str = BUNDLED, engine: str | None = None, options: LoadOptions | None = None, **how: Any) -> None:
-    """Run the app until it is left; `how` is what its chat begins with, the options of `localprobe chat`."""
+def run_app(spec: ModelSpec | None = None, **opening: Any) -> None:
+    """Run the app until it is left; `opening` is what its chat begins with, the options of `localprobe chat`."""
     app: Any = import_module("localprobe_tui.app")
-    app.run(model, engine, options, **how)
+    app.run(spec or ModelSpec(BUNDLED), **opening)

@@ -63,8 +63,8 @@ def validate(
         keywords=read_keywords(keywords) if keywords else None,
         source=pairs,
     )
-    with chosen.of(vector).load() as model:
-        for warning in vector.fit_to(model.info):
+    with chosen.of(vector.origin).load() as model:
+        for warning in vector.check_compatible(model.info):
             click.echo(f"warning: {warning}", err=True)
         with show.capturing() as capturing:
             report = validate_probe(model, vector, texts, capturing=capturing, progress=show.step)

@@ -87,7 +87,7 @@ def _at(vector: Vector) -> str:
 
 
 def _facts(vector: Vector) -> list[tuple[str, str]]:
-    """What is known of where a vector comes from."""
+    """Where a vector comes from, as far as its file says."""
     origin = vector.origin
     shape = f"{origin.layers} layers, width {origin.width}" if origin.layers else f"width {origin.width}"
     facts = [
@@ -105,19 +105,19 @@ def _facts(vector: Vector) -> list[tuple[str, str]]:
 
 
 def _table(vector: Vector) -> Any:
-    """A row a layer. Columns that no layer has are left out."""
+    """One row per layer. Columns that no layer has are left out."""
     from rich.table import Table
 
     directions = sorted(vector.directions.items())
     measures = [name for name in ("auroc", "accuracy") if all(name in d.measures for _, d in directions)]
-    known = any(direction.scale for _, direction in directions)
+    scaled = any(direction.scale for _, direction in directions)
     table = Table(box=None, header_style="bold")
-    for name in ("layer", "|v|", "norm", "threshold", *(["scale", "alpha of dose 0.1"] if known else []), *measures):
+    for name in ("layer", "|v|", "norm", "threshold", *(["scale", "alpha of dose 0.1"] if scaled else []), *measures):
         table.add_column(name, justify="right")
     for layer, direction in directions:
         cells = [f"{direction.length:.3f}", f"{direction.norm:.3f}", f"{direction.threshold:.3f}"]
-        if known:
-            alpha = 0.1 * direction.scale / direction.length
+        if scaled:
+            alpha = direction.alpha(0.1, direction.scale)
             cells += [f"{direction.scale:.2f}", f"{alpha:.2f}"] if direction.scale else ["", ""]
         cells += [f"{direction.measures[name]:.3f}" for name in measures]
         table.add_row(str(layer), *cells, style="bold green" if layer == vector.best else None)
@@ -136,9 +136,9 @@ def cosines(a: Path, b: Path, as_json: bool) -> None:
     from localprobe.vectors import arithmetic
 
     one, other = pair(a, b)
-    found = arithmetic.cosines(one, other)
+    cosine_of = arithmetic.cosines(one, other)
     if as_json:
-        layers = [{"layer": layer, "cosine": cosine} for layer, cosine in found.items()]
+        layers = [{"layer": layer, "cosine": cosine} for layer, cosine in cosine_of.items()]
         click.echo(json.dumps({"a": one.concept, "b": other.concept, "layers": layers}))
         return
     console = Console(highlight=False, markup=False)
@@ -146,6 +146,6 @@ def cosines(a: Path, b: Path, as_json: bool) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column("layer", justify="right")
     table.add_column("cosine", justify="right")
-    for layer, cosine in found.items():
+    for layer, cosine in cosine_of.items():
         table.add_row(str(layer), f"{cosine:+.3f}")
     console.print(table)

@@ -13,7 +13,8 @@ import numpy as np
 
 from localprobe.engine import Engine, FloatArray, IntArray, Output, Row, Sampler, Steering, Term, Watch
 from localprobe.errors import CanaryFailed
-from localprobe.generation.decode import Decoding, Request, Score
+from localprobe.generation.answer import AnswerBuilder
+from localprobe.generation.decode import Decoding, Request
 from localprobe.store import memo
 
 _KIND = "canary"
@@ -119,22 +120,22 @@ def _decode(engine: Engine, ids: IntArray, layer: int, delta: FloatArray, tolera
     probe = _random(engine.info.width, 1.0, seed=1)
     request = Request(ids, steering, Sampler(temperature=0), tokens=4)
     decoding = Decoding(engine, [request], [Watch(watched, probe)])
-    scores: list[float] = []
+    answer = AnswerBuilder()
     try:
         while not decoding.done:
-            scores += [float(event.values[0]) for event in decoding.step() if isinstance(event, Score)]
-        answer = decoding.answer()
+            for event in decoding.step():
+                answer.take(event)
     finally:
         decoding.close()
-    if not answer:  # the model ended at once: the prompt's own scores are steered too
+    if not answer.ids:  # the model ended at once: the prompt's own scores are steered too
         return Check(
             "a decode step is steered as a prefill is", True, "the model said nothing, so nothing was compared"
         )
-    whole = np.concatenate([ids, np.array(answer, dtype=np.int32)])
+    whole = np.concatenate([ids, np.array(answer.ids, dtype=np.int32)])
     residuals = engine.forward([Row(whole, steering)], [watched])[0].residuals[0, len(ids) :]
     reference = residuals @ probe
     size = float(np.median(np.linalg.norm(residuals, axis=-1))) / np.sqrt(engine.info.width)
-    off = float(np.abs(np.array(scores) - reference).max()) / size
+    off = float(np.abs(np.array(answer.scores) - reference).max()) / size
     # A batch of one and a batch of many add up in another order, so this is not held to the last bit.
     return Check(
         "a decode step is steered as a prefill is", bool(off < 20 * tolerance), f"live scores off by {off:.2g} sd"

@@ -1,33 +1,172 @@
-"""From a name to an engine with the model in it."""
+"""From a name to an engine with the model in it, one stage after another.
+
+    loader = Loader(ModelSpec("smollm2-135m"), report=show)
+    engine = loader.load()
+
+Whoever has something to do between two stages takes them one by one with `stages`.
+"""
 
 from __future__ import annotations
 
-from localprobe import discovery
-from localprobe.engine import Engine, LoadOptions
-from localprobe.progress import Progress, silent
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from localprobe.engines.spec import ModelSpec
+from localprobe.errors import Cancelled, LocalprobeError
+
+if TYPE_CHECKING:
+    from localprobe.engine import Backend, Engine, FloatArray, Weights
+    from localprobe.remote import Loading
+
+Step: TypeAlias = Literal["weights", "memory", "engine", "canary", "scale"]
 
 
-def load(
-    name: str,
-    engine: str | None,
-    options: LoadOptions,
-    *,
-    remote: bool = False,
-    progress: Progress = silent,
-) -> Engine:
-    """Find the weights of `name` for an engine, check that they fit into memory, and load them.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a load is doing, and how far that is."""
 
-    `engine` None takes the best one installed that loads what the name stands for. `remote` loads in a child process.
-    Raises ModelError, EngineError or UsageError.
+    step: Step
+    name: str
+    """In words for a user, e.g. `downloading model.safetensors`."""
+    done: int = 0
+    """Bytes downloaded, converted or hashed so far."""
+    total: int = 0
+    """Bytes in all; 0 where that is not known."""
+
+
+class Loader:
+    """Loads one model, once.
+
+    `remote` runs the engine in a child process; `check` runs the canary; `measure` measures the scale that doses are
+    relative to. `report` is called, in the thread that loads, when a stage begins and while its bytes are counted.
     """
-    from localprobe import models
-    from localprobe.models import fits
 
-    backend = discovery.choose(engine, None if engine else models.formats(name))
-    weights = models.resolve(name, backend, progress=progress)
-    fits.check(weights, backend.name, options)
-    if remote:
-        from localprobe.remote import load as load_remote
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        remote: bool = False,
+        check: bool = True,
+        measure: bool = False,
+        report: Callable[[Stage], None] = lambda stage: None,
+    ) -> None:
+        self.spec = spec
+        self.scale: FloatArray | None = None
+        """Median residual length of every layer, (layers,), if it was to be measured."""
+        self._remote, self._check, self._measure = remote, check, measure
+        self._report = report
+        self._lock = threading.Lock()  # held where the engine changes hands, so that no cancel comes between
+        self._cancelled = threading.Event()
+        self._child: Loading | None = None
+        self._unchecked: Engine | None = None  # loaded, but not through all stages yet
+        self._engine: Engine | None = None
 
-        return load_remote(backend.name, weights, options)
-    return backend.load(weights, options)
+    def load(self) -> Engine:
+        """Go through all stages. Raises ModelError, EngineError, UsageError, or Cancelled after `cancel`."""
+        for _ in self.stages():
+            pass
+        return self.engine
+
+    @property
+    def engine(self) -> Engine:
+        """The loaded engine, once every stage has ended. It is the caller's to close."""
+        assert self._engine is not None, "the stages have not ended"
+        return self._engine
+
+    def stages(self) -> Generator[Stage]:
+        """Each stage before it runs: weights, memory, engine, then canary and scale where they were asked for.
+
+        From the stage `memory` on the weights are on this disk. An error ends the load, and so does closing this
+        iterator: then nothing stays loaded. Raises what `load` raises.
+        """
+        try:
+            yield from self._stages()
+        except BaseException as error:
+            self._release()
+            if self._cancelled.is_set() and isinstance(error, LocalprobeError) and not isinstance(error, Cancelled):
+                raise self._cancellation() from error
+            raise
+
+    def cancel(self) -> None:
+        """End the load, from any thread: `stages` raises Cancelled.
+
+        A child process that loads or checks the model is gone when this returns. What runs in this process ends at its
+        next report. After the last stage it does nothing.
+        """
+        with self._lock:
+            self._cancelled.set()
+            if self._child is not None:
+                self._child.cancel()
+                end(self._unchecked)
+
+    def _stages(self) -> Generator[Stage]:
+        # Imported here, in the thread that loads: elsewhere they would hold up the screen of an app.
+        from localprobe import discovery, models
+        from localprobe.engines import canary
+        from localprobe.models import fits
+        from localprobe.steering import dose
+
+        spec = self.spec
+        yield self._begin("weights", f"looking for {spec.name}")
+        backend = discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
+        weights = models.resolve(spec.name, backend, progress=self._count)
+        yield self._begin("memory", f"checking that {weights.name} fits into memory")
+        fits.check(weights, backend.name, spec.options)
+        yield self._begin("engine", f"loading {weights.name} into {backend.name}")
+        self._unchecked = engine = self._start(backend, weights)
+        if self._check:
+            yield self._begin("canary", "checking that capture and steering work")
+            canary.ensure(engine)
+        if self._measure:
+            yield self._begin("scale", "measuring the length of residuals")
+            self.scale = dose.scale(engine)
+        with self._lock:
+            self._stop_if_cancelled()
+            self._engine, self._unchecked, self._child = engine, None, None
+
+    def _start(self, backend: Backend, weights: Weights) -> Engine:
+        if not self._remote:
+            return backend.load(weights, self.spec.options)
+        from localprobe import remote
+
+        self._child = remote.start(backend.name, weights, self.spec.options)
+        if self._cancelled.is_set():  # it may have come before there was a child to kill
+            self._child.cancel()
+        return self._child.wait()
+
+    def _begin(self, step: Step, name: str) -> Stage:
+        stage = Stage(step, name)
+        self._tell(stage)
+        return stage
+
+    def _count(self, what: str, done: int, total: int) -> None:
+        self._tell(Stage("weights", what, done, total))
+
+    def _tell(self, stage: Stage) -> None:
+        self._stop_if_cancelled()
+        self._report(stage)
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise self._cancellation()
+
+    def _cancellation(self) -> Cancelled:
+        return Cancelled(f"loading {self.spec.name} was cancelled")
+
+    def _release(self) -> None:
+        """End the child, or the engine, of a load that failed."""
+        child, engine = self._child, self._unchecked
+        self._child = self._unchecked = None
+        if child is not None:
+            child.cancel()
+        end(engine)
+
+
+def end(engine: Engine | None) -> None:
+    """Close an engine. Whatever it is doing, a child process is gone when this returns."""
+    if kill := getattr(engine, "kill", None):
+        kill()
+    if engine is not None:
+        engine.close()

@@ -10,14 +10,16 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.experiments.grid import Cell
+from localprobe.store.json_values import from_json, to_json
 from localprobe.store.runs import Runs
 
+T = TypeVar("T")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS cells (
     run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -50,22 +52,45 @@ _ANSWER = ("text", "reason", "ids", "scores")
 _COLUMNS = (*_COORDINATES, *_ANSWER, "measures", "judgement")
 
 
+@dataclass(frozen=True, slots=True)
+class CellMeasures:
+    """What the unsteered model says of an answer, see `localprobe.experiments.model_measures`."""
+
+    nll: float | None
+    """Mean negative log-likelihood of the answer's tokens, in nats; None for an answer without tokens."""
+    readings: Mapping[str, float]
+    """Mean projection of the answer's residuals with nothing added, under `vector:layer`."""
+    kl: float
+    """How far steering moved the distribution of the first token, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge says of an answer."""
+
+    score: int | None
+    """None if the reply names no score of the rubric."""
+    reply: str
+    judge: str
+    """The model that judged."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What came of a cell."""
+class CellAnswer:
+    """The answer of a cell."""
 
     cell: Cell
     text: str
     reason: str
-    """Why it ended, see `localprobe.generation.decode.Reason`."""
+    """Why it ended, see `localprobe.generation.events.Reason`."""
     ids: IntArray
     """(n,) int32: the answer's tokens, without the one that ended it."""
     scores: Mapping[str, float]
     """Mean projection of the answer's residuals as they were, steering included, under `vector:layer`."""
-    measures: Mapping[str, Any] | None = None
-    """What the unsteered model says of it (`localprobe.experiments.model_measures`); None while not measured."""
-    judgement: Mapping[str, Any] | None = None
-    """A judge's score and words; None while not judged."""
+    measures: CellMeasures | None = None
+    """None while not measured."""
+    judgement: Judgement | None = None
+    """None while not judged."""
 
 
 class Cells:
@@ -84,7 +109,7 @@ class Cells:
         with self._runs.connect() as database:
             return {key for (key,) in database.execute("SELECT key FROM cells WHERE run = ?", (self.run,))}
 
-    def write(self, answers: Sequence[Answer]) -> int:
+    def write(self, answers: Sequence[CellAnswer]) -> int:
         """Keep answers, in one transaction; returns how many were not there yet."""
         rows = [(self.run, *_values(answer)) for answer in answers]
         with self._runs.connect(write=True) as database:
@@ -102,23 +127,23 @@ class Cells:
                     {**own, "key": cell.key, "run": self.run},
                 )
 
-    def measured(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+    def measured(self, measures: Mapping[str, CellMeasures]) -> None:
         """Put measures beside cells, by key."""
-        self._update("measures", found)
+        self._update("measures", measures)
 
-    def judged(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+    def judged(self, judgements: Mapping[str, Judgement]) -> None:
         """Put judgements beside cells, by key."""
-        self._update("judgement", found)
+        self._update("judgement", judgements)
 
-    def read(self) -> list[Answer]:
+    def read(self) -> list[CellAnswer]:
         """Every answer, in the order of what was asked, whatever order they came in."""
         order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, sample, key"
         with self._runs.connect() as database:
             query = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE run = ? ORDER BY {order}"
             return [_answer(row) for row in database.execute(query, (self.run,))]
 
-    def _update(self, column: str, found: Mapping[str, Mapping[str, Any]]) -> None:
-        rows = [(_text(value), self.run, key) for key, value in found.items()]
+    def _update(self, column: str, values: Mapping[str, CellMeasures] | Mapping[str, Judgement]) -> None:
+        rows = [(_text(value), self.run, key) for key, value in values.items()]
         with self._runs.connect(write=True) as database:
             database.executemany(f"UPDATE cells SET {column} = ? WHERE run = ? AND key = ?", rows)
 
@@ -152,7 +177,7 @@ def _insert(how: str) -> str:
     return f"INSERT {how} INTO cells (run, {', '.join(_COLUMNS)}) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 
 
-def _values(answer: Answer) -> tuple[Any, ...]:
+def _values(answer: CellAnswer) -> tuple[Any, ...]:
     coordinates = asdict(answer.cell)
     return (
         *(coordinates[name] for name in _COORDINATES),
@@ -160,24 +185,28 @@ def _values(answer: Answer) -> tuple[Any, ...]:
         answer.reason,
         answer.ids.astype("<i4").tobytes(),
         _text(answer.scores),
-        None if answer.measures is None else _text(answer.measures),
-        None if answer.judgement is None else _text(answer.judgement),
+        answer.measures and _text(answer.measures),
+        answer.judgement and _text(answer.judgement),
     )
 
 
-def _answer(row: Sequence[Any]) -> Answer:
-    found = dict(zip(_COLUMNS, row, strict=True))
-    found["pressure"] = bool(found["pressure"])
-    return Answer(
-        Cell(**{name: found[name] for name in _COORDINATES}),
-        found["text"],
-        found["reason"],
-        np.frombuffer(found["ids"], dtype="<i4").astype(np.int32),
-        json.loads(found["scores"]),
-        None if found["measures"] is None else json.loads(found["measures"]),
-        None if found["judgement"] is None else json.loads(found["judgement"]),
+def _answer(row: Sequence[Any]) -> CellAnswer:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["pressure"] = bool(values["pressure"])
+    return CellAnswer(
+        Cell(**{name: values[name] for name in _COORDINATES}),
+        values["text"],
+        values["reason"],
+        np.frombuffer(values["ids"], dtype="<i4").astype(np.int32),
+        json.loads(values["scores"]),
+        _read(CellMeasures, values["measures"]),
+        _read(Judgement, values["judgement"]),
     )
 
 
-def _text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _read(kind: type[T], text: str | None) -> T | None:
+    return None if text is None else from_json(kind, json.loads(text))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(to_json(value), ensure_ascii=False, allow_nan=False)

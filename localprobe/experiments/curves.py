@@ -12,51 +12,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Outcome
+from localprobe.stats.rates import Rate, rate
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Counts over the samples of one strength."""
+    """The answers of one strength, counted."""
 
     alpha: float
     samples: int
-    expressing: int
-    coherent: int
-    degenerate: int
-    usable: int
-    """Coherent and not degenerate."""
+    rate: Rate
+    """Answers that express the positive pole: the paper's empathy rate."""
+    coherent: Rate
+    """By the paper's rule."""
+    degenerate: Rate
     fooled: int
     """Degenerate, and coherent by the paper's rule."""
 
     @classmethod
-    def of(cls, alpha: float, seen: Sequence[Outcome]) -> Condition:
-        """Count outcomes; at least one."""
+    def of(cls, alpha: float, seen: Sequence[Outcome], **more: Any) -> Self:
+        """Count outcomes, at least one; `more` are the further fields of a subclass."""
         return cls(
             alpha,
             len(seen),
-            sum(each.expresses for each in seen),
-            sum(each.coherent for each in seen),
-            sum(each.degenerate for each in seen),
-            sum(each.usable for each in seen),
-            sum(each.degenerate and each.coherent for each in seen),
+            rate(sum(outcome.expresses for outcome in seen), len(seen)),
+            rate(sum(outcome.coherent for outcome in seen), len(seen)),
+            rate(sum(outcome.degenerate for outcome in seen), len(seen)),
+            sum(outcome.degenerate and outcome.coherent for outcome in seen),
+            **more,
         )
 
     @property
-    def rate(self) -> float:
-        """Share of samples that express the positive pole: the paper's empathy rate."""
-        return self.expressing / self.samples
+    def usable(self) -> int:
+        """Answers that are coherent and not degenerate."""
+        return self.coherent.count - self.fooled
 
     @property
     def broken(self) -> bool:
-        """Whether half of the samples or more are incoherent or degenerate."""
+        """Whether half of the answers or more are incoherent or degenerate."""
         return 2 * self.usable <= self.samples
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CurveCell:
     """A strength other than 0, against the baseline of its curve."""
 
     condition: Condition
@@ -71,7 +73,7 @@ class Cell:
     @property
     def effect(self) -> float:
         """rate(alpha) - rate(0), in [-1, 1]."""
-        return self.condition.rate - self.baseline
+        return self.condition.rate.share - self.baseline
 
     @property
     def success(self) -> bool:
@@ -97,7 +99,7 @@ class Curve:
     layer: int
     scenario: str
     baseline: Condition
-    cells: tuple[Cell, ...]
+    cells: tuple[CurveCell, ...]
     """By ascending alpha; at least one."""
     borrowed: tuple[int | None, ...] = ()
     """The layers whose samples of alpha 0 stand in for those that this layer has not; nothing if it has its own."""
@@ -105,7 +107,9 @@ class Curve:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All strengths, that of 0 among them, by ascending alpha."""
-        return tuple(sorted((self.baseline, *(cell.condition for cell in self.cells)), key=lambda each: each.alpha))
+        return tuple(
+            sorted((self.baseline, *(cell.condition for cell in self.cells)), key=lambda condition: condition.alpha)
+        )
 
 
 def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
@@ -115,14 +119,16 @@ def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
     """
     steered: dict[tuple[str, int, str], dict[float, list[Outcome]]] = {}
     unsteered: dict[tuple[str, str], dict[int | None, list[Outcome]]] = {}
-    for each in seen:
-        if each.alpha == 0:
-            unsteered.setdefault((each.model, each.scenario), {}).setdefault(each.layer, []).append(each)
-        elif each.layer is None:
-            raise DataError(f"a sample of {each.model} on {each.scenario} at alpha {each.alpha:g} has no layer")
+    for outcome in seen:
+        if outcome.alpha == 0:
+            unsteered.setdefault((outcome.model, outcome.scenario), {}).setdefault(outcome.layer, []).append(outcome)
+        elif outcome.layer is None:
+            raise DataError(
+                f"a sample of {outcome.model} on {outcome.scenario} at alpha {outcome.alpha:g} has no layer"
+            )
         else:
-            at = steered.setdefault((each.model, each.layer, each.scenario), {})
-            at.setdefault(each.alpha, []).append(each)
+            at = steered.setdefault((outcome.model, outcome.layer, outcome.scenario), {})
+            at.setdefault(outcome.alpha, []).append(outcome)
     if not steered:
         raise DataError("no sample has an alpha other than 0: there is no steering to measure")
     _check_baselines(steered, unsteered)
@@ -134,8 +140,8 @@ def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
 
 
 def _check_baselines(steered: Iterable[tuple[str, int, str]], unsteered: Iterable[tuple[str, str]]) -> None:
-    known = set(unsteered)
-    without = sorted(key for key in steered if (key[0], key[2]) not in known)
+    measured = set(unsteered)
+    without = sorted(key for key in steered if (key[0], key[2]) not in measured)
     if without:
         model, layer, scenario = without[0]
         rest = f", nor for {len(without) - 1} more" if len(without) > 1 else ""
@@ -146,7 +152,7 @@ def _check_baselines(steered: Iterable[tuple[str, int, str]], unsteered: Iterabl
 
 
 def _pooled(layers: dict[int | None, list[Outcome]]) -> Condition:
-    return Condition.of(0.0, [each for outcomes in layers.values() for each in outcomes])
+    return Condition.of(0.0, [outcome for outcomes in layers.values() for outcome in outcomes])
 
 
 def _curve(
@@ -158,6 +164,6 @@ def _curve(
     model, layer, scenario = key
     own = unsteered.get(layer)
     baseline = Condition.of(0.0, own) if own else pooled
-    cells = tuple(Cell(Condition.of(alpha, alphas[alpha]), baseline.rate) for alpha in sorted(alphas))
+    cells = tuple(CurveCell(Condition.of(alpha, alphas[alpha]), baseline.rate.share) for alpha in sorted(alphas))
     borrowed = () if own else tuple(sorted(unsteered, key=lambda other: (other is not None, other or 0)))
     return Curve(model, layer, scenario, baseline, cells, borrowed)

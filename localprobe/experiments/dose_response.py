@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from localprobe.experiments.curves import Condition, Curve
 from localprobe.stats.arrays import Array
-from localprobe.stats.intervals import Interval
+from localprobe.stats.estimates import Estimate
 from localprobe.stats.rates import Rate, grouped_rate
 
 _ROUNDING = 1e-12
@@ -29,29 +29,11 @@ _Statistic: TypeAlias = Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure and its interval."""
-
-    value: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class TwoWays:
-    """Steering towards the positive pole against steering away from it, over the strengths that are there both ways."""
-
-    up: Estimate
-    """Mean effect at alpha > 0: above 0 if it works."""
-    down: Estimate
-    """Mean of -effect at alpha < 0: above 0 if it works."""
-    asymmetry: Estimate
-    """up - down: above 0 if raising works better than lowering. A baseline near 1 leaves no room to raise, one near 0
-    none to lower."""
-
-
-@dataclass(frozen=True, slots=True)
 class DoseResponse:
-    """One curve, or several together: each figure is then a mean over curves."""
+    """One curve, or several together: each figure is then a mean over curves.
+
+    `up`, `down` and `asymmetry` are over the strengths that are there both ways; None if there is none.
+    """
 
     slope: Estimate
     """Least squares of rate on alpha, each strength counting once: change of rate for one unit of alpha."""
@@ -62,32 +44,42 @@ class DoseResponse:
     usable: tuple[float, float] | None
     """From the lowest to the highest alpha such that at these, and at all between them, more than half of the samples
     are coherent and not degenerate; None if that fails at 0 already."""
-    two_ways: TwoWays | None
-    """None if no strength is there both ways."""
+    up: Estimate | None
+    """Mean effect at alpha > 0: above 0 if steering towards the positive pole works."""
+    down: Estimate | None
+    """Mean of -effect at alpha < 0: above 0 if steering away from it works."""
+    asymmetry: Estimate | None
+    """up - down: above 0 if raising works better than lowering. A baseline near 1 leaves no room to raise, one near 0
+    none to lower."""
 
 
-def dose_response(found: Sequence[Curve], *, resamples: int = 2000, seed: int = 0) -> DoseResponse:
+def dose_response(curves: Sequence[Curve], *, resamples: int = 2000, seed: int = 0) -> DoseResponse:
     """Measure at least one curve; the same for the same seed, whatever the order of the samples."""
-    drawn = _Draws(found, resamples, seed)
+    draws = _Draws(curves, resamples, seed)
     slopes: dict[tuple[str, str], list[float]] = {}
-    for curve in found:
+    for curve in curves:
         slopes.setdefault((curve.model, curve.scenario), []).append(float(_slope(_alphas(curve), _rates(curve))))
-    both_ways = [curve for curve in found if _matched(_alphas(curve)).any()]
+    both_ways = [curve for curve in curves if _matched(_alphas(curve)).any()]
+    two_ways = _Draws(both_ways, resamples, seed) if both_ways else None
     return DoseResponse(
-        slope=drawn.estimate(_slope),
-        monotonicity=drawn.estimate(_spearman, 1),
-        wrong_way=grouped_rate([(sum(slope < -_ROUNDING for slope in each), len(each)) for each in slopes.values()]),
-        usable=usable_range(condition for curve in found for condition in curve.conditions),
-        two_ways=_two_ways(_Draws(both_ways, resamples, seed)) if both_ways else None,
+        slope=draws.estimate(_slope),
+        monotonicity=draws.estimate(_spearman, 1),
+        wrong_way=grouped_rate(
+            [(sum(slope < -_ROUNDING for slope in prompt), len(prompt)) for prompt in slopes.values()]
+        ),
+        usable=usable_range(condition for curve in curves for condition in curve.conditions),
+        up=two_ways.estimate(_up, 1) if two_ways else None,
+        down=two_ways.estimate(_down, 1) if two_ways else None,
+        asymmetry=two_ways.estimate(_asymmetry, 2) if two_ways else None,
     )
 
 
 def usable_range(conditions: Iterable[Condition]) -> tuple[float, float] | None:
     """See `DoseResponse.usable`; samples of like alpha are pooled."""
     counts: dict[float, tuple[int, int]] = {}
-    for each in conditions:
-        usable, samples = counts.get(each.alpha, (0, 0))
-        counts[each.alpha] = usable + each.usable, samples + each.samples
+    for condition in conditions:
+        usable, samples = counts.get(condition.alpha, (0, 0))
+        counts[condition.alpha] = usable + condition.usable, samples + condition.samples
     alphas = sorted(counts)
     good = [2 * counts[alpha][0] > counts[alpha][1] for alpha in alphas]
     low = high = alphas.index(0.0)
@@ -103,19 +95,21 @@ def usable_range(conditions: Iterable[Condition]) -> tuple[float, float] | None:
 class _Draws:
     """Rates that the conditions of some curves could have, and weights of the curves, for each resample."""
 
-    def __init__(self, found: Sequence[Curve], resamples: int, seed: int) -> None:
+    def __init__(self, curves: Sequence[Curve], resamples: int, seed: int) -> None:
         self._random = np.random.default_rng(seed)
-        self._curves, self._resamples = found, resamples
+        self._curves, self._resamples = curves, resamples
         self._conditions: dict[int, Array] = {}  # by identity: curves that borrow one baseline get the same draws of it
-        self._rates = [np.stack([self._draw(each) for each in curve.conditions], axis=1) for curve in found]
-        prompts = {prompt: i for i, prompt in enumerate(dict.fromkeys((each.model, each.scenario) for each in found))}
-        of = [prompts[each.model, each.scenario] for each in found]
+        self._rates = [np.stack([self._draw(condition) for condition in curve.conditions], axis=1) for curve in curves]
+        prompts = {
+            prompt: i for i, prompt in enumerate(dict.fromkeys((curve.model, curve.scenario) for curve in curves))
+        }
+        of = [prompts[curve.model, curve.scenario] for curve in curves]
         counts = self._random.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), resamples)
         self._weights = counts[:, of] / counts[:, of].sum(axis=1, keepdims=True)  # (resamples, curves)
 
     def _draw(self, condition: Condition) -> Array:
         if id(condition) not in self._conditions:
-            k, n = condition.expressing, condition.samples
+            k, n = condition.rate.count, condition.samples
             self._conditions[id(condition)] = self._random.binomial(n, (k + 0.5) / (n + 1), self._resamples) / n
         return self._conditions[id(condition)]
 
@@ -129,19 +123,15 @@ class _Draws:
         means = (drawn * self._weights).sum(axis=1)
         ends = np.quantile(means, [0.025, 0.975])
         low, high = np.stack([ends, ends + value - means.mean(), [value, value]]).T.tolist()
-        return Estimate(value, (max(min(low), -limit), min(max(high), limit)))
-
-
-def _two_ways(drawn: _Draws) -> TwoWays:
-    return TwoWays(drawn.estimate(_up, 1), drawn.estimate(_down, 1), drawn.estimate(_asymmetry, 2))
+        return Estimate(value, max(min(low), -limit), min(max(high), limit))
 
 
 def _alphas(curve: Curve) -> Array:
-    return np.array([each.alpha for each in curve.conditions])
+    return np.array([condition.alpha for condition in curve.conditions])
 
 
 def _rates(curve: Curve) -> Array:
-    return np.array([each.rate for each in curve.conditions])
+    return np.array([condition.rate.share for condition in curve.conditions])
 
 
 def _matched(alphas: Array) -> NDArray[np.bool_]:

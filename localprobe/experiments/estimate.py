@@ -14,10 +14,11 @@ from localprobe.experiments.experiment import Experiment, ModelChoice
 from localprobe.experiments.grid import count
 from localprobe.experiments.sweep import Load
 from localprobe.generation import decode
-from localprobe.generation.decode import Token
+from localprobe.generation.events import Token
 from localprobe.model import Model
 from localprobe.steering.positions import term
 from localprobe.store.runs import Runs
+from localprobe.vectors.vector import Direction
 
 _ROWS, _TOKENS, _READ = 16, 12, 2
 _DOSE = 0.1
@@ -109,11 +110,12 @@ def _measured(choice: ModelChoice, experiment: Experiment, load: Load) -> tuple[
 
 def rates(model: Model, experiment: Experiment) -> tuple[float, float]:
     """Tokens generated a second in a batch of rows of different strengths, and answers measured a second."""
-    direction = np.random.default_rng(0).standard_normal(model.info.width).astype(np.float32)
-    direction *= np.float32(_DOSE * model.scale[model.info.layers // 2] / np.linalg.norm(direction))
+    middle = model.info.layers // 2
+    direction = Direction(np.random.default_rng(0).standard_normal(model.info.width).astype(np.float32))
+    alpha = direction.alpha(_DOSE, float(model.scale[middle]))
     prompt = experiment.prompts[0]
     ids = model.ids(prompt.text, raw=prompt.raw)
-    steerings = [(term(model.info.layers // 2, direction, sign),) for sign in (-1.0, 1.0)]
+    steerings = [(term(middle, direction.vector, sign * alpha),) for sign in (-1, 1)]
     tokens = min(_TOKENS, experiment.tokens)
     requests = [
         decode.Request(ids, steerings[row % 2], experiment.sampler, f"rate {row}", tokens) for row in range(_ROWS)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from localprobe.contrast.system_prompts import SystemPrompts
-from localprobe.engine import LoadOptions, Sampler
+from localprobe.engine import Sampler
+from localprobe.engines.spec import ModelSpec
 from localprobe.text_metrics.word_lists import WordLists
 
 Arm: TypeAlias = Literal["vector", "random", "system", "both"]
@@ -35,21 +36,14 @@ class Strengths:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelChoice:
+class ModelChoice(ModelSpec):
     """A model to steer."""
 
-    name: str
-    engine: str | None = None
-    """None takes the best one installed."""
     label: str = ""
     """What group it belongs to in the report, as `safety-trained`."""
-    options: LoadOptions = field(default_factory=LoadOptions)
     layers: tuple[LayerChoice, ...] = ()
     """Its own, if the experiment's do not suit it."""
     strengths: Strengths | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} on {self.engine}" if self.engine else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,8 +145,8 @@ def _model(table: Table) -> ModelChoice:
     model = ModelChoice(
         table.text("name"),
         table.text("engine", "") or None,
-        table.text("label", ""),
         LoadOptions(**options),  # type: ignore[arg-type]
+        table.text("label", ""),
         _layers(table),
         _strengths(table),
     )

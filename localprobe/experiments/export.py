@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from localprobe.errors import UsageError
-from localprobe.experiments.cells import Answer, Cells
+from localprobe.experiments.cells import CellAnswer, Cells
+from localprobe.experiments.outcomes import prompt_name
+from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run, Runs
 from localprobe.text_metrics.degeneration import degeneration
 from localprobe.text_metrics.language import coherent, expresses
@@ -29,8 +31,7 @@ def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
     """
     if run.kind != "sweep":
         raise UsageError(f"run {run.id} is a {run.kind}: only a sweep has answers to export")
-    words = run.about["experiment"]["words"]
-    lists = WordLists(tuple(words["positive"]), tuple(words["negative"]))
+    lists = from_json(WordLists, run.about["experiment"]["words"])
     answers = Cells(runs, run.id).read()
     kept = [each for each in answers if arm == "all" or each.cell.arm in (arm, *_PLAIN[arm])]
     if not kept:
@@ -58,16 +59,15 @@ def as_csv(records: Sequence[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-def _record(answer: Answer, lists: WordLists) -> dict[str, Any]:
+def _record(answer: CellAnswer, lists: WordLists) -> dict[str, Any]:
     cell = answer.cell
-    found = degeneration(answer.text, reason=answer.reason)
-    measures, judgement = answer.measures or {}, answer.judgement or {}
+    measures = answer.measures
     return {
         "model": cell.model,
         "engine": cell.engine,
         "label": cell.label,
         "layer": cell.layer,
-        "scenario": cell.scenario if cell.pressure else f"{cell.scenario}, no pressure",
+        "scenario": prompt_name(cell.scenario, cell.pressure),
         "alpha": cell.alpha,
         "dose": cell.dose,
         "text": answer.text,
@@ -80,11 +80,11 @@ def _record(answer: Answer, lists: WordLists) -> dict[str, Any]:
         "tokens": len(answer.ids),
         "expresses": expresses(answer.text, lists),
         "coherent": coherent(answer.text),
-        "degenerate": list(found.reasons),
+        "degenerate": list(degeneration(answer.text, reason=answer.reason).reasons),
         "scores": dict(answer.scores),
-        "readings": measures.get("readings"),
-        "nll": measures.get("nll"),
-        "kl": measures.get("kl"),
-        "judge": judgement.get("score"),
+        "readings": dict(measures.readings) if measures else None,
+        "nll": measures.nll if measures else None,
+        "kl": measures.kl if measures else None,
+        "judge": answer.judgement.score if answer.judgement else None,
         "key": cell.key,
     }

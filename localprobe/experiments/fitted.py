@@ -36,7 +36,7 @@ def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
     else:
         vector = _fitted(choice, model, watcher)
         identity = sha256(_recipe(choice, model.info))
-    vector.fit_to(model.info)
+    vector.check_compatible(model.info)
     return Steered(choice.name, identity, vector)
 
 

@@ -28,7 +28,6 @@ from localprobe.experiments.experiment import (
     Strengths,
     sha256,
 )
-from localprobe.steering import dose
 from localprobe.steering.knob import Knob
 from localprobe.vectors.vector import Direction, Origin, Vector
 
@@ -120,7 +119,7 @@ class Grid:
         """A random direction as long as the vector: another for every sample, so that no one direction's luck shows."""
         asked = sha256(["random direction", self.experiment.seed, steered.identity, layer, sample])
         drawn = np.random.default_rng(int(asked[:32], 16)).standard_normal(self.info.width)
-        length = np.linalg.norm(steered.vector.directions[layer].vector)
+        length = steered.vector.directions[layer].length
         direction = Direction(np.asarray(drawn / np.linalg.norm(drawn) * length, dtype=np.float32))
         return Vector("random", Origin(self.info.model), {layer: direction}, layer)
 
@@ -199,11 +198,10 @@ class Grid:
 
     def _both_units(self, steered: Steered, layer: int, value: float) -> tuple[float, float]:
         """(alpha, dose) of a strength."""
-        length = float(np.linalg.norm(steered.vector.directions[layer].vector))
-        scale = float(self.scale[layer])
+        direction, scale = steered.vector.directions[layer], float(self.scale[layer])
         if self.strengths.unit == "alpha":
-            return value, dose.dose(value, length, scale)
-        return dose.alpha(value, length, scale), value
+            return value, direction.dose(value, scale)
+        return direction.alpha(value, scale), value
 
 
 def count(experiment: Experiment) -> list[int]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-from localprobe.experiments.cells import Answer
+from localprobe.experiments.cells import CellAnswer, Judgement
 from localprobe.experiments.experiment import Experiment, JudgeChoice, PromptChoice
 from localprobe.generators.generator import Ask, Generator
 from localprobe.generators.names import generators
@@ -25,8 +24,8 @@ _NUMBER = re.compile(r"-?\d+")
 
 
 def judge(
-    experiment: Experiment, answers: Sequence[Answer], *, notify: Callable[[str], None] = lambda line: None
-) -> Iterator[dict[str, dict[str, Any]]]:
+    experiment: Experiment, answers: Sequence[CellAnswer], *, notify: Callable[[str], None] = lambda line: None
+) -> Iterator[dict[str, Judgement]]:
     """Judgements of answers by key, one at a time; a score of None if the judge's reply holds none of the rubric's.
     Raises UsageError or EndpointError.
     """
@@ -43,7 +42,7 @@ def judge(
         generator.rest()
 
 
-def pending(experiment: Experiment, answers: Sequence[Answer]) -> list[Answer]:
+def pending(experiment: Experiment, answers: Sequence[CellAnswer]) -> list[CellAnswer]:
     """Those that are not judged yet and whose prompts have a rubric."""
     asked = _asked(experiment)
     return [each for each in answers if each.judgement is None and (each.cell.scenario, each.cell.pressure) in asked]
@@ -58,13 +57,13 @@ def _generator(choice: JudgeChoice, notify: Callable[[str], None]) -> Generator:
     return generators([choice.generator], keys, timeout=choice.timeout, notify=notify)[0]
 
 
-def _judged(generator: Generator, prompt: PromptChoice, text: str) -> dict[str, Any]:
+def _judged(generator: Generator, prompt: PromptChoice, text: str) -> Judgement:
     if not text.strip():  # nothing to ask about
-        return {"score": min(map(int, prompt.rubric)), "reply": "", "judge": ""}
+        return Judgement(min(map(int, prompt.rubric)), "", "")
     rubric = "\n".join(f"{score}: {what}" for score, what in prompt.rubric.items())
     question = f"SITUATION\n{prompt.text}\n\nRUBRIC\n{rubric}\n\nANSWER\n{text}"
     (reply,) = generator.answer([Ask(_SYSTEM, question, 0, 0.0, _TOKENS)])
-    return {"score": _score(reply.text, prompt.rubric), "reply": reply.text, "judge": reply.model}
+    return Judgement(_score(reply.text, prompt.rubric), reply.text, reply.model)
 
 
 def _score(reply: str, rubric: dict[str, str]) -> int | None:

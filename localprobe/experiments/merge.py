@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from localprobe.errors import UsageError
 from localprobe.experiments import cells
-from localprobe.experiments.result import result_of
+from localprobe.experiments.result import SweepResult
+from localprobe.experiments.summary import result_of
+from localprobe.store.json_values import to_json
 from localprobe.store.runs import Run, Runs
 
 
@@ -29,16 +32,20 @@ def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
         joined.update(dict.fromkeys(run.id for run in runs if run.kind == "sweep"))
         yield f"{path}: {len(runs)} runs, {new} new cells"
     for reference in joined:
-        run = fresh(target, target.get(reference))
-        target.add(run.kind, run.name, run.result, about=run.about, id=run.id)
-        counts = run.result["cells"]
-        yield f"run {run.id}, {run.name}: {counts['done']} of {counts['expected']} cells"
+        run = target.get(reference)
+        result = current_result(target, run)
+        target.add(run.kind, run.name, to_json(result), about=run.about, id=run.id)
+        yield f"run {run.id}, {run.name}: {result.cells.done} of {result.cells.expected} cells"
+
+
+def current_result(runs: Runs, run: Run) -> SweepResult:
+    """The result of all cells of a sweep that are there now."""
+    return result_of(run.about, cells.Cells(runs, run.id).read())
 
 
 def fresh(runs: Runs, run: Run) -> Run:
-    """A sweep with the result of all cells that are there now."""
-    result = result_of(run.about, cells.Cells(runs, run.id).read())
-    return Run(run.id, run.kind, run.name, run.created, run.about, result)
+    """A run as it is; a sweep with the result of all cells that are there now."""
+    return replace(run, result=to_json(current_result(runs, run))) if run.kind == "sweep" else run
 
 
 def _copy(source: Runs, target: Runs) -> tuple[list[Run], int]:

@@ -12,19 +12,20 @@ of an experiment can be compared, and a text is judged by itself rather than by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from localprobe import batches
 from localprobe.checks import check_rows
 from localprobe.engine import FloatArray, IntArray, Row, Steering, Watch
-from localprobe.experiments.cells import Answer
+from localprobe.experiments.cells import CellAnswer, CellMeasures
 from localprobe.experiments.grid import BASELINE, Cell, Grid
 from localprobe.model import Model
 from localprobe.steering import knob
 
-Measures: TypeAlias = dict[str, Any]
+_Reading: TypeAlias = tuple[float | None, dict[str, float]]
+"""`nll` and `readings` of an answer."""
 _AT_ONCE = 16
 """Answers measured between two writes to the store: a batch, on a small machine some seconds."""
 
@@ -54,8 +55,8 @@ def wanted(grid: Grid, cell: Cell, names: Iterable[str]) -> list[str]:
 
 
 def measure(
-    model: Model, grid: Grid, answers: Sequence[Answer], check: Callable[[], None] = lambda: None
-) -> Iterator[dict[str, Measures]]:
+    model: Model, grid: Grid, answers: Sequence[CellAnswer], check: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, CellMeasures]]:
     """Measure answers, some at a time: their measures by key. `check` is called after every pass and may raise.
 
     Raises OutOfMemory if a single row does not fit.
@@ -68,7 +69,7 @@ def measure(
         divergences.learn([answer.cell for answer in some])
         texts = _read(model, grid, some, reading, check)
         yield {
-            answer.cell.key: {**text, "kl": divergences.of(answer.cell)}
+            answer.cell.key: CellMeasures(*text, divergences.of(answer.cell))
             for answer, text in zip(some, texts, strict=True)
         }
 
@@ -80,11 +81,11 @@ def reference(model: Model, grid: Grid, cell: Cell) -> IntArray:
 
 
 def _read(
-    model: Model, grid: Grid, answers: Sequence[Answer], reading: Mapping[str, Watch], check: Callable[[], None]
-) -> list[Measures]:
+    model: Model, grid: Grid, answers: Sequence[CellAnswer], reading: Mapping[str, Watch], check: Callable[[], None]
+) -> list[_Reading]:
     layers = sorted({watch.layer for watch in reading.values()})
     rows, numbers = [], []
-    found: list[Measures] = [{"nll": None, "readings": {}} for _ in answers]
+    found: list[_Reading] = [(None, {})] * len(answers)
     for number, answer in enumerate(answers):
         if not len(answer.ids):
             continue
@@ -102,7 +103,7 @@ def _read(
             means = {layer: output.residuals[at, 0] for at, layer in enumerate(layers)}  # (width,) each
             kept = wanted(grid, answers[number].cell, reading)
             scores = {name: float(means[reading[name].layer] @ reading[name].vector) for name in kept}
-            found[number] = {"nll": float(-output.targets.mean()), "readings": scores}
+            found[number] = (float(-output.targets.mean()), scores)
         check()
     return found
 

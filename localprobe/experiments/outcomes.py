@@ -60,6 +60,11 @@ class Outcome:
         return self.coherent and not self.reasons
 
 
+def prompt_name(scenario: str, pressure: bool) -> str:
+    """What samples call a prompt: a scenario without its pressure is another one."""
+    return scenario if pressure else f"{scenario}, no pressure"
+
+
 def outcome(sample: Sample, lists: WordLists, *, script: str = LATIN) -> Outcome:
     """Measure one generation, which should be written in `script`."""
     found = degeneration(sample.text, script=script, reason=sample.reason)

@@ -1,7 +1,7 @@
 """Running an experiment: generate every cell, measure it, have it judged; never twice, and never lost.
 
-    found = sweep.run(read_experiment(path), Runs())
-    found.result["models"]
+    run = sweep.run(read_experiment(path), Runs())
+    from_json(SweepResult, run.result).models
 
 Answers go into the store as their rows end, in one small transaction a step, so that a process that is killed loses
 the rows that were in flight and nothing else. Begun again, a run goes on with what is not there. A cell draws its
@@ -24,14 +24,15 @@ from localprobe.batches import ROWS
 from localprobe.capture.job import Amount
 from localprobe.errors import LocalprobeError, OutOfMemory
 from localprobe.experiments import judge, model_measures
-from localprobe.experiments.cells import Answer, Cells
+from localprobe.experiments.cells import CellAnswer, Cells
 from localprobe.experiments.experiment import Experiment, ModelChoice
 from localprobe.experiments.fitted import steered
-from localprobe.experiments.generation import generate
+from localprobe.experiments.generation import check_prompts, generate
 from localprobe.experiments.grid import Cell, Grid, count, shard
 from localprobe.experiments.model_measures import watches
-from localprobe.experiments.result import result_of
+from localprobe.experiments.summary import result_of
 from localprobe.model import Model
+from localprobe.store.json_values import to_json
 from localprobe.store.runs import Run, Runs, measured_on
 
 Stage: TypeAlias = Literal["fitting", "generating", "measuring", "judging"]
@@ -53,7 +54,7 @@ class Progress:
     total: int
     tokens: int = 0
     """Generated, captured or measured in this stage so far."""
-    last: Answer | None = None
+    last: CellAnswer | None = None
     """The answer that was finished last."""
 
 
@@ -75,8 +76,9 @@ def run(
     """Run an experiment, or go on with it, and return its run with the result of all of its cells that are there.
 
     `stop` is asked after every step; where it says yes, the run comes back as far as it is, `cells.done` short of
-    `cells.expected`. `notify` is told what the judge waits for. `part` (i, n) does the i-th of n parts. `width` is the
-    most rows of a batch. Raises LocalprobeError for what cannot be loaded, read or written.
+    `cells.expected`. `notify` is told what the judge waits for, and of vectors that hardly suit a model. `part` (i, n)
+    does the i-th of n parts. `width` is the most rows of a batch. Raises LocalprobeError for what cannot be loaded,
+    read or written.
     """
     if load is None:
         check(experiment)
@@ -134,11 +136,11 @@ class _Sweep:
         known = next((run for run in self._runs.all("sweep") if run.id == self._id), None)
         if known is not None:
             self._facts = {_place(each): each for each in known.about["models"]}
-        self._keep(known.result if known else {})
+        self._keep(known.result if known else to_json(result_of(self._about(), ())))
         self._cells = Cells(self._runs, self._id)
 
     def _conclude(self) -> Run:
-        return self._keep(result_of(self._about(), self._cells.read()))
+        return self._keep(to_json(result_of(self._about(), self._cells.read())))
 
     def _about(self) -> dict[str, Any]:
         known = {facts.get("choice") for facts in self._facts.values()}
@@ -186,12 +188,18 @@ class _Sweep:
             self._progress(Progress("fitting", model.info.model, amount.texts, amount.total, amount.tokens))
             self._check()
 
+        check_prompts(model, self._experiment)
         vectors = [
             steered(each, model, watch)
             for each in self._experiment.vectors
             if not each.models or choice.name in each.models
         ]
-        return Grid(self._experiment, choice, model.info, model.scale, tuple(vectors))
+        grid = Grid(self._experiment, choice, model.info, model.scale, tuple(vectors))
+        for each in grid.vectors:
+            warnings = each.vector.check_compatible(model.info)
+            for line in (*warnings, *each.vector.check_scale(model.scale, grid.layers(each))):
+                self._notify(f"warning: {line}")
+        return grid
 
     def _generate(self, grid: Grid, model: Model, cells: Sequence[Cell]) -> int:
         """Waves of rows; before each, what another process has finished by now is left out. Returns the tokens."""

@@ -15,7 +15,9 @@ import numpy as np
 from localprobe.chat_template import Message, render
 from localprobe.engine import Engine, IntArray, Sampler, Steering, Watch
 from localprobe.errors import UsageError
-from localprobe.generation.decode import Decoding, Event, Finished, Request, Token
+from localprobe.generation.answer import AnswerBuilder
+from localprobe.generation.decode import Decoding, Request
+from localprobe.generation.events import Event, Token
 from localprobe.steering.positions import ended, same_until
 
 _MARK = "\ue000answer\ue000"  # private use: no template or user writes it
@@ -43,7 +45,9 @@ class Conversation:
         self._turn = 0  # where in `_ids` the last turn began
         self._before: list[Message] | None = None  # what was said before it
         self._steering: Steering = ()  # what each position of `_ids` was, or is to be, computed under
-        self._texts: list[str] = [""]  # each row's answer so far
+        self._rows: list[AnswerBuilder] = []  # what is being generated
+        self._said = ""  # the answer that it continues
+        self._text = ""  # the last answer
         self._held: list[tuple[list[int], Steering, str]] = []  # what each row of the last answer left
         self.prompt = 0
         """Positions of the last prompt."""
@@ -89,13 +93,13 @@ class Conversation:
         """
         if self.messages[:-1] == self._before:  # the last turn begins anew, its message too, under the steering of now
             self._ids = self._ids[: self._turn]
-        ids, known = self._tokens()
-        self._prompt, self._turn = render(self.engine.info, self.messages), known
+        ids, start = self._tokens()
+        self._prompt, self._turn = render(self.engine.info, self.messages), start
         self._before = self.messages[:-1]
-        terms = (*ended(self._steering, known), *(steering(len(ids), known) if steering else ()))
+        terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         sampler = sampler or Sampler()
         requests = [
-            Request(ids, each, sampler, key, tokens, tuple(stops)) for each in ((terms, ()) if beside else (terms,))
+            Request(ids, row, sampler, key, tokens, tuple(stops)) for row in ((terms, ()) if beside else (terms,))
         ]
         yield from self._generate(requests)
 
@@ -110,15 +114,15 @@ class Conversation:
         if not self.messages or self.messages[-1].role != "assistant":
             raise UsageError("there is no answer to continue")
         said = self.messages[-1].content
-        if self._ids and said == self._texts[0]:
+        if self._ids and said == self._text:
             ids = np.array(self._ids, dtype=np.int32)
         else:
             text = render(self.engine.info, self.messages, answer=False)
             ids = self.engine.encode(text, template=True)
             self._prompt, self._turn = render(self.engine.info, self.messages[:-1]), 0
             self._before = None
-        known = min(_common(self._ids, ids), len(ids) - 1)  # the last position is run again: it predicts what comes
-        terms = (*ended(self._steering, known), *(steering(len(ids), known) if steering else ()))
+        start = min(_common(self._ids, ids), len(ids) - 1)  # the last position is run again: it predicts what comes
+        terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         yield from self._generate([Request(ids, terms, sampler or Sampler(), key, tokens)], said)
 
     @property
@@ -128,9 +132,8 @@ class Conversation:
 
     def take(self, row: int) -> None:
         """Go on from the answer of another row of the last batch."""
-        self._ids, self._steering, text = self._held[row]
-        self._texts = [text]
-        self.messages[-1] = Message("assistant", text)
+        self._ids, self._steering, self._text = self._held[row]
+        self.messages[-1] = Message("assistant", self._text)
 
     def steer(self, steering: Steering) -> None:
         """Change the steering of the answer that is being generated, from the very next token on."""
@@ -154,8 +157,8 @@ class Conversation:
         decoding = self._open(requests)
         if said is not None:
             self.messages.pop()
-        self.messages.append(Message("assistant", said or ""))
-        self._texts = [said or ""] * len(requests)
+        self._rows, self._said = [AnswerBuilder() for _ in requests], said or ""
+        self.messages.append(Message("assistant", self._said))
         tail = requests[0].ids[-_TAIL:].tolist() if said else []
         try:
             while not decoding.done:
@@ -168,16 +171,16 @@ class Conversation:
             self._held = []
             for row, request in enumerate(requests):
                 ids = [*request.ids.tolist(), *decoding.answer(row)]
-                self._held.append((ids, ended(decoding.planned(row), len(ids)), self._texts[row]))
+                text = self._said + self._rows[row].text
+                self._held.append((ids, ended(decoding.planned(row), len(ids)), text))
             self.take(0)
 
     def _add(self, events: Sequence[Event]) -> None:
         """Take the text of events into the message."""
         for event in events:
-            if isinstance(event, Token | Finished):
-                self._texts[event.row] += event.text
+            self._rows[event.row].take(event)
         if events:
-            self.messages[-1] = Message("assistant", self._texts[0])
+            self.messages[-1] = Message("assistant", self._said + self._rows[0].text)
 
     def _joined(self, tail: list[int], event: Event) -> Event:
         """The first token of a continuation, with the space that some tokenizers write only between words."""
@@ -213,7 +216,7 @@ class Conversation:
 
     def _after_answer(self) -> str | None:
         """What the template puts after the last answer, if what stands before it is the last prompt unchanged."""
-        if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._texts[0]) or not self._ids:
+        if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._text) or not self._ids:
             return None
         marked = [*self.messages[:-2], Message("assistant", _MARK), self.messages[-1]]
         before, mark, after = render(self.engine.info, marked).partition(_MARK)

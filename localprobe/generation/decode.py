@@ -1,28 +1,26 @@
 """The decode loop, the same for every engine: rows, stop rules, seeds, text, and live scores set against their tokens.
 
 A token's score is the projection of its own residual, which exists one step after the token was sampled; so a `Score`
-follows its `Token` one step later, and the last token of a row gets one more pass before the row is finished.
+follows its `Token` one step later, and the last token of a row gets one more pass before the row is finished. The end
+token that a model samples is no part of the answer: it gives no `Token`, and its row is `Finished` with reason "end".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.batches import ROWS
-from localprobe.checks import check_prompts
+from localprobe.checks import check_prompt_length, check_prompts
 from localprobe.engine import Engine, FloatArray, IntArray, Prompt, Sampler, Steering, Stream, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
+from localprobe.generation.events import Event, Finished, Reason, Score, Token
 from localprobe.sampling import uniforms
 from localprobe.steering.positions import begun, ended
-
-Reason: TypeAlias = Literal["end", "stop", "length", "context", "stopped"]
-"""Why a row ended: the model's own end token, a stop string, the most tokens asked for, a full context, or the user."""
 
 _CHUNK = 64  # uniforms drawn at a time
 
@@ -41,41 +39,6 @@ class Request:
     """The most tokens to generate."""
     stops: tuple[str, ...] = ()
     """Texts that end the answer; they are not part of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token was sampled."""
-
-    row: int
-    index: int
-    """Its place in the answer, from 0."""
-    id: int
-    text: str
-    """What it adds to the text: empty in the middle of a character or of a possible stop string."""
-    logprob: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Score:
-    """The watched projections of a token sampled before, (watches,) float32."""
-
-    row: int
-    index: int
-    values: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A row is done."""
-
-    row: int
-    reason: Reason
-    text: str
-    """What was still held back; the row's texts and this one joined are its answer."""
-
-
-Event: TypeAlias = Token | Score | Finished
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +70,7 @@ class _Row:
 
 
 class Decoding:
-    """Answers being generated in one batch, a step at a time.
+    """Answers being generated in one batch, step by step.
 
     `numbers` are the rows' numbers in events (0.. if not given). With `reuse`, row i goes on from the cache of row i of
     an earlier decoding, whose `keep[i]` first positions stay.
@@ -148,14 +111,14 @@ class Decoding:
         return not self._live
 
     def step(self) -> list[Event]:
-        """Sample a token for each row that goes on, and deliver what the step before could not know."""
+        """Sample a token for each row that goes on; its events, after the scores of the tokens of the step before."""
         if all(row.ending for row in self._live):
             return self._stepped(self._stream.settle())
         step = self._stream.step(np.array([row.uniform() for row in self._live]))
         if not np.isfinite(step.logprobs).all():
             raise EngineError(
                 f"{self._engine.info.model} gives predictions that are not finite in {self._engine.info.dtype}: "
-                "lower the dose, or load it with --dtype float32"
+                "lower the dose, or load it with `dtype` float32"
             )
         going = [row for row in self._live if not row.ending]
         sampled = {
@@ -163,8 +126,7 @@ class Decoding:
             for row, token, logprob in zip(self._live, step.ids.tolist(), step.logprobs.tolist(), strict=True)
         }
         events = self._scored(step.scores)
-        for row in going:
-            events.append(self._token(row, *sampled[row.number]))
+        events += [token for row in going if (token := self._token(row, *sampled[row.number]))]
         return events + self._finish()
 
     def steer(self, number: int, steering: Steering) -> None:
@@ -209,11 +171,8 @@ class Decoding:
 
     def _row(self, number: int, request: Request) -> _Row:
         info = self._engine.info
+        check_prompt_length(info, request.ids)
         space = info.context - len(request.ids)
-        if space < 1:
-            raise UsageError(
-                f"the prompt has {len(request.ids)} tokens, and {info.model} holds {info.context}: shorten it"
-            )
         if request.tokens < 1:
             raise UsageError(f"{request.tokens} tokens to generate: ask for at least 1")
         limit = min(request.tokens, space)
@@ -227,11 +186,12 @@ class Decoding:
             steering=request.steering,
         )
 
-    def _token(self, row: _Row, token: int, logprob: float) -> Event:
-        index = len(row.ids)
+    def _token(self, row: _Row, token: int, logprob: float) -> Token | None:
+        """Take a sampled token into its row; None for the end token."""
         if token in self._end:
             row.ending = "end"
-            return Token(row.number, index, token, "", logprob)
+            return None
+        index = len(row.ids)
         row.ids.append(token)
         text, stopped = row.stops.push(row.detokenizer.push(token))
         if stopped:
@@ -282,7 +242,7 @@ def generate(
 def steps(
     engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
 ) -> Iterator[list[Event]]:
-    """As `generate`, with the events of one step in a list: rows that end together are known together.
+    """As `generate`, with the events of each step in a list, so that rows that end together can be handled together.
 
     What does not fit once will not fit again: later batches are as narrow as the one that did.
     """

@@ -52,9 +52,9 @@ class StopStrings:
         if not self._stops:
             return text, False
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            shown, self._held = self._held[: min(found)], ""
+        starts = [start for stop in self._stops if (start := self._held.find(stop)) >= 0]
+        if starts:
+            shown, self._held = self._held[: min(starts)], ""
             return shown, True
         keep = self._pending()
         shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from localprobe.generators.endpoint_errors import EndpointError, advice, filtered, pause, unsupported, what
-from localprobe.generators.generator import Answer, Ask, spoken
+from localprobe.generators.generator import Ask, Completion, spoken
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -73,7 +73,7 @@ class Endpoint:
         except (openai.OpenAIError, ValueError):
             return  # not every server lists models, or takes the key in this way
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
         return [self._answer(ask) for ask in asks]
 
     def provenance(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Endpoint:
             max_retries=0,
         )
 
-    def _answer(self, ask: Ask) -> Answer:
+    def _answer(self, ask: Ask) -> Completion:
         client = self._client
         import openai
 
@@ -116,7 +116,7 @@ class Endpoint:
                 self._sleep(seconds)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if filtered(error):
-                    return Answer("", "content_filter", self.model)
+                    return Completion("", "content_filter", self.model)
                 left = [name for name in _OPTIONAL if name not in self._unknown]
                 refused = unsupported(error, left) or self._fail(error)
                 self._unknown.append(refused)
@@ -135,7 +135,7 @@ class Endpoint:
             **options,
         )
 
-    def _read(self, reply: Any) -> Answer:
+    def _read(self, reply: Any) -> Completion:
         choices = getattr(reply, "choices", None)
         if not choices or getattr(choices[0], "message", None) is None:
             raise EndpointError(
@@ -144,7 +144,7 @@ class Endpoint:
             )
         message, usage = choices[0].message, getattr(reply, "usage", None)
         refusal = getattr(message, "refusal", None)
-        return Answer(
+        return Completion(
             spoken(message.content or refusal or ""),
             "refusal" if refusal else str(choices[0].finish_reason or "stop"),
             str(reply.model or self.model),
@@ -160,13 +160,13 @@ class Endpoint:
 
         match error:
             case openai.APITimeoutError():
-                return f"no answer from {self.url} within {self._timeout:g} s: give --timeout more, or a smaller model"
+                return f"no answer from {self.url} within {self._timeout:g} s: raise `timeout`, or take a smaller model"
             case openai.APIConnectionError():
                 return f"cannot connect to {self.url} ({what(error)}): {self._start}"
             case openai.AuthenticationError() | openai.PermissionDeniedError() if self._key:
                 return f"{self.url} refuses the key in {self._key.variable} ({what(error)}): put a valid one there"
             case openai.AuthenticationError() | openai.PermissionDeniedError():
-                return f"{self.url} wants an API key ({what(error)}): name its environment variable by --key-env"
+                return f"{self.url} wants an API key ({what(error)}): name its environment variable by `keys`"
             case openai.NotFoundError():
                 return f"{self.url} has no model {self.model!r} ({what(error)}): {self._models()}"
         return f"{self.url} {advice(error)}"

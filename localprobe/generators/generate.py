@@ -16,14 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from localprobe import __version__
 from localprobe.contrast.duplicates import normal
 from localprobe.contrast.refusals import fault
 from localprobe.contrast.scenarios import Scenario
 from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.errors import LocalprobeError
-from localprobe.generators.generator import Answer, Ask, Generator
+from localprobe.generators.generator import Ask, Completion, Generator
 from localprobe.generators.lines import Lines
+from localprobe.version import __version__
 
 POLES = ("positive", "negative")
 LEAST_WORDS = 10
@@ -145,7 +145,7 @@ class Generation:
 
     def _make(self, cell: Cell) -> Outcome:
         started = _now()
-        answers: dict[str, Answer] = {}
+        answers: dict[str, Completion] = {}
         seeds: dict[str, int] = {}
         faults: list[dict[str, Any]] = []
         tokens = 0
@@ -183,7 +183,7 @@ class Generation:
 
 
 def _record(
-    cell: Cell, answers: dict[str, Answer], seeds: dict[str, int], faults: list[dict[str, Any]], accepted: bool
+    cell: Cell, answers: dict[str, Completion], seeds: dict[str, int], faults: list[dict[str, Any]], accepted: bool
 ) -> dict[str, Any]:
     """A line: the texts, and all that it takes to know where they come from."""
     texts = {pole: answers[pole].text for pole in POLES} if accepted else {}
@@ -210,7 +210,7 @@ def _record(
     }
 
 
-def _fault(answer: Answer) -> str | None:
+def _fault(answer: Completion) -> str | None:
     if answer.finish in ("content_filter", "refusal"):
         return f"a refusal ({answer.finish})"
     return fault(answer.text, least=LEAST_WORDS)

@@ -32,7 +32,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Completion:
     """What a generator wrote."""
 
     text: str
@@ -56,7 +56,7 @@ class Generator(Protocol):
         """Raise a LocalprobeError if it plainly cannot be used, before anything is asked of any generator."""
         ...
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
         """Write texts. Raises a LocalprobeError if it cannot."""
         ...
 
@@ -91,9 +91,8 @@ class LocalModel:
 
         discovery.choose(self._engine, None if self._engine else models.formats(self._model_name))
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
         from localprobe.engine import Sampler
-        from localprobe.generation.decode import Finished, Token
 
         model = self._model()
         requests = [
@@ -106,17 +105,14 @@ class LocalModel:
             )
             for ask in asks
         ]
-        texts, tokens, finish = [""] * len(asks), [0] * len(asks), ["stop"] * len(asks)
-        for event in model.generate(requests):
-            if isinstance(event, Token):
-                tokens[event.row] += 1
-            if isinstance(event, Token | Finished):
-                texts[event.row] += event.text
-            if isinstance(event, Finished) and event.reason in ("length", "context"):
-                finish[event.row] = "length"
         return [
-            Answer(spoken(text), end, model.info.model, count)
-            for text, end, count in zip(texts, finish, tokens, strict=True)
+            Completion(
+                spoken(answer.text),
+                "length" if answer.reason in ("length", "context") else "stop",
+                model.info.model,
+                len(answer),
+            )
+            for answer in model.answers(requests)
         ]
 
     def provenance(self) -> dict[str, Any]:

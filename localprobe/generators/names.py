@@ -111,7 +111,7 @@ def _check_url(name: str, url: str) -> None:
     if "@" in parts.netloc or parts.query:  # they would be written into every line
         raise UsageError(
             f"the URL of a generator at {parts.hostname} holds a password or a query: "
-            "put the key into an environment variable and name that by --key-env"
+            "put the key into an environment variable and name that by `keys`"
         )
 
 
@@ -122,13 +122,11 @@ def _variables(keys: Sequence[str], hosts: set[str]) -> Mapping[str, str]:
         host, _, variable = key.rpartition("=")
         if not host and len(hosts) > 1:
             raise UsageError(
-                f"--key-env {key}: there are several hosts ({', '.join(sorted(hosts))}), "
+                f"`keys` {key}: there are several hosts ({', '.join(sorted(hosts))}), "
                 f"and each should see only its own key: write HOST={key}"
             )
         if host and host not in hosts:
-            raise UsageError(
-                f"--key-env {key}: no generator is at {host}; there is {', '.join(sorted(hosts)) or 'none'}"
-            )
+            raise UsageError(f"`keys` {key}: no generator is at {host}; there is {', '.join(sorted(hosts)) or 'none'}")
         found.update(dict.fromkeys([host] if host else hosts, variable))
     return found
 

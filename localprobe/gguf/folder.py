@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from localprobe import __version__
 from localprobe.errors import ModelError, UsageError
 from localprobe.gguf.config import config, generation_config
 from localprobe.gguf.header import Header
@@ -23,6 +22,7 @@ from localprobe.gguf.sizes import Sizes, sizes
 from localprobe.gguf.tensors import DTYPE_BYTES, Dtype, check_types, total_bytes, write_shards
 from localprobe.gguf.tokenizer import tokenizer, tokenizer_config
 from localprobe.gguf.vocabulary import Vocabulary, vocabulary
+from localprobe.version import __version__
 
 Progress: TypeAlias = Callable[[int, int], None]
 FORMAT = 1

@@ -87,10 +87,10 @@ def _on_card(engine: str, options: LoadOptions) -> bool:
 
 def _smaller(engine: str, options: LoadOptions) -> str:
     if engine == "torch" and options.dtype in (None, "float32"):
-        return ", a quantised GGUF with --engine llama, or dtype bfloat16"
+        return ", a quantised GGUF with `engine` llama, or `dtype` bfloat16"
     if engine == "llama":
-        return " or a file of fewer bits, let --low-memory read weights from the disk as it goes, which is slow"
-    return " or a quantised GGUF with --engine llama"
+        return " or a file of fewer bits, let `low_memory` read weights from the disk as it goes, which is slow"
+    return " or a quantised GGUF with `engine` llama"
 
 
 def _cgroups(process: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[Path]:

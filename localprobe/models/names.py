@@ -115,7 +115,7 @@ def _fake(name: str, backend: Backend) -> Weights:
     if name != FAKE:
         raise UsageError(f"engine {backend.name!r} loads only the model {FAKE!r}, not {name!r}")
     if FAKE not in backend.formats:
-        raise UsageError(f"the model {FAKE!r} is for the engine {FAKE!r}, not for {backend.name!r}: use --engine fake")
+        raise UsageError(f"the model {FAKE!r} is for the engine {FAKE!r}, not for {backend.name!r}: use `engine` fake")
     return Weights(FAKE, Path(FAKE), "fake", FAKE)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from localprobe.errors import UsageError
 from localprobe.probing.agreement import Agreement
 from localprobe.probing.baselines import Baselines
 from localprobe.probing.config import ProbeConfig
@@ -16,6 +18,9 @@ from localprobe.probing.random_directions import RandomDirections
 from localprobe.stats.intervals import Interval
 from localprobe.store.identity import ModelIdentity
 from localprobe.vectors.vector import Origin
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LayerScores = tuple[tuple[float, ...], ...]
 """Scores of some texts, one tuple per layer."""
@@ -153,3 +158,31 @@ class ProbeResult:
     def index(self, layer: int) -> int:
         """The place of a layer in `layers`."""
         return [row.layer for row in self.layers].index(layer)
+
+    def draw_auroc(self, axis: Axes) -> None:
+        """Draw AUROC by layer on matplotlib Axes, with random directions and a bag of words beside it."""
+        from localprobe.figures.probing import auroc_by_layer
+
+        words = self.validation.baselines if self.validation else None
+        auroc_by_layer(
+            axis,
+            [row.layer for row in self.layers],
+            [row.auroc for row in self.layers],
+            [row.auroc_interval for row in self.layers],
+            random=[row.random.aurocs for row in self.layers if row.random],
+            bag_of_words=words.bag_of_words.auroc if words else None,
+            chosen=self.layer,
+        )
+
+    def draw_scores(self, axis: Axes, layer: int | None = None) -> None:
+        """Draw the scores of the texts held out at a layer, the cross-validated one if none is named."""
+        from localprobe.figures.probing import score_histogram
+
+        if self.scores is None:
+            raise UsageError("no pair was held out, so there are no scores to draw")
+        number = self.layer if layer is None else layer
+        at, scores = self.index(number), self.scores
+        neutral = scores.neutral[at] if scores.neutral else ()
+        score_histogram(
+            axis, scores.positive[at], scores.negative[at], neutral, threshold=scores.threshold[at], layer=number
+        )

@@ -64,12 +64,7 @@ class ProbeTexts:
             train, test = split(pairs, test_fraction=config.test_fraction, seed=config.seed)
         else:
             train, test = list(pairs), []
-        if len(test) < _LEAST and validate:
-            raise DataError(
-                f"too few pairs: {len(pairs)}, of which `test_fraction` {config.test_fraction:g} holds {len(test)} out "
-                f"for testing; a validation takes at least {_LEAST}"
-            )
-        return cls(concept, config, train, test if len(test) >= _LEAST else [], validate, keywords)
+        return cls(concept, config, train, measurable(test, len(pairs), config, validate), validate, keywords)
 
     @property
     def all(self) -> list[Text]:
@@ -79,14 +74,7 @@ class ProbeTexts:
         texts = [*pairs, *high, *low, *self._neutral()]
         if self.config.pooling != "answer":
             return list(texts)
-        asked = [
-            *self.train,
-            *self.train,
-            *self.test,
-            *self.test,
-            *(self.test if high else ()),
-            *(self.test if low else ()),
-        ]
+        asked = [*self.train] * 2 + [*self.test] * (4 if high else 2)
         return _answers([*map(prompt_of, asked), *([ANY_PROMPT] * len(self._neutral()))], texts)
 
     def material(self, residuals: FloatArray, layers: Sequence[int]) -> Material:
@@ -125,6 +113,19 @@ class ProbeTexts:
 
     def _neutral(self) -> list[str]:
         return read_texts(shipped("neutral")) if self.validate else []
+
+
+def measurable(test: Sequence[Pair], pairs: int, config: ProbeConfig, validate: bool) -> Sequence[Pair]:
+    """The test pairs of a split of so many `pairs` if they are enough to measure on, else none of them. DataError if a
+    validation needs them."""
+    if len(test) >= _LEAST:
+        return test
+    if validate:
+        raise DataError(
+            f"too few pairs: {pairs}, of which `test_fraction` {config.test_fraction:g} holds {len(test)} out for "
+            f"testing; a validation takes at least {_LEAST}"
+        )
+    return []
 
 
 def texts_of_pairs(pairs: Sequence[Pair], pooling: str) -> list[Text]:

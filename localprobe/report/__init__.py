@@ -76,9 +76,10 @@ def write_csv(runs: Sequence[Run], folder: Path) -> int:
 
 
 def _steering(result: Mapping[str, Any]) -> list[Section]:
+    from localprobe.experiments.result import SweepResult
     from localprobe.report import steering
 
-    return steering.sections(result)
+    return steering.sections(from_json(SweepResult, result))
 
 
 def _repeat(run: Run) -> list[tuple[str, str]]:

@@ -6,32 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from localprobe.figures.drawing import COLOURS, MARKERS, NEUTRAL, drawing
 from localprobe.probing.behaviour import Behaviour
 from localprobe.probing.detection import Detection
 from localprobe.probing.result import ProbeResult
-from localprobe.report.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, POSITIVE, band, drawing
 from localprobe.report.section import Figure
 
 
 def auroc_by_layer(result: ProbeResult, name: str) -> Figure:
     """Figure 1, with what it should be read against: random directions, a bag of words, and the cross-validated
     layer."""
-    x = [row.layer for row in result.layers]
     with drawing(f"figure-1-{name}") as sheet:
-        (axis,) = sheet
-        random = [_central(row.random.aurocs) for row in result.layers if row.random]
-        if random:
-            band(axis, x, random, NEUTRAL)
-        band(axis, x, [row.auroc_interval for row in result.layers], COLOURS[0])
-        axis.plot(x, [row.auroc for row in result.layers], color=COLOURS[0], marker="o", markersize=3, label="probe")
-        if result.validation and (baselines := result.validation.baselines):
-            words = baselines.bag_of_words.auroc
-            axis.axhline(words, color=COLOURS[1], linestyle="--", linewidth=1, label=f"bag of words {words:.2f}")
-        layer = result.layer
-        axis.axvline(layer, color=COLOURS[2], linestyle=":", label=f"layer {layer}, chosen without these texts")
-        axis.axhline(0.5, color=NEUTRAL, linewidth=0.6)
-        axis.set(xlabel="layer", ylabel="AUROC", ylim=(0, 1.03))
-        axis.legend(loc="lower right")
+        result.draw_auroc(*sheet)
     return Figure(
         f"figure-1-{name}",
         f"AUROC by layer on {result.test_pairs} unseen pairs, with 95 % intervals; grey: where 95 % of random "
@@ -87,19 +73,10 @@ def lexical(result: ProbeResult, name: str) -> Figure | None:
 
 def histogram(result: ProbeResult, name: str) -> Figure | None:
     """Scores of both poles, and of neutral texts, at the cross-validated layer."""
-    if (scores := result.scores) is None:
+    if result.scores is None:
         return None
-    at = result.index(result.layer)
-    poles = (("positive", scores.positive, POSITIVE), ("negative", scores.negative, NEGATIVE))
-    parts = (*poles, *([("neutral", scores.neutral, NEUTRAL)] if scores.neutral else ()))
-    edges = np.histogram_bin_edges(np.concatenate([values[at] for _, values, _ in parts]), 24).tolist()
     with drawing(f"scores-{name}", height=2.6) as sheet:
-        (axis,) = sheet
-        for what, values, colour in parts:
-            axis.hist(values[at], bins=edges, color=colour, alpha=0.55, label=what)
-        axis.axvline(scores.threshold[at], color="#000000", linewidth=1, label="threshold")
-        axis.set(xlabel=f"score at layer {result.layer}", ylabel="texts")
-        axis.legend()
+        result.draw_scores(*sheet)
     return Figure(f"scores-{name}", "Scores of unseen texts of both poles, and of neutral texts.", sheet.svg)
 
 
@@ -143,11 +120,6 @@ def behaviour(models: Sequence[tuple[str, Behaviour]]) -> Figure:
         if len({point.scenario for point in models[0][1].points}) > 1:
             sheet.axes[0].legend(fontsize=6)
     return Figure("figure-5", "Scores of rated texts, for every model (the paper's Figure 5).", sheet.svg)
-
-
-def _central(values: Sequence[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _colour(i: int) -> str:

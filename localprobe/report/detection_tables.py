@@ -8,7 +8,7 @@ from localprobe.probing.behaviour import Behaviour
 from localprobe.probing.comparison import Likeness
 from localprobe.probing.detection import Detection, ModelAgreement
 from localprobe.probing.result import ProbeResult, Validation
-from localprobe.report.table import Cell, Measured, Table
+from localprobe.report.table import Measured, Table, TableCell
 
 
 def layers(result: ProbeResult, name: str, only: Container[int] | None = None) -> Table:
@@ -44,7 +44,7 @@ def baselines(result: ProbeResult, name: str) -> list[Table]:
     if result.validation is None or (simpler := result.validation.baselines) is None:
         return []
     chosen = result.chosen
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[TableCell, ...]] = [
         (f"probe at layer {chosen.layer}", Measured(chosen.auroc, chosen.auroc_interval, 3), Measured(None))
     ]
     titled = (
@@ -67,7 +67,7 @@ def left_out(validation: Validation, name: str) -> list[Table]:
     """Probes fitted without a scenario, or without a generator, on what they have not seen."""
     tables = []
     for by, left in validation.leave_one_out.items():
-        rows: list[tuple[Cell, ...]] = [
+        rows: list[tuple[TableCell, ...]] = [
             (group.name, group.pairs, Measured(group.at_layer.auroc, group.at_layer.interval, 3))
             for group in left.groups
         ]
@@ -140,7 +140,7 @@ def binary(models: Sequence[tuple[str, Behaviour]]) -> Table:
     shown = [(name, rated.binary) for name, rated in models]
     shares = ("accuracy", "precision", "recall", "f1", "specificity")
     counts = ("true_positive", "false_positive", "true_negative", "false_negative")
-    rows: list[tuple[Cell, ...]] = [("texts", *(b.n for _, b in shown))]
+    rows: list[tuple[TableCell, ...]] = [("texts", *(b.n for _, b in shown))]
     rows += [
         (_title(share), *(Measured(getattr(b, share), getattr(b, f"{share}_interval")) for _, b in shown))
         for share in shares

@@ -19,7 +19,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class AnswerSample:
     """A text that a model wrote, and under what."""
 
     under: str
@@ -39,7 +39,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     details: tuple[Table, ...] = ()
     """Tables to fold away."""
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[AnswerSample, ...] = ()
     sections: tuple[Section, ...] = field(default=())
     """Under it."""
 

@@ -6,79 +6,73 @@ the vector's own answers settle and not how well it steers. Everything else is c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, log
-from typing import Any, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from localprobe.experiments.dose_response import Estimate
-from localprobe.experiments.points import mean
+from localprobe.experiments.pooling import average, pooled
+from localprobe.experiments.result import ModelResult, Point, PromptKey, PromptSummary, Series, SweepResult
 from localprobe.report.detection import slug
-from localprobe.stats.rates import Rate, grouped_rate
+from localprobe.stats.arrays import Array
+from localprobe.stats.estimates import Estimate, Mean, mean
+from localprobe.stats.rates import Rate
 
-Result: TypeAlias = Mapping[str, Any]
-Prompt: TypeAlias = tuple[str, bool]
-"""A scenario, and whether its pressure is in."""
-At: TypeAlias = tuple[Prompt, Result]
-"""A POINT of `localprobe.experiments.result`, and the prompt that it is of."""
-End: TypeAlias = tuple[str, int]
-"""An arm, and which way: 1 towards the positive pole, -1 away from it. Arms are `vector`, `random`, `both`, `prompt`
-and `baseline`, which has no way (0)."""
+PromptPoint: TypeAlias = tuple[PromptKey, Point]
+"""A condition, and the prompt that it is of."""
+End: TypeAlias = tuple[Literal["vector", "random", "both", "prompt", "baseline"], int]
+"""An arm, and which way: 1 towards the positive pole, -1 away from it, 0 for the baseline. `prompt` is the system
+prompt of that pole without a vector."""
 
 BASELINE: End = ("baseline", 0)
 UP: End = ("vector", 1)
 DOWN: End = ("vector", -1)
 _RESAMPLES = 2000
+_SignedPoint: TypeAlias = tuple[int, Point]
 
 
 @dataclass(frozen=True)
 class Arms:
     """One vector in one model."""
 
-    result: Result
-    model: Result
+    result: SweepResult
+    model: ModelResult
     vector: str
 
     @property
     def concept(self) -> str:
-        return str(self.result["concept"])
-
-    @property
-    def unit(self) -> str:
-        """What strengths were given in: `dose` or `alpha`."""
-        return str(self.model.get("unit") or self.result["unit"])
+        return self.result.concept
 
     @cached_property
     def name(self) -> str:
         """The model, with its engine and the vector where those are needed to tell it from others."""
-        same = [each for each in self.result["models"] if each["model"] == self.model["model"]]
-        engine = f" on {self.model['engine']}" if len(same) > 1 else ""
-        several = len({each["vector"] for model in self.result["models"] for each in model["series"]}) > 1
-        return f"{self.model['model']}{engine}{f', {self.vector}' if several else ''}"
-
-    @property
-    def label(self) -> str:
-        return self.model.get("label") or ""
+        loads = sum(other.model == self.model.model for other in self.result.models)
+        vectors = {series.vector for model in self.result.models for series in model.series}
+        engine = f" on {self.model.engine}" if loads > 1 else ""
+        return f"{self.model.model}{engine}{f', {self.vector}' if len(vectors) > 1 else ''}"
 
     @property
     def titled(self) -> str:
         """Its name, and its label behind it."""
-        return f"{self.name} ({self.label})" if self.label else self.name
+        return f"{self.name} ({self.model.label})" if self.model.label else self.name
 
     @property
     def slug(self) -> str:
         """For names of files."""
-        return slug(f"{self.model['model']}-{self.model['engine']}-{self.vector}")
+        return slug(f"{self.model.model}-{self.model.engine}-{self.vector}")
 
     @cached_property
-    def titles(self) -> dict[Prompt, str]:
-        """The prompts as people know them, in the experiment's order."""
+    def prompts(self) -> dict[PromptKey, PromptSummary]:
+        """In the experiment's order."""
+        return {prompt.key: prompt for prompt in self.model.prompts}
+
+    @cached_property
+    def titles(self) -> dict[PromptKey, str]:
+        """The prompts as people know them."""
         return {
-            (each["scenario"], each["pressure"]): f"{each['title']}{'' if each['pressure'] else ', no pressure'}"
-            for each in self.model["prompts"]
+            key: f"{prompt.title}{'' if prompt.pressure else ', no pressure'}" for key, prompt in self.prompts.items()
         }
 
     @property
@@ -87,158 +81,114 @@ class Arms:
         return len({pressure for _, pressure in self.titles}) > 1
 
     @property
-    def main(self) -> tuple[Prompt, ...]:
+    def main(self) -> tuple[PromptKey, ...]:
         """The prompts that a verdict is on: those with their pressure, where there are both kinds."""
         return tuple(prompt for prompt in self.titles if prompt[1] or not self.split)
 
     @cached_property
-    def all_series(self) -> list[Result]:
+    def all_series(self) -> list[Series]:
         """Those of the vector: its own first, then random directions, then each system prompt with the vector."""
-        return [each for each in self.model["series"] if each["vector"] == self.vector]
+        return [series for series in self.model.series if series.vector == self.vector]
 
-    def series(self, arm: str, pole: str = "") -> Result | None:
-        """The series of an arm; None if there is none, or nothing in it yet."""
-        found = (each for each in self.all_series if (each["arm"], each["pole"]) == (arm, pole))
-        return next((each for each in found if each["curves"]), None)
+    def series(self, arm: str, pole: str = "") -> Series | None:
+        """The series of an arm; None if there is none."""
+        return next((series for series in self.all_series if (series.arm, series.pole) == (arm, pole)), None)
 
     @cached_property
     def ends(self) -> dict[int, tuple[float, float]]:
         """Layer -> the largest usable strengths down and up; 0 where there is none."""
-        return {
-            each["layer"]: (each["down"] or 0.0, each["up"] or 0.0)
-            for each in self.model["sceptic"]
-            if each["vector"] == self.vector
-        }
+        own = self.series("vector")
+        return {at.layer: at.response.usable or (0.0, 0.0) for at in own.layers} if own else {}
 
     def usable(self, way: int) -> bool:
         """Whether any layer has a usable strength one way."""
         return any(ends[way > 0] for ends in self.ends.values())
 
-    def baseline(self, prompt: Prompt) -> Result | None:
-        """The unsteered answers to a prompt."""
-        found: Result | None = self._prompt(prompt)["baseline"]
-        return found
-
-    def point(self, end: End, layer: int, prompt: Prompt) -> Result | None:
+    def point(self, end: End, layer: int, prompt: PromptKey) -> Point | None:
         """The condition at an end of the usable range of a layer; None if it was not run."""
         arm, way = end
-        poles = {1: "positive", -1: "negative"}
         strength = self.ends.get(layer, (0.0, 0.0))[way > 0]
         if arm == "baseline" or (arm in ("vector", "random") and not strength):
-            return self.baseline(prompt)
+            return self.prompts[prompt].baseline
         if arm == "prompt" or not strength:
-            found: Result | None = self._prompt(prompt)[poles[way]]
-            return found
-        series = self.series(arm, poles[way] if arm == "both" else "")
-        for curve in series["curves"] if series else ():
-            if (curve["layer"], curve["scenario"], curve["pressure"]) == (layer, *prompt):
-                return next((each for each in curve["points"] if each[self.unit] == strength), None)
-        return None
+            return self.prompts[prompt].positive if way > 0 else self.prompts[prompt].negative
+        pole = "" if arm != "both" else "positive" if way > 0 else "negative"
+        series = self.series(arm, pole)
+        points = series.points(layer, prompt) if series else ()
+        return next((point for point in points if self.model.strength(point) == strength), None)
 
-    def points(self, end: End, prompts: Sequence[Prompt] = ()) -> list[At]:
+    def points(self, end: End, prompts: Sequence[PromptKey] = ()) -> list[PromptPoint]:
         """The conditions at an end, of all layers and the main prompts, or of others; each once."""
-        found = {
+        points = {
             id(point): (prompt, point)
             for prompt in prompts or self.main
             for layer in self.ends
             if (point := self.point(end, layer, prompt))
         }
-        return list(found.values())
+        return list(points.values())
 
-    def rate(self, end: End, prompts: Sequence[Prompt] = ()) -> Rate | None:
+    def rate(self, end: End, prompts: Sequence[PromptKey] = ()) -> Rate | None:
         """The share of answers in the concept's language at an end, over layers and the main prompts, or others."""
         points = self.points(end, prompts)
         return pooled(points, "rate") if points else None
 
-    def difference(self, *terms: tuple[int, End], prompts: Sequence[Prompt] = ()) -> Estimate | None:
+    def difference(self, *terms: tuple[int, End], prompts: Sequence[PromptKey] = ()) -> Estimate | None:
         """A sum of rates with signs, as ((1, up), (-1, down)), where every one of them was run. The mean over prompts;
         the interval is made as in `localprobe.experiments.dose_response`: Jeffreys draws of each rate, the prompts
         drawn with replacement, all layers of one together. None if nothing can be compared."""
-        sums: dict[Prompt, list[list[tuple[int, Result]]]] = {}
+        sums: dict[PromptKey, list[list[_SignedPoint]]] = {}
         for prompt in prompts or self.main:
             for layer in self.ends:
-                found = [(sign, point) for sign, end in terms if (point := self.point(end, layer, prompt))]
-                if len(found) == len(terms):
-                    sums.setdefault(prompt, []).append(found)
+                points = [(sign, point) for sign, end in terms if (point := self.point(end, layer, prompt))]
+                if len(points) == len(terms):
+                    sums.setdefault(prompt, []).append(points)
         return _estimate(list(sums.values())) if sums else None
 
-    def reading(self) -> Result | None:
+    def reading(self) -> Mean | None:
         """How far the probe's score of the text, read with nothing added, goes from one end of the vector's usable
-        range to the other: a MEAN of `localprobe.experiments.result` over the main prompts; None if not measured."""
-        found = []
+        range to the other, over the main prompts; None if not measured."""
+        differences = []
         for prompt in self.main:
-            ends = [average(self.points(end, (prompt,)), "reading") for end in (UP, DOWN)]
-            if ends[0] is not None and ends[1] is not None:
-                found.append(ends[0] - ends[1])
-        return mean(found)
-
-    def _prompt(self, prompt: Prompt) -> Result:
-        found: Result = next(each for each in self.model["prompts"] if (each["scenario"], each["pressure"]) == prompt)
-        return found
+            up, down = (average(self.points(end, (prompt,)), "reading") for end in (UP, DOWN))
+            if up is not None and down is not None:
+                differences.append(up - down)
+        return mean(differences)
 
 
-def every(result: Result) -> list[Arms]:
+def every(result: SweepResult) -> list[Arms]:
     """Each vector in each model that has been steered with it, models of one label together."""
-    labels = list(dict.fromkeys(model.get("label") or "" for model in result.get("models", ())))
-    models = sorted(result.get("models", ()), key=lambda model: labels.index(model.get("label") or ""))
+    labels = list(dict.fromkeys(model.label for model in result.models))
     return [
         Arms(result, model, vector)
-        for model in models
-        for vector in dict.fromkeys(each["vector"] for each in model["series"] if each["curves"])
+        for model in sorted(result.models, key=lambda model: labels.index(model.label))
+        for vector in dict.fromkeys(series.vector for series in model.series)
     ]
 
 
-def steered(series: Result) -> Iterator[At]:
+def steered(series: Series) -> Iterator[PromptPoint]:
     """The conditions of a series other than its baseline."""
-    for curve in series["curves"]:
-        for point in curve["points"]:
-            if point["alpha"]:
-                yield (curve["scenario"], curve["pressure"]), point
+    return ((curve.key, point) for curve in series.curves for point in curve.points if point.alpha)
 
 
-def count(rate: Result) -> int:
-    """How many a share is of."""
-    return round(float(rate["share"]) * int(rate["of"]))
-
-
-def pooled(points: Sequence[At], what: str) -> Rate:
-    """A share over conditions, at least one; the interval takes those of one prompt together."""
-    groups: dict[Prompt, tuple[int, int]] = {}
-    for prompt, point in points:
-        got, of = groups.get(prompt, (0, 0))
-        groups[prompt] = got + count(point[what]), of + point[what]["of"]
-    return grouped_rate(list(groups.values()))
-
-
-def perplexity_ratio(points: Sequence[At]) -> float | None:
-    """Geometric mean over conditions; None if it was not measured."""
-    known = [log(point["perplexity_ratio"]["value"]) for _, point in points if point["perplexity_ratio"]]
-    return exp(sum(known) / len(known)) if known else None
-
-
-def average(points: Sequence[At], what: str) -> float | None:
-    """Mean over conditions of `kl`, or of the value of a MEAN; None if it was not measured."""
-    values = [point[what]["value"] if isinstance(point[what], Mapping) else point[what] for _, point in points]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _estimate(sums: list[list[list[tuple[int, Result]]]]) -> Estimate:
+def _estimate(sums: list[list[list[_SignedPoint]]]) -> Estimate:
     """Prompts, each with the sums of its layers, each of signed conditions."""
     random = np.random.default_rng(0)
-    draws: dict[int, Any] = {}  # by identity: a baseline that layers share is drawn once
+    draws: dict[int, Array] = {}  # by identity: a baseline that layers share is drawn once
 
-    def draw(point: Result) -> Any:
+    def draw(point: Point) -> Array:
         if id(point) not in draws:
-            k, n = count(point["rate"]), point["rate"]["of"]
-            draws[id(point)] = random.beta(k + 0.5, n - k + 0.5, _RESAMPLES)
+            count, of = point.rate.count, point.rate.of
+            draws[id(point)] = random.beta(count + 0.5, of - count + 0.5, _RESAMPLES)
         return draws[id(point)]
 
-    seen = [np.mean([sum(sign * point["rate"]["share"] for sign, point in each) for each in one]) for one in sums]
+    seen = [np.mean([sum(sign * point.rate.share for sign, point in layer) for layer in prompt]) for prompt in sums]
     drawn = np.stack(
-        [np.mean([sum(sign * draw(point) for sign, point in each) for each in one], axis=0) for one in sums]
+        [
+            np.mean([np.sum([sign * draw(point) for sign, point in layer], axis=0) for layer in prompt], axis=0)
+            for prompt in sums
+        ]
     )
     weights = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _RESAMPLES) / len(sums)
     low, high = np.quantile((drawn.T * weights).sum(axis=1), [0.025, 0.975])
     value = float(np.mean(seen))
-    return Estimate(value, (min(float(low), value), max(float(high), value)))
+    return Estimate(value, min(float(low), value), max(float(high), value))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from localprobe.report.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, Sheet, band, drawing
+from localprobe.experiments.pooling import by_strength, pooled
+from localprobe.experiments.result import CurvePoints, PromptKey, Series
+from localprobe.figures import steering as draw
+from localprobe.figures.drawing import COLOURS, MARKERS, NEGATIVE, NEUTRAL, Sheet, colour, drawing
 from localprobe.report.section import Figure
-from localprobe.report.steering_arms import Arms, At, Prompt, Result, pooled
+from localprobe.report.steering_arms import Arms
 from localprobe.report.steering_resistance import resistance
 
 if TYPE_CHECKING:
@@ -24,18 +28,18 @@ def dose_response(arms: Arms) -> Figure | None:
     own, random = arms.series("vector"), arms.series("random")
     if own is None:
         return None
-    layers = _spread([each["layer"] for each in own["layers"]], _ROWS)
-    scenarios = list(dict.fromkeys(curve["scenario"] for curve in own["curves"]))
+    layers = draw.spread([at.layer for at in own.layers], _ROWS)
+    scenarios = list(dict.fromkeys(curve.scenario for curve in own.curves))
     shown = scenarios[:_COLUMNS]
     name = f"figure-6-{arms.slug}"
     size = {"width": 1.6 + 2.4 * len(shown), "height": 1.1 + 1.9 * len(layers)}
     with drawing(name, len(shown), len(layers), **size) as sheet:
         panels = [(layer, scenario) for layer in layers for scenario in shown]
         for i, (axis, (layer, scenario)) in enumerate(zip(sheet.axes, panels, strict=True)):
-            for series, colour in ((random, NEUTRAL), (own, COLOURS[0])):
-                for curve in series["curves"] if series else ():
-                    if (curve["layer"], curve["scenario"]) == (layer, scenario):
-                        _curve(axis, curve, colour, "random directions" if series is random else "vector", arms.split)
+            for series in filter(None, (random, own)):
+                for curve in series.at(layer):
+                    if curve.scenario == scenario:
+                        _curve(axis, curve, series, arms.split)
             first = i % len(shown) == 0
             axis.set(ylim=(-0.04, 1.04), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%") if first else ())
             if i < len(shown):
@@ -45,10 +49,10 @@ def dose_response(arms: Arms) -> Figure | None:
             axis.locator_params(axis="x", nbins=5)
             if i >= len(panels) - len(shown):
                 axis.set_xlabel("dose")
-        _legend(sheet)
+        sheet.finish()
     left_out = [
         f"{len(every) - len(some)} {what} are in the tables only"
-        for every, some, what in ((own["layers"], layers, "layers"), (scenarios, shown, "prompts"))
+        for every, some, what in ((own.layers, layers, "layers"), (scenarios, shown, "prompts"))
         if len(every) > len(some)
     ]
     return Figure(
@@ -56,19 +60,19 @@ def dose_response(arms: Arms) -> Figure | None:
         f"Share of answers in {arms.concept} language by dose in {arms.titled}, by layer and scenario, with 95 % "
         f"intervals{', where the pressure is in' if arms.split else ''} (the paper's Figures 6 and 9). A cross: half "
         "of the answers or more are degenerate. "
-        f"{' '.join((_alphas(own, layers), *(f'{each}.' for each in left_out)))}",
+        f"{' '.join((_alphas(own, layers), *(f'{part}.' for part in left_out)))}",
         sheet.svg,
         wide=True,
     )
 
 
-def models_dose_response(found: Sequence[Arms]) -> Figure | None:
+def models_dose_response(vectors: Sequence[Arms]) -> Figure | None:
     """Figure 6 for several models at once, over their layers; None for one, which has its own."""
-    shown = [arms for arms in found if arms.series("vector")][:_MODELS]
+    shown = [arms for arms, _ in _own(vectors)]
     if len(shown) < 2:
         return None
-    prompts = list(dict.fromkeys(prompt for arms in shown for prompt in arms.titles))[: 2 * _COLUMNS]
     titles = {prompt: title for arms in shown for prompt, title in arms.titles.items()}
+    prompts = list(titles)[: 2 * _COLUMNS]
     columns = min(3, len(prompts))
     rows = -(-len(prompts) // columns)
     with drawing("figure-6", columns, rows, width=1.4 + 2.6 * columns, height=0.9 + 2.1 * rows) as sheet:
@@ -76,7 +80,7 @@ def models_dose_response(found: Sequence[Arms]) -> Figure | None:
             for i, arms in enumerate(shown):
                 _pooled_curve(axis, arms, prompt, i)
             axis.set(title=titles[prompt], xlabel="dose", ylim=(-0.04, 1.04))
-        _finish(sheet, len(prompts))
+        sheet.finish(len(prompts))
         sheet.axes[0].set_ylabel(f"{shown[0].concept} language")
     return Figure(
         "figure-6",
@@ -87,27 +91,28 @@ def models_dose_response(found: Sequence[Arms]) -> Figure | None:
     )
 
 
-def baselines(found: Sequence[Arms]) -> Figure | None:
+def baselines(vectors: Sequence[Arms]) -> Figure | None:
     """Figure 7: unsteered answers by model and prompt."""
-    models = list({id(arms.model): arms for arms in found}.values())[:_MODELS]
-    prompts = [p for arms in models for p in arms.titles if any(each.baseline(p) for each in _having(models, p))]
-    prompts = list(dict.fromkeys(prompts))
+    models = list({id(arms.model): arms for arms in vectors}.values())[:_MODELS]
+    titles = {prompt: title for arms in models for prompt, title in arms.titles.items()}
+    prompts = [p for p in titles if any(p in arms.prompts and arms.prompts[p].baseline for arms in models)]
     if not prompts:
         return None
-    titles = {prompt: title for arms in models for prompt, title in arms.titles.items()}
     height = 0.8 / len(models)
     with drawing("figure-7", height=0.9 + max(0.3, 0.16 * len(models)) * len(prompts)) as sheet:
         (axis,) = sheet
         for i, arms in enumerate(models):
-            rates = [(y, p["rate"]) for y, prompt in enumerate(prompts) if (p := _baseline(arms, prompt))]
-            y = [at + (i - (len(models) - 1) / 2) * height for at, _ in rates]
-            share = [rate["share"] for _, rate in rates]
-            axis.barh(y, share, height * 0.9, color=_colour(i), alpha=0.65, label=_model(arms))
-            axis.errorbar(share, y, xerr=_errors([rate for _, rate in rates]), fmt="none", color=NEUTRAL, linewidth=1)
+            plain = {prompts.index(key): prompt.baseline for key, prompt in arms.prompts.items() if prompt.baseline}
+            rates = [plain[y].rate for y in sorted(plain)]
+            places = [y + (i - (len(models) - 1) / 2) * height for y in sorted(plain)]
+            share = [rate.share for rate in rates]
+            label = f"{arms.model.model} ({arms.model.label})" if arms.model.label else arms.model.model
+            axis.barh(places, share, height * 0.9, color=colour(i), alpha=0.65, label=label)
+            axis.errorbar(share, places, xerr=draw.errors(rates), fmt="none", color=NEUTRAL, linewidth=1)
         axis.set(yticks=range(len(prompts)), yticklabels=[titles[prompt] for prompt in prompts], xlim=(0, 1.02))
         axis.set_xlabel(f"share of unsteered answers in {models[0].concept} language")
         axis.invert_yaxis()
-        _legend(sheet)
+        sheet.finish()
     return Figure(
         "figure-7",
         "Unsteered answers by prompt, with 95 % intervals (the paper's Figure 7). At 100 % nothing can be raised, and "
@@ -116,30 +121,26 @@ def baselines(found: Sequence[Arms]) -> Figure | None:
     )
 
 
-def by_scenario(found: Sequence[Arms]) -> Figure | None:
+def by_scenario(vectors: Sequence[Arms]) -> Figure | None:
     """Figure 8: does a prompt resist? Success by both rules, with what had no room marked."""
-    shown = [arms for arms in found if arms.series("vector")][:_MODELS]
+    shown = _own(vectors)
     if not shown:
         return None
-    prompts = max(len(arms.titles) for arms in shown)
-    with _panels("figure-8", len(shown), 0.9 + 0.3 * prompts) as sheet:
-        for axis, arms in zip(sheet.axes, shown, strict=False):
-            own = arms.series("vector") or {}
+    with _panels("figure-8", len(shown), 0.9 + 0.3 * max(len(arms.titles) for arms, _ in shown)) as sheet:
+        for axis, (arms, own) in zip(sheet.axes, shown, strict=False):
             titles = list(arms.titles.values())
-            for y, prompt in enumerate(arms.titles):
-                if each := resistance(own, prompt):
-                    axis.plot(each.paper, y, "o", ms=9, mfc="none", color=NEGATIVE, label="paper's rule")
-                    if each.own:
-                        rate = each.own
-                        error = [[rate.share - rate.interval[0]], [rate.interval[1] - rate.share]]
+            for y, (key, prompt) in enumerate(arms.prompts.items()):
+                if resisting := resistance(own, key):
+                    axis.plot(resisting.paper, y, "o", ms=9, mfc="none", color=NEGATIVE, label="paper's rule")
+                    if rate := resisting.own:
+                        error = draw.errors([rate])
                         axis.errorbar(rate.share, y, xerr=error, fmt="o", color=COLOURS[0], label="strict, with room")
-                    base = _baseline(arms, prompt)
-                    if base and base["rate"]["share"] in (0, 1):
-                        titles[y] += f"\nbaseline {base['rate']['share']:.0%}"
+                    if prompt.baseline and prompt.baseline.rate.share in (0, 1):
+                        titles[y] += f"\nbaseline {prompt.baseline.rate.share:.0%}"
             axis.axvline(0.5, color=NEUTRAL, linewidth=0.6)
             axis.set(yticks=range(len(titles)), yticklabels=titles, xlim=(-0.03, 1.03), ylim=(len(titles) - 0.5, -0.5))
             axis.set(title=arms.titled, xlabel="success")
-        _finish(sheet, len(shown))
+        sheet.finish(len(shown))
     return Figure(
         "figure-8",
         "Success by prompt, over layers (the paper's Figure 8): by the paper's rule, and strictly, among the cells "
@@ -150,27 +151,22 @@ def by_scenario(found: Sequence[Arms]) -> Figure | None:
     )
 
 
-def by_layer(found: Sequence[Arms]) -> Figure | None:
+def by_layer(vectors: Sequence[Arms]) -> Figure | None:
     """Figure 9 and the detection-steering gap: AUROC and success by layer on one axis."""
-    shown = [arms for arms in found if arms.series("vector")][:_MODELS]
+    shown = _own(vectors)
     if not shown:
         return None
     with _panels("figure-9", len(shown), 2.6) as sheet:
-        for axis, arms in zip(sheet.axes, shown, strict=False):
-            layers = (arms.series("vector") or {})["layers"]
-            read = [each for each in layers if each["auroc"] is not None]
-            strict = [each["success"]["strict"] for each in layers]
-            x = [each["layer"] for each in layers]
-            if read:
-                y = [each["auroc"] for each in read]
-                axis.plot([each["layer"] for each in read], y, "s-", ms=4, color=COLOURS[2], label="AUROC")
-            paper = [each["success"]["paper"]["share"] for each in layers]
-            axis.plot(x, paper, "o:", ms=4, mfc="none", color=NEGATIVE, label="success, paper's rule")
-            share = [each["share"] for each in strict]
-            axis.errorbar(x, share, yerr=_errors(strict), fmt="o-", ms=4, color=COLOURS[0], label="success, strict")
-            axis.axhline(0.5, color=NEUTRAL, linewidth=0.6)
-            axis.set(title=arms.titled, xlabel="layer", xticks=_spread(x, 8), ylim=(-0.03, 1.05))
-        _finish(sheet, len(shown))
+        for axis, (arms, own) in zip(sheet.axes, shown, strict=False):
+            draw.by_layer(
+                axis,
+                [at.layer for at in own.layers],
+                [at.success.strict for at in own.layers],
+                [at.success.paper for at in own.layers],
+                [at.auroc for at in own.layers],
+            )
+            axis.set_title(arms.titled)
+        sheet.finish(len(shown))
     return Figure(
         "figure-9",
         "Reading and steering by layer: AUROC on pairs held out, and steering success over prompts and strengths, with "
@@ -181,62 +177,51 @@ def by_layer(found: Sequence[Arms]) -> Figure | None:
     )
 
 
-def _curve(axis: Axes, curve: Result, colour: str, what: str, split: bool) -> None:
+def _curve(axis: Axes, curve: CurvePoints, series: Series, split: bool) -> None:
     """One line, with its intervals unless they would lie on those of the same prompt with its pressure."""
-    points = curve["points"]
-    x, rates = [point["dose"] for point in points], [point["rate"] for point in points]
-    label = f"{what}{'' if curve['pressure'] else ', no pressure'}"
-    if what == "vector" and (curve["pressure"] or not split):
-        y = [rate["share"] for rate in rates]
-        axis.errorbar(x, y, yerr=_errors(rates), fmt="none", color=colour, linewidth=0.8)
-    elif curve["pressure"] or not split:
-        band(axis, x, [(rate["low"], rate["high"]) for rate in rates], colour)
-    _line(axis, x, points, colour, label=label, linestyle=_STYLES[curve["pressure"]], marker="o")
+    own = series.arm == "vector"
+    draw.dose_response(
+        axis,
+        [point.dose for point in curve.points],
+        [point.rate for point in curve.points],
+        [point.degenerate for point in curve.points],
+        colour=COLOURS[0] if own else NEUTRAL,
+        intervals="" if split and not curve.pressure else "bars" if own else "band",
+        label=f"{'vector' if own else 'random directions'}{'' if curve.pressure else ', no pressure'}",
+        linestyle=_STYLES[curve.pressure],
+        marker="o",
+    )
 
 
-def _pooled_curve(axis: Axes, arms: Arms, prompt: Prompt, number: int) -> None:
-    for arm, colour in (("random", NEUTRAL), ("vector", _colour(number))):
-        doses: dict[float, list[At]] = {}
-        for curve in (arms.series(arm) or {"curves": ()})["curves"]:
-            if (curve["scenario"], curve["pressure"]) == prompt:
-                for point in curve["points"]:
-                    doses.setdefault(round(point["dose"], 6), []).append(((str(curve["layer"]), True), point))
+def _pooled_curve(axis: Axes, arms: Arms, prompt: PromptKey, number: int) -> None:
+    for arm in ("random", "vector"):
+        series = arms.series(arm)
+        curves = [curve for curve in series.curves if curve.key == prompt] if series else []
+        doses = by_strength(curves, lambda point: round(point.dose, 6), lambda curve: curve.layer)
         if not doses:
             continue
-        x = sorted(doses)
-        rates = {what: [pooled(doses[dose], what) for dose in x] for what in ("rate", "degenerate")}
-        points = [
-            {"rate": {"share": rate.share}, "degenerate": {"share": broken.share}}
-            for rate, broken in zip(rates["rate"], rates["degenerate"], strict=True)
-        ]
-        label = arms.titled if arm == "vector" else "random directions"
-        if arm == "vector":
-            band(axis, x, [rate.interval for rate in rates["rate"]], colour)
-        style = {"marker": MARKERS[number % len(MARKERS)]} if arm == "vector" else {"alpha": 0.5}
-        _line(axis, x, points, colour, label=label, **style)
+        own = arm == "vector"
+        style: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)]} if own else {"alpha": 0.5}
+        draw.dose_response(
+            axis,
+            list(doses),
+            [pooled(points, "rate") for points in doses.values()],
+            [pooled(points, "degenerate") for points in doses.values()],
+            colour=colour(number) if own else NEUTRAL,
+            intervals="band" if own else "",
+            label=arms.titled if own else "random directions",
+            **style,
+        )
 
 
-def _line(axis: Axes, x: list[float], points: Sequence[Result], colour: str, **style: Any) -> None:
-    """A line through rates, with crosses where at least half of the answers are degenerate."""
-    y = [point["rate"]["share"] for point in points]
-    axis.plot(x, y, color=colour, markersize=3, linewidth=1.3, **style)
-    broken = [i for i, point in enumerate(points) if point["degenerate"]["share"] >= 0.5]
-    if broken:
-        axis.plot([x[i] for i in broken], [y[i] for i in broken], "x", color=NEGATIVE, ms=7, label="degenerate")
-
-
-def _alphas(own: Result, layers: Sequence[int]) -> str:
+def _alphas(own: Series, layers: Sequence[int]) -> str:
     """What a dose is in raw alphas, which differs by layer."""
-    found = []
-    for layer in layers:
-        points = (point for curve in own["curves"] if curve["layer"] == layer for point in curve["points"])
-        one = next((point for point in points if point["dose"]), None)
-        if one:
-            found.append(f"{one['alpha'] / one['dose']:.3g} at layer {layer}")
-    return f"Alpha is the dose times {', '.join(found)}."
+    steered = {layer: (p for curve in own.at(layer) for p in curve.points if p.dose) for layer in layers}
+    ratios = {layer: point.alpha / point.dose for layer, points in steered.items() if (point := next(points, None))}
+    return f"Alpha is the dose times {', '.join(f'{ratio:.3g} at layer {layer}' for layer, ratio in ratios.items())}."
 
 
-def _panels(name: str, number: int, height: float) -> Any:
+def _panels(name: str, number: int, height: float) -> AbstractContextManager[Sheet]:
     """A drawing with a panel for each model."""
     columns = min(3, number)
     rows = -(-number // columns)
@@ -244,46 +229,6 @@ def _panels(name: str, number: int, height: float) -> Any:
     return drawing(name, columns, rows, width=width, height=0.5 + height * rows)
 
 
-def _finish(sheet: Sheet, used: int) -> None:
-    for axis in sheet.axes[used:]:
-        axis.set_axis_off()
-    _legend(sheet)
-
-
-def _legend(sheet: Sheet) -> None:
-    """One for all panels, under them."""
-    handles: dict[str, Any] = {}
-    for axis in sheet.axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        sheet.axes[0].figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles))
-        )
-
-
-def _spread(values: Sequence[int], most: int) -> list[int]:
-    """At most so many values, the first and the last among them, evenly between."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
-
-
-def _errors(rates: Sequence[Result]) -> list[list[float]]:
-    return [[rate["share"] - rate["low"] for rate in rates], [rate["high"] - rate["share"] for rate in rates]]
-
-
-def _having(models: Sequence[Arms], prompt: Prompt) -> list[Arms]:
-    return [arms for arms in models if prompt in arms.titles]
-
-
-def _baseline(arms: Arms, prompt: Prompt) -> Result | None:
-    return arms.baseline(prompt) if prompt in arms.titles else None
-
-
-def _model(arms: Arms) -> str:
-    return f"{arms.model['model']} ({arms.label})" if arms.label else str(arms.model["model"])
-
-
-def _colour(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]
+def _own(vectors: Sequence[Arms]) -> list[tuple[Arms, Series]]:
+    """The vectors that were tried alone, each with its own series; as many as can be told apart in one figure."""
+    return [(arms, own) for arms in vectors if (own := arms.series("vector"))][:_MODELS]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from localprobe.report.steering_arms import Prompt, Result
+from localprobe.experiments.result import CurvePoints, PromptKey, Series
 from localprobe.stats.rates import Rate, grouped_rate
 
 SEEMS = 0.1
@@ -37,30 +37,30 @@ class Resistance:
         difference (Newcombe 1998, method 10) lies above 0."""
         if self.own is None or self.others is None:
             return False
-        down = self.others.share - self.others.interval[0]
-        up = self.own.interval[1] - self.own.share
+        down = self.others.share - self.others.low
+        up = self.own.high - self.own.share
         return self.others.share - self.own.share - sqrt(down**2 + up**2) > 0
 
 
-def resistance(series: Result, prompt: Prompt) -> Resistance | None:
+def resistance(series: Series, prompt: PromptKey) -> Resistance | None:
     """A prompt of a series against its others; None if it is not there."""
-    own = [curve for curve in series["curves"] if (curve["scenario"], curve["pressure"]) == prompt]
-    others = [curve for curve in series["curves"] if (curve["scenario"], curve["pressure"]) != prompt]
+    own = [curve for curve in series.curves if curve.key == prompt]
+    others = [curve for curve in series.curves if curve.key != prompt]
     if not own:
         return None
     return Resistance(_paper(own), _strict(own), _paper(others) if others else None, _strict(others))
 
 
-def _paper(curves: Sequence[Result]) -> float:
-    found = [curve["success"]["paper"] for curve in curves]
-    return float(sum(each["share"] * each["of"] for each in found) / sum(each["of"] for each in found))
+def _paper(curves: Sequence[CurvePoints]) -> float:
+    rates = [curve.success.paper for curve in curves]
+    return sum(rate.share * rate.of for rate in rates) / sum(rate.of for rate in rates)
 
 
-def _strict(curves: Sequence[Result]) -> Rate | None:
+def _strict(curves: Sequence[CurvePoints]) -> Rate | None:
     """Cells with room; those of one curve go together in the interval."""
     groups = []
     for curve in curves:
-        rates = {point["alpha"]: point["rate"]["share"] for point in curve["points"]}
+        rates = {point.alpha: point.rate.share for point in curve.points}
         plain = rates[0]
         up, down = plain < 1, plain > 0
         cells = [(alpha, rate - plain) for alpha, rate in rates.items() if alpha and (up if alpha > 0 else down)]

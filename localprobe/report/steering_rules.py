@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, Result, average, perplexity_ratio, pooled, steered
+from localprobe.experiments.findings import on_success
+from localprobe.experiments.pooling import average, perplexity_ratio, pooled
+from localprobe.experiments.result import Series
+from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, steered
 from localprobe.report.steering_resistance import resistance
-from localprobe.report.steering_words import share
 
 FLUENT = 2.0
 """An answer this many times as perplexing to the unsteered model is no longer what it would write."""
 
 
-def cost(arms: Arms, own: Result) -> Iterator[str]:
+def cost(arms: Arms, own: Series) -> Iterator[str]:
     """Degeneration, perplexity and KL, in the usable range and over all strengths."""
     at, plain = [*arms.points(UP), *arms.points(DOWN)], arms.points(BASELINE)
     if at and plain and (arms.usable(1) or arms.usable(-1)):
         yield (
-            f"At the ends of the usable range {share(pooled(at, 'degenerate'))} of the answers are degenerate "
+            f"At the ends of the usable range {pooled(at, 'degenerate')} of the answers are degenerate "
             f"(unsteered: {pooled(plain, 'degenerate').share:.0%}), and {pooled(at, 'coherent').share:.0%} coherent by "
             f"the paper's rule (unsteered: {pooled(plain, 'coherent').share:.0%})."
         )
     everywhere = list(steered(own))
     random = arms.series("random")
-    beside = (
-        f"; with random directions of the same dose {share(pooled(list(steered(random)), 'degenerate'))}"
-        if random
-        else ""
-    )
-    yield f"Over all strengths {share(pooled(everywhere, 'degenerate'))} of the answers are degenerate{beside}."
+    beside = f"; with random directions of the same dose {pooled(steered(random), 'degenerate')}" if random else ""
+    yield f"Over all strengths {pooled(everywhere, 'degenerate')} of the answers are degenerate{beside}."
     for end, words in ((UP, "largest usable strength up"), (DOWN, "largest usable strength down")):
         ratio, kl = perplexity_ratio(arms.points(end)), average(arms.points(end), "kl")
         if ratio is not None and arms.usable(end[1]):
@@ -38,58 +36,36 @@ def cost(arms: Arms, own: Result) -> Iterator[str]:
                 f"At the {words}, answers are {ratio:.1f} times as perplexing to the unsteered model as its own{less}."
                 f"{moved}"
             )
-    fooled = sum(point["fooled"] for _, point in everywhere)
-    if fooled:
-        degenerate = sum(round(point["degenerate"]["share"] * point["degenerate"]["of"]) for _, point in everywhere)
+    if fooled := sum(point.fooled for _, point in everywhere):
+        degenerate = sum(point.degenerate.count for _, point in everywhere)
         yield f"The paper's rule is fooled: it calls {fooled} of the {degenerate} degenerate answers coherent."
-    if not any(point["perplexity_ratio"] for _, point in everywhere):
+    if not any(point.perplexity_ratio for _, point in everywhere):
         yield "Perplexity and KL were not measured."
 
 
-def rules(arms: Arms, own: Result) -> Iterator[str]:
+def rules(arms: Arms, own: Series) -> Iterator[str]:
     """The paper's figure and the strict one, and what lies between them."""
-    success = own["success"]
-    paper, strict, cells = success["paper"], success["strict"], success["cells"]
-    if paper["share"] == strict["share"]:
-        yield f"The paper's rule and the strict one agree: {share(paper)} of {cells} cells are a success."
-    else:
+    yield from on_success(own.success)
+    if random := arms.series("random"):
         yield (
-            f"The paper's rule counts {share(paper)} of {cells} cells a success; strictly, with an effect that has the "
-            f"sign of the strength, it is {share(strict)}."
-        )
-    if nulls := success["null_effects"]:
-        yield (
-            f"{nulls} of the paper's {round(paper['share'] * paper['of'])} successes "
-            f"{'is a null effect' if nulls == 1 else 'are null effects'}: a negative strength that changed nothing. "
-            "The rule asks whether (alpha > 0) equals (effect > 0), and no effect is not greater than 0."
-        )
-    if broken := success["broken"]:
-        yield (
-            f"{broken} of the {round(strict['share'] * strict['of'])} strict successes "
-            f"{'is' if broken == 1 else 'are'} at strengths where half of the answers or more are incoherent or "
-            "degenerate."
-        )
-    random = arms.series("random")
-    if random:
-        yield (
-            f"Random directions of the same dose reach {share(random['success']['paper'])} by the paper's rule and "
-            f"{share(random['success']['strict'])} strictly."
+            f"Random directions of the same dose reach {random.success.paper} by the paper's rule and "
+            f"{random.success.strict} strictly."
         )
     yield from _room(arms)
     for prompt in arms.titles:
-        found = resistance(own, prompt)
-        if found and found.seems_to and not found.resists:
-            room = f"{share(found.own)} against {share(found.others)}" if found.own else "there was none"
+        seeming = resistance(own, prompt)
+        if seeming and seeming.seems_to and not seeming.resists:
+            room = f"{seeming.own} against {seeming.others or 'not known'}" if seeming.own else "there was none"
             yield (
                 f"{arms.titles[prompt]!r} is not shown to resist (the paper's Figure 8): by the paper's rule it has "
-                f"{found.paper:.0%} against {found.others_paper:.0%} for the others, but strictly, where there was "
+                f"{seeming.paper:.0%} against {seeming.others_paper:.0%} for the others, but strictly, where there was "
                 f"room to move, {room}."
             )
 
 
 def _room(arms: Arms) -> Iterator[str]:
     """Prompts that start at an end of the scale, where one way can have no effect."""
-    rates = {prompt: point["rate"]["share"] for prompt in arms.titles if (point := arms.baseline(prompt))}
+    rates = {key: prompt.baseline.rate.share for key, prompt in arms.prompts.items() if prompt.baseline}
     if full := [arms.titles[prompt] for prompt, rate in rates.items() if rate == 1]:
         yield (
             f"{'; '.join(full)}: every unsteered answer has the language already (baseline 1.0), so by the paper's "

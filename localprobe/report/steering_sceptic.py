@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from localprobe.experiments.dose_response import Estimate
 from localprobe.report.steering_arms import BASELINE, Arms, End
-from localprobe.report.steering_words import above, below, points, share
+from localprobe.report.steering_words import above, below, points
+from localprobe.stats.estimates import Estimate
 
 
-def sceptic(arms: Arms) -> tuple[str, ...]:
+def beyond_prompts(arms: Arms) -> tuple[str, ...]:
     """What the vector does beyond a prompt; then, both ways in turn, the rates unsteered, under the system prompt, with
     the vector, and with the two together."""
     poles = {1: ("positive", f"towards {arms.concept}"), -1: ("negative", f"away from {arms.concept}")}
@@ -20,15 +20,15 @@ def sceptic(arms: Arms) -> tuple[str, ...]:
         lead = arms.difference((way, ("vector", way)), (-way, prompt))
         gain = arms.difference((way, ("both", way)), (-way, prompt)) if arms.series("both", pole) else None
         plain, alone, both = arms.rate(BASELINE), arms.rate(("vector", way)), arms.rate(("both", way))
-        said = f"{words.capitalize()}: unsteered {share(plain)}, {pole} system prompt {share(arms.rate(prompt))}"
+        said = f"{words.capitalize()}: unsteered {plain or 'not known'}, {pole} system prompt {arms.rate(prompt)}"
         if not arms.usable(way):
             said += ", vector: no usable strength"
         elif lead is not None:
             who = _says(lead, "the vector goes further", "the prompt goes further", "no difference is shown")
-            said += f", vector {share(alone)}; {who} ({points(lead, way)})"
+            said += f", vector {alone}; {who} ({points(lead, way)})"
         if gain is not None and arms.usable(way):
             adds = _says(gain, "adds to the prompt", "takes from the prompt", "adds nothing that shows")
-            said += f". Both together {share(both)}: the vector {adds} ({points(gain, way)})"
+            said += f". Both together {both or 'not known'}: the vector {adds} ({points(gain, way)})"
         lines.append(f"{said}.")
         more += [f"goes further {words}"] if above(lead) else []
         more += [f"adds to the prompt {words}"] if above(gain) else []
@@ -36,5 +36,5 @@ def sceptic(arms: Arms) -> tuple[str, ...]:
     return (does if more else "Nothing is shown that a system prompt does not do as well.", *lines)
 
 
-def _says(found: Estimate, more: str, less: str, neither: str) -> str:
-    return more if above(found) else less if below(found) else neither
+def _says(difference: Estimate, more: str, less: str, neither: str) -> str:
+    return more if above(difference) else less if below(difference) else neither

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from localprobe.report.steering_arms import (
-    BASELINE,
-    Arms,
-    At,
-    End,
-    Result,
-    average,
-    perplexity_ratio,
-    pooled,
-    steered,
-)
-from localprobe.report.table import Cell, Measured, Table
+from localprobe.experiments.pooling import Grouped, average, by_strength, perplexity_ratio, pooled
+from localprobe.experiments.result import Point, Series
+from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, steered
+from localprobe.report.table import Measured, Table, TableCell
 from localprobe.stats.rates import Rate, grouped_rate
 
-_Row = tuple[Cell, ...]
+_Row = tuple[TableCell, ...]
 
 
-def table_4(found: Sequence[Arms]) -> Table:
+def table_4(shown: Sequence[Arms]) -> Table:
     """Success by model, layer and scenario, the strict one beside the paper's."""
     rows: list[_Row] = []
-    for arms in found:
+    for arms in shown:
         own = arms.series("vector")
-        for curve in own["curves"] if own else ():
-            prompt, success = (curve["scenario"], curve["pressure"]), curve["success"]
-            points = [(prompt, point) for point in curve["points"] if point["alpha"]]
+        for curve in own.curves if own else ():
+            points = [(curve.key, point) for point in curve.points if point.alpha]
             rows.append(
                 (
                     arms.titled,
-                    curve["layer"],
-                    arms.titles[prompt],
-                    Measured(success["paper"]["share"], percent=True),
-                    _rate(success["strict"]),
-                    success["null_effects"],
-                    success["cells"],
-                    Measured(pooled(points, "coherent").share, percent=True),
-                    Measured(pooled(points, "degenerate").share, percent=True),
+                    curve.layer,
+                    arms.titles[curve.key],
+                    _share(curve.success.paper),
+                    Measured.of(curve.success.strict),
+                    curve.success.null_effects,
+                    curve.success.cells,
+                    _share(pooled(points, "coherent")),
+                    _share(pooled(points, "degenerate")),
                 )
             )
     columns = (
@@ -58,9 +48,9 @@ def table_4(found: Sequence[Arms]) -> Table:
     )
 
 
-def totals(found: Sequence[Arms]) -> Table:
+def totals(shown: Sequence[Arms]) -> Table:
     """Every series of every model as a whole."""
-    rows = [_total(arms, series) for arms in found for series in arms.all_series if series["curves"]]
+    rows = [_total(arms, series) for arms in shown for series in arms.all_series]
     columns = (
         *("model", "arm", "success, paper's rule", "success, strict", "null effects", "broken", "cells"),
         *("degenerate", "slope", "usable"),
@@ -84,17 +74,18 @@ def doses(arms: Arms) -> Table:
 
 def other_doses(arms: Arms) -> Table:
     """The same of random directions, and of the vector under each system prompt."""
-    others = [each for each in arms.all_series if each["arm"] != "vector" and each["curves"]]
+    others = [series for series in arms.all_series if series.arm != "vector"]
     return _doses(arms, others, f"doses-of-other-arms-{arms.slug}", "Measures by dose of the other arms")
 
 
 def conditions(arms: Arms) -> Table:
     """Every condition by itself, with every interval."""
-    rows: list[_Row] = []
-    for series in arms.all_series:
-        for curve in series["curves"]:
-            title = arms.titles[curve["scenario"], curve["pressure"]]
-            rows += [(_arm(series), curve["layer"], title, *_condition(point)) for point in curve["points"]]
+    rows = [
+        (_arm(series), curve.layer, arms.titles[curve.key], *_condition(point))
+        for series in arms.all_series
+        for curve in series.curves
+        for point in curve.points
+    ]
     columns = (
         *("arm", "layer", "prompt", "dose", "alpha", "answers", arms.concept, "coherent", "degenerate", "fooled"),
         *("truncated", "tokens", "score", "reading", "reading above", "perplexity", "perplexity ratio", "KL"),
@@ -105,17 +96,15 @@ def conditions(arms: Arms) -> Table:
 
 def system_prompts(arms: Arms) -> Table | None:
     """What the opposite system prompts do with no vector, prompt by prompt; None if they were not run."""
-    if not any(each["positive"] or each["negative"] for each in arms.model["prompts"]):
+    if not any(prompt.positive or prompt.negative for prompt in arms.model.prompts):
         return None
     rows: list[_Row] = []
-    for each in arms.model["prompts"]:
-        prompt = (each["scenario"], each["pressure"])
-        points = [each[what] for what in ("negative", "baseline", "positive")]
-        rates = [_rate(point["rate"]) if point else Measured(None) for point in points]
-        given = (points[0], points[2])
-        broken = [Measured(point["degenerate"]["share"] if point else None, percent=True) for point in given]
-        ratios = [Measured(perplexity_ratio([(prompt, point)]) if point else None) for point in given]
-        rows.append((arms.titles[prompt], *rates, *broken, *ratios))
+    for key, prompt in arms.prompts.items():
+        rates = (point.rate if point else None for point in (prompt.negative, prompt.baseline, prompt.positive))
+        given = (prompt.negative, prompt.positive)
+        broken = [_share(point.degenerate if point else None) for point in given]
+        ratios = [Measured(perplexity_ratio([(key, point)]) if point else None) for point in given]
+        rows.append((arms.titles[key], *map(Measured.of, rates), *broken, *ratios))
     columns = (
         *("prompt", "negative system prompt", "none", "positive system prompt"),
         *("degenerate under negative", "degenerate under positive"),
@@ -128,15 +117,17 @@ def system_prompts(arms: Arms) -> Table | None:
 def sceptic(arms: Arms) -> Table:
     """The vector at the ends of its usable range, beside all that it should be compared with."""
     ends: dict[str, tuple[End, End]] = {
-        "vector": (("vector", -1), ("vector", 1)),
+        "vector": (DOWN, UP),
         "random directions, same strength": (("random", -1), ("random", 1)),
         "system prompts, no vector": (("prompt", -1), ("prompt", 1)),
         "both": (("both", -1), ("both", 1)),
     }
-    rows: list[_Row] = [("nothing", Measured(None), _of(arms, BASELINE, "rate"), *_costs(arms, BASELINE, BASELINE))]
+    plain = Measured.of(arms.rate(BASELINE))
+    rows: list[_Row] = [("nothing", Measured(None), plain, *_costs(arms, BASELINE, BASELINE))]
     for what, (down, up) in ends.items():
-        if arms.points(down) or arms.points(up):
-            rows.append((what, _of(arms, down, "rate"), _of(arms, up, "rate"), *_costs(arms, down, up)))
+        rates = arms.rate(down), arms.rate(up)
+        if any(rates):
+            rows.append((what, *map(Measured.of, rates), *_costs(arms, down, up)))
     columns = (
         *("what", f"{arms.concept}, pulled away", f"{arms.concept}, pulled towards", "degenerate, away"),
         *("degenerate, towards", "perplexity ratio, away", "perplexity ratio, towards", "KL, away", "KL, towards"),
@@ -160,39 +151,39 @@ def pressure(arms: Arms) -> Table | None:
         return None
     rows: list[_Row] = []
     for what, prompts in (("with the pressure", with_it), ("without", without)):
-        curves = [curve for curve in own["curves"] if (curve["scenario"], curve["pressure"]) in prompts]
-        if curves:
-            ends: tuple[End, ...] = (("vector", -1), BASELINE, ("vector", 1))
-            rates = [_of(arms, end, "rate", prompts) for end in ends]
-            rows.append((what, *rates, _success(curves, "paper"), _success(curves, "strict")))
+        successes = [curve.success for curve in own.curves if curve.key in prompts]
+        if successes:
+            rates = (arms.rate(end, prompts) for end in (DOWN, BASELINE, UP))
+            paper = grouped_rate([(success.paper.count, success.paper.of) for success in successes])
+            strict = grouped_rate([(success.strict.count, success.strict.of) for success in successes])
+            rows.append((what, *map(Measured.of, (*rates, paper, strict))))
     columns = ("prompts", "pulled away", "unsteered", "pulled towards", "success, paper's rule", "success, strict")
     title = f"Pressure as a condition: share of answers in {arms.concept} language"
     return Table(f"pressure-{arms.slug}", title, columns, tuple(rows), "At the ends of the usable range.")
 
 
-def _total(arms: Arms, series: Result) -> _Row:
-    success, response, points = series["success"], series["response"], list(steered(series))
-    slope, usable = response["slope"], response["usable"]
+def _total(arms: Arms, series: Series) -> _Row:
+    success, usable = series.success, series.response.usable
     return (
         arms.titled,
         _arm(series),
-        _rate(success["paper"]),
-        _rate(success["strict"]),
-        success["null_effects"],
-        success["broken"],
-        success["cells"],
-        Measured(pooled(points, "degenerate").share, percent=True),
-        Measured(slope["value"], (slope["low"], slope["high"])),
+        Measured.of(success.paper),
+        Measured.of(success.strict),
+        success.null_effects,
+        success.broken,
+        success.cells,
+        _share(pooled(steered(series), "degenerate")),
+        Measured.of(series.response.slope),
         f"{usable[0]:+g} to {usable[1]:+g}" if usable else "none",
     )
 
 
-def _doses(arms: Arms, several: Sequence[Result], name: str, title: str) -> Table:
+def _doses(arms: Arms, several: Sequence[Series], name: str, title: str) -> Table:
     rows = [
-        _dose(arms, series, layer["layer"], strength)
+        _dose(series, layer.layer, points)
         for series in several
-        for layer in series["layers"]
-        for strength in sorted({point[arms.unit] for curve in _at(series, layer["layer"]) for point in curve["points"]})
+        for layer in series.layers
+        for points in by_strength(series.at(layer.layer), arms.model.strength).values()
     ]
     columns = (
         *("arm", "layer", "dose", "alpha", "answers", arms.concept, "coherent", "degenerate", "fooled"),
@@ -215,24 +206,18 @@ def _doses(arms: Arms, several: Sequence[Result], name: str, title: str) -> Tabl
     )
 
 
-def _dose(arms: Arms, series: Result, layer: int, strength: float) -> _Row:
-    points: list[At] = [
-        ((curve["scenario"], curve["pressure"]), point)
-        for curve in _at(series, layer)
-        for point in curve["points"]
-        if point[arms.unit] == strength
-    ]
+def _dose(series: Series, layer: int, points: Sequence[Grouped]) -> _Row:
     first = points[0][1]
     return (
         _arm(series),
         layer,
-        Measured(first["dose"]),
-        Measured(first["alpha"]),
-        sum(point["samples"] for _, point in points),
-        _share(pooled(points, "rate")),
-        Measured(pooled(points, "coherent").share, percent=True),
-        _share(pooled(points, "degenerate")),
-        sum(point["fooled"] for _, point in points),
+        Measured(first.dose),
+        Measured(first.alpha),
+        sum(point.samples for _, point in points),
+        Measured.of(pooled(points, "rate")),
+        _share(pooled(points, "coherent")),
+        Measured.of(pooled(points, "degenerate")),
+        sum(point.fooled for _, point in points),
         Measured(average(points, "score")),
         Measured(average(points, "reading")),
         Measured(perplexity_ratio(points)),
@@ -241,60 +226,37 @@ def _dose(arms: Arms, series: Result, layer: int, strength: float) -> _Row:
     )
 
 
-def _condition(point: Result) -> _Row:
+def _condition(point: Point) -> _Row:
     return (
-        Measured(point["dose"]),
-        Measured(point["alpha"]),
-        point["samples"],
-        *(_rate(point[what]) for what in ("rate", "coherent", "degenerate")),
-        point["fooled"],
-        point["truncated"],
-        Measured(point["tokens"], digits=0),
-        *(_mean(point[what]) for what in ("score", "reading", "reading_above")),
-        Measured(point["perplexity"], digits=1),
-        _mean(point["perplexity_ratio"]),
-        Measured(point["kl"]),
-        _mean(point["judge"]),
-        ", ".join(f"{reason} ({number})" for reason, number in point["reasons"].items()),
+        Measured(point.dose),
+        Measured(point.alpha),
+        point.samples,
+        *map(Measured.of, (point.rate, point.coherent, point.degenerate)),
+        point.fooled,
+        point.truncated,
+        Measured(point.tokens, digits=0),
+        *map(Measured.of, (point.score, point.reading, point.reading_above)),
+        Measured(point.perplexity, digits=1),
+        Measured.of(point.perplexity_ratio),
+        Measured(point.kl),
+        Measured.of(point.judge),
+        ", ".join(f"{reason} ({number})" for reason, number in point.reasons.items()),
     )
 
 
-def _at(series: Result, layer: int) -> list[Result]:
-    return [curve for curve in series["curves"] if curve["layer"] == layer]
+def _arm(series: Series) -> str:
+    return f"vector, {series.pole} prompt" if series.pole else series.arm
 
 
-def _arm(series: Result) -> str:
-    return f"vector, {series['pole']} prompt" if series["pole"] else str(series["arm"])
-
-
-def _of(arms: Arms, end: End, what: str, prompts: Sequence[tuple[str, bool]] = ()) -> Measured:
-    points = arms.points(end, prompts)
-    return _share(pooled(points, what)) if points else Measured(None)
-
-
-def _costs(arms: Arms, down: End, up: End) -> list[Cell]:
+def _costs(arms: Arms, down: End, up: End) -> list[TableCell]:
     ends = (arms.points(down), arms.points(up))
     return [
-        *(Measured(pooled(at, "degenerate").share if at else None, percent=True) for at in ends),
+        *(_share(pooled(points, "degenerate") if points else None) for points in ends),
         *(Measured(perplexity_ratio(points)) for points in ends),
         *(Measured(average(points, "kl")) for points in ends),
     ]
 
 
-def _success(curves: Sequence[Result], rule: str) -> Measured:
-    found = [curve["success"][rule] for curve in curves]
-    return _share(grouped_rate([(round(each["share"] * each["of"]), each["of"]) for each in found]))
-
-
-def _share(found: Rate) -> Measured:
-    return Measured(found.share, found.interval, percent=True)
-
-
-def _rate(found: Mapping[str, Any]) -> Measured:
-    return Measured(found["share"], (found["low"], found["high"]), percent=True)
-
-
-def _mean(found: Mapping[str, Any] | None) -> Measured:
-    if found is None:
-        return Measured(None)
-    return Measured(found["value"], None if found["low"] is None else (found["low"], found["high"]))
+def _share(rate: Rate | None) -> Measured:
+    """Without its interval."""
+    return Measured(rate.share if rate else None, percent=True)

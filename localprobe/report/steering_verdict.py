@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localprobe.experiments.dose_response import Estimate
-from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, Result, pooled
+from localprobe.experiments.pooling import pooled
+from localprobe.experiments.result import PromptKey, Series
+from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End
 from localprobe.report.steering_resistance import resistance
 from localprobe.report.steering_rules import cost, rules
-from localprobe.report.steering_sceptic import sceptic
-from localprobe.report.steering_words import above, below, goes, points, share, signed, span
+from localprobe.report.steering_sceptic import beyond_prompts
+from localprobe.report.steering_words import above, below, goes, points, signed, span
+from localprobe.stats.estimates import Estimate
 
 FEW = 5
 """Answers to a condition: with fewer, hardly any difference can show."""
@@ -28,7 +30,7 @@ RANDOM_DOWN: End = ("random", -1)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SteeringVerdict:
     """Short sentences under their headings, most important first."""
 
     headline: str
@@ -40,23 +42,35 @@ class Verdict:
     prompts: tuple[str, ...] = ()
     """The sceptic's question: what does the vector do that a prompt does not?"""
 
+    @property
+    def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The sentences under their headings."""
+        return (
+            ("It shows", self.shows),
+            ("It does not show", self.does_not_show),
+            ("At what cost", self.cost),
+            ("By the paper's rule, and strictly", self.rules),
+            ("What does it do that a system prompt does not?", self.prompts),
+        )
 
-def judge(arms: Arms) -> Verdict:
+
+def steering_verdict(arms: Arms) -> SteeringVerdict:
     """The verdict on a vector in a model."""
     own = arms.series("vector")
     if own is None:
-        return Verdict("Nothing to judge yet: no answer was steered with this vector alone.", prompts=sceptic(arms))
-    return Verdict(
+        headline = "Nothing to judge yet: no answer was steered with this vector alone."
+        return SteeringVerdict(headline, prompts=beyond_prompts(arms))
+    return SteeringVerdict(
         _headline(arms, own),
         tuple(_shows(arms, own)),
         tuple(_does_not_show(arms, own)),
         tuple(cost(arms, own)),
         tuple(rules(arms, own)),
-        sceptic(arms),
+        beyond_prompts(arms),
     )
 
 
-def change(arms: Arms, prompts: tuple[tuple[str, bool], ...] = ()) -> Estimate | None:
+def change(arms: Arms, prompts: tuple[PromptKey, ...] = ()) -> Estimate | None:
     """How far the rate goes from one end of the usable range to the other."""
     return arms.difference((1, UP), (-1, DOWN), prompts=prompts)
 
@@ -68,13 +82,14 @@ def beyond_random(arms: Arms) -> Estimate | None:
     return arms.difference((1, UP), (-1, DOWN), (-1, RANDOM_UP), (1, RANDOM_DOWN))
 
 
-def _headline(arms: Arms, own: Result) -> str:
-    if own["response"]["usable"] is None:
-        plain = arms.points(BASELINE)
-        seen = f" ({pooled(plain, 'coherent').share:.0%} coherent, {pooled(plain, 'degenerate').share:.0%} degenerate)"
+def _headline(arms: Arms, own: Series) -> str:
+    if own.response.usable is None:
+        if not (plain := arms.points(BASELINE)):
+            return "Nothing to judge yet: the unsteered answers are still to be generated."
         return (
-            "Cannot be judged: half of the unsteered answers or more are incoherent or degenerate already"
-            f"{seen if plain else ''}, so no strength is usable."
+            "Cannot be judged: half of the unsteered answers or more are incoherent or degenerate already "
+            f"({pooled(plain, 'coherent').share:.0%} coherent, {pooled(plain, 'degenerate').share:.0%} degenerate), so "
+            "no strength is usable."
         )
     if not arms.usable(1) and not arms.usable(-1):
         return "It only breaks the model: at every strength half of the answers or more are incoherent or degenerate."
@@ -98,10 +113,9 @@ def _change(arms: Arms, moved: Estimate, further: Estimate | None) -> str:
     return f"It steers: {where} {moves}, further than with random directions of the same dose."
 
 
-def _shows(arms: Arms, own: Result) -> Iterator[str]:
-    response = own["response"]
-    moved, further, slope = change(arms), beyond_random(arms), response["slope"]
-    if response["usable"] and moved is not None:
+def _shows(arms: Arms, own: Series) -> Iterator[str]:
+    moved, further, slope = change(arms), beyond_random(arms), own.response.slope
+    if own.response.usable and moved is not None:
         yield f"Usable range, where more than half of the answers at every strength stay whole: {_reach(arms)}."
     for way, words in ((1, f"towards {arms.concept}"), (-1, f"away from {arms.concept}")):
         effect = arms.difference((way, ("vector", way)), (-way, BASELINE))
@@ -112,42 +126,41 @@ def _shows(arms: Arms, own: Result) -> Iterator[str]:
             )
     if above(further) and further:
         yield f"It goes {signed(further)} points further than random directions do ({span(further)})."
-    if slope["low"] > 0 or slope["high"] < 0:
+    if above(slope) or below(slope):
         yield (
-            f"Over all strengths the share {'rises' if slope['low'] > 0 else 'falls'} with the {arms.unit}: by "
-            f"{slope['value']:+.2f} a unit ({slope['low']:+.2f} to {slope['high']:+.2f})."
+            f"Over all strengths the share {'rises' if above(slope) else 'falls'} with the {arms.model.unit}: by "
+            f"{slope.value:+.2f} a unit ({slope.low:+.2f} to {slope.high:+.2f})."
         )
     read = arms.reading()
-    if read and read["low"] is not None and read["low"] > 0:
+    if read and read.low is not None and read.low > 0:
         yield (
             f"The texts themselves change, by the probe's own reading with nothing added: its score goes up by "
-            f"{read['value']:.2f} ({read['low']:.2f} to {read['high']:.2f} over {read['of']} prompts) from one end of "
+            f"{read.value:.2f} ({read.low:.2f} to {read.high:.2f} over {read.of} prompts) from one end of "
             "the usable range to the other."
         )
     yield from _asymmetry(arms, own)
     yield from _pressure(arms)
     for prompt in arms.titles:
-        found = resistance(own, prompt)
-        if found and found.resists:
+        resisting = resistance(own, prompt)
+        if resisting and resisting.resists:
             yield (
-                f"{arms.titles[prompt]!r} resists: where there was room, {share(found.own)} of its strengths moved the "
-                f"share the right way, against {share(found.others)} for the other prompts."
+                f"{arms.titles[prompt]!r} resists: where there was room, {resisting.own} of its strengths moved "
+                f"the share the right way, against {resisting.others} for the other prompts."
             )
 
 
-def _does_not_show(arms: Arms, own: Result) -> Iterator[str]:
+def _does_not_show(arms: Arms, own: Series) -> Iterator[str]:
     moved, further = change(arms), beyond_random(arms)
     if arms.series("random") is None:
         yield "That it does more than a random direction: the arm `random` was not run."
     if arms.usable(1) or arms.usable(-1):
         yield from _not_moved(arms, moved, further)
-    wrong = own["response"]["wrong_way"]
-    if wrong["share"]:
-        number = round(wrong["share"] * wrong["of"])
-        yield f"That every prompt follows: {number} of {wrong['of']} (a prompt at a layer) go the wrong way."
+    if wrong := own.response.wrong_way.count:
+        total = own.response.wrong_way.of
+        yield f"That every prompt follows: {wrong} of {total} (a prompt at a layer) go the wrong way."
     yield from _gap(own)
     yield from _samples(arms, own)
-    done, expected = arms.model["done"], arms.model["expected"]
+    done, expected = arms.model.done, arms.model.expected
     if done < expected:
         yield f"What the {expected - done:,} of {expected:,} answers would show that are still to be generated."
 
@@ -165,35 +178,30 @@ def _not_moved(arms: Arms, moved: Estimate | None, further: Estimate | None) -> 
             yield f"That it works {words} from the unsteered answers: the change is {points(effect, way)}."
 
 
-def _samples(arms: Arms, own: Result) -> Iterator[str]:
-    found = [point for curve in own["curves"] for point in curve["points"]]
-    least = min(point["samples"] for point in found)
+def _samples(arms: Arms, own: Series) -> Iterator[str]:
+    conditions = [point for curve in own.curves for point in curve.points]
+    least = min(point.samples for point in conditions)
     if least < FEW:
         yield f"Much of any one condition: too few samples, down to {least} answer{'s' * (least > 1)} each."
     else:
-        widest = max((point["rate"] for point in found), key=lambda rate: rate["high"] - rate["low"])
-        if widest["high"] - widest["low"] > WIDE:
+        widest = max((point.rate for point in conditions), key=lambda rate: rate.high - rate.low)
+        if widest.high - widest.low > WIDE:
             yield (
-                f"Much of any one condition: few samples, {widest['of']} answers, so a rate of {widest['share']:.0%} "
-                f"may be anything from {widest['low']:.0%} to {widest['high']:.0%}."
+                f"Much of any one condition: few samples, {widest.of} answers, so a rate of {widest.share:.0%} "
+                f"may be anything from {widest.low:.0%} to {widest.high:.0%}."
             )
-    if len({(curve["scenario"]) for curve in own["curves"]}) == 1:
+    if len({curve.scenario for curve in own.curves}) == 1:
         yield "Anything about other prompts: all answers are to one."
 
 
-def _asymmetry(arms: Arms, own: Result) -> Iterator[str]:
-    response = own["response"]
-    if both := response["asymmetry"]:
-        up, down = response["up"]["value"], response["down"]["value"]
-        ends = (
-            f"{round(100 * up):+d} points by positive strengths, {round(-100 * down):+d} by negative ones{_room(arms)}"
-        )
-        if both["low"] > 0:
-            yield f"Asymmetry: adding works better than taking away ({ends})."
-        elif both["high"] < 0:
-            yield f"Asymmetry: taking away works better than adding ({ends})."
-    strengths = [point[arms.unit] for curve in own["curves"] for point in curve["points"]]
-    low, high = response["usable"] or (0.0, 0.0)
+def _asymmetry(arms: Arms, own: Series) -> Iterator[str]:
+    up, down, asymmetry = own.response.up, own.response.down, own.response.asymmetry
+    if up and down and (above(asymmetry) or below(asymmetry)):
+        which = "adding works better than taking away" if above(asymmetry) else "taking away works better than adding"
+        ends = f"{signed(up)} points by positive strengths, {signed(down, -1)} by negative ones"
+        yield f"Asymmetry: {which} ({ends}{_room(arms)})."
+    strengths = [arms.model.strength(point) for curve in own.curves for point in curve.points]
+    low, high = own.response.usable or (0.0, 0.0)
     if -low < high and min(strengths) < low:
         yield f"Asymmetry: answers break sooner downwards (usable to {low:+g}) than upwards (to {high:+g})."
     elif high < -low and max(strengths) > high:
@@ -217,20 +225,20 @@ def _pressure(arms: Arms) -> Iterator[str]:
         yield f"The scenarios' pressure is a condition of its own. Change over the usable range: {said}."
 
 
-def _gap(own: Result) -> Iterator[str]:
+def _gap(own: Series) -> Iterator[str]:
     """The layer that reads best against the layer that steers best."""
-    known = [each for each in own["layers"] if each["auroc"] is not None]
-    if len(known) < 2:
+    aurocs = {at.layer: at.auroc for at in own.layers if at.auroc is not None}
+    strict = {at.layer: at.success.strict for at in own.layers if at.layer in aurocs}
+    if len(aurocs) < 2:
         return
-    reads = max(known, key=lambda each: float(each["auroc"]))
-    steers = max(known, key=lambda each: float(each["success"]["strict"]["share"]))
-    if reads["success"]["strict"]["share"] < steers["success"]["strict"]["share"]:
-        a, b = reads["success"]["strict"], steers["success"]["strict"]
-        chance = ", though that may be chance" if a["high"] >= b["low"] else ""
+    reads = max(aurocs, key=lambda layer: aurocs[layer])
+    steers = max(aurocs, key=lambda layer: strict[layer].share)
+    if strict[reads].share < strict[steers].share:
+        chance = ", though that may be chance" if strict[reads].high >= strict[steers].low else ""
         yield (
-            f"That the layer to read is the layer to steer: layer {reads['layer']} reads best (AUROC "
-            f"{reads['auroc']:.2f}; strict success {share(a)}), layer {steers['layer']} steers best ({share(b)}; AUROC "
-            f"{steers['auroc']:.2f}){chance}."
+            f"That the layer to read is the layer to steer: layer {reads} reads best (AUROC {aurocs[reads]:.2f}; "
+            f"strict success {strict[reads]}), layer {steers} steers best ({strict[steers]}; AUROC "
+            f"{aurocs[steers]:.2f}){chance}."
         )
 
 
@@ -241,8 +249,8 @@ def _reach(arms: Arms) -> str:
         ranges.setdefault(ends, []).append(layer)
     if len(ranges) == 1:
         (low, high) = next(iter(ranges))
-        return f"{arms.unit} {low:+g} to {high:+g}"
+        return f"{arms.model.unit} {low:+g} to {high:+g}"
     return "; ".join(
-        f"{arms.unit} {low:+g} to {high:+g} at layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+        f"{arms.model.unit} {low:+g} to {high:+g} at layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
         for (low, high), layers in ranges.items()
     )

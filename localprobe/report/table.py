@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from localprobe.stats.estimates import Estimate, Mean
+from localprobe.stats.rates import Rate
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -27,11 +30,20 @@ class Measured:
         low, high = (self._number(each) for each in self.interval)
         return f"{text} [{low}, {high}]"
 
+    @classmethod
+    def of(cls, figure: Rate | Estimate | Mean | None) -> Measured:
+        """A figure with its own interval; a rate in percent."""
+        if figure is None:
+            return cls(None)
+        if isinstance(figure, Rate):
+            return cls(figure.share, figure.interval, percent=True)
+        return cls(figure.value, figure.interval)
+
     def _number(self, value: float) -> str:
         return f"{value:.0%}" if self.percent else f"{value:.{self.digits}f}"
 
 
-Cell: TypeAlias = str | int | Measured
+TableCell: TypeAlias = str | int | Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,7 @@ class Table:
     name: str
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
 
     def csv(self) -> str:
@@ -69,11 +81,11 @@ class Table:
         return all(not isinstance(row[column], str) for row in self.rows)
 
 
-def _interval(cell: Cell) -> Sequence[float] | None:
+def _interval(cell: TableCell) -> Sequence[float] | None:
     return cell.interval if isinstance(cell, Measured) else None
 
 
-def _values(cell: Cell, extra: bool) -> list[object]:
+def _values(cell: TableCell, extra: bool) -> list[object]:
     if not isinstance(cell, Measured):
         return [cell, "", ""] if extra else [cell]
     value = "" if cell.value is None else cell.value

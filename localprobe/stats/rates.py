@@ -13,21 +13,32 @@ _Z = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many of so many."""
+    """A share of a number of things, with its 95 % interval."""
 
-    count: int
+    share: float
+    """In [0, 1]."""
+    low: float
+    high: float
     of: int
-    interval: Interval
+    """How many things there are; at least 1."""
 
     @property
-    def share(self) -> float:
-        """In [0, 1]."""
-        return self.count / self.of
+    def count(self) -> int:
+        """How many of them were counted."""
+        return round(self.share * self.of)
+
+    @property
+    def interval(self) -> Interval:
+        """(low, high)."""
+        return self.low, self.high
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%} ({self.low:.0%} to {self.high:.0%})"
 
 
 def rate(count: int, of: int) -> Rate:
     """A share of independent things; at least one."""
-    return Rate(count, of, _wilson(count / of, of))
+    return Rate(count / of, *_wilson(count / of, of), of)
 
 
 def grouped_rate(groups: Sequence[tuple[int, int]]) -> Rate:
@@ -43,7 +54,7 @@ def grouped_rate(groups: Sequence[tuple[int, int]]) -> Rate:
     if k > 1 and independent > 0:
         between = sum((got - size * share) ** 2 for got, size in groups) / of**2 * k / (k - 1)
         design = max(1.0, between / independent)
-    return Rate(count, of, _wilson(share, of / design))
+    return Rate(share, *_wilson(share, of / design), of)
 
 
 def _wilson(share: float, number: float) -> Interval:

@@ -1,8 +1,8 @@
-"""Doses: a steering strength that means the same in every model.
+"""The scale of a model: the residual lengths that doses are measured in.
 
 A raw alpha means nothing across models, because residuals of one have a length of 5 and of another of 50,000. The dose
-of an addition is `alpha * |v| / scale`, where the scale of a layer is the median length of a residual there, over the
-tokens other than the first (an attention sink, several times as long) of the neutral texts that ship.
+of an addition is `alpha * |v| / scale` (`Direction.dose`), where the scale of a layer is the median residual length
+there, over the tokens other than the first (an attention sink, several times as long) of the neutral texts that ship.
 """
 
 from __future__ import annotations
@@ -39,13 +39,3 @@ def measure(engine: Engine) -> FloatArray:
         for captured in capture(engine, texts, layers, "tokens", limit=limit)
     ]
     return np.asarray(np.median(np.concatenate(lengths, axis=1), axis=1), dtype=np.float32)
-
-
-def alpha(dose: float, length: float, scale_: float) -> float:
-    """The alpha that gives a dose with a vector of some length."""
-    return dose * scale_ / length
-
-
-def dose(alpha_: float, length: float, scale_: float) -> float:
-    """The dose that an alpha gives with a vector of some length."""
-    return alpha_ * length / scale_

@@ -1,4 +1,4 @@
-"""A knob: one direction of a vector, how hard it is turned, and where in a row it applies."""
+"""A knob: one direction of a vector, the strength that it is added with, and where in a row it applies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localprobe.engine import Steering, Term, Watch
+from localprobe.engine import FloatArray, Steering, Term, Watch
 from localprobe.errors import UsageError
 from localprobe.steering.positions import span, term
 from localprobe.vectors.vector import Direction, Vector
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Knob:
     """`alpha` times the direction of `vector` at `layer`, at the positions named."""
 
@@ -27,10 +27,9 @@ class Knob:
         """The direction that is added."""
         return self.vector.directions[self.layer]
 
-    @property
-    def length(self) -> float:
-        """|v|, the length of the direction."""
-        return float(np.linalg.norm(self.direction.vector))
+    def dose(self, scale: FloatArray) -> float:
+        """Its dose on a model whose residual lengths are `scale` (layers,), `Model.scale`."""
+        return self.direction.dose(self.alpha, float(scale[self.layer]))
 
     def terms(self, prompt: int, start: int = 0) -> tuple[Term, ...]:
         """The knob as terms for a prompt that ends before position `prompt`, from position `start` on."""
@@ -41,6 +40,10 @@ class Knob:
             return ()
         return (term(self.layer, self.direction.vector, self.alpha, where),)
 
+    def __repr__(self) -> str:
+        strength = f"alpha {self.alpha:+.4g}, positions {self.positions}"
+        return f"<Knob {self.vector.concept!r} at layer {self.layer}: {strength}>"
+
 
 def steering(knobs: Iterable[Knob], prompt: int, start: int = 0) -> Steering:
     """All terms of several knobs."""
@@ -48,16 +51,23 @@ def steering(knobs: Iterable[Knob], prompt: int, start: int = 0) -> Steering:
 
 
 def watch(vector: Vector, layer: int) -> Watch:
-    """A live reading of a vector's direction. Ours have length 1; others are brought to it, so that scores compare."""
+    """Scores on a vector's direction, brought to length 1, so that scores on different directions compare."""
     direction = vector.directions[layer].vector
     return Watch(layer, np.asarray(direction / np.linalg.norm(direction), dtype=np.float32))
+
+
+def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:
+    """What knobs add to a score by themselves: the projection of alpha * v on the watched vector, summed over the knobs
+    whose addition the residual stream carries to the watched layer at the positions of the answer."""
+    reaching = [knob for knob in knobs if knob.layer <= watched.layer and knob.positions != "prompt"]
+    return float(sum(knob.alpha * (knob.direction.vector @ watched.vector) for knob in reaching))
 
 
 def strength(alpha: float | None, dose: float | None) -> float:
     """The one of alpha and dose that is given; UsageError for both, neither, or a value that is not finite."""
     given = [value for value in (alpha, dose) if value is not None]
     if len(given) != 1:
-        raise UsageError("give one strength, either --dose or --alpha, not both")
+        raise UsageError("give one strength, either `dose` or `alpha`, not both")
     if not np.isfinite(given[0]):
         raise UsageError(f"strength {given[0]} is not a finite number")
     return given[0]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-import numpy as np
-
 from localprobe.engine import FloatArray, Steering, Term
 from localprobe.errors import UsageError
+from localprobe.vectors.vector import times
 
 Positions = Literal["all", "prompt", "response"]
 
@@ -32,8 +31,7 @@ def span(positions: str, prompt: int, start: int = 0) -> tuple[int, int | None]:
 
 def term(layer: int, vector: FloatArray, alpha: float, where: tuple[int, int | None] = (0, None)) -> Term:
     """`h' = h + alpha * vector` at `layer` over a span (the paper's equation 2); multiplied once, in float32."""
-    delta = np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
-    return Term(layer, delta, *where)
+    return Term(layer, times(alpha, vector), *where)
 
 
 def ended(steering: Iterable[Term], stop: int) -> Steering:

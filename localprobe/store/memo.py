@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from localprobe import __version__
 from localprobe.engine import Info
 from localprobe.errors import LocalprobeError
+from localprobe.version import __version__
 
 
 def recall(kind: str, info: Info) -> Any | None:

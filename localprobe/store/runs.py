@@ -171,7 +171,7 @@ def _versions() -> Mapping[str, str]:
     import platform
     from importlib import metadata
 
-    from localprobe import __version__
+    from localprobe.version import __version__
 
     libraries = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "mlx", "mlx-lm", "llama-cpp-python")
     versions = {"localprobe": __version__, "python": platform.python_version()}

@@ -1,13 +1,12 @@
 """Directions scaled, added, subtracted and made orthogonal, layer by layer.
 
-Directions are taken as their files hold them, and a result is never brought to length 1: its length says how much of
-the concept it is, so that `alpha * |v| / scale` is its dose as of any other. Of two vectors, the layers that both have
-are combined.
+Directions are taken as their files hold them, and a result is not normalised: its length counts, and its dose is
+`alpha * |v| / scale` as of any direction. Two vectors are combined at the layers that both have.
 
-What the result of two says of itself: `scale` belongs to the model's layer and stays. `norm` is the result's length,
-`threshold` is not known (0) and there are no `measures`, as no texts were scored along it. `trained_on` is of both, so
-that neither's pairs can test it. `best` is the first's (the second's, if the first has none), or the layer nearest to
-it that both have. The origin keeps what the two have in common.
+The result of two vectors keeps the `scale` of the layer, which belongs to the model. Its `norm` is its length; its
+`threshold` is 0 (unknown) and its `measures` are empty, since no texts were scored along it. Its `trained_on` holds the
+pairs of both, so that it is tested on neither's. Its `best` layer is the first vector's (the second's if the first has
+none), or the nearest layer that both have. Its origin keeps what the two have in common.
 """
 
 from __future__ import annotations
@@ -21,9 +20,7 @@ from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray
 from localprobe.errors import UsageError, VectorError
-from localprobe.steering import dose as doses
-from localprobe.steering.positions import term
-from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.vectors.vector import Direction, Origin, Vector, checked, times
 
 T = TypeVar("T")
 _Array: TypeAlias = NDArray[np.float64]
@@ -43,9 +40,9 @@ def only(vector: Vector, layers: Sequence[int]) -> Vector:
 def scale(vector: Vector, factor: float) -> Vector:
     """Every direction times `factor`, in float32, exactly what steering at alpha = `factor` adds.
 
-    What was found along a direction stays true of it. Turned round by a negative factor it is another, of which
-    the threshold is known and no measures. UsageError for a factor that is 0 or not finite, VectorError if float32
-    cannot hold the result.
+    A positive factor keeps what was measured along a direction. A negative one reverses it: its threshold changes sign
+    and its measures are dropped. UsageError for a factor that is 0 or not finite, VectorError if float32 cannot hold
+    the result.
     """
     _check_strength("factor", factor)
     return _scaled(vector, dict.fromkeys(vector.directions, factor))
@@ -63,7 +60,7 @@ def at_dose(vector: Vector, dose: float) -> Vector:
                 f"{vector.concept} does not record how long residuals are at layer {layer}, so a dose means nothing "
                 "there: give an alpha"
             )
-    return _scaled(vector, {b: doses.alpha(dose, d.length, d.scale) for b, d in vector.directions.items()})
+    return _scaled(vector, {b: d.alpha(dose, d.scale) for b, d in vector.directions.items()})
 
 
 def add(a: Vector, b: Vector) -> Vector:
@@ -84,11 +81,11 @@ def orthogonalise(a: Vector, b: Vector) -> Vector:
 def cosines(a: Vector, b: Vector) -> dict[int, float]:
     """Cosine of the two at every layer that both have. VectorError as of `check`."""
     check(a, b)
-    found = {}
+    cosine_of = {}
     for layer in _common(a, b):
         x, y = _exact(a, layer), _exact(b, layer)
-        found[layer] = float(np.clip(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), -1, 1))
-    return found
+        cosine_of[layer] = float(np.clip(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), -1, 1))
+    return cosine_of
 
 
 def check(a: Vector, b: Vector) -> tuple[str, ...]:
@@ -99,7 +96,7 @@ def check(a: Vector, b: Vector) -> tuple[str, ...]:
     """
     widths = [{len(direction.vector) for direction in vector.directions.values()} for vector in (a, b)]
     if widths[0] != widths[1]:
-        one, other = (" and ".join(map(str, sorted(each))) for each in widths)
+        one, other = (" and ".join(map(str, sorted(width))) for width in widths)
         raise VectorError(
             f"{a.concept!r} has width {one} and {b.concept!r} has {other}: they were made for "
             f"{a.origin.model or 'an unnamed model'} and {b.origin.model or 'an unnamed model'}"
@@ -124,8 +121,8 @@ def _combined(a: Vector, b: Vector, sign: str, operation: Callable[[_Array, _Arr
         length = float(np.linalg.norm(result))
         if length <= _NOTHING * max(np.linalg.norm(x), np.linalg.norm(y)):
             raise VectorError(f"{concept} leaves nothing at layer {layer}: the two lie along each other there")
-        known = a.directions[layer].scale or b.directions[layer].scale
-        directions[layer] = Direction(_held(concept, result, layer), norm=length, scale=known)
+        recorded = a.directions[layer].scale or b.directions[layer].scale
+        directions[layer] = Direction(_held(concept, result, layer), norm=length, scale=recorded)
     best = _nearest(directions, a.best if a.best is not None else b.best)
     return Vector(concept, _origin(a.origin, b.origin), directions, best)
 
@@ -135,8 +132,8 @@ def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
     for layer, direction in vector.directions.items():
         factor = factors[layer]
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused in the next line
-            delta = term(layer, direction.vector, factor).delta
-        values = _held(f"{vector.concept} times {factor:g}", delta, layer)
+            product = times(factor, direction.vector)
+        values = _held(f"{vector.concept} times {factor:g}", product, layer)
         if factor > 0:
             directions[layer] = replace(direction, vector=values)
         else:

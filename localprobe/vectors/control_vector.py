@@ -1,4 +1,4 @@
-"""Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` a layer.
+"""Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` per layer.
 
 `direction.b` is added to the residual after block b, in llama.cpp as here; it cannot reach block 0. Our own files carry
 our metadata besides, which other programs pass over, so that nothing is lost on the way back.
@@ -20,11 +20,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from localprobe import __version__
 from localprobe.engine import FloatArray
 from localprobe.errors import ModelError, UsageError, VectorError
 from localprobe.vectors import metadata
 from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.version import __version__
 
 PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
 """Program that writes control vectors -> by how many blocks its name for a direction is later than its measurement."""
@@ -41,7 +41,7 @@ def save_gguf(vector: Vector, path: Path) -> None:
 
     if 0 in vector.directions:
         others = sorted(vector.directions.keys() - {0})
-        instead = f"leave it out, with --layers {_written(others)}" if others else "choose another layer with --layers"
+        instead = f"give `layers` without it, {_written(others)}" if others else "give other `layers`"
         raise VectorError(f"a control vector cannot reach block 0, where {vector.concept} has a direction: {instead}")
     with replacing(path) as temporary:
         try:
@@ -67,7 +67,7 @@ def _write(vector: Vector, path: Path) -> None:
 
 
 def _written(layers: Sequence[int]) -> str:
-    """Layers as `--layers` takes them."""
+    """Layers as the command line takes them: `8-24`, or `3,8`."""
     whole = len(layers) > 2 and layers[-1] - layers[0] == len(layers) - 1
     return f"{layers[0]}-{layers[-1]}" if whole else ",".join(map(str, layers))
 
@@ -129,11 +129,13 @@ def measured(vector: Vector, program: str | None) -> Vector:
     if vector.origin.version:
         if program is None:
             return vector
-        raise UsageError(f"{vector.concept!r} is a vector of localprobe, which knows where it was measured: no --from")
+        raise UsageError(
+            f"{vector.concept!r} is a vector of localprobe, which knows where it was measured: give no `program`"
+        )
     if program is None:
         raise UsageError(
             f"{vector.concept!r} does not say after which block its directions were measured. Name the program that "
-            "wrote it: --from repeng if direction.b was measured after block b, as repeng does; --from "
+            "wrote it: `program` repeng if direction.b was measured after block b, as repeng does; `program` "
             "cvector-generator if after block b - 1, as llama.cpp's generator does"
         )
     if program not in PROGRAMS:

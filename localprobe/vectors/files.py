@@ -40,10 +40,10 @@ def export(vector: Vector, path: Path) -> None:
 
 def suffix(path: Path) -> str:
     """The one of FORMATS that a path ends with; UsageError if it ends with none."""
-    found = path.suffix.lower()
-    if found not in FORMATS:
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
         raise UsageError(f"{path} does not say in what format to write it: end its name with {', '.join(FORMATS)}")
-    return found
+    return ending
 
 
 def load(path: Path) -> Vector:

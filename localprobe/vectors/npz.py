@@ -1,4 +1,4 @@
-"""Vectors as npz, for numpy without localprobe: an array `direction.<layer>` a layer, and one text. No pickle."""
+"""Vectors as npz, for numpy without localprobe: one array `direction.<layer>` per layer, and one text. No pickle."""
 
 from __future__ import annotations
 

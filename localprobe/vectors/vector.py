@@ -5,21 +5,25 @@ Layers are ours: `direction.b` is added to the residual after block b.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe import __version__
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
+from localprobe.version import __version__
+
+SCALE_TOLERANCE = 0.1
+"""By what share a file's residual lengths may differ from a model's before the user is told. Quantisations of one model
+differ by far less."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Origin:
-    """Where a vector comes from: enough to know whether it fits a model, and to make it again."""
+    """Where a vector comes from: enough to know whether a model can use it, and to make it again."""
 
     model: str
     """The base model's name."""
@@ -61,8 +65,13 @@ class Origin:
             trained_on=trained_on,
         )
 
+    def __repr__(self) -> str:
+        pairs = f"{len(self.trained_on)} pairs" if self.trained_on else ""
+        facts = ", ".join(filter(None, [self.method, self.pooling, self.engine, pairs]))
+        return f"<Origin {self.model or 'unnamed model'}{': ' if facts else ''}{facts}>"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Direction:
     """A direction at one layer."""
 
@@ -74,7 +83,7 @@ class Direction:
     """Midpoint of the two poles' mean scores on the training texts, along the direction at length 1: a score above it
     reads as positive. 0 where it is not known: in control vectors, and after arithmetic."""
     scale: float = 0.0
-    """Median length of a residual at this layer; 0 if unknown. A dose is alpha * |vector| / scale."""
+    """Median length of a residual at this layer, of the model that it was fitted on; 0 if unknown."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """What was measured when it was fitted, e.g. `auroc`."""
 
@@ -83,8 +92,24 @@ class Direction:
         """|v|."""
         return float(np.linalg.norm(self.vector))
 
+    def alpha(self, dose: float, scale: float) -> float:
+        """The coefficient alpha of a dose: dose * scale / |v|.
 
-@dataclass(frozen=True, slots=True, eq=False)
+        `scale` is the median residual length at this layer of the model to be steered (`Model.scale[layer]`). Only
+        where no model is loaded, take the direction's own.
+        """
+        return dose * scale / self.length
+
+    def dose(self, alpha: float, scale: float) -> float:
+        """The dose of a coefficient alpha: alpha * |v| / scale, with `scale` as of `alpha`."""
+        return alpha * self.length / scale
+
+    def __repr__(self) -> str:
+        facts = f"|v| {self.length:.4g}, norm {self.norm:.4g}, threshold {self.threshold:.4g}, scale {self.scale:.4g}"
+        return f"<Direction of width {len(self.vector)}: {facts}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Vector:
     """A concept as a direction at one or more layers of a model."""
 
@@ -96,12 +121,12 @@ class Vector:
 
     def layer(self, layer: int | None = None) -> int:
         """The layer asked for, or the best one. UsageError if the vector has no such layer, or none is best."""
-        chosen = self.best if layer is None else layer
-        if chosen is None:
-            raise UsageError(f"{self.concept} has directions at layers {self.span}: say which one with --layer")
-        if chosen not in self.directions:
-            raise UsageError(f"{self.concept} has no direction at layer {chosen}: it has layers {self.span}")
-        return chosen
+        layer = self.best if layer is None else layer
+        if layer is None:
+            raise UsageError(f"{self.concept} has directions at layers {self.span}: give one of them as `layer`")
+        if layer not in self.directions:
+            raise UsageError(f"{self.concept} has no direction at layer {layer}: it has layers {self.span}")
+        return layer
 
     @property
     def span(self) -> str:
@@ -110,7 +135,7 @@ class Vector:
         whole = layers == list(range(layers[0], layers[-1] + 1)) and len(layers) > 2
         return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
 
-    def fit_to(self, info: Info) -> tuple[str, ...]:
+    def check_compatible(self, info: Info) -> tuple[str, ...]:
         """Check that the vector can steer or score a model; returns warnings for the user.
 
         Another width or a layer that the model does not have is a VectorError. Another base model of the same width
@@ -132,6 +157,36 @@ class Vector:
         if same:
             return ()
         return (f"vector {self.concept!r} was made for {self.origin.model}, not for {info.model}: expect little of it",)
+
+    def check_scale(self, scale: FloatArray, layers: Iterable[int]) -> tuple[str, ...]:
+        """Compare the residual lengths that the directions record with a model's, `scale` (layers,), at some layers.
+
+        Doses are of the model's own lengths. Where the two differ by more than SCALE_TOLERANCE, the same dose is
+        another alpha than where the vector was fitted: returns one line for the user, of the layer where they differ
+        most.
+        """
+        ratios = {
+            layer: float(scale[layer]) / recorded
+            for layer in layers
+            if (recorded := self.directions[layer].scale) > 0 and scale[layer] > 0
+        }
+        layer = max(ratios, key=lambda layer: abs(np.log(ratios[layer])), default=None)
+        if layer is None or abs(ratios[layer] - 1) <= SCALE_TOLERANCE:
+            return ()
+        return (
+            f"at layer {layer} the residuals of this model have a median length of {scale[layer]:.4g}, where vector "
+            f"{self.concept!r} records {self.directions[layer].scale:.4g}: doses here are of the model's own length",
+        )
+
+    def __repr__(self) -> str:
+        layers = f"layer {self.span}" if len(self.directions) == 1 else f"layers {self.span}"
+        best = "" if self.best is None or len(self.directions) == 1 else f", best {self.best}"
+        return f"<Vector {self.concept!r} for {self.origin.model or 'an unnamed model'}: {layers}{best}>"
+
+
+def times(alpha: float, vector: NDArray[Any]) -> FloatArray:
+    """alpha * vector, multiplied once, in float32: what steering adds to a residual, (width,)."""
+    return np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
 
 
 def checked(vector: NDArray[Any], layer: int) -> FloatArray:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from localprobe.engine import Row, Sampler, Watch
-from localprobe.generation.decode import Decoding, Token
+from localprobe.generation.decode import Decoding
+from localprobe.generation.events import Token
 from localprobe.model import Model
 from localprobe.steering.positions import term
 

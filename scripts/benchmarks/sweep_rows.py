@@ -11,7 +11,8 @@ from benchmarks.timing import PROMPT
 from localprobe.contrast.scenarios import scenario
 from localprobe.engine import Sampler
 from localprobe.generation import decode
-from localprobe.generation.decode import Request, Score
+from localprobe.generation.answer import collect
+from localprobe.generation.decode import Request
 from localprobe.model import Model
 from localprobe.steering.positions import term
 
@@ -46,8 +47,4 @@ def alike(model: Model, goal: float, rows: int = 24, tokens: int = 80) -> dict[s
 
 def texts(model: Model, asked: list[Request], width: int) -> list[str]:
     """The answers to requests, at most `width` at a time."""
-    found = [""] * len(asked)
-    for event in decode.generate(model.engine, asked, width=width):
-        if not isinstance(event, Score):
-            found[event.row] += event.text
-    return found
+    return [answer.text for answer in collect(decode.generate(model.engine, asked, width=width), len(asked))]

@@ -16,7 +16,8 @@ from benchmarks.timing import row
 from localprobe import discovery, models
 from localprobe.engine import LoadOptions
 from localprobe.generation import decode
-from localprobe.generation.decode import Request, Token
+from localprobe.generation.decode import Request
+from localprobe.generation.events import Token
 from localprobe.model import Model
 
 ROWS, TOKENS, ROUNDS = 48, 200, 3

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from localprobe.chats.store import VERSION, Chats
-from localprobe.chats.turns import Chat, Part, Reading, Turn, Turned
+from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
 from localprobe.errors import LocalprobeError
 
-KNOB = Turned("empathy", 19, 0.22, 48.3, "all")
+KNOB = KnobRecord("empathy", 19, 0.22, 48.3, "all")
 
 
 def answered() -> Chat:

@@ -45,17 +45,15 @@ def test_json_by_hand(run: Run, tmp_path: Path) -> None:
     found = figures(run, path)
     assert (found["file"], found["concept"]) == (str(path), "empathy")
     tiny = found["models"]["tiny"]
-    assert (tiny["model"], tiny["cells"]) == ("tiny", 8)
-    assert (tiny["paper_success"], tiny["strict_success"], tiny["null_effects"]) == (0.625, 0.25, 3)
-    assert tiny["coherence_by_alpha"] == dict.fromkeys(("-10", "-5", "0", "5", "10"), 1.0)
-    assert tiny["scenarios"]["Listener"]["paper_success"] == 0.5
-    assert tiny["scenarios"]["Listener"]["strict_success"] == 0
-    assert tiny["layers"]["5"]["cells"] == 8
-    assert {name: found["totals"][name] for name in ("cells", "paper_success", "null_effects")} == {
-        "cells": 8,
-        "paper_success": 0.625,
-        "null_effects": 3,
-    }
+    success = tiny["success"]
+    assert (success["cells"], success["null_effects"]) == (8, 3)
+    assert (success["paper"]["share"], success["strict"]["share"]) == (0.625, 0.25)
+    assert {each["alpha"]: each["coherent"]["share"] for each in tiny["conditions"]} == dict.fromkeys(FOOD, 1.0)
+    listener = tiny["scenarios"]["Listener"]["success"]
+    assert (listener["paper"]["share"], listener["strict"]["share"]) == (0.5, 0)
+    assert tiny["layers"]["5"]["success"]["cells"] == 8
+    totals = found["totals"]["success"]
+    assert (totals["cells"], totals["paper"]["share"], totals["null_effects"]) == (8, 0.625, 3)
 
 
 def test_a_table_and_plain_sentences(run: Run, tmp_path: Path) -> None:
@@ -88,7 +86,7 @@ def test_fields_of_other_names(run: Run, tmp_path: Path) -> None:
     called = {"model": "name", "layer": "block", "scenario": "prompt", "alpha": "coefficient", "text": "output"}
     path = written(tmp_path / "g.jsonl", synthetic(), **called)
     options = [part for field, name in called.items() for part in (f"--{field}-field", name)]
-    assert figures(run, path, *options)["models"]["tiny"]["paper_success"] == 0.625
+    assert figures(run, path, *options)["models"]["tiny"]["success"]["paper"]["share"] == 0.625
     ran = run("audit", path)
     assert ran.status == 2
     assert "line 1: no field 'alpha'; it has name, block, prompt, coefficient, output" in ran.err
@@ -99,10 +97,10 @@ def test_other_concepts_and_lists_of_users(run: Run, tmp_path: Path) -> None:
     samples = [Sample("m", 1, "s", 0, "Perhaps."), Sample("m", 1, "s", 5, "Definitely.")]
     path = written(tmp_path / "g.jsonl", samples)
     (tmp_path / "words.json").write_text('{"positive": ["perhaps"], "negative": ["definitely"]}')
-    assert figures(run, path)["models"]["m"]["strict_success"] == 0
-    assert figures(run, path, "--concept", "certainty")["models"]["m"]["strict_success"] == 1
+    assert figures(run, path)["models"]["m"]["success"]["strict"]["share"] == 0
+    assert figures(run, path, "--concept", "certainty")["models"]["m"]["success"]["strict"]["share"] == 1
     theirs = figures(run, path, "--word-lists", tmp_path / "words.json")
-    assert theirs["models"]["m"]["slope"] == pytest.approx(-0.2)
+    assert theirs["models"]["m"]["response"]["slope"]["value"] == pytest.approx(-0.2)
     assert theirs["concept"] is None
     assert theirs["word_lists"] == {"positive": ["perhaps"], "negative": ["definitely"]}
 
@@ -110,7 +108,7 @@ def test_other_concepts_and_lists_of_users(run: Run, tmp_path: Path) -> None:
 def test_stdin(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = written(tmp_path / "g.jsonl", synthetic()).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert figures(run, "-")["totals"]["cells"] == 8
+    assert figures(run, "-")["totals"]["success"]["cells"] == 8
 
 
 def test_a_torn_last_line_is_said_and_the_rest_counts(run: Run, tmp_path: Path) -> None:

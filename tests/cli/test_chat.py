@@ -78,6 +78,35 @@ def test_an_error_is_a_line_and_the_chat_goes_on(chat, vector_file: Path, line: 
     assert ran.out == ""
 
 
+def test_without_a_model_the_one_that_the_vector_was_fitted_on_is_loaded(
+    run: Run, vector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
+    ran = run("chat", "--plain", "--tokens", "4", "--vector", vector_file)
+    assert ran.status == 0, ran.err
+    assert Chats().find()[0].model == "fake"
+
+
+def test_on_a_terminal_the_app_opens_with_the_vectors_own_model(
+    run: Run, vector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr("localprobe.cli.tui.run_app", lambda model, engine, *_, **how: opened.extend([model, engine]))
+    monkeypatch.setattr("localprobe.cli.chat.sys", _Terminal())
+    assert run("chat", "--vector", vector_file).status == 0
+    assert opened == ["fake", "fake"]
+
+
+class _Terminal:
+    """`sys` of a process whose streams are all terminals."""
+
+    class _Stream:
+        def isatty(self) -> bool:
+            return True
+
+    stdin = stdout = stderr = _Stream()
+
+
 def test_a_strength_without_a_direction_is_refused(chat) -> None:  # type: ignore[no-untyped-def]
     ran = chat("Hello\n", "--dose", "0.2")
     assert ran.status == 2

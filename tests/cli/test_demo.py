@@ -45,6 +45,14 @@ def test_the_demo_on_the_fake_engine_and_again(run: Run, tmp_path: Path, short: 
     assert time.perf_counter() - start < 10  # nothing is captured twice
 
 
+def test_a_model_too_small_for_the_scenario_is_refused_before_the_fit(run: Run, tmp_path: Path, short: None) -> None:
+    output = tmp_path / "empathy.safetensors"
+    ran = run("demo", "--model", "fake", "--engine", "fake", "--context", 16, "-o", output)
+    assert ran.status == 2
+    assert "and fake holds 16: shorten it" in ran.err
+    assert (ran.out, output.exists()) == ("", False)
+
+
 @pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.timeout(900)

@@ -235,12 +235,12 @@ def test_what_was_done_stays_when_a_later_model_fails(run: Run, theirs: Path) ->
 )
 def test_a_model_with_its_engine_and_label(text: str, model: str, engine: str | None, label: str) -> None:
     found = parsed(text, None, LoadOptions())
-    assert (found.chosen.model, found.chosen.engine, found.label) == (model, engine, label)
+    assert (found.chosen.name, found.chosen.engine, found.label) == (model, engine, label)
 
 
 def test_a_file_with_signs_in_its_name_is_taken_whole(tmp_path: Path) -> None:
     path = tmp_path / "a=b@c.gguf"
     path.touch()
-    assert parsed(str(path), "llama", LoadOptions()).chosen.model == str(path)
+    assert parsed(str(path), "llama", LoadOptions()).chosen.name == str(path)
     with pytest.raises(UsageError, match="names no model"):
         parsed("=label", None, LoadOptions())

@@ -51,7 +51,7 @@ def test_the_path_in_the_command_is_quoted(run: Run, measured: Path, tmp_path: P
 def test_several_layers_are_meant_to_be_used_together(run: Run, measured: Path, tmp_path: Path) -> None:
     ran = run("export", measured, "-o", tmp_path / "v.gguf", "--layers", "2-4", "--alpha", 2)
     assert "calm at layers 2 to 4, dose +0.050 at strength 1" in ran.out
-    assert "note: whoever loads it steers at all 3 layers at once, which adds up" in ran.out
+    assert "note: programs that load it steer at all 3 layers at once, which adds up" in ran.out
     written = vector_files.load(tmp_path / "v.gguf")
     assert written.best is None
     assert [written.directions[b].length for b in (2, 3, 4)] == pytest.approx([2, 2, 2])
@@ -110,7 +110,7 @@ def test_json_for_scripts(run: Run, measured: Path, tmp_path: Path) -> None:
         ("v.gguf", ["--alpha", "0"], "factor 0 leaves nothing of a vector"),
         ("v.gguf", ["--alpha", "1e39"], "the direction at layer 3 holds NaN or infinity in float32"),
         ("v.gguf", ["--layers", "0"], "a control vector cannot reach block 0"),
-        ("v.gguf", ["--layers", "all"], "leave it out, with --layers 1-5"),
+        ("v.gguf", ["--layers", "all"], "give --layers without it, 1-5"),
         ("v.gguf", ["--layers", "7"], "calm has no direction at layer 7: it has layers 0 to 5"),
         ("v.gguf", ["--layers", "some"], "layers 'some': write them as 8,12,16"),
         ("calm.safetensors/v.gguf", [], "cannot write"),

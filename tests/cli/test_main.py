@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from localprobe import cli
+from localprobe.cli import in_flags
 from tests.cli.conftest import Run
 
 COMMANDS = tuple(cli._COMMANDS)
@@ -85,3 +87,11 @@ def test_ctrl_c_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("localprobe.discovery.names", interrupted)
     ran = run("doctor")
     assert (ran.status, ran.err.strip()) == (130, "localprobe: stopped")
+
+
+def test_an_error_names_the_flag_where_the_core_names_the_argument(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("word " * 5000)
+    ran = run("capture", tmp_path / "texts.txt", "-o", tmp_path / "out", "--model", "fake", "--engine", "fake")
+    assert ran.status == 2
+    assert ran.err.strip().endswith("cut texts to a length with --limit")
+    assert in_flags("give `dose`; see `localprobe runs`", {"dose": "--dose"}) == "give --dose; see `localprobe runs`"

@@ -215,4 +215,4 @@ def test_a_file_that_is_no_vector_is_refused(run: Run, tmp_path: Path, make, arg
 def test_our_own_takes_no_program(run: Run, vector_file: Path, tmp_path: Path) -> None:
     ran = run("vector", "import", vector_file, "-o", tmp_path / "v.safetensors", "--from", "repeng")
     assert ran.status == 2
-    assert "'kindness' is a vector of localprobe, which knows where it was measured: no --from" in ran.err
+    assert "'kindness' is a vector of localprobe, which knows where it was measured: give no --from" in ran.err

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localprobe.errors import DataError
-from localprobe.experiments.audit import audit, layers, part, scenarios
+from localprobe.experiments.audit import Audit, Audited, audit
 from localprobe.experiments.findings import sentences
 from localprobe.experiments.outcomes import Outcome, Sample, outcomes
+from localprobe.store.json_values import from_json, to_json
 from localprobe.text_metrics.word_lists import shipped_word_lists
 from tests.experiments.planted import outcomes_of, samples_of
 
@@ -34,50 +35,60 @@ def two_models() -> list[Outcome]:
 
 
 def test_the_figures_of_each_model_and_the_totals() -> None:
-    found = audit(two_models()).as_json()
-    a, b, totals = found["models"]["a"], found["models"]["b"], found["totals"]
-    names = ("cells", "paper_success", "strict_success", "null_effects", "unchanged", "samples")
-    assert [a[name] for name in names] == [8, 0.625, 0.25, 3, 6, 40]
-    assert [b[name] for name in names] == [1, 1.0, 1.0, 0, 0, 4]
-    assert [totals[name] for name in names] == [9, 6 / 9, 3 / 9, 3, 6, 44]
-    assert a["model"] == "a"
-    assert a["coherence_by_alpha"] == {"-10": 1.0, "-5": 1.0, "0": 1.0, "5": 1.0, "10": 1.0}
-    assert a["rate_by_alpha"] == {"-10": 0.5, "-5": 0.625, "0": 0.625, "5": 0.875, "10": 0.625}
-    assert b["coherence_by_alpha"] == {"0": 1.0, "2.5": 2 / 3}
-    assert b["degeneration_by_alpha"] == {"0": 0.0, "2.5": 2 / 3}
-    assert (b["degenerate"], b["degenerate_yet_coherent"], b["broken_successes"]) == (2, 1, 1)
-    assert b["by_alpha"]["2.5"]["degenerate_yet_coherent"] == 1
-    assert b["reasons"]["empty"] == 1
-    assert b["truncated"] is None
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    audited = audit(two_models())
+    a, b, totals = audited.models["a"], audited.models["b"], audited.totals
+
+    def counts(part: Audited) -> tuple[float, ...]:
+        success = part.success
+        return success.cells, success.paper.count, success.strict.count, success.null_effects, success.unchanged
+
+    assert [counts(part) for part in (a, b, totals)] == [(8, 5, 2, 3, 6), (1, 1, 1, 0, 0), (9, 6, 3, 3, 6)]
+    assert [part.samples for part in (a, b, totals)] == [40, 4, 44]
+    assert [condition.alpha for condition in a.conditions] == [-10, -5, 0, 5, 10]
+    assert [condition.rate.share for condition in a.conditions] == [0.5, 0.625, 0.625, 0.875, 0.625]
+    assert [condition.coherent.share for condition in a.conditions] == [1.0] * 5
+    assert [condition.coherent.share for condition in b.conditions] == [1.0, 2 / 3]
+    assert [condition.degenerate.share for condition in b.conditions] == [0.0, 2 / 3]
+    assert [condition.fooled for condition in b.conditions] == [0, 1]
+    assert (b.degenerate, b.fooled, b.success.broken) == (2, 1, 1)
+    assert b.reasons["empty"] == 1
+    assert b.truncated is None
 
 
-def test_every_share_has_an_interval_that_holds_it() -> None:
-    def check(found: dict[str, Any]) -> int:
-        count = 0
-        for name, value in found.items():
-            if isinstance(value, dict):
-                count += check(value)
-            elif f"{name}_interval" in found and value is not None:
-                low, high = found[f"{name}_interval"]
-                assert low <= value <= high, name
-                count += 1
-        return count
+def test_it_is_plain_json() -> None:
+    audited = audit(two_models())
+    values = to_json(audited)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert from_json(Audit, values) == audited
+    assert values["models"]["a"]["success"]["paper"]["share"] == 0.625
 
-    assert check(audit(two_models()).as_json()) > 50
+
+def test_every_figure_lies_in_its_interval() -> None:
+    def check(values: Any) -> int:
+        if isinstance(values, list):
+            return sum(map(check, values))
+        if not isinstance(values, dict):
+            return 0
+        if "low" in values:
+            assert values["low"] <= values.get("share", values.get("value")) <= values["high"]
+            return 1
+        return sum(map(check, values.values()))
+
+    assert check(to_json(audit(two_models()))) > 50
 
 
 def test_layers_scenarios_and_curves_are_parts() -> None:
-    model = audit(two_models()).as_json()["models"]["a"]
-    assert list(model["layers"]) == ["5"]
-    assert model["layers"]["5"]["paper_success"] == 0.625
-    assert {name: each["paper_success"] for name, each in model["scenarios"].items()} == {"Food": 0.75, "Listener": 0.5}
-    food, listener = model["curves"]
-    assert (food["layer"], food["scenario"], food["baseline"]) == (5, "Food", 0.25)
-    assert food["effects"] == {"-10": -0.25, "-5": 0.0, "5": 0.5, "10": 0.0}
-    assert (food["cells"], food["null_effects"], food["samples"]) == (4, 1, 20)
-    assert (listener["paper_success"], listener["strict_success"], listener["null_effects"]) == (0.5, 0.0, 2)
-    assert listener["usable_range"] == [-10, 10]
+    model = audit(two_models()).models["a"]
+    assert {layer: part.success.paper.share for layer, part in model.layers.items()} == {5: 0.625}
+    shares = {name: part.success.paper.share for name, part in model.scenarios.items()}
+    assert shares == {"Food": 0.75, "Listener": 0.5}
+    food, listener = model.curves
+    assert (food.layer, food.scenario, food.baseline) == (5, "Food", 0.25)
+    assert food.effects == {"-10": -0.25, "-5": 0.0, "5": 0.5, "10": 0.0}
+    assert (food.success.cells, food.success.null_effects, food.samples) == (4, 1, 20)
+    assert (listener.success.paper.share, listener.success.strict.share) == (0.5, 0.0)
+    assert listener.success.null_effects == 2
+    assert listener.response.usable == (-10, 10)
 
 
 def test_a_part_has_the_baseline_that_it_borrows() -> None:
@@ -85,20 +96,18 @@ def test_a_part_has_the_baseline_that_it_borrows() -> None:
         *outcomes_of({0: (1, 2), 5: (2, 2)}, layer=1),
         *outcomes_of({5: (2, 2)}, layer=2),
     ]
-    (group,) = audit(seen).models.values()
-    assert len(group.outcomes) == 6
-    assert [len(each.outcomes) for each in layers(group).values()] == [4, 4]
-    assert len(part(group, layer=2, scenario="s").outcomes) == 4
-    assert list(scenarios(group)) == ["s"]
-    (curve,) = part(group, layer=2).curves
-    assert curve.borrowed == (1,)
-    assert "There are no unsteered answers at layer 2: the baseline is those of layer 1." in sentences(group)
+    (model,) = audit(seen).models.values()
+    assert model.samples == 6
+    assert [part.samples for part in model.layers.values()] == [4, 4]
+    assert list(model.scenarios) == ["s"]
+    assert [(curve.layer, curve.samples, curve.borrowed) for curve in model.curves] == [(1, 4, ()), (2, 4, (1,))]
+    assert "There are no unsteered answers at layer 2: the baseline is those of layer 1." in sentences(model)
 
 
 def test_a_model_that_is_nowhere_steered_is_left_out() -> None:
-    found = audit([*two_models(), *outcomes_of({0: (1, 2)}, model="c")])
-    assert list(found.models) == ["a", "b"]
-    assert len(found.totals.outcomes) == 44
+    audited = audit([*two_models(), *outcomes_of({0: (1, 2)}, model="c")])
+    assert list(audited.models) == ["a", "b"]
+    assert audited.totals.samples == 44
 
 
 def test_a_missing_baseline_is_an_error() -> None:
@@ -118,11 +127,12 @@ def test_the_grid_of_the_paper() -> None:
             dict.fromkeys((0, *up, *(-alpha for alpha in up)), (3, 5)), model=model, layer=layer, scenario=scenario
         )
     ]
-    found = audit(seen).as_json()
-    assert {name: each["cells"] for name, each in found["models"].items()} == {"Qwen": 72, "Dolphin": 54, "Phi-3": 120}
+    audited = audit(seen)
+    cells = {name: model.success.cells for name, model in audited.models.items()}
+    assert cells == {"Qwen": 72, "Dolphin": 54, "Phi-3": 120}
     # nothing changes anywhere, and still the paper's rule gives a half
-    assert (found["totals"]["paper_success"], found["totals"]["strict_success"]) == (0.5, 0)
-    assert found["totals"]["null_effects"] == 123
+    totals = audited.totals.success
+    assert (totals.paper.share, totals.strict.share, totals.null_effects) == (0.5, 0, 123)
 
 
 @settings(max_examples=20, deadline=None)
@@ -131,23 +141,24 @@ def test_the_order_of_lines_does_not_matter(random: Any) -> None:
     seen = two_models()
     shuffled = seen.copy()
     random.shuffle(shuffled)
-    assert json.dumps(audit(seen).as_json()) == json.dumps(audit(shuffled).as_json())
+    assert audit(seen) == audit(shuffled)
 
 
 def test_lines_said_twice_change_no_rate() -> None:
-    once, twice = (audit(seen).as_json()["models"]["a"] for seen in (two_models(), two_models() * 2))
-    for name in ("paper_success", "strict_success", "null_effects", "rate_by_alpha", "coherence_by_alpha", "slope"):
-        assert once[name] == twice[name]
-    assert twice["samples"] == 2 * once["samples"]
+    once, twice = (audit(seen).models["a"] for seen in (two_models(), two_models() * 2))
+    assert once.success == twice.success
+    for one, other in zip(once.conditions, twice.conditions, strict=True):
+        assert (one.rate.share, one.coherent.share) == (other.rate.share, other.coherent.share)
+    assert once.response.slope.value == twice.response.slope.value
+    assert twice.samples == 2 * once.samples
 
 
 def test_the_sentences_set_the_papers_figure_against_the_strict_one() -> None:
     found = sentences(audit(two_models()).models["a"])
-    assert found[0].startswith("The paper's rule counts 62.5% [")
-    assert found[0].endswith("] of 8 cells a success.")
-    assert found[1].startswith("Strictly, with an effect that has the sign of alpha, it is 25.0% [")
-    assert found[2].startswith("3 of the paper's 5 successes are null effects: a negative alpha that changed nothing")
-    assert found[3] == (
+    assert found[0].startswith("The paper's rule counts 62% (")
+    assert "of 8 cells a success; strictly, with an effect that has the sign of the strength, it is 25% (" in found[0]
+    assert found[1].startswith("3 of the paper's 5 successes are null effects: a negative strength that changed")
+    assert found[2] == (
         "Listener (layer 5): every unsteered answer has the language already, so the paper's rule gives 50%, the share "
         "of negative alphas, whatever the model does."
     )
@@ -158,7 +169,7 @@ def test_the_sentences_set_the_papers_figure_against_the_strict_one() -> None:
 def test_the_sentences_name_what_the_papers_rule_calls_coherent() -> None:
     found = sentences(audit(two_models()).models["b"])
     assert (
-        "1 of 1 strict successes is at strengths where half of the answers or more are incoherent or degenerate."
+        "1 of the 1 strict successes is at strengths where half of the answers or more are incoherent or degenerate."
         in found
     )
     assert any(
@@ -191,14 +202,14 @@ def test_the_sentences_name_what_the_papers_rule_calls_coherent() -> None:
     ],
 )
 def test_what_else_is_said(seen: list[Outcome], sentence: str) -> None:
-    (group,) = audit(seen).models.values()
-    assert sentence in sentences(group)
+    (model,) = audit(seen).models.values()
+    assert sentence in sentences(model)
 
 
 def test_verdicts_inside_words_are_counted() -> None:
     samples = [Sample("m", 1, "s", alpha, "I was scared and I ran.") for alpha in (0, 5)]
-    (group,) = audit(outcomes(samples, shipped_word_lists("empathy"))).models.values()
-    assert group.inside_words == 2
+    (model,) = audit(outcomes(samples, shipped_word_lists("empathy"))).models.values()
+    assert model.inside_words == 2
     assert any(
-        each.startswith("2 of 2 answers would be judged otherwise if the lists' words") for each in sentences(group)
+        each.startswith("2 of 2 answers would be judged otherwise if the lists' words") for each in sentences(model)
     )

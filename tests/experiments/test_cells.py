@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from localprobe.errors import LocalprobeError
-from localprobe.experiments.cells import Answer, Cells, merge
+from localprobe.experiments.cells import CellAnswer, CellMeasures, Cells, Judgement, merge
 from localprobe.experiments.grid import Cell
 from localprobe.store.runs import Runs
 
+MEASURES = CellMeasures(nll=1.5, readings={"kindness:2": 0.5}, kl=0.25)
 CELL = Cell("k1", "s1", "fake", "fake", "", "vector", "hello", True, "", "kindness", 2, 0.5, 1.5, 0)
 
 
-def answer(cell: Cell = CELL, text: str = "héllo\n", **more: object) -> Answer:
-    return Answer(cell, text, "length", np.array([1, 70000], np.int32), {"kindness:2": 0.25}, **more)  # type: ignore[arg-type]
+def answer(cell: Cell = CELL, text: str = "héllo\n", **more: object) -> CellAnswer:
+    return CellAnswer(cell, text, "length", np.array([1, 70000], np.int32), {"kindness:2": 0.25}, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -45,11 +46,11 @@ def test_the_first_to_finish_a_cell_counts(cells: Cells) -> None:
 
 def test_measures_come_beside_the_answer(cells: Cells) -> None:
     cells.write([answer(), answer(replace(CELL, key="k2", sample=1))])
-    cells.measured({"k1": {"nll": 1.5}})
-    cells.judged({"k2": {"score": 2}})
+    cells.measured({"k1": MEASURES})
+    cells.judged({"k2": Judgement(2, "2: it lets her pass", "judge-7b")})
     one, two = cells.read()
-    assert (one.measures, one.judgement) == ({"nll": 1.5}, None)
-    assert (two.measures, two.judgement) == (None, {"score": 2})
+    assert (one.measures, one.judgement) == (MEASURES, None)
+    assert (two.measures, two.judgement) == (None, Judgement(2, "2: it lets her pass", "judge-7b"))
 
 
 def test_the_order_is_that_of_what_was_asked(cells: Cells) -> None:
@@ -78,14 +79,14 @@ def test_a_cell_without_its_run_is_refused(cells: Cells, runs: Runs) -> None:
 
 
 def test_another_run_takes_over_what_is_there(cells: Cells, runs: Runs) -> None:
-    cells.write([answer(measures={"nll": 1.0})])
+    cells.write([answer(measures=MEASURES)])
     runs.add("sweep", "b", {}, id="bbbb0000")
     other = Cells(runs, "bbbb0000")
     mine = replace(CELL, label="uncensored")
     other.adopt([mine, replace(CELL, key="k9")])
     (found,) = other.read()
     assert found.cell == mine  # as this experiment calls it
-    assert (found.text, found.measures) == ("héllo\n", {"nll": 1.0})
+    assert (found.text, found.measures) == ("héllo\n", MEASURES)
     assert len(cells.read()) == 1
 
 
@@ -94,11 +95,11 @@ def test_stores_are_joined_and_what_one_has_measured_is_kept(cells: Cells, runs:
     other = Runs(runs.path.with_name("other.sqlite"))
     other.add("sweep", "a", {}, id="aaaa0000")
     theirs = Cells(other, "aaaa0000")
-    theirs.write([answer(measures={"nll": 2.0}), answer(replace(CELL, key="k3", sample=2))])
+    theirs.write([answer(measures=MEASURES), answer(replace(CELL, key="k3", sample=2))])
     with other.connect() as source, runs.connect(write=True) as target:
         assert merge(source, target) == 1
     assert [(found.cell.key, found.measures) for found in cells.read()] == [
-        ("k1", {"nll": 2.0}),
+        ("k1", MEASURES),
         ("k2", None),
         ("k3", None),
     ]

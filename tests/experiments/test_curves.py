@@ -10,6 +10,7 @@ from localprobe.errors import DataError
 from localprobe.experiments.curves import Condition, curves
 from localprobe.experiments.outcomes import Outcome
 from localprobe.experiments.success import success
+from localprobe.stats.rates import rate
 from tests.experiments.planted import outcomes_of
 
 Rates = dict[float, tuple[int, int]]
@@ -18,7 +19,7 @@ Rates = dict[float, tuple[int, int]]
 def test_an_effect_is_a_change_from_the_rate_at_0() -> None:
     (curve,) = curves(outcomes_of({-10: (0, 4), 0: (1, 4), 10: (3, 4)}))
     assert (curve.model, curve.layer, curve.scenario, curve.borrowed) == ("m", 3, "s", ())
-    assert curve.baseline.rate == 0.25
+    assert curve.baseline.rate.share == 0.25
     assert [(cell.alpha, cell.effect) for cell in curve.cells] == [(-10, -0.25), (10, 0.5)]
     assert [each.alpha for each in curve.conditions] == [-10, 0, 10]
 
@@ -63,7 +64,7 @@ def test_a_layers_own_baseline_goes_before_those_of_others() -> None:
         *outcomes_of({5: (2, 2)}, layer=3),
     ]
     first, second, third = curves(seen)
-    assert [curve.baseline.rate for curve in (first, second, third)] == [0, 1, 0.5]
+    assert [curve.baseline.rate.share for curve in (first, second, third)] == [0, 1, 0.5]
     assert [curve.borrowed for curve in (first, second, third)] == [(), (), (1, 2)]
 
 
@@ -73,7 +74,7 @@ def test_a_baseline_without_a_layer_serves_all_layers() -> None:
         *outcomes_of({5: (2, 2)}, layer=1),
         *outcomes_of({5: (0, 2)}, layer=2),
     ]
-    assert [(curve.baseline.rate, curve.borrowed) for curve in curves(seen)] == [(0.5, (None,)), (0.5, (None,))]
+    assert [(curve.baseline.rate.share, curve.borrowed) for curve in curves(seen)] == [(0.5, (None,)), (0.5, (None,))]
 
 
 def test_no_baseline_is_borrowed_from_another_scenario_or_model() -> None:
@@ -110,8 +111,8 @@ def test_a_condition_counts() -> None:
         Outcome("m", 1, "s", 5, expresses=False, coherent=False),
     ]
     found = Condition.of(5, seen)
-    assert found == Condition(5, samples=4, expressing=2, coherent=2, degenerate=2, usable=1, fooled=1)
-    assert found.broken
+    assert found == Condition(5, 4, rate(2, 4), rate(2, 4), rate(2, 4), fooled=1)
+    assert (found.usable, found.broken) == (1, True)
     assert Condition.of(5, seen[:1]).broken is False
 
 

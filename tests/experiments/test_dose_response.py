@@ -8,6 +8,7 @@ from scipy.stats import linregress, spearmanr
 
 from localprobe.experiments.curves import Condition, curves
 from localprobe.experiments.dose_response import dose_response, usable_range
+from localprobe.stats.rates import rate
 from tests.experiments.planted import outcomes_of
 
 RISING = {-10.0: (0, 4), -5.0: (1, 4), 0.0: (2, 4), 5.0: (3, 4), 10.0: (4, 4)}
@@ -16,7 +17,7 @@ FLAT = dict.fromkeys(RISING, (2, 4))
 
 
 def condition(alpha: float, usable: int, samples: int = 4) -> Condition:
-    return Condition(alpha, samples, 0, usable, 0, usable, 0)
+    return Condition(alpha, samples, rate(0, samples), rate(usable, samples), rate(0, samples), fooled=0)
 
 
 def test_a_line_by_hand() -> None:
@@ -24,10 +25,9 @@ def test_a_line_by_hand() -> None:
     assert found.slope.value == pytest.approx(0.05)
     assert found.monotonicity.value == pytest.approx(1)
     assert (found.wrong_way.count, found.wrong_way.of) == (0, 1)
-    assert found.two_ways is not None
-    assert found.two_ways.up.value == pytest.approx(0.375)
-    assert found.two_ways.down.value == pytest.approx(0.375)
-    assert found.two_ways.asymmetry.value == pytest.approx(0)
+    assert found.up is not None and found.up.value == pytest.approx(0.375)
+    assert found.down is not None and found.down.value == pytest.approx(0.375)
+    assert found.asymmetry is not None and found.asymmetry.value == pytest.approx(0)
 
 
 def test_slope_and_monotonicity_are_scipys() -> None:
@@ -85,9 +85,9 @@ def test_several_curves_are_a_mean_of_which_some_go_the_wrong_way() -> None:
 
 def test_figures_that_have_bounds_keep_to_them() -> None:
     found = dose_response(curves(outcomes_of({-5: (0, 2), 0: (1, 2), 5: (2, 2)})))
-    assert found.two_ways is not None
-    for estimate, limit in ((found.monotonicity, 1), (found.two_ways.up, 1), (found.two_ways.asymmetry, 2)):
-        assert -limit <= estimate.interval[0] <= estimate.interval[1] <= limit
+    for estimate, limit in ((found.monotonicity, 1), (found.up, 1), (found.asymmetry, 2)):
+        assert estimate is not None
+        assert -limit <= estimate.low <= estimate.high <= limit
 
 
 def test_the_same_seed_gives_the_same_intervals_in_any_order() -> None:
@@ -98,13 +98,14 @@ def test_the_same_seed_gives_the_same_intervals_in_any_order() -> None:
 
 def test_asymmetry_is_of_strengths_that_are_there_both_ways() -> None:
     seen = outcomes_of({-5: (2, 4), 0: (2, 4), 5: (4, 4), 20: (0, 4)})
-    found = dose_response(curves(seen)).two_ways
-    assert found is not None
-    assert (found.up.value, found.down.value, found.asymmetry.value) == pytest.approx((0.5, 0, 0.5))
+    found = dose_response(curves(seen))
+    values = [estimate and estimate.value for estimate in (found.up, found.down, found.asymmetry)]
+    assert values == pytest.approx([0.5, 0, 0.5])
 
 
 def test_no_asymmetry_without_opposites() -> None:
-    assert dose_response(curves(outcomes_of({-3: (2, 4), 0: (2, 4), 5: (4, 4)}))).two_ways is None
+    found = dose_response(curves(outcomes_of({-3: (2, 4), 0: (2, 4), 5: (4, 4)})))
+    assert found.up is found.down is found.asymmetry is None
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_layers_that_borrow_one_baseline_share_its_chance() -> None:
     own = [each for layer in range(8) for each in outcomes_of({0: (5, 10), -5: (50, 100), 5: (50, 100)}, layer=layer)]
     widths = []
     for seen in (shared, own):
-        found = dose_response(curves(seen)).two_ways
-        assert found is not None
-        widths.append(np.ptp(found.asymmetry.interval))
+        asymmetry = dose_response(curves(seen)).asymmetry
+        assert asymmetry is not None
+        widths.append(asymmetry.high - asymmetry.low)
     assert widths[0] > 1.5 * widths[1]

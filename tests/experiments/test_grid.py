@@ -108,7 +108,7 @@ def test_random_directions_are_as_long_and_another_for_each_sample(experiment: E
     cells = [cell for cell in of.cells() if cell.arm == "random" and cell.layer == 2]
     drawn = {cell.sample: of.knobs(cell)[0] for cell in cells}
     assert len(drawn) == 2
-    assert all(knob.length == pytest.approx(2.0, rel=1e-5) for knob in drawn.values())
+    assert all(knob.direction.length == pytest.approx(2.0, rel=1e-5) for knob in drawn.values())
     assert abs(np.dot(drawn[0].direction.vector, drawn[1].direction.vector)) < 3
     assert not np.allclose(drawn[0].direction.vector, drawn[1].direction.vector)
     again = grid(replace(experiment, arms=("random",)))

@@ -12,7 +12,7 @@ from localprobe.experiments import judge, sweep
 from localprobe.experiments.cells import Cells
 from localprobe.experiments.experiment import Experiment
 from localprobe.experiments.experiment_file import read_experiment
-from localprobe.generators.generator import Answer, Ask
+from localprobe.generators.generator import Ask, Completion
 from localprobe.store.runs import Runs
 from tests.experiments.conftest import Write, loaded
 
@@ -33,11 +33,11 @@ class Judge:
     def provenance(self) -> dict[str, Any]:
         return {}
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
         if len(self.asks) >= self.fail_after:
             raise LocalprobeError("judge: cannot connect")
         self.asks += asks
-        return [Answer(self.replies[len(self.asks) % len(self.replies)], "stop", "qwen") for _ in asks]
+        return [Completion(self.replies[len(self.asks) % len(self.replies)], "stop", "qwen") for _ in asks]
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_answers_are_judged_by_their_rubric(judged: Experiment, runs: Runs, monk
     answers = [each for each in Cells(runs, run.id).read() if each.judgement]
     assert {answer.cell.scenario for answer in answers} == {"queue"}  # the other prompts have no rubric
     assert len(answers) == 10
-    assert {answer.judgement["score"] for answer in answers if answer.judgement} <= {0, 1, 2, None}
-    assert {1, 2, None} <= {answer.judgement["score"] for answer in answers if answer.judgement}
+    assert {answer.judgement.score for answer in answers if answer.judgement} <= {0, 1, 2, None}
+    assert {1, 2, None} <= {answer.judgement.score for answer in answers if answer.judgement}
     ask = asked.asks[0]
     assert "You queue." in ask.prompt
     assert "2: lets pass" in ask.prompt

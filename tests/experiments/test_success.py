@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from localprobe.experiments.curves import curves
 from localprobe.experiments.success import success
-from localprobe.stats.rates import grouped_rate, rate
 from tests.experiments.planted import outcomes_of
 
 
@@ -39,28 +36,3 @@ def test_one_way_alone() -> None:
     found = success(curves(outcomes_of({0: (1, 2), 5: (2, 2)})))
     assert found.lowered is None
     assert found.raised is not None and found.raised.share == 1
-
-
-def test_wilson_by_the_published_example() -> None:
-    # 81 of 263: 0.2553 to 0.3662 (Newcombe 1998, Statistics in Medicine 17:857, table I)
-    found = rate(81, 263)
-    assert found.share == pytest.approx(0.3080, abs=5e-5)
-    assert found.interval == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
-def test_the_interval_of_all_or_none_holds_it_and_is_no_point() -> None:
-    assert rate(0, 5).interval == pytest.approx((0, 0.4345), abs=5e-5)
-    assert rate(5, 5).interval == pytest.approx((0.5655, 1), abs=5e-5)
-
-
-def test_groups_that_agree_within_widen_the_interval() -> None:
-    alike = grouped_rate([(4, 4), (0, 4), (4, 4), (0, 4)])
-    mixed = grouped_rate([(2, 4), (2, 4), (2, 4), (2, 4)])
-    assert alike.share == mixed.share == 0.5
-    assert mixed.interval == rate(8, 16).interval
-    # 16 / design effect of (1/4 / 4 * 4/3) / (1/4 / 16) = 16/3, so as 3 independent things
-    assert alike.interval == pytest.approx((0.1250, 0.8750), abs=0.001)
-
-
-def test_one_group_is_taken_as_independent_things() -> None:
-    assert grouped_rate([(3, 9)]) == rate(3, 9)

@@ -20,7 +20,7 @@ import pytest
 from localprobe.engine import Prompt, Row, Stream
 from localprobe.errors import LocalprobeError, OutOfMemory
 from localprobe.experiments import sweep
-from localprobe.experiments.cells import Answer, Cells
+from localprobe.experiments.cells import CellAnswer, Cells
 from localprobe.experiments.experiment import Experiment, ModelChoice
 from localprobe.experiments.experiment_file import read_experiment
 from localprobe.experiments.fitted import steered
@@ -266,7 +266,7 @@ def test_a_full_disk_ends_the_run_and_what_was_done_stays(
     write = Cells.write
     calls = []
 
-    def full(self: Cells, answers: Sequence[Answer]) -> int:
+    def full(self: Cells, answers: Sequence[CellAnswer]) -> int:
         calls.append(len(answers))
         if len(calls) > 2:
             raise LocalprobeError("the store failed: database or disk is full; what it held before stays")
@@ -287,8 +287,8 @@ def test_scores_while_steered_and_readings_of_the_bare_text(every_arm: Experimen
         baseline = next(answer for answer in answers if answer.cell.arm == "baseline")
         assert baseline.measures is not None
         assert set(baseline.scores) == {"kindness:2", "kindness:3", "kindness:5"}  # at every layer that is steered
-        assert baseline.measures["readings"] == pytest.approx(baseline.scores, abs=1e-4)
-        assert baseline.measures["kl"] == 0
+        assert baseline.measures.readings == pytest.approx(baseline.scores, abs=1e-4)
+        assert baseline.measures.kl == 0
         both = next(answer for answer in answers if answer.cell.arm == "both")
         assert both.measures is not None
         assert set(both.scores) == {f"kindness:{both.cell.layer}", "kindness:5"}
@@ -296,7 +296,7 @@ def test_scores_while_steered_and_readings_of_the_bare_text(every_arm: Experimen
             _check_measures(model, grid, answer, knob.watch(vector, 5).vector)
 
 
-def _check_measures(model: Model, grid: Grid, answer: Answer, direction: np.ndarray) -> None:
+def _check_measures(model: Model, grid: Grid, answer: CellAnswer, direction: np.ndarray) -> None:
     """One answer's measures by single passes."""
     cell, prompt = answer.cell, grid.prompt(answer.cell)
     asked = model.ids(prompt.text, system=grid.system(cell.pole), raw=prompt.raw)
@@ -309,12 +309,12 @@ def _check_measures(model: Model, grid: Grid, answer: Answer, direction: np.ndar
     output = model.engine.forward([Row(bare, full=tuple(range(len(plain) - 1, len(bare) - 1)))], [5])[0]
     assert answer.measures is not None
     loss = -np.mean(output.full[np.arange(len(answer.ids)), answer.ids])
-    assert answer.measures["nll"] == pytest.approx(float(loss), abs=1e-4)
+    assert answer.measures.nll == pytest.approx(float(loss), abs=1e-4)
     reading = float((output.residuals[0][len(plain) :] @ direction).mean())
-    assert answer.measures["readings"]["kindness:5"] == pytest.approx(reading, abs=1e-4)
+    assert answer.measures.readings["kindness:5"] == pytest.approx(reading, abs=1e-4)
     last = model.engine.forward([Row(asked, terms, full=(len(asked) - 1,))])[0].full[0].astype(float)
     kl = float((np.exp(last) * (last - output.full[0])).sum())
-    assert answer.measures["kl"] == pytest.approx(kl, abs=1e-4)
+    assert answer.measures.kl == pytest.approx(kl, abs=1e-4)
 
 
 def _grid(experiment: Experiment, model: Model) -> Grid:

@@ -12,7 +12,7 @@ from localprobe.engine import Capabilities, Row, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
 from localprobe.generation.conversation import Conversation
-from localprobe.generation.decode import Finished, Score, Token
+from localprobe.generation.events import Finished, Score, Token
 from localprobe.steering.positions import span, term
 
 WARM = Sampler(temperature=1.0)

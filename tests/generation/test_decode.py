@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from localprobe.engine import Capabilities, Prompt, Row, Sampler, Steering, Stream, Term, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.fake import FakeEngine
-from localprobe.generation.decode import Decoding, Finished, Request, Score, Token, generate, steps
+from localprobe.generation.decode import Decoding, Request, generate, steps
+from localprobe.generation.events import Finished, Score, Token
 from localprobe.steering.positions import term
 
 GREEDY = Sampler(temperature=0)
@@ -53,8 +55,7 @@ def test_live_scores_equal_a_capture_of_prompt_and_answer(engine: FakeEngine) ->
     steering: Steering = (term(2, v, 1.5),)
     asked = request(engine, steering=steering)
     ids, scores, _, _ = collect(generate(engine, [asked], [Watch(3, v)]))
-    answer = [i for i in ids[0] if i not in engine.info.eos]
-    whole = np.array([*asked.ids, *answer], dtype=np.int32)
+    whole = np.array([*asked.ids, *ids[0]], dtype=np.int32)
     captured = engine.forward([Row(whole, steering)], [3])[0].residuals[0, len(asked.ids) :] @ v
     np.testing.assert_allclose(scores[0], captured, rtol=1e-4)
 
@@ -128,8 +129,14 @@ def test_an_end_token_ends_a_row_and_is_no_part_of_its_answer(engine: FakeEngine
         generate(engine, [request(engine, tokens=400, key="e")], [Watch(2, vector(engine))])
     )
     assert reasons == {0: "end"}
-    assert ids[0][-1] in engine.info.eos
-    assert len(scores[0]) == len(ids[0]) - 1
+    assert not set(ids[0]) & set(engine.info.eos)
+    assert len(scores[0]) == len(ids[0]) > 0
+
+
+def test_an_answer_that_ends_at_once_has_no_token(engine: FakeEngine) -> None:
+    engine.info = replace(engine.info, eos=tuple(range(engine.info.vocabulary)))
+    (finished,) = generate(engine, [request(engine)], [Watch(2, vector(engine))])
+    assert finished == Finished(0, "end", "")
 
 
 def test_a_stop_string_ends_a_row_and_is_not_shown(engine: FakeEngine) -> None:

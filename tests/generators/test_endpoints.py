@@ -10,7 +10,7 @@ import pytest
 
 from localprobe.generators.endpoint_errors import EndpointError
 from localprobe.generators.endpoints import WAITS, Endpoint, Key
-from localprobe.generators.generator import Answer, Ask, spoken
+from localprobe.generators.generator import Ask, Completion, spoken
 from tests.generators.openai_server import Reply, Server, serving, story
 
 ASK = Ask("Be kind.", "A man sits in the rain.", seed=7, temperature=0.5, tokens=60)
@@ -56,7 +56,7 @@ def test_what_is_asked_and_what_comes_back(told: Told) -> None:
     assert (asked["model"], asked["seed"], asked["temperature"], asked["max_tokens"]) == ("tiny", 7, 0.5, 60)
     assert server.keys == ["Bearer sk-secret"]
     text = "Under 'Be kind.' I look at 'A man sits in the rain.' and I do what seems right by it, number 7."
-    assert answer == Answer(text, "stop", "tiny-v1", 7)
+    assert answer == Completion(text, "stop", "tiny-v1", 7)
     assert endpoint.provenance() == {"endpoint": server.url}
 
 
@@ -170,7 +170,7 @@ def test_each_error_is_one_clear_line(told: Told, reply: Reply, complaint: str) 
 
 def test_a_key_is_asked_for_where_none_was_given(told: Told) -> None:
     unauthorized = Reply(status=401, error={"message": "no key"})
-    with serving(lambda request: unauthorized) as server, pytest.raises(EndpointError, match="--key-env"):
+    with serving(lambda request: unauthorized) as server, pytest.raises(EndpointError, match="`keys`"):
         told.endpoint(server).answer([ASK])
 
 
@@ -186,7 +186,7 @@ def test_nobody_listens(told: Told) -> None:
 def test_a_server_that_takes_too_long(told: Told) -> None:
     with (
         serving(lambda request: Reply("late", delay=1.0)) as server,
-        pytest.raises(EndpointError, match=r"no answer from .* within 0.2 s: give --timeout more"),
+        pytest.raises(EndpointError, match=r"no answer from .* within 0.2 s: raise `timeout`"),
     ):
         told.endpoint(server, timeout=0.2).answer([ASK])
 

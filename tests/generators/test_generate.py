@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from localprobe import __version__
 from localprobe.contrast.pairs import read_pairs
 from localprobe.contrast.scenarios import Scenario
 from localprobe.contrast.system_prompts import SystemPrompts, read_system_prompts
 from localprobe.errors import DataError, LocalprobeError, UsageError
 from localprobe.generators.generate import Generation, Outcome, Recipe, cells
-from localprobe.generators.generator import Answer, Ask, LocalModel
+from localprobe.generators.generator import Ask, Completion, LocalModel
+from localprobe.version import __version__
 from tests.generators.openai_server import serving, story
 
 PROMPTS = SystemPrompts("Care.", "Win.", "Write it.")
@@ -39,9 +39,9 @@ class Scripted:
     def ready(self) -> None:
         pass
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
         self.asks += asks
-        return [Answer(self.reply(ask), "stop", "m", 10) for ask in asks]
+        return [Completion(self.reply(ask), "stop", "m", 10) for ask in asks]
 
     def provenance(self) -> dict[str, Any]:
         return {"where": "here"}

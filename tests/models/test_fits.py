@@ -82,7 +82,7 @@ def test_a_model_that_does_not_fit_is_refused_with_both_numbers(
         fits.check(weights, "torch", LoadOptions())
     assert str(error.value) == (
         "big needs about 0.4 GB in engine 'torch' and 0.3 GB of memory is free: close other programs, use a smaller "
-        "model, a quantised GGUF with --engine llama, or dtype bfloat16, or set LOCALPROBE_IGNORE_MEMORY=1 to try"
+        "model, a quantised GGUF with `engine` llama, or `dtype` bfloat16, or set LOCALPROBE_IGNORE_MEMORY=1 to try"
     )
     monkeypatch.setenv("LOCALPROBE_IGNORE_MEMORY", "1")
     fits.check(weights, "torch", LoadOptions())
@@ -102,7 +102,7 @@ def test_a_file_that_fits_in_low_memory_passes_and_a_larger_one_is_told_how(
         fits.check(weights, "llama", LoadOptions())
     assert str(error.value) == (
         "big needs about 4.2 GB in engine 'llama' and 2.0 GB of memory is free: close other programs, use a smaller "
-        "model or a file of fewer bits, let --low-memory read weights from the disk as it goes, which is slow, or set "
+        "model or a file of fewer bits, let `low_memory` read weights from the disk as it goes, which is slow, or set "
         "LOCALPROBE_IGNORE_MEMORY=1 to try"
     )
     fits.check(weights, "llama", LoadOptions(low_memory=True))

@@ -12,7 +12,7 @@ from localprobe.probing.held_out import HeldOut, hold_out
 from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
 from localprobe.engine import FloatArray, Sampler
 from localprobe.engines.agreement import compare, cosine, divergence, predictions, residuals
-from localprobe.generation.decode import Score, Token
+from localprobe.generation.events import Score, Token
 from localprobe.model import Model
 from localprobe.stats.auroc import auroc
 from localprobe.steering.knob import Knob, steering, watch
@@ -140,7 +140,7 @@ def test_streamed_scores_equal_a_capture_of_prompt_and_answer(
     probe = watch(vector, knob.layer + 2)
     request = model.request("My friend has gone quiet.", [knob], sampler=Sampler(temperature=0), tokens=24)
     events = list(model.generate([request], [probe]))
-    answer = [e.id for e in events if isinstance(e, Token) and e.id not in model.info.eos]
+    answer = [e.id for e in events if isinstance(e, Token)]
     streamed = np.array([e.values[0] for e in events if isinstance(e, Score)])
     whole = np.array([*request.ids, *answer], dtype=np.int32)
     captured = model.scores(whole, probe, request.steering)[len(request.ids) :]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from localprobe.contrast.words import words
-from localprobe.experiments.cells import Answer
+from localprobe.experiments.cells import CellAnswer, CellMeasures
 from localprobe.experiments.grid import Cell
-from localprobe.experiments.result import result_of
+from localprobe.experiments.result import SweepResult
+from localprobe.experiments.summary import result_of
 
 CARING = "I am so sorry to hear this, and I understand how hard it is; let me listen to you for a while."
 TASK = "The objective comes first: complete the task, achieve the goal, and let the optimal strategy win in the end."
@@ -56,7 +57,7 @@ def sweep(
     auroc: Sequence[float | None] = (0.9, 0.8),
     measured: bool = True,
     unit: str = "dose",
-) -> dict[str, Any]:
+) -> SweepResult:
     """A result; alpha is ten times the dose. Perplexity goes with e to the size of the dose, and KL is that size."""
     answers, facts = [], []
     for model, label in models:
@@ -76,7 +77,10 @@ def sweep(
         "strengths": {"unit": unit, "values": list(doses)},
         "sampler": {"temperature": 0.7, "top_k": 0, "top_p": 1.0, "min_p": 0.0},
         "words": {"positive": ["sorry", "understand", "listen"], "negative": ["task", "goal", "win", "objective"]},
-        "prompts": [{"id": name, "title": f"The {name.title()}", "pressure": pressure} for name, pressure in prompts],
+        "prompts": [
+            {"id": name, "title": f"The {name.title()}", "text": name, "pressure": pressure}
+            for name, pressure in prompts
+        ],
     }
     return result_of({"experiment": experiment, "models": facts, "waiting": {}}, answers)
 
@@ -103,7 +107,7 @@ def _places(
     ]
 
 
-def _answer(at: At, text: str, label: str, measured: bool) -> Answer:
+def _answer(at: At, text: str, label: str, measured: bool) -> CellAnswer:
     steered = at.layer >= 0
     layer, vector = (at.layer, "care") if steered else (None, "")
     key = "/".join(map(str, (at.model, at.arm, at.pole, layer, at.scenario, at.pressure, at.dose, at.sample)))
@@ -124,14 +128,22 @@ def _answer(at: At, text: str, label: str, measured: bool) -> Answer:
         sample=at.sample,
     )
     names = [f"care:{at.layer}"] if steered else ["care:1", "care:2"]
-    measures = {"nll": 2 + abs(at.dose), "readings": dict.fromkeys(names, at.dose), "kl": abs(at.dose)}
+    measures = CellMeasures(nll=2 + abs(at.dose), readings=dict.fromkeys(names, at.dose), kl=abs(at.dose))
     ids = np.arange(len(words(text)), dtype=np.int32)
-    return Answer(cell, text, "eos", ids, dict.fromkeys(names, 2 * at.dose), measures if measured else None)
+    return CellAnswer(cell, text, "eos", ids, dict.fromkeys(names, 2 * at.dose), measures if measured else None)
 
 
 def _facts(model: str, label: str, layers: Sequence[int], auroc: Sequence[float | None], cells: int) -> dict[str, Any]:
     at = [{"layer": layer, "above": layer, "auroc": value} for layer, value in zip(layers, auroc, strict=False)]
-    vector = {"name": "care", "concept": "empathy", "best": layers[0], "origin": {}, "layers": at}
+    origin = {"model": model, "method": "made-up"}
+    vector = {
+        "name": "care",
+        "identity": "care",
+        "concept": "empathy",
+        "best": layers[0],
+        "origin": origin,
+        "layers": at,
+    }
     return {
         "choice": f"{model} on fake",
         "model": model,

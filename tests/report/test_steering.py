@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from localprobe.experiments.result import SweepResult
 from localprobe.report import page, tables
 from localprobe.report.steering import sections
+from localprobe.store.json_values import to_json
 from localprobe.store.runs import Run
 from tests.report.sweeps import CARING, LOOP, STUTTER, At, Writes, sweep
 
@@ -20,8 +22,8 @@ def writes(at: At) -> str:
     return at.share(0.5 + (0.5 if at.arm != "random" and at.dose > 0 else 0))
 
 
-def run(result: dict[str, Any], kind: str = "sweep") -> Run:
-    return Run("0123abcd", kind, "made up", "2026-11-24", {"command": "localprobe sweep made-up.toml"}, result)
+def run(result: SweepResult, kind: str = "sweep") -> Run:
+    return Run("0123abcd", kind, "made up", "2026-11-24", {"command": "localprobe sweep made-up.toml"}, to_json(result))
 
 
 def test_sections_are_all_models_then_each_vector_and_model() -> None:
@@ -128,9 +130,11 @@ def missing(kind: str) -> Writes:
 )
 def test_half_a_run_is_a_page_that_says_so(kind: str) -> None:
     result = sweep(missing(kind), samples=2, doses=(-0.4, 0.0, 0.4), prompts=[("bus", True), ("rain", True)])
-    expected, done = result["cells"]["expected"], result["cells"]["done"]
     made = page([run(result)])
-    assert f"Not finished: {expected - done:,} of {expected:,} answers are still to be generated." in made
+    assert (
+        f"Not finished: {result.cells.missing:,} of {result.cells.expected:,} answers are still to be generated."
+        in made
+    )
     names = [table.name for table in tables([run(result)])]
     assert len(names) == len(set(names))
 
@@ -163,9 +167,10 @@ def test_no_coherent_answer_at_all() -> None:
 
 
 def test_run_that_has_kept_nothing_yet() -> None:
-    (only,) = sections({})
-    assert (only.title, only.headline) == ("Steering", "No answer was steered yet.")
-    assert only.lists == (("How", ("Nothing of this sweep was kept yet.",)),)
+    (only,) = sections(sweep(missing("everything")))
+    assert (only.title, only.headline) == ("Steering: made up", "No answer was steered yet.")
+    ((_, how),) = only.lists
+    assert how[-1].startswith("Not finished: 1,050 of 1,050 answers are still to be generated.")
 
 
 def test_unmeasured_answers_are_counted() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from localprobe.experiments.result import SweepResult
 from localprobe.report.steering_arms import Arms, every
-from localprobe.report.steering_verdict import Verdict, judge
+from localprobe.report.steering_verdict import SteeringVerdict, steering_verdict
 from tests.report.sweeps import CARING, LOOP, STUTTER, TASK, At, Writes, sweep
 
 
@@ -68,12 +69,12 @@ def second_layer_only(at: At) -> str:
     return at.share(0.5) if at.layer == 1 else steers(at)
 
 
-def verdict(result: dict[str, Any]) -> Verdict:
+def verdict(result: SweepResult) -> SteeringVerdict:
     (arms,) = every(result)
-    return judge(arms)
+    return steering_verdict(arms)
 
 
-def text(found: Verdict) -> str:
+def text(found: SteeringVerdict) -> str:
     lines = (found.headline, *found.shows, *found.does_not_show, *found.cost, *found.rules, *found.prompts)
     return "\n".join(lines)
 
@@ -191,6 +192,16 @@ def test_unfinished_run_says_how_many_are_missing() -> None:
     assert "What the 480 of 1,050 answers would show that are still to be generated" in found
 
 
+def test_prompts_that_have_no_unsteered_answers_yet_are_not_judged() -> None:
+    """Those without their pressure came first, and break unsteered; the verdict is on those with it."""
+
+    def writes(at: At) -> str | None:
+        return None if at.arm == "baseline" and at.pressure else STUTTER
+
+    found = verdict(sweep(writes, prompts=PRESSURE, arms=("vector",), samples=2))
+    assert found.headline == "Nothing to judge yet: the unsteered answers are still to be generated."
+
+
 def test_difference_takes_what_both_arms_have() -> None:
     """Where an arm lacks a prompt, the others' answers to that prompt are left out of the comparison."""
 
@@ -203,7 +214,7 @@ def test_difference_takes_what_both_arms_have() -> None:
     lead = arms.difference((1, ("vector", 1)), (-1, ("random", 1)))
     assert lead is not None
     assert lead.value == pytest.approx(0.3)
-    assert 0 < lead.interval[0] < lead.value < lead.interval[1]
+    assert 0 < lead.low < lead.value < lead.high
 
 
 def test_nothing_to_compare_gives_none() -> None:

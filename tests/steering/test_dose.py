@@ -1,4 +1,4 @@
-"""Doses and the scale that they are measured in."""
+"""The scale that doses are measured in."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from localprobe.contrast.pairs import read_texts, shipped
 from localprobe.engine import Row
 from localprobe.fake import FakeEngine
 from localprobe.steering import dose
-
-
-def test_dose_and_alpha_are_each_others_inverse() -> None:
-    assert dose.alpha(0.25, length=2.0, scale_=40.0) == 5.0
-    assert dose.dose(5.0, length=2.0, scale_=40.0) == 0.25
 
 
 def test_the_scale_is_the_median_length_of_residuals_after_the_first_token(engine: FakeEngine) -> None:

@@ -9,7 +9,7 @@ from localprobe.engine import Watch
 from localprobe.errors import UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.steering.knob import Knob, steering, strength, watch
+from localprobe.steering.knob import Knob, direct_effect, steering, strength, watch
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 WIDTH = 32
@@ -48,7 +48,27 @@ def test_a_dose_is_measured_in_lengths_of_residuals(engine: FakeEngine) -> None:
     model = Model(engine)
     knob = model.knob(vector(length=2.0), dose=0.5)
     assert knob.alpha * 2.0 / model.scale[2] == pytest.approx(0.5)
-    assert model.dose(knob) == pytest.approx(0.5)
+    assert knob.dose(model.scale) == pytest.approx(0.5)
+
+
+def test_the_scale_of_the_loaded_model_wins_over_the_one_that_a_file_records(engine: FakeEngine) -> None:
+    model, v = Model(engine), vector().directions[2].vector
+    recorded = Vector("kindness", Origin("fake"), {2: Direction(v, scale=1000.0)}, 2)
+    assert model.knob(recorded, dose=0.5).alpha == pytest.approx(0.5 * float(model.scale[2]))
+
+
+def test_knobs_at_or_below_the_scored_layer_add_to_a_score_by_themselves() -> None:
+    knobs = [
+        Knob(vector(length=3.0), 2, 2.0),
+        Knob(vector(layers=(4,)), 4, -1.0),
+        Knob(vector(layers=(5,)), 5, 100.0),  # above the layer that is scored
+        Knob(vector(), 2, 100.0, "prompt"),  # not at the answer's positions
+    ]
+    assert direct_effect(knobs, watch(vector(layers=(4,)), 4)) == pytest.approx(2.0 * 3.0 - 1.0)
+
+
+def test_a_knob_is_shown_in_one_line() -> None:
+    assert repr(Knob(vector(), 2, 4.0, "response")) == "<Knob 'kindness' at layer 2: alpha +4, positions response>"
 
 
 def test_alpha_is_taken_as_it_is(engine: FakeEngine) -> None:
@@ -57,7 +77,7 @@ def test_alpha_is_taken_as_it_is(engine: FakeEngine) -> None:
 
 @pytest.mark.parametrize(
     ("alpha", "dose", "complaint"),
-    [(None, None, "either --dose or --alpha"), (1.0, 1.0, "not both"), (float("nan"), None, "nan is not a finite")],
+    [(None, None, "either `dose` or `alpha`"), (1.0, 1.0, "not both"), (float("nan"), None, "nan is not a finite")],
 )
 def test_a_strength_is_one_finite_number(alpha: float | None, dose: float | None, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
@@ -69,7 +89,7 @@ def test_a_control_vector_of_many_layers_is_used_whole(engine: FakeEngine) -> No
     knobs = Model(engine).knobs(whole, alpha=2.0)
     assert [(k.layer, k.alpha) for k in knobs] == [(1, 2.0), (2, 2.0), (3, 2.0)]
     assert [k.layer for k in Model(engine).knobs(whole, layer=3, dose=0.1)] == [3]
-    with pytest.raises(UsageError, match="layers 1 to 3: say which one with --layer"):
+    with pytest.raises(UsageError, match="layers 1 to 3: give one of them as `layer`"):
         Model(engine).knobs(whole, dose=0.1)
 
 

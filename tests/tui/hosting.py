@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from textual.screen import Screen
 
+from localprobe.engines.spec import ModelSpec
 from localprobe.vectors.vector import Vector
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
 
 
 class Host(LocalprobeApp):
@@ -29,4 +30,4 @@ class Host(LocalprobeApp):
 
     async def load_fake(self) -> None:
         """Load the fake model, as a person would have before."""
-        await self.session.load("fake", "fake")
+        await self.session.load(ModelSpec("fake", "fake"))

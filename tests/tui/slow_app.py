@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from localprobe import discovery
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.session import Session
+from localprobe_tui.engine.session import Session
 from tests.tui import slow
 
 
@@ -20,7 +21,7 @@ class Asking(LocalprobeApp):
 
 
 discovery.choose = lambda *_: slow.backend
-app = Asking("fake", session=Session(remote=False))
+app = Asking(ModelSpec("fake"), session=Session(remote=False))
 try:
     app.run()
 finally:

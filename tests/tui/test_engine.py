@@ -12,14 +12,15 @@ from textual.pilot import Pilot
 from localprobe import discovery
 from localprobe.chats.store import Chats
 from localprobe.chats.turns import Chat, Turn
+from localprobe.engines.spec import ModelSpec
 from localprobe.errors import LocalprobeError
-from localprobe_tui.answer import Answer
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.dialogs import Notice
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.screen import ChatScreen
+from localprobe_tui.widgets.dialogs import Notice
+from tests.children import children
 from tests.tui import slow
 from tests.tui.conftest import Play
-from tests.tui.test_session import children
 from tests.tui.waiting import screen, wait_until
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ def test_a_load_shows_its_stage_and_is_cancelled_by_a_key(play: Play, monkeypatc
     monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        app.load_model("fake")
+        app.load_model(ModelSpec("fake"))
         await wait_until(pilot, lambda: "loading fake into tests.tui.slow:endless" in screen(app))
         await wait_until(pilot, lambda: "Cancel ^x" in screen(app))
         await wait_until(pilot, children)
@@ -47,7 +48,7 @@ def test_a_load_shows_its_stage_and_is_cancelled_by_a_key(play: Play, monkeypatc
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
 def test_an_error_is_a_dialog_with_the_line_of_the_command_line(play: Play, size: tuple[int, int]) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        app.load_model("smolm2-135m")
+        app.load_model(ModelSpec("smolm2-135m"))
         await wait_until(pilot, lambda: isinstance(app.screen, Notice))
         await wait_until(pilot, lambda: "no model is named 'smolm2-135m'" in screen(app))
         await wait_until(pilot, lambda: "did you mean" in screen(app))

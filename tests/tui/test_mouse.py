@@ -8,11 +8,11 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.prompt import Prompt
-from localprobe_tui.runs import RunsScreen
-from localprobe_tui.slider import Slider
-from localprobe_tui.transcript import Transcript
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.screen import ChatScreen
+from localprobe_tui.chat.transcript import Transcript
+from localprobe_tui.runs.screen import RunsScreen
+from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 

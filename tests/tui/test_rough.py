@@ -12,13 +12,14 @@ from textual.pilot import Pilot
 
 from localprobe import discovery
 from localprobe.chats.store import Chats
-from localprobe_tui.answer import Answer
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat import ChatScreen
-from localprobe_tui.prompt import Prompt
+from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.screen import ChatScreen
+from tests.children import children
 from tests.tui import slow
 from tests.tui.conftest import Play
-from tests.tui.test_session import children
 from tests.tui.waiting import message, screen, wait_until
 
 pytestmark = pytest.mark.slow
@@ -64,7 +65,7 @@ def test_quitting_in_the_middle_of_a_load_takes_a_second_and_leaves_no_process(
     left: list[float] = []
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        app.load_model("fake")
+        app.load_model(ModelSpec("fake"))
         await wait_until(pilot, children)
         await pilot.press("ctrl+q")
         left.append(time.monotonic())
@@ -103,7 +104,7 @@ def test_a_torn_model_file_is_told_and_the_old_model_stays(play: Play, tmp_path:
     torn.write_bytes(b"GGUF\x03\x00\x00\x00")
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        app.load_model(str(torn))
+        app.load_model(ModelSpec(str(torn)))
         assert "torn.gguf" in await message(pilot)
         await pilot.press("escape")
         assert app.session.state == "ready"

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from localprobe import cli
+from localprobe.engine import LoadOptions
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui import app as module
 
 ENGINES = ("torch", "transformers", "mlx", "llama_cpp", "localprobe_torch", "localprobe_llama", "sklearn", "scipy")
@@ -16,6 +18,8 @@ ENGINES = ("torch", "transformers", "mlx", "llama_cpp", "localprobe_torch", "loc
 FIRST_FRAME = """
 import asyncio, json, sys, time
 start = time.perf_counter()
+from localprobe.engine import LoadOptions
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
 async def main():
     app = LocalprobeApp(None)
@@ -38,8 +42,8 @@ def test_the_first_frame_comes_within_a_second_and_imports_no_engine() -> None:
 
 
 def test_localprobe_alone_on_a_terminal_and_tui_run_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[tuple[object, ...]] = []
-    monkeypatch.setattr(module, "run", lambda *given: started.append(given))
+    started: list[ModelSpec] = []
+    monkeypatch.setattr(module, "run", started.append)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
     for words in (["localprobe"], ["localprobe", "tui", "fake", "--engine", "fake", "--context", "64"]):
@@ -47,6 +51,4 @@ def test_localprobe_alone_on_a_terminal_and_tui_run_the_app(monkeypatch: pytest.
         with pytest.raises(SystemExit) as left:
             cli.main()
         assert left.value.code == 0
-    assert started[0][:2] == ("smollm2-135m", None)
-    assert started[1][:2] == ("fake", "fake")
-    assert started[1][2].context == 64  # type: ignore[attr-defined]
+    assert started == [ModelSpec("smollm2-135m"), ModelSpec("fake", "fake", LoadOptions(context=64))]

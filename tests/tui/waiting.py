@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Static
 
-from localprobe_tui.dialogs import Notice
+from localprobe_tui.widgets.dialogs import Notice
 
 PATIENCE = 60.0
 

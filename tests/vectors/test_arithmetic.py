@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from localprobe.probing.fitting import probe_of
 
 from localprobe.errors import DataError, UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.steering import dose as doses
+from localprobe.probing.fit import probe_of
 from localprobe.steering.positions import term
 from localprobe.vectors import arithmetic
 from localprobe.vectors.vector import Direction, Origin, Vector
@@ -129,7 +128,7 @@ def test_a_result_is_no_probe() -> None:
 def test_a_length_of_1_makes_a_dose_at_strength_1() -> None:
     dosed = arithmetic.at_dose(KIND, -0.25)
     for layer, direction in dosed.directions.items():
-        assert doses.dose(1.0, direction.length, direction.scale) == pytest.approx(0.25, rel=1e-6)
+        assert direction.dose(1.0, direction.scale) == pytest.approx(0.25, rel=1e-6)
         assert direction.vector @ KIND.directions[layer].vector < 0
 
 

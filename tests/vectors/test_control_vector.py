@@ -10,12 +10,12 @@ import gguf
 import numpy as np
 import pytest
 
-from localprobe import __version__
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.vectors import control_vector
 from localprobe.vectors import files as vectors
 from localprobe.vectors.control_vector import measured
 from localprobe.vectors.vector import Direction, Origin, Vector
+from localprobe.version import __version__
 
 
 def foreign(path: Path, directions: dict[str, np.ndarray], architecture: str = "controlvector") -> Path:
@@ -121,7 +121,7 @@ def test_ours_comes_back_with_all_that_it_knew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layers", "instead"),
-    [((0, 1, 2, 3), "with --layers 1-3"), ((0, 2, 5), "with --layers 2,5"), ((0,), "choose another layer")],
+    [((0, 1, 2, 3), "without it, 1-3"), ((0, 2, 5), "without it, 2,5"), ((0,), "give other `layers`")],
 )
 def test_block_0_is_not_written(tmp_path: Path, layers: tuple[int, ...], instead: str) -> None:
     with pytest.raises(VectorError, match=f"cannot reach block 0, where kindness has a direction: .*{instead}"):
@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(
 
 def test_what_another_program_wrote_needs_its_name(tmp_path: Path) -> None:
     vector = vectors.load(foreign(tmp_path / "happy.gguf", {"direction.2": np.ones(32, np.float32)}))
-    with pytest.raises(UsageError, match=r"--from repeng if direction\.b was measured after block b"):
+    with pytest.raises(UsageError, match=r"`program` repeng if direction\.b was measured after block b"):
         measured(vector, None)
     with pytest.raises(UsageError, match="no program 'easysteer'"):
         measured(vector, "easysteer")
@@ -184,7 +184,7 @@ def test_the_question_stays_open_until_it_is_answered(tmp_path: Path) -> None:
     path = foreign(tmp_path / "v.gguf", {"direction.2": np.ones(32, np.float32)})
     for name in ("w.safetensors", "w.npz", "w.gguf"):
         vectors.export(vectors.load(path), tmp_path / name)
-        with pytest.raises(UsageError, match="--from repeng"):
+        with pytest.raises(UsageError, match="`program` repeng"):
             measured(vectors.load(tmp_path / name), None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
@@ -40,44 +39,6 @@ def test_a_vector_survives_its_file(engine: FakeEngine, tmp_path: Path) -> None:
         again = read.directions[b]
         assert again.vector.tobytes() == direction.vector.tobytes()
         assert (again.norm, again.threshold, again.scale, again.measures) == (2.0, 0.5, 9.0, {"auroc": 0.9})
-
-
-def test_the_origin_says_what_a_vector_was_made_on(engine: FakeEngine) -> None:
-    origin = made(engine).origin
-    assert (origin.model, origin.weights, origin.width, origin.layers) == ("fake", engine.info.weights, 32, 6)
-    assert origin.bos is True
-    assert origin.template != ""
-
-
-def test_a_layer_is_the_one_asked_for_or_the_best(engine: FakeEngine) -> None:
-    assert made(engine).layer() == 3
-    assert made(engine).layer(1) == 1
-    with pytest.raises(UsageError, match="kindness has no direction at layer 2: it has layers 1, 3"):
-        made(engine).layer(2)
-    with pytest.raises(UsageError, match="at layers 1 to 4: say which one with --layer"):
-        made(engine, (1, 2, 3, 4), None).layer()
-
-
-def test_a_vector_of_another_width_is_an_error(engine: FakeEngine) -> None:
-    narrow = Vector("x", Origin("other-model"), {0: Direction(np.ones(8, np.float32))}, 0)
-    with pytest.raises(VectorError, match="'x' has width 8, but fake has 32: it was made for other-model"):
-        narrow.fit_to(engine.info)
-
-
-def test_a_layer_that_the_model_does_not_have_is_an_error(engine: FakeEngine) -> None:
-    deep = Vector("x", Origin("fake"), {17: Direction(np.ones(32, np.float32))}, 17)
-    with pytest.raises(VectorError, match="at layer 17, but fake has layers 0 to 5"):
-        deep.fit_to(engine.info)
-
-
-def test_another_base_model_is_a_warning_that_names_both(engine: FakeEngine) -> None:
-    (warning,) = Vector("x", Origin("qwen"), {0: Direction(np.ones(32, np.float32))}, 0).fit_to(engine.info)
-    assert "made for qwen, not for fake" in warning
-
-
-def test_other_weights_of_the_same_model_are_the_normal_case(engine: FakeEngine) -> None:
-    origin = dataclasses.replace(made(engine).origin, weights="of a 4-bit copy")
-    assert dataclasses.replace(made(engine), origin=origin).fit_to(engine.info) == ()
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

@@ -19,23 +19,25 @@ from textual.signal import Signal
 from textual.theme import Theme
 
 from localprobe.chats.store import Chats
-from localprobe.errors import EngineCrashed, LocalprobeError
-from localprobe_tui import bindings, config, first_vector, model_choice
-from localprobe_tui.dialogs import Notice
-from localprobe_tui.keys_sheet import KeysSheet
-from localprobe_tui.opening import Opening
-from localprobe_tui.page import later
-from localprobe_tui.session import Cancelled, Session
-from localprobe_tui.talk import Talk
+from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
+from localprobe_tui import screens
+from localprobe_tui.engine.session import Session
+from localprobe_tui.models import choice as model_choice
+from localprobe_tui.settings import bindings, config
+from localprobe_tui.settings.keys_sheet import KeysSheet
+from localprobe_tui.settings.themes import COLOURLESS, THEMES
+from localprobe_tui.talk import first_vector
+from localprobe_tui.talk.opening import Opening
+from localprobe_tui.talk.talk import Talk
 from localprobe_tui.terminal import on_hangup, outliving
-from localprobe_tui.themes import COLOURLESS, THEMES
+from localprobe_tui.widgets.dialogs import Notice
 
 if TYPE_CHECKING:
-    from localprobe.engine import LoadOptions
+    from localprobe.engines.spec import ModelSpec
     from localprobe.model import Model
     from localprobe.vectors.vector import Vector
+    from localprobe_tui.shell import Shell
 
-BUNDLED = "smollm2-135m"
 _SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another wants it
 _WATCH = 0.5  # seconds between looks at the child
 
@@ -43,7 +45,7 @@ _WATCH = 0.5  # seconds between looks at the child
 class LocalprobeApp(App[None]):
     """localprobe in the terminal.
 
-    `load` names the model to load at the start, None for none; `opening` is what the first chat begins with. `session`
+    `load` is the model to load at the start, None for none; `opening` is what the first chat begins with. `session`
     may be given by tests. VectorError if the file of the opening's vector cannot be read.
     """
 
@@ -51,10 +53,10 @@ class LocalprobeApp(App[None]):
     # A field that has the focus can be told without colour too.
     CSS = "Select.-textual-compact:focus > SelectCurrent > #label { text-style: reverse; }"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "chat": later("chat", "ChatScreen"),
-        "probing": later("probing", "ProbingScreen"),
-        "runs": later("runs", "RunsScreen"),
-        "models": later("models", "ModelsScreen"),
+        "chat": screens.chat,
+        "probing": screens.probing,
+        "runs": screens.runs,
+        "models": screens.models,
     }
     DEFAULT_MODE = "chat"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,9 +70,7 @@ class LocalprobeApp(App[None]):
 
     def __init__(
         self,
-        load: str | None = BUNDLED,
-        engine: str | None = None,
-        options: LoadOptions | None = None,
+        load: ModelSpec | None = None,
         *,
         session: Session | None = None,
         opening: Opening | None = None,
@@ -82,7 +82,7 @@ class LocalprobeApp(App[None]):
         self.vectors: list[Vector] = []
         """Directions that the chat can steer with."""
         self.session_changed: Signal[None] = Signal(self, "session")
-        self._first = (load, engine, options)
+        self._first = load
         self.talk = Talk(self.session, self._open_chats())
         self._opening = opening or Opening()
         self._given: Vector | None = None  # its vector, until a model is there to steer
@@ -103,9 +103,8 @@ class LocalprobeApp(App[None]):
         if self._unkept is not None:
             self.show_error(LocalprobeError(f"{self._unkept}. This session's chats will not be kept."))
         self.set_interval(_WATCH, self.session.check)
-        name, engine, options = self._first
-        if name is not None:
-            self.call_after_refresh(self.load_model, name, engine, options)
+        if self._first is not None:
+            self.call_after_refresh(self.load_model, self._first)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, but that NO_COLOR leaves no greys either."""
@@ -124,15 +123,16 @@ class LocalprobeApp(App[None]):
         self.session.close()
 
     @work(exclusive=True, group="load")
-    async def load_model(self, name: str, engine: str | None = None, options: LoadOptions | None = None) -> None:
-        """Load a model; every screen shows how far it is and can cancel it. An error becomes a dialog."""
+    async def load_model(self, spec: ModelSpec) -> None:
+        """Load a model, in place of one that is being loaded; every screen shows how far it is and can cancel it. An
+        error becomes a dialog."""
         try:
-            model = await self.session.load(name, engine, options)
+            model = await self.session.load(spec)
+        except Cancelled:
+            self.notify(f"Loading {spec.name} was cancelled.")
+            return
         except LocalprobeError as error:
-            if isinstance(error, Cancelled):
-                self.notify(f"Loading {name} was cancelled.")
-            else:
-                self.show_error(error)
+            self.show_error(error)
             return
         for note in model.info.notes:
             self.notify(note)
@@ -161,7 +161,7 @@ class LocalprobeApp(App[None]):
 
         def chosen(label: str | None) -> None:
             if label == "Load it again" and self.session.asked:
-                self.load_model(*self.session.asked)
+                self.load_model(self.session.asked)
             elif label:
                 self.switch_mode("models")
 
@@ -179,7 +179,9 @@ class LocalprobeApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         try:
-            found = config.read(bindings.ids, frozenset(self.available_themes))
+            found = config.read(
+                lambda: bindings.ids([type(self), *screens.with_keys()]), frozenset(self.available_themes)
+            )
         except LocalprobeError as error:
             self.show_error(error)
             return
@@ -213,13 +215,13 @@ class LocalprobeApp(App[None]):
 
     def _load_again(self) -> None:
         if self.session.asked:
-            self.load_model(*self.session.asked)
+            self.load_model(self.session.asked)
 
     @work
     async def action_pick_model(self) -> None:
         """Choose a model by name, then the engine to run it on."""
-        if (chosen := await model_choice.ask(self)) is not None:
-            self.load_model(*chosen)
+        if (spec := await model_choice.ask(self)) is not None:
+            self.load_model(spec)
 
     async def _take_vectors(self, model: Model) -> None:
         """Offer the vectors that fit a model just loaded, and put the newest on the panel if nothing on it fits."""
@@ -244,7 +246,7 @@ class LocalprobeApp(App[None]):
     async def _look_up_ranges(self) -> None:
         """Find out which doses sweeps found usable, without holding up the screen."""
         from localprobe.store.runs import Runs
-        from localprobe_tui.usable import swept
+        from localprobe_tui.talk.usable import swept
 
         model, runs = self.session.model, Runs()
         for dial in list(self.talk.dials):
@@ -282,9 +284,13 @@ class LocalprobeApp(App[None]):
         self.push_screen(KeysSheet(self.screen.active_bindings.values()))
 
 
-def run(load: str | None = BUNDLED, engine: str | None = None, options: LoadOptions | None = None, **how: Any) -> None:
-    """Run the app until it is left; no process of it stays behind. `how` are the fields of `Opening`."""
-    app = LocalprobeApp(load, engine, options, opening=Opening(**how))
+if TYPE_CHECKING:
+    _: type[Shell] = LocalprobeApp  # its screens rely on it
+
+
+def run(load: ModelSpec, **opening: Any) -> None:
+    """Run the app until it is left; no process of it stays behind. `opening` are the fields of `Opening`."""
+    app = LocalprobeApp(load, opening=Opening(**opening))
     try:
         app.run()
     finally:

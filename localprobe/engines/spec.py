@@ -1,0 +1,21 @@
+"""Which model to load, on which engine, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from localprobe.engine import LoadOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model to load."""
+
+    name: str
+    """A short name, a Hugging Face id (`org/name`, `org/name:file.gguf`), a folder, or a GGUF file."""
+    engine: str | None = None
+    """A registered engine; None takes the best one installed that loads what the name stands for."""
+    options: LoadOptions = field(default_factory=LoadOptions)
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.engine}" if self.engine else self.name

@@ -1,0 +1,51 @@
+"""Several conditions of a sweep as one: shares, and means of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import exp, log
+from typing import Literal, TypeAlias
+
+from localprobe.experiments.result import CurvePoints, Point
+from localprobe.stats.estimates import Mean
+from localprobe.stats.rates import Rate, grouped_rate
+
+Grouped: TypeAlias = tuple[object, Point]
+"""A condition, and what it goes together with others by, as their prompt."""
+
+
+def by_strength(
+    curves: Iterable[CurvePoints],
+    strength: Callable[[Point], float],
+    group: Callable[[CurvePoints], object] = lambda curve: curve.key,
+) -> dict[float, list[Grouped]]:
+    """The conditions of some curves at each strength, from the lowest to the highest; those of one prompt go together,
+    or of whatever else `group` names."""
+    strengths: dict[float, list[Grouped]] = {}
+    for curve in curves:
+        for point in curve.points:
+            strengths.setdefault(strength(point), []).append((group(curve), point))
+    return dict(sorted(strengths.items()))
+
+
+def pooled(points: Iterable[Grouped], what: Literal["rate", "coherent", "degenerate"]) -> Rate:
+    """A share over conditions, at least one; the interval takes those of one group together."""
+    groups: dict[object, tuple[int, int]] = {}
+    for group, point in points:
+        count, of = groups.get(group, (0, 0))
+        rate: Rate = getattr(point, what)
+        groups[group] = count + rate.count, of + rate.of
+    return grouped_rate(list(groups.values()))
+
+
+def average(points: Sequence[Grouped], what: Literal["score", "reading", "kl", "judge"]) -> float | None:
+    """Mean over conditions; None if it was not measured."""
+    measured = [value for _, point in points if (value := getattr(point, what)) is not None]
+    values = [value.value if isinstance(value, Mean) else value for value in measured]
+    return sum(values) / len(values) if values else None
+
+
+def perplexity_ratio(points: Sequence[Grouped]) -> float | None:
+    """Geometric mean over conditions; None if it was not measured."""
+    logs = [log(point.perplexity_ratio.value) for _, point in points if point.perplexity_ratio]
+    return exp(sum(logs) / len(logs)) if logs else None

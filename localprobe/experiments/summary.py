@@ -1,0 +1,215 @@
+"""From the answers of a sweep to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+from localprobe.engine import Sampler
+from localprobe.experiments.cells import CellAnswer
+from localprobe.experiments.curves import Curve, curves
+from localprobe.experiments.dose_response import DoseResponse, dose_response
+from localprobe.experiments.experiment import PromptChoice
+from localprobe.experiments.model_measures import name_of
+from localprobe.experiments.outcomes import Outcome, Sample, outcomes, prompt_name
+from localprobe.experiments.points import point
+from localprobe.experiments.result import (
+    ArmComparison,
+    ArmRates,
+    CellCounts,
+    CurvePoints,
+    LayerSummary,
+    ModelFacts,
+    ModelResult,
+    Point,
+    PromptSummary,
+    Series,
+    SweepResult,
+)
+from localprobe.experiments.success import success
+from localprobe.stats.rates import Rate, grouped_rate
+from localprobe.store.json_values import from_json
+from localprobe.text_metrics.word_lists import WordLists
+
+FORMAT = 1
+"""Of a sweep's result."""
+_RESAMPLES = 1000
+
+
+def result_of(about: Mapping[str, Any], answers: Sequence[CellAnswer]) -> SweepResult:
+    """The result of the answers of a run; `about` is its run's, with `experiment`, `models` and `waiting`."""
+    experiment, models = about["experiment"], about["models"]
+    order = [
+        f"{choice['name']} on {choice['engine']}" if choice["engine"] else choice["name"]
+        for choice in experiment["models"]
+    ]
+    expected = [facts["expected"] for facts in models]
+    return SweepResult(
+        FORMAT,
+        **{name: experiment[name] for name in ("name", "concept", "positions", "samples", "tokens", "seed")},
+        arms=tuple(experiment["arms"]),
+        unit=experiment["strengths"]["unit"],
+        sampling=from_json(Sampler, experiment["sampler"]),
+        cells=CellCounts(
+            expected=sum((*expected, *about["waiting"].values())),
+            done=len(answers),
+            measured=sum(answer.measures is not None for answer in answers),
+            judged=sum(answer.judgement is not None for answer in answers),
+        ),
+        models=tuple(
+            _Summary(experiment, facts, answers).result()
+            for facts in sorted(models, key=lambda facts: order.index(facts["choice"]))
+        ),
+    )
+
+
+_Seen: TypeAlias = tuple[CellAnswer, Outcome]
+
+
+class _Summary:
+    """Works out the result of one model."""
+
+    def __init__(self, experiment: Mapping[str, Any], facts: Mapping[str, Any], answers: Sequence[CellAnswer]) -> None:
+        self._facts = from_json(ModelFacts, {"unit": experiment["strengths"]["unit"], **facts})
+        self._prompts = from_json(tuple[PromptChoice, ...], experiment["prompts"])
+        self._layers = {(vector.name, at.layer): at for vector in self._facts.vectors for at in vector.layers}
+        model = self._facts.model, self._facts.engine
+        own = [answer for answer in answers if (answer.cell.model, answer.cell.engine) == model]
+        measured = outcomes(map(self._sample, own), from_json(WordLists, experiment["words"]))
+        self._seen = list(zip(own, measured, strict=True))
+
+    def result(self) -> ModelResult:
+        series = self._series()
+        return ModelResult(
+            **{field.name: getattr(self._facts, field.name) for field in fields(ModelFacts)},
+            done=len(self._seen),
+            prompts=tuple(map(self._prompt, self._prompts)),
+            series=series,
+            sceptic=tuple(
+                self._comparison(own.vector, at.layer, *(at.response.usable or (0.0, 0.0)))
+                for own in series
+                if own.arm == "vector"
+                for at in own.layers
+            ),
+        )
+
+    def _sample(self, answer: CellAnswer) -> Sample:
+        cell = answer.cell
+        name, strength = prompt_name(cell.scenario, cell.pressure), getattr(cell, self._facts.unit)
+        return Sample(cell.model, cell.layer, name, strength, answer.text, answer.reason)
+
+    def _of(self, arm: str, **wanted: Any) -> list[_Seen]:
+        """Answers of an arm whose cells have these values."""
+        wanted["arm"] = arm
+        return [
+            (answer, outcome)
+            for answer, outcome in self._seen
+            if all(getattr(answer.cell, name) == value for name, value in wanted.items())
+        ]
+
+    def _point(self, seen: Sequence[_Seen], vector: str = "", layer: int = 0) -> Point:
+        """The point of one condition, read by a vector at a layer and above it."""
+        (cell, at), answers = (seen[0][0].cell, self._layers.get((vector, layer))), [answer for answer, _ in seen]
+        plain = self._of("baseline", scenario=cell.scenario, pressure=cell.pressure)
+        names = [name_of(vector, read) for read in (layer, at.above if at else layer)]
+        return point(answers, [outcome for _, outcome in seen], [answer for answer, _ in plain], *names)
+
+    def _prompt(self, prompt: PromptChoice) -> PromptSummary:
+        def unsteered(arm: str, pole: str = "") -> Point | None:
+            seen = self._of(arm, pole=pole, scenario=prompt.id, pressure=prompt.pressure)
+            return self._point(seen) if seen else None
+
+        return PromptSummary(
+            prompt.id,
+            prompt.pressure,
+            prompt.title,
+            unsteered("baseline"),
+            unsteered("system", "positive"),
+            unsteered("system", "negative"),
+        )
+
+    def _series(self) -> tuple[Series, ...]:
+        cells = [answer.cell for answer, _ in self._seen if answer.cell.vector]
+        kinds = dict.fromkeys((cell.vector, cell.arm, cell.pole) for cell in cells)
+        order = ("vector", "random", "both")
+        series = (self._one(*kind) for kind in sorted(kinds, key=lambda kind: (kind[0], order.index(kind[1]), kind[2])))
+        return tuple(filter(None, series))
+
+    def _one(self, vector: str, arm: Any, pole: Any) -> Series | None:
+        plain = self._of("system", pole=pole) if pole else self._of("baseline")
+        prompts = {outcome.scenario for _, outcome in plain}  # half a run may lack the baseline of some
+        steered = [seen for seen in self._of(arm, vector=vector, pole=pole) if seen[1].scenario in prompts]
+        if not steered:
+            return None
+        group = curves(outcome for _, outcome in (*plain, *steered))
+        return Series(
+            vector,
+            arm,
+            pole,
+            success(group),
+            _response(group),
+            tuple(
+                self._layer(vector, layer, [curve for curve in group if curve.layer == layer])
+                for layer in sorted({curve.layer for curve in group})
+            ),
+            tuple(self._curve(curve, vector, [*plain, *steered]) for curve in group),
+        )
+
+    def _layer(self, vector: str, layer: int, group: Sequence[Curve]) -> LayerSummary:
+        steered = [cell.condition for curve in group for cell in curve.cells]
+        at = self._layers.get((vector, layer))
+        return LayerSummary(
+            layer,
+            at.auroc if at else None,
+            success(group),
+            _response(group),
+            coherent=grouped_rate([(condition.coherent.count, condition.samples) for condition in steered]),
+            degenerate=grouped_rate([(condition.degenerate.count, condition.samples) for condition in steered]),
+        )
+
+    def _curve(self, curve: Curve, vector: str, seen: Sequence[_Seen]) -> CurvePoints:
+        prompt = next(p for p in self._prompts if prompt_name(p.id, p.pressure) == curve.scenario)
+        alphas: dict[float, list[_Seen]] = {}
+        for answer, outcome in seen:
+            if outcome.scenario == curve.scenario and outcome.layer in (None, curve.layer):
+                alphas.setdefault(answer.cell.alpha, []).append((answer, outcome))
+        return CurvePoints(
+            curve.layer,
+            prompt.id,
+            prompt.title,
+            prompt.pressure,
+            success([curve]),
+            _response([curve]),
+            tuple(self._point(alphas[alpha], vector, curve.layer) for alpha in sorted(alphas)),
+        )
+
+    def _comparison(self, vector: str, layer: int, low: float, high: float) -> ArmComparison:
+        def steered(arm: str, strength: float, pole: str = "") -> Rate | None:
+            at = self._of(arm, vector=vector, layer=layer, pole=pole, **{self._facts.unit: strength})
+            return _rate(at) if strength else None
+
+        rates = ArmRates(
+            baseline=_rate(self._of("baseline")),
+            vector_up=steered("vector", high),
+            vector_down=steered("vector", low),
+            random_up=steered("random", high),
+            random_down=steered("random", low),
+            prompt_positive=_rate(self._of("system", pole="positive")),
+            prompt_negative=_rate(self._of("system", pole="negative")),
+            both_up=steered("both", high, "positive"),
+            both_down=steered("both", low, "negative"),
+        )
+        return ArmComparison(vector, layer, high or None, low or None, rates)
+
+
+def _response(group: Sequence[Curve]) -> DoseResponse:
+    return dose_response(group, resamples=_RESAMPLES)
+
+
+def _rate(seen: Iterable[_Seen]) -> Rate | None:
+    """Over all prompts, which the interval takes as the unit."""
+    groups: dict[str, list[bool]] = {}
+    for _, outcome in seen:
+        groups.setdefault(outcome.scenario, []).append(outcome.expresses)
+    return grouped_rate([(sum(group), len(group)) for group in groups.values()]) if groups else None

@@ -1,0 +1,42 @@
+"""Text as HTML for notebooks, each token on a background that shows its score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+HIGH, LOW = (217, 130, 43), (63, 143, 210)
+"""Orange for scores above the midpoint, blue below it: told apart with any colour vision."""
+OPACITY = 0.5
+"""Of the strongest tint. Text in the page's own colour stays readable on it, on white paper and on black."""
+
+
+def strengths(scores: Sequence[float], midpoint: float = 0.0, reach: float = 0.0) -> list[float]:
+    """Scores on a scale from -1 to 1: 0 at `midpoint` and where a score is NaN, full at `reach` from it.
+
+    A `reach` of 0 takes the largest distance among these scores.
+    """
+    distances = [0.0 if math.isnan(score) else score - midpoint for score in scores]
+    reach = reach or max(map(abs, distances), default=0.0) or 1.0
+    return [max(-1.0, min(1.0, distance / reach)) for distance in distances]
+
+
+def html(pieces: Sequence[str], scores: Sequence[float], midpoint: float, reach: float, foot: str) -> str:
+    """Pieces of text, each in a span tinted by its score, which is the span's title; a line of small print below."""
+    spans = [
+        _span(piece, score, strength)
+        for piece, score, strength in zip(pieces, scores, strengths(scores, midpoint, reach), strict=True)
+    ]
+    return (
+        f'<div style="white-space: pre-wrap">{"".join(spans)}</div>'
+        f'<div style="font-size: smaller; opacity: 0.7">{escape(foot)}</div>'
+    )
+
+
+def _span(piece: str, score: float, strength: float) -> str:
+    if math.isnan(score):
+        return f"<span>{escape(piece)}</span>"
+    red, green, blue = HIGH if strength > 0 else LOW
+    colour = f"rgba({red}, {green}, {blue}, {OPACITY * abs(strength):.2f})"
+    return f'<span style="background-color: {colour}" title="score {score:+.2f}">{escape(piece)}</span>'

@@ -1,0 +1,72 @@
+"""A vector by what a user calls it: a file, a name in the library, or a set of pairs to fit it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from localprobe.capture.job import Amount
+from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.errors import DataError, VectorError
+from localprobe.model import Model
+from localprobe.probing.fit import fit
+from localprobe.vectors import files
+from localprobe.vectors.library import Entry, Library, is_path
+from localprobe.vectors.vector import Origin, Vector
+
+Reference = Vector | str | Path
+
+
+def vector_for(
+    model: Model,
+    reference: Reference,
+    *,
+    library: Library | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+) -> Vector:
+    """The vector that a reference means on a model.
+
+    A vector is itself, a path is read. A name is looked up in the library, among the vectors for this model; where it
+    has none, and a contrast set of that name ships, the vector is fitted on that set and kept, which `notify` is told.
+    Raises VectorError if there is neither, and what reading and fitting raise.
+    """
+    if isinstance(reference, Vector):
+        return reference
+    if is_path(reference):
+        return files.load(Path(reference).expanduser())
+    name, library = str(reference), library or Library()
+    if entry := library.find(name, model.info):
+        return entry.vector
+    try:
+        pairs = read_pairs(shipped(name))
+    except DataError:
+        raise VectorError(_unknown(name, library.named(name), model.info.model)) from None
+    notify(f"no vector {name!r} is kept for {model.info.model}: fitting it on the {len(pairs)} pairs that ship")
+    vector = fit(model, pairs, concept=name, validate=False, capturing=capturing).vector
+    path = library.keep(vector)
+    notify(f"kept as {path}")
+    return vector
+
+
+def origin_of(reference: Reference, library: Library | None = None) -> Origin | None:
+    """Where the vector of a reference comes from, before any model is loaded; None if that is not known yet.
+
+    Of several vectors of one name, for several models, none is preferred: None.
+    """
+    if isinstance(reference, Vector):
+        return reference.origin
+    if is_path(reference):
+        return files.load(Path(reference).expanduser()).origin
+    origins = {entry.vector.origin.model: entry.vector.origin for entry in (library or Library()).named(str(reference))}
+    return next(iter(origins.values())) if len(origins) == 1 else None
+
+
+def _unknown(name: str, entries: list[Entry], model: str) -> str:
+    if entries:
+        others = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in entries))
+        return f"the vector {name!r} is kept for {others}, not for {model}: fit one for it, or choose that model"
+    return (
+        f"no vector {name!r}: it is neither a file, a name in the library (`localprobe vector list`), nor a contrast "
+        "set that ships"
+    )

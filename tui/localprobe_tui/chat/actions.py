@@ -1,0 +1,82 @@
+"""What can be done to the chat as a whole: begin, find, branch, copy and export it, and go through its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual import work
+
+from localprobe.errors import LocalprobeError
+from localprobe_tui.chat.chat_list import ChatList
+from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.shell import ShellScreen
+from localprobe_tui.talk import export
+
+
+class ChatActions(ShellScreen):
+    """A screen that shows a chat."""
+
+    def action_new(self) -> None:
+        if not self.answering():
+            self.talk.new()
+            self.query_one(Prompt).focus()
+
+    def action_copy(self) -> None:
+        """Copy the last answer to the clipboard."""
+        answers = [turn for turn in self.talk.chat.path() if turn.role == "assistant"]
+        if answers:
+            self.app.copy_to_clipboard(answers[-1].content)
+            self.notify("The last answer is on the clipboard.")
+
+    def action_variant(self, step: int) -> None:
+        """Go through the answers to the last message, or, with only one, through the wordings of that message."""
+        path = self.talk.chat.path()
+        for turn in reversed(path):
+            if len(self.talk.chat.siblings(turn)) > 1:
+                self.action_sibling(turn.id, step)
+                return
+
+    def action_sibling(self, turn: str, step: int) -> None:
+        """Go on from what stands beside a turn: another answer, or another wording of a message."""
+        siblings = self.talk.chat.siblings(self.talk.chat.turns[turn])
+        at = next(i for i, each in enumerate(siblings) if each.id == turn)
+        if not self.answering():
+            self.talk.choose(siblings[(at + step) % len(siblings)])
+
+    @work
+    async def action_chats(self) -> None:
+        """Find an earlier chat and open it."""
+        chats = self.talk.writer.chats
+        if chats is None:
+            self.notify("Chats are not kept in this session.", severity="warning")
+            return
+        if self.answering():
+            return
+        chosen = await self.app.push_screen_wait(ChatList(chats))
+        if chosen is not None:
+            try:
+                self.talk.open(chats.read(chosen))
+            except LocalprobeError as error:
+                self.localprobe.show_error(error)
+
+    def action_branch(self) -> None:
+        """Go on in a new chat that begins as this one."""
+        if not self.answering():
+            self.talk.open(self.talk.chat.branch())
+            self.talk.keep()
+            self.notify("This is a new chat now. The one that it came from is kept (ctrl+o).")
+
+    def action_export(self, kind: str) -> None:
+        """Write the chat to a file in the folder that localprobe was started in."""
+        try:
+            path = export.write(self.talk.chat, Path.cwd(), kind)
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+        else:
+            self.notify(f"Written to {path}")
+
+    def answering(self) -> bool:
+        """Whether an answer is being generated; the user is told that it must be stopped first."""
+        if self.talk.answering:
+            self.notify("An answer is being generated: stop it first.", severity="warning")
+        return bool(self.talk.answering)

@@ -1,0 +1,114 @@
+"""The chat as it is read: what the user said, and the answers under it, side by side where there are two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from localprobe_tui.chat.answer import Answer, arrows
+from localprobe_tui.widgets.growing import GrowsDown
+
+if TYPE_CHECKING:
+    from localprobe.chats.turns import Turn
+    from localprobe_tui.talk.talk import Talk
+
+
+class Transcript(VerticalScroll, GrowsDown):
+    """Follows the end of the chat until the user scrolls away from it."""
+
+    DEFAULT_CSS = """
+    Transcript {
+        height: 1fr; padding: 0 1; scrollbar-size-vertical: 1;
+        & > .said { padding: 0 1; margin: 0 0 1 0; border-left: outer $primary; color: $foreground; }
+        & > .said.-system { color: $text-muted; border-left: outer $foreground 20%; }
+        & > .empty { color: $text-muted; padding: 1 2; }
+        & > Horizontal { height: auto; }
+    }
+    """
+
+    FOCUS_ON_CLICK = False  # a click on an answer must not take the keys from the prompt
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__(id="transcript")
+        self._talk = talk
+        self._shown: list[object] = []
+        self.tinted = True
+        """Whether tokens wear their scores."""
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    async def show(self) -> None:
+        """Draw the chat as it is now: what is new is painted, and all is made anew if its turns are others."""
+        wanted = self._wanted()
+        if [key for key, _ in wanted] != self._shown:
+            await self._rebuild(wanted)
+        going = {turn.id for turn in self._talk.answering}
+        for answer in self.query(Answer):
+            answer.tinted = self.tinted
+            answer.paint(going=answer.turn.id in going)
+
+    def _wanted(self) -> list[tuple[object, Callable[[], Widget]]]:
+        """What is to be seen, from the top: what tells it from all else, and how to make it."""
+        chat = self._talk.chat
+        turns = chat.path()
+        if not turns and not chat.system:
+            return [((), lambda: Static(_HINT, classes="empty"))]
+        said = [((chat.id, chat.system), partial(_system, chat.system))] if chat.system else []
+        return [*said, *((self._key(turn), partial(self._widget, turn)) for turn in turns)]
+
+    def _key(self, turn: Turn) -> tuple[object, ...]:
+        chat = self._talk.chat
+        return chat.id, turn.id, turn.beside, len(chat.siblings(turn))
+
+    async def _rebuild(self, wanted: list[tuple[object, Callable[[], Widget]]]) -> None:
+        """Make anew what is not there yet, and all below it; what stands above stays."""
+        keys = [key for key, _ in wanted]
+        same = next((i for i, (old, new) in enumerate(zip(self._shown, keys, strict=False)) if old != new), None)
+        kept = min(len(self._shown), len(keys)) if same is None else same
+        self._shown = keys
+        with self.app.batch_update():
+            await self.remove_children(self.children[kept:])
+            await self.mount_all([make() for _, make in wanted[kept:]])
+        self.anchor()
+
+    def _widget(self, turn: Turn) -> Widget:
+        return self._question(turn) if turn.role == "user" else self._answers(turn)
+
+    def _question(self, turn: Turn) -> Widget:
+        siblings = self._talk.chat.siblings(turn)
+        number = arrows(turn, siblings.index(turn) + 1, len(siblings))
+        return Static(Content.assemble(turn.content, number), classes="said")
+
+    def _answers(self, turn: Turn) -> Widget:
+        """An answer, or the unsteered and the steered one of one batch beside each other."""
+        other = self._talk.chat.turns.get(turn.beside or "")
+        if other is None:
+            return self._answer(turn)
+        pair = sorted((turn, other), key=lambda each: bool(each.parts and each.parts[0].knobs))
+        answers = [self._answer(each) for each in pair]
+        for each, answer in zip(pair, answers, strict=True):
+            answer.set_class(each is turn, "-kept")
+        return Horizontal(*answers)
+
+    def _answer(self, turn: Turn) -> Answer:
+        siblings = self._talk.chat.siblings(turn)
+        return Answer(turn, (siblings.index(turn) + 1, len(siblings)), tinted=self.tinted)
+
+
+def _system(prompt: str) -> Widget:
+    return Static(f"system: {prompt}", classes="said -system", markup=False)
+
+
+_HINT = """\
+Say something below. The knobs steer the answer while it comes: [b]\\[[/b] and [b]][/b] turn the first one.
+
+[b]ctrl+b[/b] answers twice, unsteered and steered, side by side.
+[b]ctrl+g[/b] puts a scenario of the paper into the prompt.
+[b]ctrl+p[/b] finds everything else, [b]?[/b] shows the keys."""

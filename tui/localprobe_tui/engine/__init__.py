@@ -1,0 +1,1 @@
+"""The engine in its child process, and the threads that wait for it."""

@@ -1,0 +1,86 @@
+"""The line at the top: the screens to click on, and the model that is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from localprobe_tui.shell import shell
+
+if TYPE_CHECKING:
+    from localprobe_tui.engine.session import Session
+
+_SCREENS = (("chat", "F1 Chat"), ("probing", "F2 Probing"), ("runs", "F3 Runs"), ("models", "F4 Models"))
+
+
+class TopBar(Horizontal):
+    """Screens on the left, what the engine is on the right, and in between what the screen wants to tell."""
+
+    DEFAULT_CSS = """
+    TopBar {
+        height: 1; background: $panel; color: $foreground;
+        & > #screens { width: auto; }
+        & > #engine { width: 1fr; text-align: right; padding: 0 1; text-overflow: ellipsis; text-wrap: nowrap; }
+    }
+    """
+
+    details: reactive[str] = reactive("")
+    """What the screen adds to the right end, e.g. its rate and the context used."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._screens(), id="screens")
+        yield Static(id="engine")
+
+    def on_mount(self) -> None:
+        shell(self).session_changed.subscribe(self, lambda _: self._show_engine())
+        self._show_engine()
+
+    def on_resize(self) -> None:
+        self.query_one("#screens", Static).update(self._screens())
+        self.call_after_refresh(self._show_engine)
+
+    def watch_details(self) -> None:
+        if self.is_mounted:
+            self._show_engine()
+
+    def _screens(self) -> Content:
+        parts: list[Content] = []
+        for mode, label in _SCREENS:
+            key, _, name = label.partition(" ")
+            style = "reverse bold" if mode == self._mode else f"@click=app.show('{mode}')"
+            parts.append(Content.assemble((f" {key} {name} ", style)))
+        name = " ^p " if self.screen.has_class("-narrow") else " ^p All "
+        parts.append(Content.assemble((name, "@click=app.command_palette")))
+        return Content("").join(parts)
+
+    def _show_engine(self) -> None:
+        session = shell(self).session
+        engine = self.query_one("#engine", Static)
+        full, short, last = told(session), told(session, short=True), self.details.rpartition(" · ")[2]
+        # The end would be cut off, and with it how full the context is: what fits whole, the fullest first.
+        ways = [" · ".join(filter(None, way)) for way in ((full, self.details), (short, self.details), (short, last))]
+        words = next((way for way in ways if len(way) <= engine.size.width), last or short)
+        engine.update(Content(words), layout=False)
+
+
+def told(session: Session, *, short: bool = False) -> str:
+    """A session in a few words: the model, its engine and device, or why there is none."""
+    if session.state == "loading":
+        return "loading"
+    if session.state == "dead":
+        return "the engine died"
+    if session.model is None:
+        return "no model"
+    info = session.model.info
+    if short:
+        return info.model
+    return " · ".join(filter(None, (info.model, info.quantisation, info.engine, info.device)))

@@ -1,0 +1,118 @@
+"""The knobs at the side of the chat: every vector with its slider, what the probe reads, and how answers are drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Static
+
+from localprobe_tui.knobs.card import DialCard
+from localprobe_tui.widgets.links import Links
+from localprobe_tui.widgets.scores import spark
+
+if TYPE_CHECKING:
+    from localprobe.chats.turns import Turn
+    from localprobe_tui.talk.talk import Talk
+
+_FIT = "Fit empathy on this model"
+
+
+class KnobsPanel(VerticalScroll, can_focus=False):
+    """Shows the knobs of a talk; `show` draws them as they are now."""
+
+    DEFAULT_CSS = """
+    KnobsPanel {
+        width: 40; padding: 0; border-left: solid $foreground 20%; scrollbar-size-vertical: 1;
+        & .title { color: $text-secondary; text-style: bold; padding: 0 1; }
+        & .line { padding: 0 1; }
+        & .none { padding: 0 1; color: $text-muted; }
+        & Button { margin: 0 1; height: 1; border: none; min-width: 10; }
+        & #dials { height: auto; }
+        & #probe { padding: 0 1; margin: 0 0 1 0; }
+        & #applies { margin: 0 0 1 0; }
+        & #without { height: auto; margin: 0 0 1 0; }
+    }
+    """
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__()
+        self._talk = talk
+        self._shown: list[object] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("Steering", classes="title")
+        yield Vertical(id="dials")
+        with Vertical(id="without"):
+            yield Static("No direction is loaded for this model.", classes="none")
+            yield Button(_FIT, id="fit", variant="primary", compact=True)
+        yield Links(Content.from_markup("[@click=do('add_vector')]+ add a vector[/]"), classes="line")
+        yield Links(id="applies", classes="line")
+        yield Static("Probe", classes="title", id="probe-title")
+        yield Links(id="watch", classes="line")
+        yield Static(id="probe")
+        yield Static("Answers", classes="title")
+        yield Links(id="settings", classes="line")
+
+    async def on_mount(self) -> None:
+        await self.show()
+
+    async def show(self) -> None:
+        """Draw everything as it is now."""
+        talk = self._talk
+        if self._shown != talk.dials:
+            self._shown = list(talk.dials)
+            dials = self.query_one("#dials")
+            await dials.remove_children()
+            await dials.mount_all([DialCard(dial, talk) for dial in talk.dials])
+        for card in self.query(DialCard):
+            card.show()
+        self.query_one("#without").display = not talk.dials
+        self.query_one("#fit", Button).disabled = talk.model is None
+        self.query_one("#applies", Links).update(
+            Content.from_markup(f"[@click=do('applies')]a turn applies to the[/] [b]{talk.applies}[/b]")
+        )
+        self.show_probe()
+        system = " ".join(talk.chat.system.split())
+        self.query_one("#settings", Links).update(
+            Content.from_markup(
+                "[@click=do('sampling')]$sampling[/]\n[@click=do('system')]system[/] $system\n"
+                "[@click=do('split')]split view[/] [b]$split[/b]",
+                sampling=talk.sampling.told(),
+                system=(system[:28] + "…" if len(system) > 29 else system) or "none",
+                split="on: unsteered beside" if talk.split else "off",
+            )
+        )
+
+    def show_probe(self) -> None:
+        """Draw what the probe reads in the answers at the end of the chat."""
+        talk = self._talk
+        read = talk.reading()
+        for name in ("#probe-title", "#watch", "#probe"):
+            self.query_one(name).display = read is not None
+        if read is None:
+            return
+        last = self._last()
+        where = Content.from_markup(f"[@click=do('watch')]$concept at layer {read.layer}[/]", concept=read.concept)
+        self.query_one("#watch", Links).update(where, layout=False)
+        lines = [_line(each) for each in last]
+        if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
+            lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
+        lines.append(Content.styled(f"\u00b1{read.norm / 2:.1f} are its two poles", "dim"))
+        probe = self.query_one("#probe", Static)
+        probe.update(Content("\n").join(lines), layout=len(lines) != probe.size.height)
+
+    def _last(self) -> list[Turn]:
+        """The answer at the end of the chat, and the one beside it."""
+        path = self._talk.chat.path()
+        if not path or path[-1].role != "assistant":
+            return []
+        other = self._talk.chat.turns.get(path[-1].beside or "")
+        return sorted(filter(None, (path[-1], other)), key=lambda each: bool(each.parts and each.parts[0].knobs))
+
+
+def _line(turn: Turn) -> Content:
+    name = "steered" if turn.parts and turn.parts[-1].knobs else "plain"
+    return Content.assemble(f"{name:8}", *spark(turn, 18))

@@ -1,0 +1,1 @@
+"""The Models screen, and the choice of a model."""

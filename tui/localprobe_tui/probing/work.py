@@ -1,0 +1,116 @@
+"""The work behind the Probing screen: which sets there are, a study that can be watched and stopped, and its run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual.content import Content
+
+from localprobe.contrast.pairs import Pair, read_pairs, shipped
+from localprobe.errors import LocalprobeError, UsageError
+from localprobe_tui.engine.work import in_thread, on_the_loop
+from localprobe_tui.widgets.plots import HIGH, LOW
+
+if TYPE_CHECKING:
+    from localprobe.capture.job import Amount
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.report import ProbeReport
+    from localprobe.probing.texts import ProbeTexts
+    from localprobe_tui.engine.session import Session
+
+METHODS = ("mean-difference", "logistic", "pca", "lda")
+POOLINGS = ("mean-without-first", "mean", "last", "answer")
+
+
+class Stopped(LocalprobeError):
+    """The study was cancelled."""
+
+
+def sets() -> list[str]:
+    """Names of the contrast sets that ship."""
+    names = []
+    for path in sorted(shipped("neutral").parent.glob("*.jsonl")):
+        with path.open(encoding="utf-8") as file:
+            if "positive" in json.loads(file.readline()):
+                names.append(path.stem)
+    return names
+
+
+def path_of(name: str) -> Path:
+    """The file of a set that ships, or of a path that was typed. UsageError if nothing was typed."""
+    if not name.strip():
+        raise UsageError("no contrast set: type the path of a JSONL file with positive and negative")
+    return shipped(name) if name in sets() else Path(name.strip()).expanduser()
+
+
+def read(name: str) -> list[Pair]:
+    """The pairs of a set or a file. DataError, UsageError."""
+    return read_pairs(path_of(name))
+
+
+def outline(pairs: list[Pair]) -> Content:
+    """What a set holds, and its first pair."""
+    scenarios = len({pair.scenario for pair in pairs} - {""})
+    count = f"{len(pairs)} pairs" + (f" of {scenarios} scenarios" if scenarios else "")
+    first = pairs[0]
+    return Content("\n").join(
+        [
+            Content.assemble((count, "bold"), ", for example:\n"),
+            Content.assemble(("high  ", f"bold {HIGH}"), first.positive),
+            Content.assemble(("low   ", f"bold {LOW}"), first.negative),
+        ]
+    )
+
+
+class Work:
+    """One study: capture, then the statistics. The engine is reserved for the first part only."""
+
+    def __init__(self, session: Session, pairs: list[Pair], concept: str, config: ProbeConfig) -> None:
+        """Raises DataError for pairs that cannot be split."""
+        from localprobe.probing.texts import ProbeTexts
+
+        self._session = session
+        self._stop = threading.Event()
+        self.texts: ProbeTexts = ProbeTexts.of(pairs, concept, config)
+
+    def stop(self) -> None:
+        """End the statistics at their next step; a capture ends when its task is cancelled."""
+        self._stop.set()
+
+    async def run(self, capturing: Callable[[Amount], None], step: Callable[[str], None]) -> ProbeReport:
+        """Do it all. What is captured stays in the residual cache: fitting again resumes it."""
+        from localprobe.capture.job import Capture
+        from localprobe.probing.config import TOKEN_LIMIT
+        from localprobe.probing.fit import conclude
+
+        pooling = self.texts.config.pooling
+        with self._session.reserved(f"capturing texts for a probe of {self.texts.concept}") as model:
+            layers = model.layers()
+            capture = Capture(model.engine, self.texts.all, layers, pooling, limit=TOKEN_LIMIT)
+            amounts = cast("AsyncGenerator[Amount, None]", self._session.iterate(lambda: iter(capture)))
+            async with aclosing(amounts):
+                async for amount in amounts:
+                    capturing(amount)
+            info, scale = model.info, await self._session.call(lambda: model.scale)
+        tell = on_the_loop(step)
+
+        def progress(name: str) -> None:
+            if self._stop.is_set():
+                raise Stopped("the study was cancelled")
+            tell(name)
+
+        return await in_thread(lambda: conclude(self.texts, capture.residuals, layers, info, scale, progress))
+
+
+def keep(report: ProbeReport, pairs: str) -> ProbeReport:
+    """Store a study as a run, as `localprobe validate` does. LocalprobeError if the disk refuses."""
+    from localprobe.probing.recorded import record
+
+    hashes = {f"pairs {pairs}": hashlib.sha256(path_of(pairs).read_bytes()).hexdigest()}
+    return record(report, "validate", pairs=pairs, hashes=hashes)

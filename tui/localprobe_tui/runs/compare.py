@@ -1,0 +1,102 @@
+"""Two validations side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Static
+
+from localprobe.probing.result import ProbeResult
+from localprobe.stats.intervals import Interval
+from localprobe.store.json_values import from_json
+from localprobe_tui.widgets.plots import AurocPlot
+
+if TYPE_CHECKING:
+    from localprobe.store.runs import Run
+
+
+class CompareScreen(Screen[None]):
+    """Verdicts and AUROC by layer next to each other, the figures in one table below."""
+
+    DEFAULT_CSS = """
+    CompareScreen {
+        & .one { width: 1fr; height: 100%; border-top: solid $primary 60%; border-title-color: $foreground; }
+        & #both { height: 1fr; }
+        & .headline { height: auto; max-height: 5; padding: 0 1; text-style: bold; }
+        & VerticalScroll { height: auto; max-height: 50%; border-top: solid $primary 60%; }
+        & DataTable { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Back", id="compare.close")]
+
+    def __init__(self, first: Run, second: Run) -> None:
+        super().__init__()
+        self._runs = (first, second)
+        self._results = (from_json(ProbeResult, first.result), from_json(ProbeResult, second.result))
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="both"):
+            for run, result in zip(self._runs, self._results, strict=True):
+                with Vertical(classes="one") as box:
+                    box.border_title = f"{run.name} · {run.id}"
+                    yield Static(str(result.verdict), classes="headline", markup=False)
+                    yield AurocPlot()
+        with VerticalScroll():
+            yield DataTable(cursor_type="none", zebra_stripes=True)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        for plot, result in zip(self.query(AurocPlot), self._results, strict=True):
+            plot.show(result, result.layer)
+        table = self.query_one(DataTable)
+        table.add_columns("", *(run.id for run in self._runs))
+        for name, one, other in rows(*self._results):
+            table.add_row(name, one, other)
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+
+def rows(first: ProbeResult, second: ProbeResult) -> list[tuple[str, str, str]]:
+    """(what, the one's, the other's), figures with their intervals."""
+    one, other = _figures(first), _figures(second)
+    return [(name, one.get(name, "-"), other.get(name, "-")) for name in {**one, **other}]
+
+
+def _figures(result: ProbeResult) -> dict[str, str]:
+    on, chosen, best, validation = result.measured_on, result.chosen, result.best, result.validation
+    figures = {
+        "model": f"{on.model} on {on.engine}" if on else "-",
+        "method": result.config.method,
+        "pairs fitted / tested": f"{result.train_pairs} / {result.test_pairs}",
+        "layer chosen": str(chosen.layer),
+        "AUROC there": _area(chosen.auroc, chosen.auroc_interval),
+        "accuracy there": f"{chosen.accuracy:.0%}",
+        "best layer on the test pairs": f"{best.layer}: {_area(best.auroc, best.auroc_interval)}",
+    }
+    if validation is None:
+        return figures
+    figures["permutation p"] = f"{validation.permutation.p:.2g}"
+    if words := validation.baselines:
+        named = {
+            "bag of words": words.bag_of_words,
+            f"best word, {words.best_word.word}": words.best_word,
+            "length in words": words.length_words,
+            "layer 0": words.layer_0,
+        }
+        figures |= {name: _area(line.auroc, line.interval) for name, line in named.items() if line}
+    if validation.lexical:
+        figures["without keywords"] = _area(validation.lexical.after.auroc, validation.lexical.after.interval)
+    for by, left in validation.leave_one_out.items():
+        figures[f"{by} left out"] = _area(left.pooled.auroc, left.pooled.interval)
+    if validation.neutral:
+        figures["neutral texts (0 low, 1 high)"] = f"{validation.neutral.position:.2f}"
+    return figures
+
+
+def _area(auroc: float, interval: Interval) -> str:
+    return f"{auroc:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"

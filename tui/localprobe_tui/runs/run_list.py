@@ -1,0 +1,76 @@
+"""The list of the Runs screen, and what it says of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable
+
+if TYPE_CHECKING:
+    from localprobe.store.runs import Run
+
+_SHOWN = 80
+"""Cells of a run's name in the list."""
+
+
+class RunList(DataTable[Any]):
+    """The list. The arrow keys to the sides post `Sideways`: they are for the figure of the run that is open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open", id="runs.open")]
+
+    @dataclass
+    class Sideways(Message):
+        """An arrow key was pressed: one place to the left (-1) or to the right (1)."""
+
+        places: int
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=True)
+
+    def on_mount(self) -> None:
+        for name in ("", "When", "What", "Found", "Name"):
+            self.add_column(name, key=name or "mark")
+
+    def fill(self, runs: Sequence[Run], marked: Sequence[str]) -> None:
+        """Show runs; the cursor stays in its row."""
+        row = self.cursor_row
+        self.clear()
+        for run in runs:
+            mark = Text("*" if run.id in marked else "", style="bold")
+            self.add_row(mark, _when(run), run.kind, _found(run), Text(run.name[:_SHOWN]), key=run.id)
+        self.move_cursor(row=min(row, len(runs) - 1))
+
+    def action_cursor_left(self) -> None:
+        self.post_message(self.Sideways(-1))
+
+    def action_cursor_right(self) -> None:
+        self.post_message(self.Sideways(1))
+
+
+def searched(run: Run) -> str:
+    """What a filter looks in."""
+    return f"{run.id} {run.kind} {run.name} {run.created}".lower()
+
+
+def _when(run: Run) -> str:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(run.created).astimezone().strftime("%d %b %H:%M")
+    except ValueError:
+        return run.created
+
+
+def _found(run: Run) -> str:
+    """What came of a run, in a few characters."""
+    result = run.result
+    if run.kind == "validate" and "nested" in result:
+        return f"{result['nested']['auroc']:.2f} @{result['nested']['layer']}"
+    if run.kind == "sweep" and result.get("cells"):
+        return f"{result['cells']['done']}/{result['cells']['expected']}"
+    return ""

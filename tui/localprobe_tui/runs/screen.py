@@ -1,0 +1,273 @@
+"""The Runs screen: what was done, opened, compared, deleted, reported; and sweeps, started and watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import DataTable, Input, Static
+
+from localprobe.errors import DataError, LocalprobeError
+from localprobe_tui.engine.work import in_thread
+from localprobe_tui.frame.page import Page
+from localprobe_tui.runs.compare import CompareScreen
+from localprobe_tui.runs.detail import Detail, opened
+from localprobe_tui.runs.run_list import RunList, searched
+from localprobe_tui.runs.sweep_bar import SweepBar
+from localprobe_tui.widgets.dialogs import Notice
+
+if TYPE_CHECKING:
+    from localprobe.store.runs import Run, Runs
+
+
+class RunsScreen(Page):
+    """The list on the left, the run that is open on the right; on a small terminal one of the two at a time."""
+
+    MODE = "runs"
+    DEFAULT_CSS = """
+    RunsScreen {
+        & #list { width: 5fr; }
+        & Detail { width: 6fr; border-left: solid $primary 60%; }
+        & #filter { background: $boost; }
+        & RunList { height: 1fr; scrollbar-size: 1 1; }
+        & #none { padding: 1 2; height: auto; }
+        &.-narrow Detail { display: none; border: none; }
+        &.-narrow #list { width: 1fr; }
+        &.-narrow.-opened #list { display: none; }
+        &.-narrow.-opened Detail { display: block; width: 1fr; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", id="runs.back"),
+        Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
+        Binding("space", "mark", "Mark", id="runs.mark"),
+        Binding("c", "compare", "Compare", id="runs.compare"),
+        Binding("o", "report", "Report", id="runs.report"),
+        Binding("x,delete", "delete", "Delete", key_display="x", id="runs.delete"),
+        Binding("n", "sweep", "New sweep", id="runs.sweep"),
+        Binding("ctrl+x", "stop", "Stop", id="runs.stop"),
+        Binding("left", "layer(-1)", "Layer", show=False, id="runs.layer_down"),
+        Binding("right", "layer(1)", "Layer up", show=False, id="runs.layer_up"),
+        Binding("v", "tab('verdict')", "Verdict", show=False, id="runs.verdict"),
+        Binding("f", "tab('figures')", "Figures", show=False, id="runs.figures"),
+        Binding("t", "tab('tables')", "Tables", show=False, id="runs.tables"),
+        Binding("s", "tab('samples')", "Samples", show=False, id="runs.samples"),
+    ]
+
+    def __init__(self, runs: Runs | None = None) -> None:
+        super().__init__()
+        self._store = runs
+        self._every: list[Run] = []
+        self._listed: list[Run] = []
+        self._marked: list[str] = []
+        self._complaint = ""
+
+    @property
+    def runs(self) -> Runs:
+        """The store, by default localprobe's own."""
+        from localprobe.store.runs import Runs
+
+        self._store = self._store or Runs()
+        return self._store
+
+    def body(self) -> ComposeResult:
+        yield SweepBar(lambda: self.runs)
+        with Horizontal():
+            with Vertical(id="list"):
+                yield Input(placeholder="filter: words of a name, a kind or an id", id="filter", compact=True)
+                yield Static(id="none", markup=False)
+                yield RunList()
+            yield Detail()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one(RunList).focus()
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        self.look()
+
+    @work(exclusive=True, group="look")
+    async def look(self) -> None:
+        """Read the store again."""
+        try:
+            self._every = await in_thread(self.runs.all)
+            self._complaint = ""
+        except LocalprobeError as error:
+            # Closing the message shows this screen again, and so looks again: complain once.
+            if str(error) != self._complaint:
+                self.localprobe.show_error(error)
+            self._complaint = str(error)
+        self._fill()
+
+    @on(Input.Changed, "#filter")
+    def _fill(self) -> None:
+        words = self.query_one("#filter", Input).value.lower().split()
+        self._listed = [run for run in self._every if all(word in searched(run) for word in words)]
+        self._marked = [each for each in self._marked if any(run.id == each for run in self._every)]
+        table = self.query_one(RunList)
+        table.fill(self._listed, self._marked)
+        none = self.query_one("#none", Static)
+        none.display = not self._listed
+        none.update(
+            "No run matches." if self._every else "No runs yet. A fit (F2) is kept here, and so is a sweep (n)."
+        )
+
+    @property
+    def current(self) -> Run | None:
+        """The run under the cursor."""
+        row = self.query_one(RunList).cursor_row
+        return self._listed[row] if 0 <= row < len(self._listed) else None
+
+    @on(DataTable.RowSelected, "RunList")
+    def _selected(self) -> None:
+        if self.current:
+            self._open(self.current)
+
+    @work(exclusive=True, group="open")
+    async def _open(self, run: Run) -> None:
+        detail = self.query_one(Detail)
+        self.add_class("-opened")
+        detail.loading = True
+        try:
+            with _understood([run]):
+                found = await in_thread(lambda: opened(self.runs, run))
+                await detail.show(found)
+            if self.has_class("-narrow"):  # the list has given its place, and must not keep the keys
+                self.call_after_refresh(detail.take_focus)
+        except LocalprobeError as error:
+            self.remove_class("-opened")
+            self.localprobe.show_error(error)
+        finally:
+            detail.loading = False
+
+    def action_back(self) -> None:
+        self.remove_class("-opened")
+        self.query_one(RunList).focus()
+
+    def action_filter(self) -> None:
+        self.action_back()
+        self.query_one("#filter", Input).focus()
+
+    @on(Input.Submitted, "#filter")
+    def _filtered(self) -> None:
+        self.query_one(RunList).focus()
+
+    def action_layer(self, places: int) -> None:
+        self.query_one(Detail).move(places)
+
+    @on(RunList.Sideways)
+    def _sideways(self, event: RunList.Sideways) -> None:
+        self.action_layer(event.places)
+
+    def action_lower(self) -> None:
+        self.action_layer(-1)
+
+    def action_higher(self) -> None:
+        self.action_layer(1)
+
+    def action_tab(self, tab: str) -> None:
+        detail = self.query_one(Detail)
+        detail.turn_to(tab)
+        if not isinstance(self.focused, RunList):
+            self.call_after_refresh(detail.take_focus)
+
+    def action_mark(self) -> None:
+        if (run := self.current) is None:
+            return
+        if run.id in self._marked:
+            self._marked.remove(run.id)
+        else:
+            self._marked = [*self._marked, run.id][-2:]
+        self._fill()
+
+    def action_compare(self) -> None:
+        chosen = [run for run in self._every if run.id in self._marked]
+        if len(chosen) != 2 or any(run.kind != "validate" for run in chosen):
+            self.notify("Mark two validations with Space, then press c.", severity="warning")
+            return
+        self.app.push_screen(CompareScreen(*reversed(chosen)))
+
+    @work
+    async def action_delete(self) -> None:
+        if (run := self.current) is None:
+            return
+        question = f"Delete {run.kind} {run.id}, {run.name}? It cannot be brought back."
+        if await self.app.push_screen_wait(Notice("Delete a run", question, ("Keep it", "Delete"))) != "Delete":
+            return
+        try:
+            await in_thread(lambda: self.runs.delete(run.id))
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+            return
+        detail = self.query_one(Detail)
+        if detail.opened and detail.opened.run.id == run.id:
+            await detail.show(None)
+            self.action_back()
+        self.look()
+
+    @work
+    async def action_report(self) -> None:
+        """Make the HTML report of the marked runs, or of the current one, and open it."""
+        reported = [run for run in self._every if run.id in self._marked]
+        if not reported and self.current:
+            reported = [self.current]
+        if not reported:
+            return
+        self.notify("Making the report ...")
+        try:
+            with _understood(reported):
+                path = await in_thread(lambda: _report(self.runs, reported))
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+            return
+        except ImportError as error:
+            self.localprobe.show_error(LocalprobeError(f"{error}: run pip install 'localprobe[report]'"))
+            return
+        self.app.open_url(path.as_uri())
+        self.app.push_screen(Notice("Report", f"The report is at {path}. If no browser opens here, open it yourself."))
+
+    def action_sweep(self) -> None:
+        self.query_one(SweepBar).ask()
+
+    def action_stop(self) -> None:
+        self.query_one(SweepBar).stop()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only a sweep that is under way can be stopped."""
+        return action != "stop" or any(bar.display for bar in self.query(SweepBar))
+
+    @on(SweepBar.Changed)
+    def _swept(self) -> None:
+        self.refresh_bindings()
+        if self.focused is None:
+            self.query_one(RunList).focus()
+        self.look()
+
+
+@contextmanager
+def _understood(runs: list[Run]) -> Iterator[None]:
+    """A run that lacks what is looked for, as one of another version may, is a DataError and no crash."""
+    try:
+        yield
+    except LocalprobeError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        names = ", ".join(run.id for run in runs)
+        raise DataError(f"this version of localprobe cannot show run {names} ({error!r}): make it again") from error
+
+
+def _report(runs: Runs, chosen: list[Run]) -> Path:
+    from localprobe import report
+    from localprobe.experiments.merge import fresh
+    from localprobe.store.paths import data
+
+    whole = [fresh(runs, run) for run in chosen]
+    path = data() / "reports" / f"{'-'.join(run.id for run in chosen)}.html"
+    report.write(whole, path)
+    return path

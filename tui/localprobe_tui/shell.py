@@ -1,0 +1,65 @@
+"""What screens and widgets may ask of the app around them. They know it by this alone, so that it may know them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.signal import Signal
+
+if TYPE_CHECKING:
+    from localprobe.engines.spec import ModelSpec
+    from localprobe.errors import LocalprobeError
+    from localprobe.vectors.vector import Vector
+    from localprobe_tui.engine.session import Session
+    from localprobe_tui.talk.talk import Talk
+
+
+class Shell(Protocol):
+    """The app, as its screens see it."""
+
+    session: Session
+    """The engine."""
+    session_changed: Signal[None]
+    """Published after each change of the session."""
+    talk: Talk
+    """The chat that is open."""
+    vectors: list[Vector]
+    """Directions that the chat can steer with."""
+
+    def load_model(self, spec: ModelSpec) -> object:
+        """Load a model; every screen shows how far it is. An error becomes a dialog."""
+
+    def offer_model(self) -> None:
+        """Say that there is no model, and offer to load one."""
+
+    def use_vector(self, vector: Vector) -> None:
+        """Take a direction into the chat, and show the chat."""
+
+    def show_error(self, error: LocalprobeError) -> None:
+        """Show an error in a dialog."""
+
+
+def shell(node: DOMNode) -> Shell:
+    """The app around a screen or a widget."""
+    return cast("Shell", node.app)
+
+
+class ShellScreen(Screen[None]):
+    """A screen that works with the app's engine and chat."""
+
+    @property
+    def localprobe(self) -> Shell:
+        """The app."""
+        return shell(self)
+
+    @property
+    def session(self) -> Session:
+        """The engine."""
+        return self.localprobe.session
+
+    @property
+    def talk(self) -> Talk:
+        """The chat that is open."""
+        return self.localprobe.talk

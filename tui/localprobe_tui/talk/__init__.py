@@ -1,0 +1,1 @@
+"""The chat that is open and its knobs, without widgets."""

@@ -1,0 +1,48 @@
+"""What the first chat begins with: the options of `localprobe chat`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localprobe_tui.talk.dials import Dial
+
+if TYPE_CHECKING:
+    from localprobe.model import Model
+    from localprobe.vectors.vector import Vector
+    from localprobe_tui.talk.sampling import Sampling
+    from localprobe_tui.talk.talk import Talk
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A vector and how it is turned, and how answers are drawn; None where the user said nothing."""
+
+    vector: Path | None = None
+    layer: int | None = None
+    dose: float | None = None
+    alpha: float | None = None
+    positions: str = "all"
+    system: str = ""
+    tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+
+    def sampling(self, usual: Sampling) -> Sampling:
+        """How answers are drawn."""
+        given = {name: getattr(self, name) for name in ("tokens", "temperature", "seed")}
+        return replace(usual, **{name: value for name, value in given.items() if value is not None})
+
+    def put(self, vector: Vector, talk: Talk, model: Model) -> None:
+        """Put the vector on the panel. VectorError if it does not fit the model."""
+        vector.check_compatible(model.info)
+        dial = Dial.of(vector)
+        if self.layer is not None:
+            dial.move(vector.layer(self.layer))
+        dial.positions = self.positions
+        dial.dose = self.dose or 0.0
+        if self.alpha is not None:
+            dial.turn_to_alpha(self.alpha, model)
+        talk.dials.insert(0, dial)
+        talk.turned()

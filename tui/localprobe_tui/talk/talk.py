@@ -1,0 +1,300 @@
+"""The chat that is open: its turns, its knobs, and the answer that is being generated.
+
+It knows nothing of widgets: a screen that shows it registers a listener. What is said is stored as it comes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from localprobe.chats.recorder import AnswerRecorder
+from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
+from localprobe.chats.writer import ChatWriter
+from localprobe.errors import UsageError
+from localprobe_tui.talk.dials import Dial
+from localprobe_tui.talk.sampling import Sampling
+
+if TYPE_CHECKING:
+    from localprobe.chats.store import Chats
+    from localprobe.engine import Steering, Watch
+    from localprobe.generation.conversation import Conversation
+    from localprobe.generation.events import Event
+    from localprobe.model import Model
+    from localprobe.steering.knob import Knob
+    from localprobe.vectors.vector import Vector
+    from localprobe_tui.engine.session import Session
+
+Applies: TypeAlias = Literal["next token", "next answer"]
+
+
+class Talk:
+    """One chat at a time on the session's model. Raises LocalprobeError where a user asks for what cannot be."""
+
+    def __init__(self, session: Session, chats: Chats | None) -> None:
+        self.chat = Chat()
+        self.dials: list[Dial] = []
+        self.sampling = Sampling()
+        self.split = False
+        """Whether an unsteered answer is generated beside the steered one."""
+        self.applies: Applies = "next token"
+        """When a knob that is turned during an answer takes effect."""
+        self.answering: tuple[Turn, ...] = ()
+        """The answers that are being generated."""
+        self.rate = 0.0
+        """Tokens a second of the last answer, each of its rows counted once."""
+        self.first_token = 0.0
+        """Seconds from the question to its first token."""
+        self.used = 0
+        """Positions of the context that the chat takes."""
+        self.watched: int | None = None
+        """The layer that answers are scored at; None takes one a little above that of the first knob."""
+        self.writer = ChatWriter(chats)
+        self._session = session
+        self._listeners: list[Callable[[], None]] = []
+        self._conversation: Conversation | None = None
+        self._model: Model | None = None
+        self._stopping = False
+        self._turn_to: list[Knob] | None = None  # what the engine's thread is to steer by from now on
+
+    @property
+    def model(self) -> Model | None:
+        """The session's model."""
+        return self._session.model
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each change of the chat. It must be quick: a token is a change."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._listeners.remove(listener)
+
+    async def send(self, text: str) -> None:
+        """Say something and generate the answer. It takes the place of a message that could not be answered."""
+        self.chat.model = self._session.free().info.model
+        last = self.chat.path()[-1:]
+        parent = last[0].parent if last and last[0].role == "user" else self.chat.leaf
+        await self._answer(self.chat.add(Turn("user", text, parent)))
+
+    async def regenerate(self) -> None:
+        """Answer the last message again; the old answer stays beside the new one."""
+        self._session.free()
+        await self._answer(self._last_question())
+
+    async def edit(self, text: str) -> None:
+        """Say the last message in other words, and generate the answer; the old one stays as a sibling."""
+        self._session.free()
+        await self._answer(self.chat.add(Turn("user", text, self._last_question().parent)))
+
+    async def go_on(self) -> None:
+        """Generate more of the last answer."""
+        path = self.chat.path()
+        if len(path) < 2 or path[-1].role != "assistant":
+            raise UsageError("there is no answer to continue")
+        await self._answer(path[-2], path[-1])
+
+    def stop(self) -> None:
+        """End the answer after the token that is being computed; what was said stays."""
+        self._stopping = True
+
+    def turned(self) -> None:
+        """The knobs were changed: the answer that is being generated feels it, if that is how they apply."""
+        if self.answering and self._model is not None and self.applies == "next token":
+            self._turn_to = self.knobs(self._model)
+        self._tell()
+
+    def add(self, vector: Vector) -> tuple[str, ...]:
+        """Put a vector on the panel; gives warnings. VectorError if it does not fit the model."""
+        warnings: tuple[str, ...] = ()
+        dial = Dial.of(vector)
+        if self.model is not None:
+            warnings = vector.check_compatible(self.model.info)
+            if dial.layer is not None:
+                warnings += vector.check_scale(self.model.scale, [dial.layer])
+        self.dials.append(dial)
+        self._tell()
+        return warnings
+
+    def knobs(self, model: Model) -> list[Knob]:
+        """The knobs that steer now."""
+        return [knob for dial in self.dials if dial.turned for knob in dial.knobs(model)]
+
+    def reading(self) -> Reading | None:
+        """What answers are scored by: the first knob's direction."""
+        return self.dials[0].reading(self.watched) if self.dials else None
+
+    def new(self, system: str | None = None) -> None:
+        """Begin another chat, with the system prompt of this one unless another is given."""
+        self.open(Chat(system=self.chat.system if system is None else system))
+
+    def open(self, chat: Chat) -> None:
+        """Show another chat."""
+        if self.answering:
+            raise UsageError("an answer is being generated: stop it first")
+        self.flush()
+        self.chat, self.used = chat, 0
+        self._tell()
+
+    def choose(self, turn: Turn) -> None:
+        """Go on from one of several answers, or from one of several wordings of a message."""
+        if self.answering:
+            raise UsageError("an answer is being generated: stop it first")
+        kept = self.chat.path()[-1:]
+        self.chat.show(turn)
+        if kept and turn.beside == kept[0].id:
+            self._take_beside(turn)
+        self.flush()
+        self._tell()
+
+    def flush(self) -> None:
+        """Write what is not written yet. Called on every way out, with or without an event loop."""
+        if self.chat.turns:
+            self._save(*self.answering)
+
+    def keep(self) -> None:
+        """Write every turn of the chat."""
+        self._save(*self.chat.turns.values())
+
+    def _take_beside(self, turn: Turn) -> None:
+        """Let the cache go on from the other row of the last batch, if that is what it still holds."""
+        talk = self._conversation
+        if talk is not None and turn.content in talk.answers:
+            talk.take(talk.answers.index(turn.content))
+
+    async def _answer(self, question: Turn, going_on: Turn | None = None) -> None:
+        model = self._session.free()
+        with self._session.reserved("answering in the chat"):
+            self._model, self._stopping, self._turn_to = model, False, None
+            knobs = self.knobs(model)
+            turns = (going_on,) if going_on else self._turns(question, knobs, model)
+            recorder = AnswerRecorder(turns)
+            if going_on:
+                going_on.reason = ""
+                recorder.mark(self._part(going_on, knobs, model))
+            for turn in reversed(turns):
+                self.chat.add(turn)
+            self.answering = turns
+            self._save(question, *turns)
+            self._tell()
+            steps = self._steps(model, turns, knobs, going_on is not None)
+            try:
+                async with aclosing(self._session.iterate(lambda: steps)) as stream:
+                    async for at, events, steered in stream:
+                        if steered is not None:
+                            recorder.mark(self._part(turns[0], steered, model, live=True))
+                        if events:
+                            recorder.take(events, at)
+                            self.rate, self.first_token = recorder.rate, recorder.first_token
+                        self._tell()
+                        if self.writer.due:
+                            self._save(*turns)
+            finally:
+                self.answering = ()
+                self._end(turns, question)
+                self._tell()
+
+    def _turns(self, question: Turn, knobs: list[Knob], model: Model) -> tuple[Turn, ...]:
+        """The answers to generate: one, or a steered one and an unsteered one beside it."""
+        records = tuple(KnobRecord.of(knob, model.scale) for knob in knobs)
+        read = self.reading()
+        steered = Turn("assistant", "", question.id, parts=[Part(0, records)], reading=read)
+        steered.how = self._how(model, question, steered)
+        plain_how = dict(steered.how)
+        steered.parts = [self._part(steered, knobs, model)]
+        if not self.split:
+            return (steered,)
+        plain = Turn("assistant", "", question.id, parts=[Part(0)], reading=read, how=plain_how)
+        plain.beside, steered.beside = steered.id, plain.id
+        return steered, plain
+
+    def _how(self, model: Model, question: Turn, answer: Turn) -> dict[str, object]:
+        """What an answer is generated with. The same knobs again draw other numbers, other knobs the same ones."""
+        before = [turn for turn in self.chat.turns.values() if turn.parent == question.id]
+        again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in before)
+        key = f"seed {self.sampling.seed}" + (f" again {again}" if again else "")
+        return {**self.sampling.how(model.info), "key": key}
+
+    def _steps(
+        self, model: Model, turns: Sequence[Turn], knobs: list[Knob], going_on: bool
+    ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
+        """In the engine's thread: (when, events of a step, knobs that were turned to before it)."""
+        from localprobe.chat_template import Message
+        from localprobe.generation.conversation import Conversation
+        from localprobe.steering.knob import steering
+
+        if self._conversation is None or self._conversation.engine is not model.engine:
+            self._conversation = Conversation(model.engine)
+        talk, answer = self._conversation, turns[0]
+        path = self.chat.path(answer.id if going_on else answer.parent)
+        system = [Message("system", self.chat.system)] if self.chat.system else []
+        talk.messages = [*system, *(Message(turn.role, turn.content) for turn in path)]
+        talk.watch = self._watch(answer.reading)
+
+        def how(prompt: int, start: int) -> Steering:
+            return steering(knobs, prompt, start)
+
+        sampler, key, tokens = self.sampling.sampler(), str(answer.how["key"]), self.sampling.tokens
+        if going_on:
+            key += f" from {len(answer.pieces)}"
+            steps = talk.go_on(how, sampler=sampler, key=key, tokens=tokens)
+        else:
+            steps = talk.reply(how, beside=len(turns) > 1, sampler=sampler, key=key, tokens=tokens)
+        with closing(steps):
+            for events in steps:
+                self.used = talk.prompt + len(answer.pieces)
+                yield time.perf_counter(), events, None
+                if self._stopping:
+                    yield time.perf_counter(), talk.stop(), None
+                elif (wanted := self._turn_to) is not None:
+                    self._turn_to = None
+                    talk.steer(steering(wanted, 0))
+                    yield time.perf_counter(), [], wanted
+
+    def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
+        from localprobe.steering.knob import watch
+
+        probe = self._probe(read)
+        return (watch(probe, read.layer),) if read and probe else ()
+
+    def _part(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> Part:
+        """What an answer is steered by from its next token on. A knob turned while it is generated (`live`) already
+        reaches the token before."""
+        start = len(turn.pieces)
+        if beyond := [warning for dial in self.dials if (warning := dial.warning())]:
+            turn.how["beyond"] = beyond
+        watched = next(iter(self._watch(turn.reading)), None)
+        return Part.of(knobs, model.scale, watched, start, max(0, start - live))
+
+    def _probe(self, read: Reading | None) -> Vector | None:
+        """The vector that a reading is of."""
+        for dial in self.dials:
+            if read and dial.vector.concept == read.concept and read.layer in dial.vector.directions:
+                return dial.vector
+        return None
+
+    def _end(self, turns: Sequence[Turn], question: Turn) -> None:
+        """Keep what was said, and nothing of an answer that never began."""
+        for turn in turns:
+            if turn.pieces or turn.reason:
+                turn.how["tokens_per_second"] = round(self.rate, 2)
+                continue
+            del self.chat.turns[turn.id]
+            self.chat.leaf = question.id
+            self.writer.remove(turn)
+        self._save(*(turn for turn in turns if turn.id in self.chat.turns))
+
+    def _last_question(self) -> Turn:
+        for turn in reversed(self.chat.path()):
+            if turn.role == "user":
+                return turn
+        raise UsageError("nothing was said yet")
+
+    def _save(self, *turns: Turn) -> None:
+        self.writer.write(self.chat, *turns)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

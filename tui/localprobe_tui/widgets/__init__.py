@@ -1,0 +1,1 @@
+"""Widgets, and ways to draw text, that several screens share."""

@@ -1,0 +1,54 @@
+"""Text that grows at its end, cheaply: the engine wants the cores while it does."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.widget import Widget
+from textual.widgets import Static
+
+
+class GrowsDown(Widget):
+    """To be the second base of a widget that gets higher now and then. Textual lays the whole screen out a second time
+    for each widget whose size is new; within these nothing depends on their height."""
+
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        wider = size.width != self._size.width
+        return super()._size_updated(size, virtual_size, container_size, layout and wider)
+
+
+class Growing(Static, GrowsDown):
+    """A Static whose `grow` draws what changed alone. Textual else draws all of it, and all that lies beside it."""
+
+    def __init__(self, *, classes: str) -> None:
+        super().__init__(classes=classes)
+        self._text = Content("")
+        self._changed: Region | None = None
+
+    def grow(self, text: Content, *, layout: bool) -> None:
+        """Show `text`. Without `layout` its height must be what it was."""
+        width, height = self.size
+        first = 0 if layout else same_rows(self._text, text, width)
+        self._text = text
+        self._changed = Region(0, first, width, height - first) if first else None
+        self.update(text, layout=layout)
+        self._changed = None
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        changed = regions or ((self._changed,) if self._changed else ())
+        return super().refresh(*changed, repaint=repaint, layout=layout, recompose=recompose)
+
+
+def same_rows(old: Content, new: Content, width: int) -> int:
+    """A lower bound of how many rows at the top look the same in both texts, wrapped at `width`."""
+    end = len(old.plain)
+    while end and not new.plain.startswith(old.plain[:end]):
+        end = end - 1 if end == len(old.plain) else 0  # the last character may be a cursor; more is another text
+    for before, after in zip(old.spans, new.spans, strict=False):
+        if before != after:
+            end = min(end, before.start, after.start)
+            break
+    # The last word of what is the same may become longer, and go to the next row.
+    return max(0, Content(new.plain[:end]).get_height({}, width) - 2) if end and width else 0

@@ -1,0 +1,116 @@
+"""Text with a score for every token: tinted, marked so that it can be read without colour, or with bars beneath.
+
+A strength is a score from -1 (negative pole) to 1 (positive pole): `strengths` makes it from raw scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual.color import Color
+from textual.content import Content, Span
+from textual.style import Style
+
+from localprobe_tui.widgets.plots import BLOCKS, HIGH, LOW, sparkline
+
+if TYPE_CHECKING:
+    from localprobe.chats.turns import Turn
+
+MILD, STRONG = 0.25, 0.75
+"""Strengths from which a token is marked, and marked as strong."""
+_REACH = 6.0
+"""Full strength, in half distances between the poles: 1.3 standard deviations of single tokens. (SmolLM2-135M, empathy:
+one is 3.4 to 5.8 half distances at layers 10 to 29.)"""
+SPREAD = 3
+"""Scores of single tokens of an answer spread this many times as far as the means of texts that the poles are."""
+_TINT = 0.65
+"""Opacity of the strongest background: the text on it stays readable in every theme."""
+
+
+def strengths(scores: Sequence[float], *, threshold: float, norm: float) -> list[float]:
+    """Scores of tokens as strengths: 0 at the probe's threshold, and where a score is not known (NaN).
+
+    `norm` is how far apart the means of whole texts lie. Single tokens scatter far more, so full strength is several
+    times that.
+    """
+    reach = _REACH * norm / 2 or 1.0
+    return [0.0 if isnan(score) else max(-1.0, min(1.0, (score - threshold) / reach)) for score in scores]
+
+
+def tinted(pieces: Sequence[str], strength: Sequence[float]) -> Content:
+    """Pieces of text, one a token, each on the colour of its pole. Positive ones are underlined, negative ones italic,
+    and strong ones bold as well, so that sign and strength can be seen without colour."""
+    spans, text = [], ""
+    for piece, each in zip(pieces, strength, strict=True):
+        spans.append(Span(len(text), len(text) + len(piece), style_of(each)))
+        text += piece
+    return Content(text, spans)
+
+
+def ruled(pieces: Sequence[str], strength: Sequence[float], width: int) -> Content:
+    """Pieces of text wrapped to `width` cells, under each line a line of bars: half high is 0, full is 1."""
+    characters = [(c, each) for piece, each in zip(pieces, strength, strict=True) for c in readable(piece)]
+    lines = []
+    for line in _wrapped(characters, max(width, 2)):
+        lines.append(tinted([c for c, _ in line], [each for _, each in line]))
+        lines.append(_bars(line))
+    return Content("\n").join(lines)
+
+
+def readable(text: str) -> str:
+    """Text of a model as a terminal may get it: a space for a tab, and a mark for each control character."""
+    return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "\ufffd" for c in text)
+
+
+def style_of(strength: float) -> Style:
+    """How a token of some strength looks."""
+    size = abs(strength)
+    colour = Color.parse(HIGH if strength > 0 else LOW)
+    return Style(
+        background=colour.with_alpha(_TINT * size),
+        underline=True if strength >= MILD else None,
+        italic=True if strength <= -MILD else None,
+        bold=True if size >= STRONG else None,
+    )
+
+
+def _bars(line: Sequence[tuple[str, float]]) -> Content:
+    spans, text = [], ""
+    for character, each in line:
+        bar = BLOCKS[max(1, min(8, round(4.5 + 3.5 * each)))] * cell_len(character)
+        spans.append(Span(len(text), len(text) + len(bar), Style(foreground=Color.parse(HIGH if each > 0 else LOW))))
+        text += bar
+    return Content(text, spans)
+
+
+def _wrapped(characters: Sequence[tuple[str, float]], width: int) -> Iterator[list[tuple[str, float]]]:
+    """Lines of at most `width` cells, broken at spaces where there are any."""
+    line: list[tuple[str, float]] = []
+    for character, each in characters:
+        if character == "\n":
+            yield line
+            line = []
+            continue
+        if sum(cell_len(c) for c, _ in line) + cell_len(character) > width:
+            at = max((i + 1 for i, (c, _) in enumerate(line) if c == " "), default=len(line))
+            yield line[:at]
+            line = line[at:]
+        line.append((character, each))
+    if line:
+        yield line
+
+
+def spark(turn: Turn, width: int) -> list[tuple[str, str]]:
+    """The scores of an answer as a line of bars and their mean; 0, and half high, is the middle between the poles.
+    Empty without any."""
+    read, known = turn.reading, [score for score in turn.own() if not isnan(score)]
+    if read is None or not known:
+        return []
+    mean = sum(known) / len(known) - read.threshold
+    reach = max(SPREAD * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
+    colour = HIGH if mean > 0 else LOW
+    bars = sparkline(known, width, low=read.threshold - reach, high=read.threshold + reach)
+    return [(bars, colour), (f" {mean:+.1f}", f"bold {colour}")]
