@@ -80,5 +80,6 @@ def _split(whole: Examples, config: ProbeConfig, validate: bool) -> tuple[Exampl
     names = whole.scenarios or ("",) * len(whole)
     rows = [Pair("", "", scenario, line=i) for i, scenario in enumerate(names)]
     train, test = split(rows, test_fraction=config.test_fraction, seed=config.seed)
-    kept = [whole.rows(np.array([pair.line for pair in part])) for part in (train, test)]
-    return kept[0], kept[1] if measurable(test, len(whole), config, validate) else None
+    kept = measurable(test, len(whole), config, validate)
+    learnt, unseen = ([pair.line for pair in part] for part in (train, kept))
+    return whole.rows(np.array(learnt)), whole.rows(np.array(unseen)) if unseen else None

@@ -81,9 +81,7 @@ def conclude(
     return ProbeReport(vector, replace(result, measured_on=ModelIdentity.of(info), scale=scale))
 
 
-def _apart(
-    vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair], source: str
-) -> tuple[list[Pair], list[Pair]]:
+def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair], source: str) -> tuple[list[Pair], list[Pair]]:
     """The pairs that the probe was fitted on, if all of them are here, and those that it was not."""
     trained_on = set(vector.origin.trained_on)
     test = [pair for pair in pairs if pair.hash not in trained_on]
@@ -93,8 +91,6 @@ def _apart(
     if len(test) == 1:
         raise DataError(f"only one pair of {source} was not used to fit this probe: measuring takes at least 2")
     if train and len(learnt) < len(trained_on):
-        missing = len(trained_on) - len(learnt)
-        raise DataError(
-            f"{missing} of the {len(trained_on)} pairs that the probe was fitted on are neither in `pairs` nor in `train`"
-        )
+        missing = f"{len(trained_on) - len(learnt)} of the {len(trained_on)} pairs"
+        raise DataError(f"{missing} that the probe was fitted on are neither in `pairs` nor in `train`")
     return (list(learnt.values()) if trained_on and len(learnt) == len(trained_on) else []), test

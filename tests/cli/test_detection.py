@@ -64,8 +64,8 @@ def test_models_on_the_same_pairs_with_their_labels_and_how_far_they_agree(run: 
     assert agreement["scores"]["pearson"]["value"] == pytest.approx(1)
     assert agreement["scores"]["within_poles"]["value"] == pytest.approx(1)
     assert agreement["directions"] == pytest.approx([1] * 6)
-    run = Runs().get(found.pop("run"))
-    assert (run.kind, run.result) == ("compare", found)
+    kept = Runs().get(found.pop("run"))
+    assert (kept.kind, kept.result) == ("compare", found)
 
 
 def test_an_explicit_test_file_is_what_is_measured_on(run: Run, theirs: Path, tmp_path: Path) -> None:

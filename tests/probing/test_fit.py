@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from localprobe.contrast.pairs import Pair, read_pairs, shipped, split
+from localprobe.contrast.pairs import Pair, split
 from localprobe.errors import DataError, UsageError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model

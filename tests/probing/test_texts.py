@@ -80,9 +80,7 @@ def test_the_prompt_of_an_answer_is_the_pairs_own_or_its_scenarios(shouting: lis
 
 
 @pytest.mark.parametrize("keywords", [None, {"and": "plus"}])
-def test_each_answer_stands_after_the_prompt_of_its_pair(
-    shouting: list[Pair], keywords: dict[str, str] | None
-) -> None:
+def test_each_answer_stands_after_the_prompt_of_its_pair(shouting: list[Pair], keywords: dict[str, str] | None) -> None:
     pairs = [replace(pair, metadata={"prompt": f"Question {i}?"}) for i, pair in enumerate(shouting)]
     texts = ProbeTexts.of(pairs, "unknown", replace(CONFIG, pooling="answer"), keywords=keywords)
     prompts = [text.prompt for text in texts.all if isinstance(text, Exchange)]

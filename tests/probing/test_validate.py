@@ -63,9 +63,9 @@ def test_pairs_that_cannot_be_used_are_one_clear_line(fitted: ProbeReport, shout
     own = set(fitted.vector.origin.trained_on)
     learnt = [pair for pair in shouting if pair.hash in own]
     unseen = [pair for pair in shouting if pair.hash not in own]
-    with pytest.raises(DataError, match="every pair of mine.jsonl was used to fit this probe"):
+    with pytest.raises(DataError, match=r"every pair of mine\.jsonl was used to fit this probe"):
         texts_for(fitted.vector, learnt, source="mine.jsonl")
-    with pytest.raises(DataError, match="only one pair of mine.jsonl was not used to fit this probe"):
+    with pytest.raises(DataError, match=r"only one pair of mine\.jsonl was not used to fit this probe"):
         texts_for(fitted.vector, [*learnt, unseen[0]], source="mine.jsonl")
     with pytest.raises(DataError, match=f"{len(own) - 1} of the {len(own)} pairs .* neither in `pairs` nor in `train`"):
         texts_for(fitted.vector, unseen, train=learnt[:1])

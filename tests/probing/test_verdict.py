@@ -186,7 +186,8 @@ def test_a_scenario_that_is_not_read_is_named(sound: ProbeResult) -> None:
     not_at_all = replace(partly, pooled=area(0.6, 0.45, 0.7))
     only = verdict(but(sound, leave_one_out={"scenario": not_at_all})).headline
     assert only.startswith("Only where it was fitted")
-    assert "That it generalises to another scenario: the pairs name fewer than two" in lacks(but(sound, leave_one_out={}))
+    unnamed = but(sound, leave_one_out={})
+    assert "That it generalises to another scenario: the pairs name fewer than two" in lacks(unnamed)
 
 
 def test_permutations_that_do_as_well_take_the_claim_away(sound: ProbeResult) -> None:
@@ -246,8 +247,8 @@ def test_ablation_is_read_by_its_drop_and_its_size(
 
 
 def test_sentences_are_short_and_plain(sound: ProbeResult) -> None:
-    for result in (sound, validated(lexical_examples(60)), validated(meant_examples(30, [0.0])), but(sound, baselines=None)):
-        said = verdict(result)
+    others = validated(lexical_examples(60)), validated(meant_examples(30, [0.0])), but(sound, baselines=None)
+    for said in map(verdict, (sound, *others)):
         assert str(said) == said.headline
         for line in (said.headline, *said.shows, *said.does_not_show):
             assert line.endswith(".")

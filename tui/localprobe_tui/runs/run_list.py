@@ -69,8 +69,9 @@ def _when(run: Run) -> str:
 def _found(run: Run) -> str:
     """What came of a run, in a few characters."""
     result = run.result
-    if run.kind == "validate" and "nested" in result:
-        return f"{result['nested']['auroc']:.2f} @{result['nested']['layer']}"
+    if run.kind in ("fit", "validate"):
+        aurocs = {row["layer"]: row["auroc"] for row in result.get("layers", ())}
+        return f"{aurocs[result['layer']]:.2f} @{result['layer']}" if aurocs else ""
     if run.kind == "sweep" and result.get("cells"):
         return f"{result['cells']['done']}/{result['cells']['expected']}"
     return ""
