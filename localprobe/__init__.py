@@ -1,1 +1,114 @@
-"""Find, test and steer a concept inside a language model on your own machine."""
+"""Find, test and steer a concept inside a language model on your own machine.
+
+    import localprobe as lp
+
+    model = lp.load("smollm2-135m")
+    report = lp.fit(model, lp.pairs("empathy"))
+    print(model.answer("My friend has gone quiet.", steer=report.vector, dose=0.2))
+
+Names are imported when they are first used (PEP 562), so importing localprobe is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from localprobe.version import __version__
+
+if TYPE_CHECKING:
+    from localprobe.api import fit, load, validate, vector
+    from localprobe.contrast.pair_set import PairSet, pairs
+    from localprobe.contrast.pairs import Pair
+    from localprobe.engine import LoadOptions, Sampler
+    from localprobe.errors import (
+        CanaryFailed,
+        DataError,
+        EngineError,
+        LocalprobeError,
+        ModelError,
+        OutOfMemory,
+        UsageError,
+        VectorError,
+    )
+    from localprobe.generation.answer import Answer
+    from localprobe.model import Model
+    from localprobe.probing.arrays import validate_arrays
+    from localprobe.probing.config import ProbeConfig
+    from localprobe.probing.report import ProbeReport
+    from localprobe.steering.knob import Knob
+    from localprobe.store.runs import Runs
+    from localprobe.vectors.library import Library
+    from localprobe.vectors.vector import Direction, Vector
+
+_EXPORTS = {
+    "localprobe.api": ("fit", "load", "validate", "vector"),
+    "localprobe.contrast.pair_set": ("PairSet", "pairs"),
+    "localprobe.contrast.pairs": ("Pair",),
+    "localprobe.engine": ("LoadOptions", "Sampler"),
+    "localprobe.errors": (
+        "CanaryFailed",
+        "DataError",
+        "EngineError",
+        "LocalprobeError",
+        "ModelError",
+        "OutOfMemory",
+        "UsageError",
+        "VectorError",
+    ),
+    "localprobe.generation.answer": ("Answer",),
+    "localprobe.model": ("Model",),
+    "localprobe.probing.arrays": ("validate_arrays",),
+    "localprobe.probing.config": ("ProbeConfig",),
+    "localprobe.probing.report": ("ProbeReport",),
+    "localprobe.steering.knob": ("Knob",),
+    "localprobe.store.runs": ("Runs",),
+    "localprobe.vectors.library": ("Library",),
+    "localprobe.vectors.vector": ("Direction", "Vector"),
+}
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
+"""Public name -> the module that holds it."""
+
+__all__ = [
+    "Answer",
+    "CanaryFailed",
+    "DataError",
+    "Direction",
+    "EngineError",
+    "Knob",
+    "Library",
+    "LoadOptions",
+    "LocalprobeError",
+    "Model",
+    "ModelError",
+    "OutOfMemory",
+    "Pair",
+    "PairSet",
+    "ProbeConfig",
+    "ProbeReport",
+    "Runs",
+    "Sampler",
+    "UsageError",
+    "Vector",
+    "VectorError",
+    "__version__",
+    "fit",
+    "load",
+    "pairs",
+    "validate",
+    "validate_arrays",
+    "vector",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported now and kept."""
+    if name not in _MODULES:
+        raise AttributeError(f"localprobe has no {name!r}: it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,12 +14,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
 
 from localprobe.capture.residuals import Captured, capture, pooled
+from localprobe.capture.scale import residual_scale
 from localprobe.chat_template import Message, render
 from localprobe.checks import check_prompt_length
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
@@ -31,13 +33,14 @@ from localprobe.generation.conversation import Conversation
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Event
 from localprobe.progress import Progress, silent
-from localprobe.steering import dose, knob
+from localprobe.steering import knob
 from localprobe.steering.knob import Knob
 from localprobe.steering.scoring import Scoring
+from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
 
-Steer: TypeAlias = Vector | Knob | Sequence[Knob] | None
-"""What answers are steered by; None leaves the model as it is."""
+Steer: TypeAlias = Vector | str | Path | Knob | Sequence[Knob] | None
+"""What answers are steered by: a vector, its file or its name in the library, or knobs; None steers nothing."""
 
 
 class Model:
@@ -79,7 +82,7 @@ class Model:
     @cached_property
     def scale(self) -> FloatArray:
         """Median residual length of every layer, (layers,): what a dose is measured in."""
-        return dose.scale(self.engine)
+        return residual_scale(self.engine)
 
     def ids(self, prompt: str, *, system: str = "", raw: bool = False) -> IntArray:
         """Ids of a prompt, (n,) int32: as one user message by the model's chat template, or `raw`.
@@ -189,9 +192,9 @@ class Model:
     ) -> Answer:
         """Answer a prompt, steered or not; `str` of the answer is its text, and every token has a score.
 
-        `steer` is a vector, with its strength as `dose` (residual lengths of this model; 0.25 is strong) or as `alpha`,
-        at `layer` (the vector's own choice if None) and `positions` (`all`, `prompt` or `response`); or one or more
-        knobs, which hold all of that.
+        `steer` is a vector, its file or its name in the library, with its strength as `dose` (residual lengths of this
+        model; 0.25 is strong) or as `alpha`, at `layer` (the vector's own choice if None) and `positions` (`all`,
+        `prompt` or `response`); or one or more knobs, which hold all of that.
 
         A token's score is the projection of its residual on the steered direction at the steered layer, in residual
         units, so it includes what steering adds (`Answer.midpoint`). Of several knobs, the last one's direction counts.
@@ -258,6 +261,8 @@ class Model:
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
     ) -> list[Knob]:
         """The knobs that `steer` stands for; warns of vectors from which little is to be expected on this model."""
+        if isinstance(steer, str | Path):
+            steer = Library().vector(steer, self.info)
         if isinstance(steer, Vector):
             knobs = self.knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         elif (layer, alpha, dose) == (None, None, None):

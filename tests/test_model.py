@@ -146,7 +146,7 @@ def test_a_strength_without_a_vector_is_refused(engine: FakeEngine) -> None:
 
 def test_a_prompt_is_refused_before_the_scale_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(context=20, seed=31)
-    monkeypatch.setattr("localprobe.steering.dose.scale", lambda engine: pytest.fail("the scale was measured"))
+    monkeypatch.setattr("localprobe.capture.scale.residual_scale", lambda engine: pytest.fail("the scale was measured"))
     with pytest.raises(UsageError, match="shorten it"):
         Model(engine).answer("x" * 30, steer=kindness(engine), dose=0.2)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from localprobe.store.runs import Run
+    from localprobe.store.runs import Run, RunSummary
 
 _STORE = click.option("--store", type=click.Path(path_type=Path), help="File of runs; localprobe's own if not given.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -32,17 +33,17 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
 
     from localprobe.store.runs import Runs
 
-    every = Runs(store).all()
+    summaries = Runs(store).summaries()
     if as_json:
-        click.echo(json.dumps([_line(run) for run in every]))
+        click.echo(json.dumps([_line(run, run.headline) for run in summaries]))
         return
-    if not every:
+    if not summaries:
         click.echo(f"no runs in {Runs(store).path} yet")
         return
     table = Table(box=None, header_style="bold")
     for name in ("run", "what", "about", "cells", "when (UTC)"):
         table.add_column(name)
-    for run in every:
+    for run in summaries:
         table.add_row(run.id, run.kind, run.name, _cells(run), run.created[:16].replace("T", " "))
     Console().print(table)
 
@@ -60,7 +61,8 @@ def show(context: click.Context, run: str, store: Path | None, as_json: bool) ->
     every = Runs(store or context.obj)
     shown = fresh(every, every.get(run))
     if as_json:
-        click.echo(json.dumps({**_line(shown), "about": shown.about, "result": shown.result}))
+        line = _line(shown, shown.result.get("cells"))
+        click.echo(json.dumps({**line, "about": shown.about, "result": shown.result}))
         return
     click.echo(f"{shown.id}  {shown.kind}  {shown.name}  {shown.created}")
     click.echo(f"command: {shown.about.get('command', 'not known')}")
@@ -133,11 +135,10 @@ def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None)
         click.echo(line)
 
 
-def _line(run: Run) -> dict[str, Any]:
+def _line(run: Run | RunSummary, cells: Mapping[str, Any] | None) -> dict[str, Any]:
     about = {"id": run.id, "kind": run.kind, "name": run.name, "created": run.created}
-    return {**about, "cells": run.result.get("cells")} if run.kind == "sweep" else about
+    return {**about, "cells": cells or None} if run.kind == "sweep" else about
 
 
-def _cells(run: Run) -> str:
-    cells = run.result.get("cells") if run.kind == "sweep" else None
-    return f"{cells['done']}/{cells['expected']}" if isinstance(cells, dict) else ""
+def _cells(run: RunSummary) -> str:
+    return f"{run.headline['done']}/{run.headline['expected']}" if run.kind == "sweep" and run.headline else ""

@@ -104,9 +104,9 @@ class Loader:
     def _stages(self) -> Generator[Stage]:
         # Imported here, in the thread that loads: elsewhere they would hold up the screen of an app.
         from localprobe import discovery, models
+        from localprobe.capture.scale import residual_scale
         from localprobe.engines import canary
         from localprobe.models import fits
-        from localprobe.steering import dose
 
         spec = self.spec
         yield self._begin("weights", f"looking for {spec.name}")
@@ -121,7 +121,7 @@ class Loader:
             canary.ensure(engine)
         if self._measure:
             yield self._begin("scale", "measuring the length of residuals")
-            self.scale = dose.scale(engine)
+            self.scale = residual_scale(engine)
         with self._lock:
             self._stop_if_cancelled()
             self._engine, self._unchecked, self._child = engine, None, None

@@ -18,35 +18,9 @@ from localprobe.engine import IntArray
 from localprobe.experiments.grid import Cell
 from localprobe.store.json_values import from_json, to_json
 from localprobe.store.runs import Runs
+from localprobe.store.sqlite import json_text
 
 T = TypeVar("T")
-_TABLE = """
-CREATE TABLE IF NOT EXISTS cells (
-    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    key TEXT NOT NULL,
-    stream TEXT NOT NULL,
-    model TEXT NOT NULL,
-    engine TEXT NOT NULL,
-    label TEXT NOT NULL,
-    arm TEXT NOT NULL,
-    scenario TEXT NOT NULL,
-    pressure INTEGER NOT NULL,
-    pole TEXT NOT NULL,
-    vector TEXT NOT NULL,
-    layer INTEGER,
-    dose REAL NOT NULL,
-    alpha REAL NOT NULL,
-    sample INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    ids BLOB NOT NULL,
-    scores TEXT NOT NULL,
-    measures TEXT,
-    judgement TEXT,
-    PRIMARY KEY (run, key)
-)
-"""
-_INDEX = "CREATE INDEX IF NOT EXISTS cells_by_key ON cells (key)"
 _COORDINATES = tuple(field.name for field in fields(Cell))
 _ANSWER = ("text", "reason", "ids", "scores")
 _COLUMNS = (*_COORDINATES, *_ANSWER, "measures", "judgement")
@@ -97,27 +71,22 @@ class Cells:
     """The cells of one run, which must be in the store. Raises LocalprobeError where the store fails."""
 
     def __init__(self, runs: Runs, run: str) -> None:
-        self._runs, self.run = runs, run
-        with runs.connect() as database:
-            known = _is_there(database)
-        if not known:
-            with runs.connect(write=True) as database:
-                _prepare(database)
+        self._file, self.run = runs.file, run
 
     def keys(self) -> set[str]:
         """Keys of the cells that are there."""
-        with self._runs.connect() as database:
+        with self._file.reading() as database:
             return {key for (key,) in database.execute("SELECT key FROM cells WHERE run = ?", (self.run,))}
 
     def write(self, answers: Sequence[CellAnswer]) -> int:
         """Keep answers, in one transaction; returns how many were not there yet."""
         rows = [(self.run, *_values(answer)) for answer in answers]
-        with self._runs.connect(write=True) as database:
+        with self._file.writing() as database:
             return database.executemany(_insert("OR IGNORE"), rows).rowcount
 
     def adopt(self, cells: Iterable[Cell]) -> None:
         """Take over the answers to these cells that other runs of this store have, so that an experiment can grow."""
-        with self._runs.connect(write=True) as database:
+        with self._file.writing() as database:
             for cell in cells:
                 own = {name: value for name, value in asdict(cell).items() if name != "key"}
                 columns = ", ".join(f":{name}" if name in own else name for name in _COLUMNS)
@@ -138,21 +107,18 @@ class Cells:
     def read(self) -> list[CellAnswer]:
         """Every answer, in the order of what was asked, whatever order they came in."""
         order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, sample, key"
-        with self._runs.connect() as database:
+        with self._file.reading() as database:
             query = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE run = ? ORDER BY {order}"
             return [_answer(row) for row in database.execute(query, (self.run,))]
 
     def _update(self, column: str, values: Mapping[str, CellMeasures] | Mapping[str, Judgement]) -> None:
         rows = [(_text(value), self.run, key) for key, value in values.items()]
-        with self._runs.connect(write=True) as database:
+        with self._file.writing() as database:
             database.executemany(f"UPDATE cells SET {column} = ? WHERE run = ? AND key = ?", rows)
 
 
 def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     """Copy cells, of runs that `target` has, and what was measured of them; returns how many cells are new."""
-    _prepare(target)
-    if not _is_there(source):
-        return 0
     new = 0
     for row in source.execute(f"SELECT run, {', '.join(_COLUMNS)} FROM cells"):
         new += target.execute(_insert("OR IGNORE"), row).rowcount
@@ -162,15 +128,6 @@ def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
             (*row[-2:], *row[:2]),
         )
     return new
-
-
-def _is_there(database: sqlite3.Connection) -> bool:
-    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'cells'").fetchone() is not None
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    database.execute(_TABLE)
-    database.execute(_INDEX)
 
 
 def _insert(how: str) -> str:
@@ -209,4 +166,4 @@ def _read(kind: type[T], text: str | None) -> T | None:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(to_json(value), ensure_ascii=False, allow_nan=False)
+    return json_text(to_json(value))

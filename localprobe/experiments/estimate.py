@@ -83,7 +83,7 @@ def estimate(experiment: Experiment, runs: Runs, load: Load) -> Estimate:
 
 def _done(experiment: Experiment, runs: Runs, choice: ModelChoice) -> tuple[int, int]:
     """Cells that are generated, and those that are measured."""
-    if not any(run.id == experiment.run for run in runs.all("sweep")):
+    if runs.find(experiment.run) is None:
         return 0, 0
     own = [
         answer

@@ -61,7 +61,7 @@ def _copy(source: Runs, target: Runs) -> tuple[list[Run], int]:
             }
             about = {**known[run.id].about, "models": models, "waiting": waiting}
             target.add(run.kind, run.name, known[run.id].result, about=about, id=run.id)
-    with source.connect() as one, target.connect(write=True) as other:
+    with source.file.reading() as one, target.file.writing() as other:
         return runs, cells.merge(one, other)
 
 

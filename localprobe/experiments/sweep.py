@@ -133,7 +133,7 @@ class _Sweep:
 
     def _begin(self) -> None:
         """The run's row comes first: its cells lean on it."""
-        known = next((run for run in self._runs.all("sweep") if run.id == self._id), None)
+        known = self._runs.find(self._id)
         if known is not None:
             self._facts = {_place(each): each for each in known.about["models"]}
         self._keep(known.result if known else to_json(result_of(self._about(), ())))

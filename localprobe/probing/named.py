@@ -11,7 +11,7 @@ from localprobe.errors import DataError, VectorError
 from localprobe.model import Model
 from localprobe.probing.fit import fit
 from localprobe.vectors import files
-from localprobe.vectors.library import Entry, Library, is_path
+from localprobe.vectors.library import Library, is_path
 from localprobe.vectors.vector import Origin, Vector
 
 Reference = Vector | str | Path
@@ -33,19 +33,19 @@ def vector_for(
     """
     if isinstance(reference, Vector):
         return reference
-    if is_path(reference):
-        return files.load(Path(reference).expanduser())
-    name, library = str(reference), library or Library()
-    if entry := library.find(name, model.info):
-        return entry.vector
+    library, name = library or Library(), str(reference)
     try:
-        pairs = read_pairs(shipped(name))
-    except DataError:
-        raise VectorError(_unknown(name, library.named(name), model.info.model)) from None
+        return library.vector(reference, model.info)
+    except VectorError as error:
+        if is_path(reference):
+            raise
+        try:
+            pairs = read_pairs(shipped(name))
+        except DataError:
+            raise error from None
     notify(f"no vector {name!r} is kept for {model.info.model}: fitting it on the {len(pairs)} pairs that ship")
     vector = fit(model, pairs, concept=name, validate=False, capturing=capturing).vector
-    path = library.keep(vector)
-    notify(f"kept as {path}")
+    notify(f"kept as {library.keep(vector)}")
     return vector
 
 
@@ -60,13 +60,3 @@ def origin_of(reference: Reference, library: Library | None = None) -> Origin | 
         return files.load(Path(reference).expanduser()).origin
     origins = {entry.vector.origin.model: entry.vector.origin for entry in (library or Library()).named(str(reference))}
     return next(iter(origins.values())) if len(origins) == 1 else None
-
-
-def _unknown(name: str, entries: list[Entry], model: str) -> str:
-    if entries:
-        others = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in entries))
-        return f"the vector {name!r} is kept for {others}, not for {model}: fit one for it, or choose that model"
-    return (
-        f"no vector {name!r}: it is neither a file, a name in the library (`localprobe vector list`), nor a contrast "
-        "set that ships"
-    )

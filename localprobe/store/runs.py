@@ -1,8 +1,7 @@
-"""What was done and what came of it: every fit, validation, comparison and sweep, in one SQLite file.
+"""What was done, and its results: every fit, validation, comparison and sweep, in one SQLite file.
 
-A run holds its whole result as JSON, and what it takes to repeat it: the command, versions, machine and hashes. A sweep
-adds a table of cells beside it (`localprobe.experiments.cells`). SQLite keeps two processes from corrupting each
-other's work; a run is there whole or not at all.
+A run holds its whole result as JSON, and what it takes to repeat it: the command, versions, machine and hashes. The
+cells of a sweep are in a table beside it (`localprobe.experiments.cells`).
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import json
 import secrets
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -20,22 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.engine import Info
-from localprobe.errors import LocalprobeError, UsageError
+from localprobe.errors import UsageError
+from localprobe.store.migrations import MIGRATIONS
+from localprobe.store.sqlite import Schema, SqliteFile, json_text
 
-FORMAT = 1
-"""Of the tables; kept in the file as `PRAGMA user_version`."""
-_WAIT = 30.0  # seconds that a writer waits for another
+SCHEMA = Schema("runs", MIGRATIONS)
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    created TEXT NOT NULL,
-    about TEXT NOT NULL,
-    result TEXT NOT NULL
-)
+_RUN = "id, kind, name, created, about, result"
+_SUMMARY = """
+id, kind, name, created, CASE
+    WHEN kind = 'sweep' THEN json_extract(result, '$.cells')
+    WHEN kind IN ('fit', 'validate') THEN (
+        SELECT json_object('layer', json_extract(value, '$.layer'), 'auroc', json_extract(value, '$.auroc'))
+        FROM json_each(result, '$.layers') WHERE json_extract(value, '$.layer') = json_extract(result, '$.layer')
+    )
+END
 """
+_NEWEST_FIRST = "ORDER BY created DESC, rowid DESC"
 _KEEP = """
 INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
     kind = excluded.kind, name = excluded.name, created = excluded.created,
@@ -60,13 +59,35 @@ class Run:
     result: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a list shows of a run; read without the rest of its result."""
+
+    id: str
+    kind: str
+    name: str
+    created: str
+    headline: Mapping[str, Any]
+    """The `cells` of a sweep; the `layer` and `auroc` of a fit or a validation; empty for other runs, and before there
+    is a result."""
+
+
 class Runs:
-    """The runs in a file, by default in localprobe's data folder. The file is made when something is written."""
+    """The runs in a file, by default in localprobe's data folder. The file is made when something is written.
+
+    Every method raises LocalprobeError for a torn file, one of a newer localprobe, one that stays locked, or a full
+    disk; what the file held before stays.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         from localprobe.store.paths import data
 
-        self.path = path or data() / "runs.sqlite"
+        self.file = SqliteFile(path or data() / "runs.sqlite", SCHEMA)
+        """For tables that belong to runs."""
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
 
     def add(
         self,
@@ -78,81 +99,57 @@ class Runs:
         id: str | None = None,  # noqa: A002 (it is what a run calls it)
     ) -> Run:
         """Keep a run; what it takes to repeat it is added to `about`. With the `id` of a run that is there, it takes
-        that run's place. LocalprobeError if the disk refuses."""
-        run = Run(
-            id or secrets.token_hex(4),
-            kind,
-            name,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            {**circumstances(), **(about or {})},
-            result,
-        )
-        row = (*(getattr(run, name) for name in ("id", "kind", "name", "created")), _text(run.about), _text(run.result))
-        with self.connect(write=True) as database:
+        that run's place."""
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        run = Run(id or secrets.token_hex(4), kind, name, created, {**circumstances(), **(about or {})}, result)
+        row = (run.id, run.kind, run.name, run.created, json_text(run.about), json_text(run.result))
+        with self.file.writing() as database:
             database.execute(_KEEP, row)  # never REPLACE, which would take the run's cells with it
         return run
 
+    def summaries(self) -> list[RunSummary]:
+        """All runs for a list, the newest first."""
+        with self.file.reading() as database:
+            return [_summary(row) for row in database.execute(f"SELECT {_SUMMARY} FROM runs {_NEWEST_FIRST}")]
+
     def all(self, kind: str | None = None) -> list[Run]:
-        """Runs, the newest first; of one kind if it is given."""
-        if not self.path.exists():
-            return []
-        with self.connect() as database:
-            rows = database.execute("SELECT * FROM runs ORDER BY created DESC, rowid DESC").fetchall()
-        return [run for run in map(_run, rows) if kind is None or run.kind == kind]
+        """Runs with their results, the newest first; of one kind if it is given."""
+        where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
+        with self.file.reading() as database:
+            rows = database.execute(f"SELECT {_RUN} FROM runs {where} {_NEWEST_FIRST}", values).fetchall()
+        return [_run(row) for row in rows]
+
+    def find(self, id: str) -> Run | None:  # noqa: A002 (it is what a run calls it)
+        """The run of exactly this id, or None."""
+        with self.file.reading() as database:
+            return _find(database, id)
 
     def get(self, reference: str) -> Run:
         """The run of an id, a unique beginning of one, or `last`. UsageError if there is none, or several."""
-        every = self.all()
-        found = every[:1] if reference == "last" else [run for run in every if run.id.startswith(reference)]
-        if not found:
-            known = ", ".join(run.id for run in every[:5]) or "none at all"
-            raise UsageError(f"no run {reference!r} in {self.path}: the latest are {known}; see `localprobe runs`")
-        if len(found) > 1:
-            raise UsageError(f"{len(found)} runs begin with {reference!r}: {', '.join(run.id for run in found[:5])}")
-        return found[0]
-
-    def delete(self, reference: str) -> Run:
-        """Take a run out, with its cells; returns it."""
-        run = self.get(reference)
-        with self.connect(write=True) as database:
-            database.execute("DELETE FROM runs WHERE id = ?", (run.id,))
+        with self.file.reading() as database:
+            run = _find(database, self._resolved(database, reference))
+        assert run is not None  # in the same transaction
         return run
 
-    @contextmanager
-    def connect(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """The database in one transaction, committed if the block ends well.
+    def delete(self, reference: str) -> RunSummary:
+        """Take out a run, named as for `get`, with its cells; returns what it was."""
+        with self.file.writing() as database:
+            run = self._resolved(database, reference)
+            row = database.execute(f"SELECT {_SUMMARY} FROM runs WHERE id = ?", (run,)).fetchone()
+            database.execute("DELETE FROM runs WHERE id = ?", (run,))
+        return _summary(row)
 
-        LocalprobeError for a torn file, one of a newer localprobe, one that stays locked, or a full disk; what it held
-        before stays.
-        """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self.path, timeout=_WAIT)
-        except (OSError, sqlite3.Error) as error:
-            raise LocalprobeError(f"cannot open {self.path}: {error}") from error
-        try:
-            self._prepare(database)
-            with database:
-                if write:
-                    database.execute("BEGIN IMMEDIATE")
-                yield database
-        except sqlite3.Error as error:
-            raise LocalprobeError(f"the store {self.path} failed: {error}; what it held before stays") from error
-        finally:
-            database.close()
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise LocalprobeError(
-                f"{self.path} was written by a newer localprobe (format {version}, this one knows {FORMAT}): upgrade "
-                "localprobe, or name another store"
-            )
-        database.execute("PRAGMA foreign_keys = ON")  # cells go with their run
-        if version < FORMAT:
-            database.execute(_TABLES)
-            database.execute(f"PRAGMA user_version = {FORMAT}")
-            database.commit()
+    def _resolved(self, database: sqlite3.Connection, reference: str) -> str:
+        """The id that a reference names."""
+        ids = _ids(database, "" if reference == "last" else reference)
+        if reference == "last":
+            ids = ids[:1]
+        if not ids:
+            latest = ", ".join(_ids(database)[:5]) or "none at all"
+            raise UsageError(f"no run {reference!r} in {self.path}: the latest are {latest}; see `localprobe runs`")
+        if len(ids) > 1:
+            raise UsageError(f"{len(ids)} runs begin with {reference!r}: {', '.join(ids[:5])}")
+        return ids[0]
 
 
 def circumstances() -> dict[str, Any]:
@@ -200,9 +197,21 @@ def measured_on(info: Info) -> dict[str, Any]:
     return {name: getattr(info, name) for name in names}
 
 
+def _ids(database: sqlite3.Connection, beginning: str = "") -> list[str]:
+    """Ids with this beginning, the newest first."""
+    where = "WHERE substr(id, 1, length(:beginning)) = :beginning"
+    rows = database.execute(f"SELECT id FROM runs {where} {_NEWEST_FIRST}", {"beginning": beginning})
+    return [reference for (reference,) in rows]
+
+
+def _find(database: sqlite3.Connection, reference: str) -> Run | None:
+    row = database.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (reference,)).fetchone()
+    return _run(row) if row else None
+
+
 def _run(row: tuple[str, str, str, str, str, str]) -> Run:
     return Run(*row[:4], json.loads(row[4]), json.loads(row[5]))
 
 
-def _text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _summary(row: tuple[str, str, str, str, str | None]) -> RunSummary:
+    return RunSummary(*row[:4], json.loads(row[4] or "{}"))

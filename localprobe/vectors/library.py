@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.engine import Info
-from localprobe.errors import LocalprobeError, UsageError
+from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.vectors import files
 from localprobe.vectors.vector import Vector
 
@@ -79,6 +79,21 @@ class Library:
         if exact.is_file():
             return Entry(name, exact, files.load(exact))
         return next((entry for entry in self.named(name) if entry.made_for(info)), None)
+
+    def vector(self, reference: str | Path, info: Info) -> Vector:
+        """The vector of a file, or of a name for a model. VectorError if there is none."""
+        if is_path(reference):
+            return files.load(Path(reference).expanduser())
+        if entry := self.find(str(reference), info):
+            return entry.vector
+        raise VectorError(self.missing(str(reference), info.model))
+
+    def missing(self, name: str, model: str) -> str:
+        """Why a name has no vector for a model, in one line."""
+        if entries := self.named(name):
+            others = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in entries))
+            return f"the vector {name!r} is kept for {others}, not for {model}: fit one for it, or choose that model"
+        return f"no vector {name!r}: it is neither a file nor a name in the library (`localprobe vector list`)"
 
 
 def is_path(reference: str | Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.chats.store import VERSION, Chats
+from localprobe.chats.store import SCHEMA, Chats
 from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
 from localprobe.errors import LocalprobeError
 
@@ -141,13 +141,11 @@ def test_a_chat_that_another_process_deleted_is_whole_again_when_it_goes_on(tmp_
 
 def test_a_file_of_a_newer_localprobe_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "chats.sqlite"
-    Chats(path).close()
+    Chats(path)
     database = sqlite3.connect(path)
-    database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    database.execute(f"PRAGMA user_version = {SCHEMA.format + 1}")
     database.close()
-    with pytest.raises(
-        LocalprobeError, match=r"written by a newer localprobe \(version 2; this one reads 1\): upgrade"
-    ):
+    with pytest.raises(LocalprobeError, match=r"written by a newer localprobe \(format 2; this one reads 1\): upgrade"):
         Chats(path)
 
 

@@ -55,7 +55,7 @@ def test_show_prints_other_runs_as_they_are(run: Run) -> None:
 
 
 def test_a_sweep_that_was_cut_off_is_shown_as_far_as_it_is(run: Run, swept: str, tmp_path: Path) -> None:
-    with Runs().connect(write=True) as database:
+    with Runs().file.writing() as database:
         database.execute("DELETE FROM cells WHERE rowid % 2")
     assert "5 of 10 cells; 5 are still to be generated" in run("runs", "show", "last").out
     run("report", "last", "-o", tmp_path / "page.html")
@@ -95,7 +95,7 @@ def test_an_arm_that_is_not_there_is_one_line(run: Run, swept: str) -> None:
 
 def test_a_deleted_run_is_gone_with_its_cells(run: Run, swept: str) -> None:
     assert f"deleted sweep {swept}" in run("runs", "delete", swept).out
-    with Runs().connect() as database:
+    with Runs().file.reading() as database:
         assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
     ran = run("runs", "delete", swept)
     assert ran.status == 2

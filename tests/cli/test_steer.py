@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_answer(run: Run, vector_file: Path) -> Non
 def test_bad_input_is_one_line_before_anything_is_measured(
     run: Run, vector_file: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], complaint: str
 ) -> None:
-    monkeypatch.setattr("localprobe.steering.dose.scale", lambda engine: pytest.fail("the scale was measured"))
+    monkeypatch.setattr("localprobe.capture.scale.residual_scale", lambda engine: pytest.fail("the scale was measured"))
     ran = run("steer", vector_file, "Hello", *FAKE, *args)
     assert ran.status == 2
     assert ran.out == ""

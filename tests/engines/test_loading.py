@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from localprobe import discovery, models
+from localprobe.capture import scale
 from localprobe.engine import Engine, LoadOptions, Weights
 from localprobe.engines import canary
 from localprobe.engines.loading import Loader, Stage
@@ -18,7 +19,6 @@ from localprobe.errors import CanaryFailed, Cancelled, OutOfMemory, UnknownModel
 from localprobe.fake import FakeBackend, FakeEngine
 from localprobe.models import fits
 from localprobe.progress import Progress
-from localprobe.steering import dose
 from tests.children import children
 
 FAKE = ModelSpec("fake", "fake")
@@ -73,7 +73,7 @@ def test_stages_come_in_order_and_end_with_the_engine_and_the_scale() -> None:
     assert stages[2].name == "loading fake into fake"
     assert loader.engine.info.model == "fake"
     assert loader.scale is not None
-    np.testing.assert_array_equal(loader.scale, dose.scale(loader.engine))
+    np.testing.assert_array_equal(loader.scale, scale.residual_scale(loader.engine))
 
 
 def test_canary_and_scale_are_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -62,7 +61,7 @@ def test_the_order_is_that_of_what_was_asked(cells: Cells) -> None:
 def test_cells_go_with_their_run(cells: Cells, runs: Runs) -> None:
     cells.write([answer()])
     runs.delete("aaaa0000")
-    with runs.connect() as database:
+    with runs.file.reading() as database:
         assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
 
 
@@ -96,28 +95,10 @@ def test_stores_are_joined_and_what_one_has_measured_is_kept(cells: Cells, runs:
     other.add("sweep", "a", {}, id="aaaa0000")
     theirs = Cells(other, "aaaa0000")
     theirs.write([answer(measures=MEASURES), answer(replace(CELL, key="k3", sample=2))])
-    with other.connect() as source, runs.connect(write=True) as target:
+    with other.file.reading() as source, runs.file.writing() as target:
         assert merge(source, target) == 1
     assert [(found.cell.key, found.measures) for found in cells.read()] == [
         ("k1", MEASURES),
         ("k2", None),
         ("k3", None),
     ]
-
-
-def test_a_full_disk_is_one_line_and_what_was_done_stays(
-    cells: Cells, runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cells.write([answer()])
-    prepare = Runs._prepare
-
-    def small(self: Runs, database: sqlite3.Connection) -> None:
-        prepare(self, database)
-        (pages,) = database.execute("PRAGMA page_count").fetchone()
-        database.execute(f"PRAGMA max_page_count = {pages}")
-
-    with monkeypatch.context() as full, pytest.raises(LocalprobeError, match="disk is full; what it held") as error:
-        full.setattr(Runs, "_prepare", small)
-        cells.write([answer(replace(CELL, key=str(n)), text="long " * 500) for n in range(50)])
-    assert "\n" not in str(error.value)
-    assert cells.keys() == {"k1"}

@@ -86,5 +86,5 @@ def test_a_judge_that_fails_loses_nothing_and_is_asked_for_the_rest_later(
 def test_an_empty_answer_gets_the_lowest_score_unasked(judged: Experiment) -> None:
     one = Judge(["2"])
     prompt = next(prompt for prompt in judged.prompts if prompt.rubric)
-    assert judge._judged(one, prompt, "  \n")["score"] == 0
+    assert judge._judged(one, prompt, "  \n").score == 0
     assert one.asks == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localprobe.errors import LocalprobeError, UsageError
-from localprobe.store.runs import FORMAT, Runs
+from localprobe.store.runs import SCHEMA, Runs
 
 
 @pytest.fixture
@@ -41,10 +41,45 @@ def test_a_run_with_the_id_of_another_takes_its_place(runs: Runs) -> None:
     assert [(run.id, run.name) for run in runs.all()] == [(first.id, "whole")]
 
 
+def test_a_run_is_found_by_its_whole_id_alone(runs: Runs) -> None:
+    kept = runs.add("fit", "a", {}, id="aa11")
+    assert runs.find("aa11") == kept
+    assert runs.find("aa") is None
+
+
+def test_a_list_shows_the_headline_of_a_result_and_parses_no_more_of_it(runs: Runs) -> None:
+    layers = [{"layer": 2, "auroc": 0.75, "random": {}}, {"layer": 3, "auroc": 0.9, "random": {}}]
+    runs.add("correlate", "empathy on fake", {"models": []})
+    runs.add("sweep", "begun", {})
+    runs.add("sweep", "half: fake", {"cells": {"done": 3, "expected": 6}, "models": []})
+    runs.add("validate", "empathy on fake", {"layer": 3, "layers": layers})
+    assert [(run.kind, run.name, run.headline) for run in runs.summaries()] == [
+        ("validate", "empathy on fake", {"layer": 3, "auroc": 0.9}),
+        ("sweep", "half: fake", {"done": 3, "expected": 6}),
+        ("sweep", "begun", {}),
+        ("correlate", "empathy on fake", {}),
+    ]
+
+
+def test_one_run_is_read_though_another_cannot_be(runs: Runs) -> None:
+    kept = runs.add("fit", "a", {"layer": 1})
+    runs.add("fit", "b", {}, id="torn")
+    with runs.file.writing() as database:
+        database.execute("UPDATE runs SET about = 'not JSON' WHERE id = 'torn'")
+    assert runs.get(kept.id[:4]) == kept
+    assert [run.id for run in runs.summaries()] == ["torn", kept.id]
+
+
 def test_a_deleted_run_is_gone(runs: Runs) -> None:
     kept = runs.add("fit", "a", {})
-    runs.delete(kept.id[:6])
+    assert runs.delete(kept.id[:6]).name == "a"
     assert runs.all() == []
+
+
+def test_reading_makes_no_file(runs: Runs) -> None:
+    assert runs.all() == runs.summaries() == []
+    assert runs.find("aa11") is None
+    assert not runs.path.exists()
 
 
 def test_a_reference_that_names_nothing_or_too_much_says_what_there_is(runs: Runs) -> None:
@@ -61,7 +96,7 @@ def test_a_reference_that_names_nothing_or_too_much_says_what_there_is(runs: Run
 def test_a_store_of_a_newer_localprobe_is_left_alone(runs: Runs) -> None:
     runs.add("fit", "a", {})
     with sqlite3.connect(runs.path) as database:
-        database.execute(f"PRAGMA user_version = {FORMAT + 1}")
+        database.execute(f"PRAGMA user_version = {SCHEMA.format + 1}")
     with pytest.raises(LocalprobeError, match="newer localprobe"):
         runs.all()
 
@@ -74,7 +109,7 @@ def test_a_file_that_is_no_store_is_said_to_be_none(runs: Runs) -> None:
 
 def test_what_fails_half_way_leaves_nothing(runs: Runs) -> None:
     runs.add("fit", "a", {})
-    with pytest.raises(RuntimeError), runs.connect(write=True) as database:
+    with pytest.raises(RuntimeError), runs.file.writing() as database:
         database.execute("DELETE FROM runs")
         raise RuntimeError
     assert len(runs.all()) == 1
@@ -82,7 +117,7 @@ def test_what_fails_half_way_leaves_nothing(runs: Runs) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LocalprobeError, match="cannot open"):
+    with pytest.raises(LocalprobeError, match="cannot make the folder"):
         Runs(tmp_path / "file" / "runs.sqlite").add("fit", "a", {})
 
 

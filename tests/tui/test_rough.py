@@ -142,7 +142,7 @@ def test_two_apps_write_their_chats_into_one_file(play: Play, own_data: Path) ->
 
 
 def test_chats_of_a_newer_version_are_left_alone_and_told_of(play: Play, own_data: Path) -> None:
-    Chats(own_data / "chats.sqlite").close()
+    Chats(own_data / "chats.sqlite")
     with sqlite3.connect(own_data / "chats.sqlite") as database:
         database.execute("PRAGMA user_version = 99")
 

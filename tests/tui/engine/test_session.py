@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from localprobe import discovery
+from localprobe.capture import scale
 from localprobe.engine import Engine, FloatArray, LoadOptions
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import Cancelled, EngineCrashed, UnknownModel, UsageError
-from localprobe.steering import dose
 from localprobe.store import memo
 from localprobe_tui.engine.session import Session
 from tests.children import children
@@ -58,7 +58,7 @@ def test_the_scale_is_measured_in_the_load_even_where_nothing_can_be_kept(monkey
         return np.ones(engine.info.layers, np.float32)
 
     monkeypatch.setattr(memo, "recall", lambda *_: None)
-    monkeypatch.setattr(dose, "measure", measure)
+    monkeypatch.setattr(scale, "measure", measure)
 
     async def scene(session: Session) -> None:
         model = await session.load(FAKE)

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 if TYPE_CHECKING:
-    from localprobe.store.runs import Run
+    from localprobe.store.runs import RunSummary
 
 _SHOWN = 80
 """Cells of a run's name in the list."""
@@ -36,13 +36,13 @@ class RunList(DataTable[Any]):
         for name in ("", "When", "What", "Found", "Name"):
             self.add_column(name, key=name or "mark")
 
-    def fill(self, runs: Sequence[Run], marked: Sequence[str]) -> None:
+    def fill(self, runs: Sequence[RunSummary], marked: Sequence[str]) -> None:
         """Show runs; the cursor stays in its row."""
         row = self.cursor_row
         self.clear()
         for run in runs:
             mark = Text("*" if run.id in marked else "", style="bold")
-            self.add_row(mark, _when(run), run.kind, _found(run), Text(run.name[:_SHOWN]), key=run.id)
+            self.add_row(mark, _when(run), run.kind, found(run), Text(run.name[:_SHOWN]), key=run.id)
         self.move_cursor(row=min(row, len(runs) - 1))
 
     def action_cursor_left(self) -> None:
@@ -52,12 +52,12 @@ class RunList(DataTable[Any]):
         self.post_message(self.Sideways(1))
 
 
-def searched(run: Run) -> str:
+def searched(run: RunSummary) -> str:
     """What a filter looks in."""
     return f"{run.id} {run.kind} {run.name} {run.created}".lower()
 
 
-def _when(run: Run) -> str:
+def _when(run: RunSummary) -> str:
     from datetime import datetime
 
     try:
@@ -66,12 +66,10 @@ def _when(run: Run) -> str:
         return run.created
 
 
-def _found(run: Run) -> str:
+def found(run: RunSummary) -> str:
     """What came of a run, in a few characters."""
-    result = run.result
-    if run.kind in ("fit", "validate"):
-        aurocs = {row["layer"]: row["auroc"] for row in result.get("layers", ())}
-        return f"{aurocs[result['layer']]:.2f} @{result['layer']}" if aurocs else ""
-    if run.kind == "sweep" and result.get("cells"):
-        return f"{result['cells']['done']}/{result['cells']['expected']}"
+    if "auroc" in run.headline:
+        return f"{run.headline['auroc']:.2f} @{run.headline['layer']}"
+    if "done" in run.headline:
+        return f"{run.headline['done']}/{run.headline['expected']}"
     return ""

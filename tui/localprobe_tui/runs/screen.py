@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,7 +23,7 @@ from localprobe_tui.runs.sweep_bar import SweepBar
 from localprobe_tui.widgets.dialogs import Notice
 
 if TYPE_CHECKING:
-    from localprobe.store.runs import Run, Runs
+    from localprobe.store.runs import Runs, RunSummary
 
 
 class RunsScreen(Page):
@@ -63,8 +63,8 @@ class RunsScreen(Page):
     def __init__(self, runs: Runs | None = None) -> None:
         super().__init__()
         self._store = runs
-        self._every: list[Run] = []
-        self._listed: list[Run] = []
+        self._every: list[RunSummary] = []
+        self._listed: list[RunSummary] = []
         self._marked: list[str] = []
         self._complaint = ""
 
@@ -96,7 +96,7 @@ class RunsScreen(Page):
     async def look(self) -> None:
         """Read the store again."""
         try:
-            self._every = await in_thread(self.runs.all)
+            self._every = await in_thread(self.runs.summaries)
             self._complaint = ""
         except LocalprobeError as error:
             # Closing the message shows this screen again, and so looks again: complain once.
@@ -119,7 +119,7 @@ class RunsScreen(Page):
         )
 
     @property
-    def current(self) -> Run | None:
+    def current(self) -> RunSummary | None:
         """The run under the cursor."""
         row = self.query_one(RunList).cursor_row
         return self._listed[row] if 0 <= row < len(self._listed) else None
@@ -130,13 +130,13 @@ class RunsScreen(Page):
             self._open(self.current)
 
     @work(exclusive=True, group="open")
-    async def _open(self, run: Run) -> None:
+    async def _open(self, run: RunSummary) -> None:
         detail = self.query_one(Detail)
         self.add_class("-opened")
         detail.loading = True
         try:
             with _understood([run]):
-                found = await in_thread(lambda: opened(self.runs, run))
+                found = await in_thread(lambda: opened(self.runs, self.runs.get(run.id)))
                 await detail.show(found)
             if self.has_class("-narrow"):  # the list has given its place, and must not keep the keys
                 self.call_after_refresh(detail.take_focus)
@@ -186,12 +186,20 @@ class RunsScreen(Page):
             self._marked = [*self._marked, run.id][-2:]
         self._fill()
 
-    def action_compare(self) -> None:
+    @work
+    async def action_compare(self) -> None:
         chosen = [run for run in self._every if run.id in self._marked]
         if len(chosen) != 2 or any(run.kind != "validate" for run in chosen):
             self.notify("Mark two validations with Space, then press c.", severity="warning")
             return
-        self.app.push_screen(CompareScreen(*reversed(chosen)))
+        try:
+            with _understood(chosen):
+                newer, older = await in_thread(lambda: [self.runs.get(run.id) for run in chosen])
+                screen = CompareScreen(older, newer)
+        except LocalprobeError as error:
+            self.localprobe.show_error(error)
+            return
+        self.app.push_screen(screen)
 
     @work
     async def action_delete(self) -> None:
@@ -251,7 +259,7 @@ class RunsScreen(Page):
 
 
 @contextmanager
-def _understood(runs: list[Run]) -> Iterator[None]:
+def _understood(runs: Sequence[RunSummary]) -> Iterator[None]:
     """A run that lacks what is looked for, as one of another version may, is a DataError and no crash."""
     try:
         yield
@@ -262,12 +270,12 @@ def _understood(runs: list[Run]) -> Iterator[None]:
         raise DataError(f"this version of localprobe cannot show run {names} ({error!r}): make it again") from error
 
 
-def _report(runs: Runs, chosen: list[Run]) -> Path:
+def _report(runs: Runs, chosen: Sequence[RunSummary]) -> Path:
     from localprobe import report
     from localprobe.experiments.merge import fresh
     from localprobe.store.paths import data
 
-    whole = [fresh(runs, run) for run in chosen]
+    whole = [fresh(runs, runs.get(run.id)) for run in chosen]
     path = data() / "reports" / f"{'-'.join(run.id for run in chosen)}.html"
     report.write(whole, path)
     return path

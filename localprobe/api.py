@@ -1,0 +1,135 @@
+"""What `import localprobe as lp` offers for experiments: load, fit, validate, sweep.
+
+What these do is recorded as runs, as the command line's work is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localprobe.contrast.pair_set import PairSet, pairs
+from localprobe.probing.config import ProbeConfig
+
+if TYPE_CHECKING:
+    from localprobe.capture.job import Amount
+    from localprobe.engine import LoadOptions
+    from localprobe.model import Model
+    from localprobe.probing.named import Reference
+    from localprobe.probing.report import ProbeReport
+    from localprobe.vectors.vector import Vector
+
+
+def load(name: str, engine: str | None = None, options: LoadOptions | None = None, *, remote: bool = False) -> Model:
+    """Load a model by short name, Hugging Face id, folder or GGUF file, and check that its engine does what it says.
+
+    `engine` None takes the best one installed that can load it; `remote` runs it in a child process, so that a native
+    crash does not end this one. Use the model as a context manager, or `close` it. Raises ModelError or EngineError.
+    """
+    from localprobe.model import Model
+
+    return Model.load(name, engine, options, remote=remote)
+
+
+def fit(
+    model: Model,
+    data: Any,
+    config: ProbeConfig = ProbeConfig(),
+    *,
+    concept: str = "",
+    test: Any = None,
+    layers: Sequence[int] | None = None,
+    keywords: Mapping[str, str] | None = None,
+    validate: bool = True,
+    record: bool = True,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> ProbeReport:
+    """Fit a probe of a concept and test it on pairs held out; see `localprobe.probing.fit.fit`.
+
+    `data` is whatever `localprobe.pairs` takes: a name that ships, a path, tuples, a DataFrame; so is `test`. The
+    result is recorded as a run and the vector kept in the library under its concept, unless `record` is False.
+    Re-running resumes a capture. Raises DataError, UsageError or EngineError.
+    """
+    from localprobe.probing.fit import fit as fit_probe
+
+    training = pairs(data, concept=concept)
+    report = fit_probe(
+        model,
+        training.pairs,
+        config,
+        concept=concept or training.concept,
+        test=None if test is None else pairs(test).pairs,
+        layers=layers,
+        keywords=keywords,
+        validate=validate,
+        capturing=capturing,
+        progress=progress,
+    )
+    if not record:
+        return report
+    from localprobe.vectors.library import Library
+
+    Library().keep(report.vector)
+    return _recorded(report, "validate" if validate else "fit", training)
+
+
+def validate(
+    model: Model,
+    probe: Reference,
+    data: Any,
+    config: ProbeConfig = ProbeConfig(),
+    *,
+    train: Any = None,
+    keywords: Mapping[str, str] | None = None,
+    record: bool = True,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> ProbeReport:
+    """Measure a probe on those pairs of `data` that it was not fitted on; see `localprobe.probing.validate`.
+
+    `probe` is a vector, a file, or a name in the library; `train` are the pairs that it was fitted on, if `data` lacks
+    them. `config` says how much is resampled. Raises DataError, UsageError, VectorError or EngineError.
+    """
+    from localprobe.probing.validate import texts_for
+    from localprobe.probing.validate import validate as validate_probe
+
+    direction, unseen = vector(probe, model), pairs(data)
+    texts = texts_for(
+        direction, unseen.pairs, train=() if train is None else pairs(train).pairs, config=config, keywords=keywords
+    )
+    direction.check_compatible(model.info)
+    report = validate_probe(model, direction, texts, capturing=capturing, progress=progress)
+    return _recorded(report, "validate", unseen) if record else report
+
+
+def vector(reference: Reference, model: Model | None = None) -> Vector:
+    """A vector by what it is called: a file, or a name in the library.
+
+    With a `model`, a name means the vector for that model, and is fitted on the contrast set of that name that ships
+    where the library has none. VectorError if there is no such vector, or none can be told from several.
+    """
+    from localprobe.errors import VectorError
+    from localprobe.probing.named import vector_for
+    from localprobe.vectors import files
+    from localprobe.vectors.library import Library, is_path
+    from localprobe.vectors.vector import Vector
+
+    if model is not None:
+        return vector_for(model, reference)
+    if isinstance(reference, Vector):
+        return reference
+    if is_path(reference):
+        return files.load(Path(reference).expanduser())
+    entries = Library().named(str(reference))
+    if len(entries) != 1:
+        kept = ", ".join(entry.vector.origin.model for entry in entries) or "none"
+        raise VectorError(f"{len(entries)} vectors are named {reference!r} ({kept}): give `model` to say for which one")
+    return entries[0].vector
+
+
+def _recorded(report: ProbeReport, kind: Any, data: PairSet) -> ProbeReport:
+    from localprobe.probing.recorded import record
+
+    return record(report, kind, pairs=data.source or data.concept, hashes={f"pairs {data.concept}": data.hash})

@@ -1,0 +1,66 @@
+"""The formats of the store of runs: one function for each step from a format to the next.
+
+A step changes tables by SQL, and stored JSON by pure functions, one for each kind of run (`localprobe.store.changes`).
+The functions of a released step stay as they were. Tests run all of them on a store that 0.1.0 wrote
+(`tests/store/data`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from localprobe.store import results_0_1_0
+from localprobe.store.changes import rewrite_runs
+
+
+def _format_1(database: sqlite3.Connection) -> None:
+    """The runs, as 0.1.0 kept them."""
+    database.execute(
+        """
+        CREATE TABLE IF NOT EXISTS runs (
+            id TEXT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            created TEXT NOT NULL,
+            about TEXT NOT NULL,
+            result TEXT NOT NULL
+        )
+        """
+    )
+
+
+def _format_2(database: sqlite3.Connection) -> None:
+    """Results as dataclasses write them. The table of cells in every store: 0.1.0 made it with the first sweep."""
+    database.execute(
+        """
+        CREATE TABLE IF NOT EXISTS cells (
+            run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            model TEXT NOT NULL,
+            engine TEXT NOT NULL,
+            label TEXT NOT NULL,
+            arm TEXT NOT NULL,
+            scenario TEXT NOT NULL,
+            pressure INTEGER NOT NULL,
+            pole TEXT NOT NULL,
+            vector TEXT NOT NULL,
+            layer INTEGER,
+            dose REAL NOT NULL,
+            alpha REAL NOT NULL,
+            sample INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            ids BLOB NOT NULL,
+            scores TEXT NOT NULL,
+            measures TEXT,
+            judgement TEXT,
+            PRIMARY KEY (run, key)
+        )
+        """
+    )
+    database.execute("CREATE INDEX IF NOT EXISTS cells_by_key ON cells (key)")
+    rewrite_runs(database, results_0_1_0.CHANGES)
+
+
+MIGRATIONS = (_format_1, _format_2)

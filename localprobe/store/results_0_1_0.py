@@ -1,0 +1,128 @@
+"""Results as localprobe 0.1.0 kept them, turned into those of today: one pure function for each kind of run.
+
+0.1.0 kept the figures of a probe in one flat object, and of its choices only some. The others are read from the
+command, where they differ from 0.1.0's defaults.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from localprobe.store.changes import StoredRun
+
+_VALIDATION = ("permutation", "baselines", "leave_one_out", "lexical", "neutral", "verdict")
+_OPTIONS = {"test_fraction": 0.3, "seed": 0, "resamples": 2000, "permutations": 1000}
+_SIZES = ("architecture", "layers", "width")
+_LIKENESS = ("pearson", "spearman", "within_poles")
+
+
+def fit(run: StoredRun) -> StoredRun:
+    """A fit, of which 0.1.0 kept no figures."""
+    about, old = run
+    on = about["measured_on"]
+    origin = {name: on[name] for name in ("model", "engine", "architecture", "weights", "width", "layers")}
+    origin |= {"method": old["method"], "pooling": old["pooling"], "version": about["versions"]["localprobe"]}
+    return run._replace(
+        result={
+            "concept": old["concept"],
+            "config": _config(about, old["method"], old["pooling"]),
+            "origin": origin,
+            "train_pairs": old["train_pairs"],
+            "test_pairs": old["held_out_pairs"],
+            "layer": old["best"],
+            "layers": [],
+            "measured_on": on,
+        }
+    )
+
+
+def validate(run: StoredRun) -> StoredRun:
+    """A validation."""
+    config = _config(run.about, run.result["method"], run.result["origin"]["pooling"])
+    return run._replace(result={**_probe(run.result, config), "pairs": run.result["pairs"]})
+
+
+def compare(run: StoredRun) -> StoredRun:
+    """Several models on the same pairs."""
+    old = run.result
+    config = _config(run.about, old["method"], old["pooling"]) | {"seed": old["seed"]}
+    models = [
+        {"label": model["label"], "probe": _probe(model, config), "behaviour": model["behaviour"]}
+        for model in old["models"]
+    ]
+    agreement = [
+        {
+            "models": pair["models"],
+            "layers": pair["layers"],
+            "scores": {name: pair[name] for name in _LIKENESS},
+            "directions": pair["directions"],
+        }
+        for pair in old["agreement"]
+    ]
+    result = {"concept": old["concept"], "config": config, "models": models, "agreement": agreement}
+    return run._replace(result={**result, "pairs": old["pairs"]})
+
+
+def sweep(run: StoredRun) -> StoredRun:
+    """A sweep: today's result says more of each model, and one that was cut off in its first model has a result too."""
+    experiment, facts = run.about["experiment"], run.about["models"]
+    if run.result:
+        known = {_place(model): model for model in facts}
+        models = [{**model, **{name: known[_place(model)][name] for name in _SIZES}} for model in run.result["models"]]
+        return run._replace(result={**run.result, "models": models})
+    expected = sum(model["expected"] for model in facts) + sum(run.about["waiting"].values())
+    result = {
+        "format": 1,
+        **{name: experiment[name] for name in ("name", "concept", "positions", "samples", "tokens", "seed", "arms")},
+        "unit": experiment["strengths"]["unit"],
+        "sampling": experiment["sampler"],
+        "cells": {"expected": expected, "done": 0, "measured": 0, "judged": 0},
+        "models": [],
+    }
+    return run._replace(result=result)
+
+
+def reproduce(run: StoredRun) -> StoredRun:
+    """A comparison, and a sweep's result if it came so far."""
+    result = {"ratings": run.result["ratings"], "detection": compare(run).result}
+    if "steering" in run.result:
+        result["steering"] = run.result["steering"]
+    return run._replace(result=result)
+
+
+CHANGES = {"fit": fit, "validate": validate, "compare": compare, "sweep": sweep, "reproduce": reproduce}
+"""By kind of run. The result of `correlate` is the same as today's."""
+
+
+def _probe(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of one probe."""
+    return {
+        "concept": old["concept"],
+        "config": config,
+        "origin": old["origin"],
+        "train_pairs": old["train_pairs"],
+        "test_pairs": old["test_pairs"],
+        "layer": old["nested"]["layer"],
+        "layers": old["layers"],
+        "scale": old["scale"],
+        "scores": old["scores"],
+        "validation": {name: old[name] for name in _VALIDATION},
+        "measured_on": old["measured_on"],
+    }
+
+
+def _place(model: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells two models of a sweep apart."""
+    return tuple(model[name] for name in ("model", "engine", "dtype", "quantisation", "weights"))
+
+
+def _config(about: Mapping[str, Any], method: str, pooling: str) -> dict[str, Any]:
+    """The choices of a study, those that were not kept from the command's options or else 0.1.0's defaults."""
+    words = shlex.split(about["command"].replace("=", " "))
+    config: dict[str, Any] = {"method": method, "pooling": pooling, "random_directions": 100}
+    for name, default in _OPTIONS.items():
+        option = f"--{name.replace('_', '-')}"
+        config[name] = type(default)(words[words.index(option) + 1]) if option in words else default
+    return config

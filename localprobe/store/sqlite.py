@@ -1,0 +1,149 @@
+"""SQLite files of localprobe's own: opened, brought to the present format, read and written in transactions.
+
+    file = SqliteFile(path, Schema("runs", (make_table, add_column)))
+    with file.writing() as database:
+        database.execute("INSERT INTO ...")
+
+A transaction is kept whole or not at all, even if the process is killed or the disk fills up in the middle of it, and
+SQLite keeps two processes from corrupting each other's work. Whatever fails is one LocalprobeError that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from localprobe.errors import LocalprobeError
+
+Migration: TypeAlias = Callable[[sqlite3.Connection], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the files of one kind hold."""
+
+    holds: str
+    """A plural for error messages: `runs`, `chats`."""
+    migrations: tuple[Migration, ...]
+    """The i-th takes a file from format i to format i + 1, and a new file goes through all of them. Add to the end;
+    never change one that was released."""
+
+    @property
+    def format(self) -> int:
+        """The present format. A file keeps its own as `PRAGMA user_version`; a new one has 0."""
+        return len(self.migrations)
+
+
+class SqliteFile:
+    """One file of a schema, made when it is first written. A writer waits up to `wait` seconds for another one.
+
+    Each transaction opens the file of that name anew. So it may be used from any thread, and a file that was deleted or
+    replaced meanwhile is noticed: SQLite would go on writing into one that nobody finds.
+    """
+
+    def __init__(self, path: Path, schema: Schema, *, wait: float = 30.0) -> None:
+        self.path, self._schema, self._wait = path, schema, wait
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that reads. A missing file reads as an empty one, and is not made. Raises LocalprobeError."""
+        with self._transaction("DEFERRED", create=False, fails="cannot read the {} in {}: {}") as database:
+            yield database
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes, committed if the block ends well, else undone. Raises LocalprobeError."""
+        fails = "cannot write the {} in {}: {}; nothing was changed there"
+        with self._transaction("IMMEDIATE", create=True, fails=fails) as database:
+            yield database
+
+    @contextmanager
+    def _transaction(self, mode: str, *, create: bool, fails: str) -> Iterator[sqlite3.Connection]:
+        try:
+            database = self._open(create)
+        except (sqlite3.Error, OSError) as error:
+            raise LocalprobeError(f"cannot open the {self._schema.holds} in {self.path}: {error}") from error
+        try:
+            with closing(database), _transaction(database, mode):
+                yield database
+        except sqlite3.Error as error:
+            raise LocalprobeError(fails.format(self._schema.holds, self.path, error)) from error
+
+    def _open(self, create: bool) -> sqlite3.Connection:
+        if create:
+            self._make_folder()
+            return self._prepared(self._connect("rwc"))
+        if not self.path.exists():
+            return self._prepared(_in_memory())
+        writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        return self._prepared(self._connect("rw" if writable else "ro"), in_place=writable)
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocalprobeError(f"cannot make the folder {self.path.parent}: {error.strerror or error}") from error
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        address = f"{self.path.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(address, timeout=self._wait, isolation_level=None, uri=True)
+
+    def _prepared(self, database: sqlite3.Connection, *, in_place: bool = True) -> sqlite3.Connection:
+        """A connection to a file of the present format: this one, or to a copy in memory if it may not be changed."""
+        try:
+            if not in_place and _format(database) < self._schema.format:
+                copy = _in_memory()
+                with closing(database):
+                    database.backup(copy)
+                database = copy
+            self._migrate(database)
+            database.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _migrate(self, database: sqlite3.Connection) -> None:
+        """Take a file to the present format step by step; another process may take some of the steps."""
+        while (found := _format(database)) != self._schema.format:
+            if found > self._schema.format:
+                raise LocalprobeError(
+                    f"{self.path} was written by a newer localprobe (format {found}; this one reads "
+                    f"{self._schema.format}): upgrade localprobe, or move the file away"
+                )
+            with _transaction(database, "IMMEDIATE"):
+                if _format(database) == found:  # no other process was faster
+                    self._schema.migrations[found](database)
+                    database.execute(f"PRAGMA user_version = {found + 1}")
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """A value as a column of JSON keeps it. ValueError for NaN and infinity, which JSON does not have."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _in_memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None)
+
+
+def _format(database: sqlite3.Connection) -> int:
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    return int(found)
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection, mode: str) -> Iterator[None]:
+    database.execute(f"BEGIN {mode}")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite has rolled back itself where the disk is full
+            database.execute("ROLLBACK")
+        raise
