@@ -55,10 +55,14 @@ class ProbeReport:
         return axis
 
     def to_frame(self) -> Any:
-        """The figures as a pandas DataFrame: one row per layer, intervals in columns `*_low` and `*_high`."""
+        """The figures as a pandas DataFrame: one row per layer, intervals in columns `*_low` and `*_high`.
+
+        Without rows if no pair was held out.
+        """
         import pandas as pd
 
-        return pd.DataFrame([_row(row) for row in self.layers]).set_index("layer")
+        rows = [_row(row) for row in self.layers]
+        return pd.DataFrame(rows, columns=None if rows else ["layer"]).set_index("layer")
 
     def __repr__(self) -> str:
         result = self.result

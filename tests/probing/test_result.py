@@ -8,38 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localprobe.contrast.pairs import Pair
-from localprobe.fake import FakeEngine
-from localprobe.model import Model
-from localprobe.probing.config import ProbeConfig
-from localprobe.probing.examples import Examples
-from localprobe.probing.fit import fit, fit_material
 from localprobe.probing.report import ProbeReport
 from localprobe.probing.result import LayerResult, ProbeResult
-from localprobe.probing.validation import Material
 from localprobe.store.json_values import from_json, to_json
-from localprobe.vectors.vector import Origin
-from tests.probing.planted import planted
-
-QUICK = ProbeConfig(resamples=100, permutations=10, random_directions=20)
-
-
-@pytest.fixture(scope="module")
-def validated(shouting: list[Pair]) -> ProbeReport:
-    return fit(Model(FakeEngine()), shouting, QUICK, concept="shouting", keywords={"a": "one"})
-
-
-@pytest.fixture(scope="module")
-def unvalidated(shouting: list[Pair]) -> ProbeReport:
-    return fit(Model(FakeEngine()), shouting, QUICK, concept="shouting", validate=False)
-
-
-@pytest.fixture(scope="module")
-def of_arrays() -> ProbeReport:
-    """Of residuals that another tool captured: neither texts nor a model are known."""
-    positive, negative, _ = planted([0.5, 3.0], pairs=40)
-    train, test = Examples(positive[:30], negative[:30]), Examples(positive[30:], negative[30:])
-    return fit_material(Material([4, 9], train, test), concept="planted", origin=Origin(""), config=QUICK)
 
 
 @pytest.mark.parametrize("name", ["validated", "unvalidated", "of_arrays"])
@@ -57,19 +28,6 @@ def test_of_arrays_everything_is_asked_that_needs_no_text(of_arrays: ProbeReport
     assert validation.leave_one_out == {}
     assert of_arrays.layers[1].random is not None
     assert of_arrays.result.name == "planted"
-
-
-def test_the_report_of_a_probe_is_one_short_line(
-    validated: ProbeReport, unvalidated: ProbeReport, of_arrays: ProbeReport
-) -> None:
-    chosen = validated.result.chosen
-    measured = f"AUROC {chosen.auroc:.2f} on {validated.result.test_pairs} pairs"
-    assert repr(validated) == f"<ProbeReport shouting on fake (fake): layer {chosen.layer}, {measured}>"
-    for report in (validated, unvalidated, of_arrays):
-        assert len(repr(report)) < 100
-        assert "\n" not in repr(report)
-    nothing = replace(unvalidated, result=replace(unvalidated.result, layers=()))
-    assert repr(nothing) == f"<ProbeReport shouting on fake (fake): layer {chosen.layer}>"
 
 
 def row(layer: int, auroc: float, accuracy: float, separation: float, std: float = 1.0) -> LayerResult:
