@@ -96,9 +96,13 @@ def validate(
 
     direction, unseen = vector(probe, model), pairs(data)
     texts = texts_for(
-        direction, unseen.pairs, train=() if train is None else pairs(train).pairs, config=config, keywords=keywords
+        direction,
+        unseen.pairs,
+        train=() if train is None else pairs(train).pairs,
+        config=config,
+        keywords=keywords,
+        source=unseen.source or "the set",
     )
-    direction.check_compatible(model.info)
     report = validate_probe(model, direction, texts, capturing=capturing, progress=progress)
     return _recorded(report, "validate", unseen) if record else report
 

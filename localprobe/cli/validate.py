@@ -57,7 +57,7 @@ def validate(
     measured_on, fitted_on = read(pairs, fields), read(train, fields) if train else ()
     words = read_keywords(keywords) if keywords else None
     with loaded_with(chosen, probe) as (model, vector), show.capturing() as capturing:
-        texts = texts_for(vector, measured_on, train=fitted_on, config=config, keywords=words)
+        texts = texts_for(vector, measured_on, train=fitted_on, config=config, keywords=words, source=pairs)
         report = validate_probe(model, vector, texts, capturing=capturing, progress=show.step)
     hashes = hashed(pairs=pairs, train=train)
     report = record(report, "validate", pairs=pairs, hashes=hashes)

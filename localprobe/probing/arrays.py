@@ -14,6 +14,7 @@ from localprobe.probing.config import ProbeConfig
 from localprobe.probing.examples import Examples
 from localprobe.probing.fit import fit_material
 from localprobe.probing.report import ProbeReport
+from localprobe.probing.texts import measurable
 from localprobe.probing.validation import Material, Progress
 from localprobe.vectors.vector import Origin
 
@@ -50,7 +51,7 @@ def validate_arrays(
         tuple(texts[1]) if texts else (),
         tuple(scenarios or ()),
     ).checked()
-    train, test = _split(whole, config)
+    train, test = _split(whole, config, validate)
     origin = Origin(model, width=poles[0].shape[2], method=config.method, pooling=config.pooling)
     return fit_material(
         Material(numbers, train, test, neutral=None if neutral is None else _residuals(neutral, "neutral")),
@@ -72,13 +73,13 @@ def _residuals(values: Any, name: str) -> FloatArray:
     return array
 
 
-def _split(whole: Examples, config: ProbeConfig) -> tuple[Examples, Examples | None]:
+def _split(whole: Examples, config: ProbeConfig, validate: bool) -> tuple[Examples, Examples | None]:
     """Training and test pairs: split as texts are, by scenario."""
     if not config.test_fraction:
         return whole, None
     names = whole.scenarios or ("",) * len(whole)
     rows = [Pair("", "", scenario, line=i) for i, scenario in enumerate(names)]
     train, test = split(rows, test_fraction=config.test_fraction, seed=config.seed)
-    if not test:
-        raise DataError(f"{len(whole)} pairs are too few to keep one out for testing: give at least 4")
-    return tuple(whole.rows(np.array([pair.line for pair in part])) for part in (train, test))  # type: ignore[return-value]
+    kept = measurable(test, len(whole), config, validate)
+    learnt, unseen = ([pair.line for pair in part] for part in (train, kept))
+    return whole.rows(np.array(learnt)), whole.rows(np.array(unseen)) if unseen else None

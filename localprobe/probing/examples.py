@@ -50,8 +50,9 @@ class Examples:
         check_poles(self.positive, self.negative, least=least)
         for what, names in (("scenario", self.scenarios), ("generator", self.generators)):
             _names(names, what)
-        named = (self.positive_texts, self.negative_texts, self.scenarios, self.generators)
-        lengths = {len(self.positive), *(len(names) for names in named if names)}
+        texts = (self.positive_texts, self.negative_texts) if self.positive_texts or self.negative_texts else ()
+        lengths = {len(self.positive), *map(len, texts)}
+        lengths |= {len(names) for names in (self.scenarios, self.generators) if names}
         if len(lengths) > 1:
             raise DataError(f"residuals of {len(self.positive)} pairs, but texts or names of {sorted(lengths)}")
         return self

@@ -21,17 +21,12 @@ from localprobe.errors import DataError
 from localprobe.model import Model
 from localprobe.probing.choice import middle
 from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
+from localprobe.probing.methods import fit as fit_directions
 from localprobe.probing.probe import Probe
 from localprobe.probing.report import ProbeReport
 from localprobe.probing.result import ProbeResult
 from localprobe.probing.texts import ProbeTexts
-from localprobe.probing.validation import (
-    Material,
-    Progress,
-    chosen_layer,
-    examine,
-    fit_examples,
-)
+from localprobe.probing.validation import Material, Progress, examine
 from localprobe.store.identity import ModelIdentity
 from localprobe.vectors.vector import Direction, Origin, Vector
 
@@ -112,15 +107,13 @@ def fit_material(
     layers = material.layers
     progress("fitting")
     with threadpool_limits(limits=1):  # many small matrices: threads cost more than they give
-        probe = fit_examples(train, config.method)
-        layer = chosen_layer(train, layers, layers if candidates is None else candidates, config)
+        probe = fit_directions(*train.checked().poles, config.method)
         result = examine(
             probe,
             material,
             concept=concept,
             origin=origin,
             config=config,
-            layer=layer,
             candidates=candidates,
             validate=validate,
             progress=progress,

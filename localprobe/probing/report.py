@@ -37,7 +37,7 @@ class ProbeReport:
 
     @property
     def layers(self) -> tuple[LayerResult, ...]:
-        """The figures of each layer on the pairs held out; empty where none was."""
+        """The figures of each layer on the pairs held out; empty where fewer than two were."""
         return self.result.layers
 
     def plot(self, axis: Axes | None = None) -> Axes:
@@ -55,10 +55,14 @@ class ProbeReport:
         return axis
 
     def to_frame(self) -> Any:
-        """The figures as a pandas DataFrame: one row per layer, intervals in columns `*_low` and `*_high`."""
+        """The figures as a pandas DataFrame: one row per layer, intervals in columns `*_low` and `*_high`.
+
+        Without rows if no pair was held out.
+        """
         import pandas as pd
 
-        return pd.DataFrame([_row(row) for row in self.layers]).set_index("layer")
+        rows = [_row(row) for row in self.layers]
+        return pd.DataFrame(rows, columns=None if rows else ["layer"]).set_index("layer")
 
     def __repr__(self) -> str:
         result = self.result

@@ -112,9 +112,9 @@ class ProbeResult:
     layer: int
     """The cross-validated layer: chosen inside the training pairs."""
     layers: tuple[LayerResult, ...]
-    """Ascending; empty where no pair was held out."""
+    """Ascending; empty where fewer than two pairs were held out."""
     scale: tuple[float, ...] = ()
-    """Median residual length at each of `layers`."""
+    """Median residual length at each layer of the probe, ascending; empty where it is not known."""
     scores: HeldOutScores | None = None
     validation: Validation | None = None
     """None unless the probe was validated."""

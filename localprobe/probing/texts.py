@@ -12,12 +12,14 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.config import ProbeConfig
 from localprobe.probing.examples import Examples
-from localprobe.probing.keywords import shipped_keywords
+from localprobe.probing.keywords import checked, shipped_keywords
 from localprobe.probing.lexical import Ablated, ablate_pairs
+from localprobe.probing.methods import method_of
 from localprobe.probing.validation import Material
 
 ANY_PROMPT = "Write a few sentences about anything."
 """The prompt that a text without one is read as the answer to, with pooling `answer`."""
+_LEAST = 2  # test pairs that an interval can be resampled from
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class ProbeTexts:
     keywords: Mapping[str, str] | None = None
     """Keyword -> synonym of the lexical ablation; None takes the list that ships for the concept, if there is one."""
 
+    def __post_init__(self) -> None:
+        method_of(self.config.method)  # a misspelt method is said before anything is captured
+
     @classmethod
     def of(
         cls,
@@ -44,18 +49,22 @@ class ProbeTexts:
         validate: bool = True,
         keywords: Mapping[str, str] | None = None,
     ) -> ProbeTexts:
-        """Fit on all `pairs` if there are `test` pairs, else split them. DataError if a test pair is a training pair
-        too, or if a validation would have nothing to test on."""
+        """Fit on all `pairs` if there are `test` pairs, else split them.
+
+        Measuring takes two test pairs at least. Where a split gives one only, it is kept out of the fit all the same,
+        and nothing is measured. DataError if a test pair is a training pair too, or if there are too few to validate
+        on; UsageError for a method that does not exist.
+        """
         if test is not None:
+            if len(test) < _LEAST:
+                raise DataError(f"too few test pairs: {len(test)}; measuring takes at least {_LEAST}")
             _check_apart(pairs, test)
             train = list(pairs)
         elif config.test_fraction:
             train, test = split(pairs, test_fraction=config.test_fraction, seed=config.seed)
         else:
             train, test = list(pairs), []
-        if validate and not test:
-            raise DataError(f"{len(train)} pairs are too few to keep one out for testing: give at least 4")
-        return cls(concept, config, train, test, validate, keywords)
+        return cls(concept, config, train, measurable(test, len(pairs), config, validate), validate, keywords)
 
     @property
     def all(self) -> list[Text]:
@@ -65,22 +74,15 @@ class ProbeTexts:
         texts = [*pairs, *high, *low, *self._neutral()]
         if self.config.pooling != "answer":
             return list(texts)
-        asked = [
-            *self.train,
-            *self.train,
-            *self.test,
-            *self.test,
-            *(self.test if high else ()),
-            *(self.test if low else ()),
-        ]
+        asked = [*self.train] * 2 + [*self.test] * (4 if high else 2)
         return _answers([*map(prompt_of, asked), *([ANY_PROMPT] * len(self._neutral()))], texts)
 
     def material(self, residuals: FloatArray, layers: Sequence[int]) -> Material:
         """Residuals (texts, layers, width) of `all`, as the statistics need them. DataError for pairs of no use."""
         n, m = len(self.train), len(self.test)
         at = 2 * n + 2 * m
-        train = Examples.of(self.train, residuals[:n], residuals[n : 2 * n]) if n else None
-        test = Examples.of(self.test, residuals[2 * n : 2 * n + m], residuals[2 * n + m : at]) if m else None
+        train = self._examples(self.train, residuals[:n], residuals[n : 2 * n]) if n else None
+        test = self._examples(self.test, residuals[2 * n : 2 * n + m], residuals[2 * n + m : at]) if m else None
         if not self.validate:
             return Material(layers, train, test)
         ablated, (high, _, replaced) = None, self._ablated()
@@ -90,9 +92,13 @@ class ProbeTexts:
             at += 2 * m
         return Material(layers, train, test, ablated, residuals[at:])
 
+    def _examples(self, pairs: Sequence[Pair], positive: FloatArray, negative: FloatArray) -> Examples:
+        """Scenarios and generators only where a validation leaves them out in turn: a fit does not need their names."""
+        return Examples.of(pairs, positive, negative) if self.validate else Examples(positive, negative).checked()
+
     def _keywords(self) -> Mapping[str, str] | None:
         if self.keywords is not None:
-            return self.keywords
+            return checked(self.keywords, "`keywords`")
         try:
             return shipped_keywords(self.concept)
         except DataError:
@@ -107,6 +113,19 @@ class ProbeTexts:
 
     def _neutral(self) -> list[str]:
         return read_texts(shipped("neutral")) if self.validate else []
+
+
+def measurable(test: Sequence[Pair], pairs: int, config: ProbeConfig, validate: bool) -> Sequence[Pair]:
+    """The test pairs of a split of so many `pairs` if they are enough to measure on, else none of them. DataError if a
+    validation needs them."""
+    if len(test) >= _LEAST:
+        return test
+    if validate:
+        raise DataError(
+            f"too few pairs: {pairs}, of which `test_fraction` {config.test_fraction:g} holds {len(test)} out for "
+            f"testing; a validation takes at least {_LEAST}"
+        )
+    return []
 
 
 def texts_of_pairs(pairs: Sequence[Pair], pooling: str) -> list[Text]:

@@ -29,8 +29,9 @@ def validate(
 ) -> ProbeReport:
     """Measure a probe on the pairs of `texts_for`, and ask what else could explain the figures.
 
-    Raises DataError, UsageError, VectorError or EngineError.
+    VectorError for a vector of another width; otherwise raises as `localprobe.probing.fit.fit`.
     """
+    vector.check_compatible(model.info)
     capture = Capture(model.engine, texts.all, sorted(vector.directions), texts.config.pooling, limit=TOKEN_LIMIT)
     for amount in capture:
         capturing(amount)
@@ -44,15 +45,16 @@ def texts_for(
     train: Sequence[Pair] = (),
     config: ProbeConfig = ProbeConfig(),
     keywords: Mapping[str, str] | None = None,
+    source: str = "the set",
 ) -> ProbeTexts:
     """The texts of a validation: those of `pairs` that the probe was not fitted on, to measure on.
 
     `train` are pairs among which those that it was fitted on may be found, if `pairs` lacks them. The method and the
-    pooling are the vector's own; `config` says how much is resampled. DataError for a vector that is no probe, or if
-    every pair was used to fit it.
+    pooling are the vector's own; `config` says how much is resampled. `source` names where `pairs` come from, for the
+    message. DataError for a vector that is no probe, or if every pair was used to fit it.
     """
     probe_of(vector)
-    learnt, unseen = _apart(vector, pairs, train)
+    learnt, unseen = _apart(vector, pairs, train, source)
     own = replace(config, method=vector.origin.method, pooling=vector.origin.pooling)
     return ProbeTexts(vector.concept, own, learnt, unseen, validate=True, keywords=keywords)
 
@@ -79,14 +81,16 @@ def conclude(
     return ProbeReport(vector, replace(result, measured_on=ModelIdentity.of(info), scale=scale))
 
 
-def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair], source: str) -> tuple[list[Pair], list[Pair]]:
     """The pairs that the probe was fitted on, if all of them are here, and those that it was not."""
     trained_on = set(vector.origin.trained_on)
     test = [pair for pair in pairs if pair.hash not in trained_on]
     learnt = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in trained_on}
     if not test:
-        raise DataError("every pair was used to fit this probe: give pairs that it has not seen")
+        raise DataError(f"every pair of {source} was used to fit this probe: give pairs that it has not seen")
+    if len(test) == 1:
+        raise DataError(f"only one pair of {source} was not used to fit this probe: measuring takes at least 2")
     if train and len(learnt) < len(trained_on):
-        missing = len(trained_on) - len(learnt)
-        raise DataError(f"{missing} of the {len(trained_on)} pairs that the probe was fitted on are in neither set")
+        missing = f"{len(trained_on) - len(learnt)} of the {len(trained_on)} pairs"
+        raise DataError(f"{missing} that the probe was fitted on are neither in `pairs` nor in `train`")
     return (list(learnt.values()) if trained_on and len(learnt) == len(trained_on) else []), test

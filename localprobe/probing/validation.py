@@ -18,7 +18,7 @@ from localprobe.probing.examples import Examples
 from localprobe.probing.leave_out import LeaveOut, leave_out
 from localprobe.probing.lexical import Ablated, Lexical, lexical
 from localprobe.probing.measures import measure
-from localprobe.probing.methods import fit, method_of
+from localprobe.probing.methods import method_of
 from localprobe.probing.neutral import neutral
 from localprobe.probing.permutation import flip_test, permutation_test
 from localprobe.probing.probe import Probe, check_finite
@@ -94,27 +94,27 @@ def examine(
     concept: str,
     origin: Origin,
     config: ProbeConfig,
-    layer: int,
+    layer: int | None = None,
     candidates: Sequence[int] | None = None,
     validate: bool = True,
     progress: Progress = lambda step: None,
 ) -> ProbeResult:
     """Measure a probe on pairs that it has not seen and, with `validate`, ask what else could explain each figure.
 
-    `layer` is the one chosen inside the training pairs, among the `candidates` (all layers if None): the permutation
-    test and the groups left out choose among the same again. Without training pairs the probe and its layer are taken
-    as given; without test pairs nothing is measured. `progress` is told each step as it begins, and may end the work by
-    raising. Raises DataError for residuals or names that cannot be used, UsageError for a method or layer that does not
-    exist.
+    `layer` is the probe's own; None chooses it inside the training pairs, among the `candidates` (all layers if None).
+    The permutation test and the groups left out choose among the same again. Without training pairs the probe and its
+    layer are taken as given; without test pairs nothing is measured. `progress` is told each step as it begins, and may
+    end the work by raising. Raises DataError for residuals or names that cannot be used, UsageError for a method or
+    layer that does not exist.
     """
     method_of(config.method)
     material.check(probe)
     layers, train, test = material.layers, material.train, material.test
-    result = ProbeResult(concept, config, origin, len(train) if train else 0, 0, layer, ())
+    choices = [place_of(number, layers) for number in (layers if candidates is None else candidates)]
+    index = place_of(layer, layers) if layer is not None else _chosen(train, choices, config)
+    result = ProbeResult(concept, config, origin, len(train) if train else 0, 0, layers[index], ())
     if test is None:
         return result
-    index = place_of(layer, layers)
-    choices = [place_of(number, layers) for number in (layers if candidates is None else candidates)]
     progress("measures")
     rows = measure_layers(probe, *test.poles, layers, config)
     scores = held_out_scores(probe, test, material)
@@ -150,23 +150,18 @@ def held_out_scores(probe: Probe, test: Examples, material: Material) -> HeldOut
     )
 
 
+def _chosen(train: Examples | None, choices: Sequence[int], config: ProbeConfig) -> int:
+    """Index of the layer with the best cross-validated AUROC inside the training pairs, among `choices` (indices)."""
+    if train is None:
+        raise UsageError("without training pairs no layer can be chosen: give the `layer` that the probe is used at")
+    return choices[choose_layer(*(pole[:, choices] for pole in train.poles), method=config.method, seed=config.seed)]
+
+
 def place_of(layer: int, layers: Sequence[int]) -> int:
     """Index of a layer among those that were captured; UsageError for another."""
     if layer not in layers:
         raise UsageError(f"layer {layer} was not captured: there are layers {', '.join(map(str, layers))}")
     return layers.index(layer)
-
-
-def chosen_layer(train: Examples, layers: Sequence[int], candidates: Sequence[int], config: ProbeConfig) -> int:
-    """The layer with the best cross-validated AUROC inside the training pairs, among `candidates`."""
-    choices = [place_of(number, layers) for number in candidates]
-    best = choose_layer(*(pole[:, choices] for pole in train.poles), method=config.method, seed=config.seed)
-    return layers[choices[best]]
-
-
-def fit_examples(train: Examples, method: str) -> Probe:
-    """Fit on training pairs. DataError for pairs that cannot be fitted."""
-    return fit(*train.checked().poles, method)
 
 
 def _validation(
@@ -183,7 +178,7 @@ def _validation(
     high, low = probe.scores(test.positive), probe.scores(test.negative)  # (pairs, layers)
     progress("baselines")
     simpler = None
-    if test.positive_texts:
+    if test.positive_texts and (material.train is None or material.train.positive_texts):
         first = material.layers.index(0) if 0 in material.layers else None
         at_first = None if first is None else (high[:, first], low[:, first])
         simpler = baselines(material.train, test, (high[:, index], low[:, index]), at_first, **counts)

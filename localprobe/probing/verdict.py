@@ -173,6 +173,7 @@ def _about_words(evidence: _Evidence) -> Iterator[str]:
     words = evidence.validation.baselines
     if words is None:
         yield "That it reads more than words or length: no texts were given to compare with."
+        yield from _about_depth(evidence, None)
         return
     bag = words.bag_of_words
     if why := evidence.lexical:
@@ -187,12 +188,15 @@ def _about_words(evidence: _Evidence) -> Iterator[str]:
     for name, length in (("words", words.length_words), ("characters", words.length_characters)):
         if evidence.nearly(length):
             yield f"More than length: the number of {name} reaches {_figure(length.auroc, length.interval)}."
-    first = words.layer_0
+    yield from _about_depth(evidence, words.layer_0)
+    yield from _about_keywords(evidence)
+
+
+def _about_depth(evidence: _Evidence, first: Baseline | None) -> Iterator[str]:
     if evidence.chosen.layer == 0:
         yield "That depth is needed: the chosen layer is 0, which has read hardly any context."
     elif first and evidence.nearly(first):
         yield f"That depth is needed: layer 0, with hardly any context, reaches {_figure(first.auroc, first.interval)}."
-    yield from _about_keywords(evidence)
 
 
 def _about_keywords(evidence: _Evidence) -> Iterator[str]:

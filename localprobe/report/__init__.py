@@ -8,37 +8,35 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from localprobe.errors import UsageError
 from localprobe.probing.detection import Comparison, Ratings
 from localprobe.probing.result import ProbeResult
 from localprobe.report.section import Section
 from localprobe.report.table import Table
-from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run
+from localprobe.store.stored_result import result_of
 
 
 def sections(run: Run) -> list[Section]:
-    """The sections of one run. UsageError for a kind that has nothing to show."""
+    """The sections of one run. UsageError for a kind that has nothing to show, DataError for what another version
+    wrote."""
     from localprobe.report import detection
 
-    result = run.result
     match run.kind:
         case "validate":
-            probe = from_json(ProbeResult, result)
-            return [detection.one(probe, run.name)]
+            return [detection.one(result_of(ProbeResult, run), run.name)]
         case "compare":
-            return detection.compared(from_json(Comparison, result))
+            return detection.compared(result_of(Comparison, run))
         case "correlate":
-            return detection.rated(from_json(Ratings, result))
+            return detection.rated(result_of(Ratings, run))
         case "reproduce":
-            sections = detection.compared(from_json(Comparison, result["detection"]))
-            return sections + (_steering(result["steering"]) if result.get("steering") else [])
+            sections = detection.compared(result_of(Comparison, run, "detection"))
+            return sections + (_steering(run, "steering") if run.result.get("steering") else [])
         case "sweep":
-            return _steering(result)
+            return _steering(run)
     raise UsageError(f"run {run.id} is a {run.kind}: a report shows validate, compare, correlate, reproduce and sweep")
 
 
@@ -75,11 +73,11 @@ def write_csv(runs: Sequence[Run], folder: Path) -> int:
     return len(files)
 
 
-def _steering(result: Mapping[str, Any]) -> list[Section]:
+def _steering(run: Run, part: str = "") -> list[Section]:
     from localprobe.experiments.result import SweepResult
     from localprobe.report import steering
 
-    return steering.sections(from_json(SweepResult, result))
+    return steering.sections(result_of(SweepResult, run, part))
 
 
 def _repeat(run: Run) -> list[tuple[str, str]]:

@@ -56,7 +56,8 @@ def one(result: ProbeResult, name: str) -> Section:
     )
     depth = result.measured_on.layers if result.measured_on else result.origin.layers
     numbers = [row.layer for row in result.layers]
-    paper = {*(paper_layers(depth, numbers) or numbers), result.layer, result.best.layer}
+    paper = paper_layers(depth, numbers) if depth else []
+    rows = {*(paper or numbers), result.layer, result.best.layer}
     trained = f"fitted on {result.train_pairs} pairs" if result.train_pairs else "fitted elsewhere"
     fitted = f"{result.config.method}, {trained}, measured on {result.test_pairs} others."
     verdict = validation.verdict
@@ -69,7 +70,7 @@ def one(result: ProbeResult, name: str) -> Section:
             ("Method", (fitted, *_method(result, validation))),
         ),
         figures=tuple(figure for figure in drawn if figure),
-        tables=(tables.layers(result, id_, paper), *tables.baselines(result, id_), *tables.left_out(validation, id_)),
+        tables=(tables.layers(result, id_, rows), *tables.baselines(result, id_), *tables.left_out(validation, id_)),
         details=(tables.layers(result, id_),),
     )
 

@@ -81,7 +81,7 @@ def bootstrap(
 def auroc_interval(
     positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Interval of the AUROC of scores (pairs,), row i of both being one pair; at least 2 pairs."""
+    """Interval of the AUROC of scores (pairs,), row i of both being one pair. Of one pair it rests on the prior."""
     weights = _resamples(len(positive), resamples, seed)
     low, high = _auroc(positive[:, None].astype(np.float64), negative[:, None].astype(np.float64), weights)
     return float(low[0]), float(high[0])
@@ -153,7 +153,7 @@ def _accuracy(seen: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
 
 def _inflation(seen: Array, variance: Array, formula: Array, pairs: int, measure: str) -> Array:
     """Variance by bootstrap over that of the formula, blended with a prior where few texts are wrong."""
-    variance = variance * pairs / (pairs - 1)  # a bootstrap's is too small by this
+    variance = variance * pairs / max(pairs - 1, 1)  # a bootstrap's is too small by this; of one pair there is none
     ratio = np.divide(variance, formula, out=np.ones_like(seen), where=formula > 0)
     information = 4 * pairs * seen * (1 - seen)
     return np.asarray((information * ratio + _PRIOR[measure]) / (information + 1))

@@ -12,6 +12,8 @@ from localprobe.cli.options import parsed
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.engine import LoadOptions
 from localprobe.errors import UsageError
+from localprobe.probing.detection import Comparison
+from localprobe.store.json_values import from_json
 from localprobe.store.runs import Runs
 from tests.cli.conftest import Run
 
@@ -54,13 +56,16 @@ def test_models_on_the_same_pairs_with_their_labels_and_how_far_they_agree(run: 
     ran = run("compare", theirs, *TWO, *PAPER, *QUICK, "--json")
     assert ran.status == 0, ran.err
     found = json.loads(ran.out)
-    assert [each["label"] for each in found["models"]] == ["safety-trained", "uncensored"]
-    assert found["models"][0]["layers"] == found["models"][1]["layers"]
+    assert found["config"]["pooling"] == "mean-without-first"
+    assert (found["config"]["permutations"], found["config"]["resamples"]) == (20, 100)
+    assert [model["label"] for model in found["models"]] == ["safety-trained", "uncensored"]
+    assert found["models"][0]["probe"]["layers"] == found["models"][1]["probe"]["layers"]
     (agreement,) = found["agreement"]
-    assert agreement["pearson"]["value"] == pytest.approx(1)
-    assert agreement["within_poles"]["value"] == pytest.approx(1)
+    assert agreement["scores"]["pearson"]["value"] == pytest.approx(1)
+    assert agreement["scores"]["within_poles"]["value"] == pytest.approx(1)
     assert agreement["directions"] == pytest.approx([1] * 6)
-    assert Runs().get(found["run"]).kind == "compare"
+    kept = Runs().get(found.pop("run"))
+    assert (kept.kind, kept.result) == ("compare", found)
 
 
 def test_an_explicit_test_file_is_what_is_measured_on(run: Run, theirs: Path, tmp_path: Path) -> None:
@@ -70,7 +75,7 @@ def test_an_explicit_test_file_is_what_is_measured_on(run: Run, theirs: Path, tm
     ran = run("compare", tmp_path / "train.jsonl", "fake", "--test", tmp_path / "test.jsonl", *PAPER, *QUICK, "--json")
     assert ran.status == 0, ran.err
     (found,) = json.loads(ran.out)["models"]
-    assert (found["train_pairs"], found["test_pairs"]) == (10, 10)
+    assert (found["probe"]["train_pairs"], found["probe"]["test_pairs"]) == (10, 10)
     ran = run("compare", theirs, "fake", "--test", tmp_path / "test.jsonl", *PAPER, *QUICK)
     assert ran.status == 2
     assert "is a training pair too" in ran.err
@@ -128,7 +133,7 @@ def test_the_steering_half_goes_with_the_models_and_pairs_that_are_given(
     (model,) = steering["models"]
     assert (model["model"], model["label"]) == ("fake", "made up")
     layer = model["series"][0]["layers"][0]["layer"]
-    assert layer == found["models"][0]["nested"]["layer"]  # the same probe, and the layer that it chose
+    assert layer == found["detection"]["models"][0]["probe"]["layer"]  # the same probe, and the layer that it chose
     assert Runs().get(steering["run"]).about["experiment"]["system"]["positive"] == "Be kind."
     page = (out / "report.html").read_text()
     assert "Table 1." in page
@@ -147,6 +152,10 @@ def test_ratings_against_a_probe_of_its_own_model(run: Run, theirs: Path, rated:
     assert found["binary"]["left_out"] == 4
     table = run("correlate", probe, "--ratings", rated)
     assert "shouting on fake" in table.out
+    page = tmp_path / "page.html"
+    assert run("report", "last", "-o", page).status == 0
+    assert "Table 3." in page.read_text()
+    assert "weights of fake" in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -180,10 +189,11 @@ def test_a_report_of_several_runs_with_their_tables(run: Run, theirs: Path, tmp_
     ran = run("report", validated["run"], compared["run"], "-o", page, "--csv", tmp_path / "tables")
     assert ran.status == 0, ran.err
     text = page.read_text()
-    assert validated["verdict"]["headline"].split(":")[0].replace("'", "&#39;") in text
+    assert validated["validation"]["verdict"]["headline"].split(":")[0].replace("'", "&#39;") in text
     assert "localprobe validate" in text  # the command to repeat
     assert "<i>shouting" not in text  # what a user wrote is not read as HTML
     assert "<script" not in text and "http://" not in text.replace("http://www.w3.org", "")
+    assert text.count("weights of fake") == 3  # the validation's, and those of both models compared
     assert len(list((tmp_path / "tables").iterdir())) >= 8
     ran = run("report", validated["run"], "--json")
     assert json.loads(ran.out)[0]["result"]["layers"] == validated["layers"]
@@ -197,11 +207,21 @@ def test_a_run_that_is_not_there_or_has_nothing_to_show(run: Run, theirs: Path, 
     assert "is a fit: a report shows validate" in ran.err
 
 
+def test_keywords_that_are_given_are_used_for_the_ablation(run: Run, theirs: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.tsv").write_text("the\ta\n")
+    ran = run("compare", theirs, "fake", "--keywords", tmp_path / "words.tsv", *PAPER, *QUICK, "--json")
+    assert ran.status == 0, ran.err
+    (model,) = json.loads(ran.out)["models"]
+    assert model["probe"]["validation"]["lexical"]["keywords"] == 1
+    assert json.loads(ran.out)["concept"] == "theirs"  # the file's name
+
+
 def test_what_was_done_stays_when_a_later_model_fails(run: Run, theirs: Path) -> None:
     ran = run("compare", theirs, "fake", "no-such-model", *PAPER, *QUICK)
     assert ran.status == 2
     assert "no-such-model" in ran.err
-    assert [each["name"] for each in Runs().get("last").result["models"]] == ["fake (fake)"]
+    (model,) = from_json(Comparison, Runs().get("last").result).models
+    assert model.name == "fake (fake)"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
 from tests.cli.conftest import Run
 
@@ -42,18 +44,23 @@ def test_somebody_elses_pairs_work_end_to_end(run: Run, theirs: Path, tmp_path: 
     fitted = run("fit", theirs, "-o", probe, *PAPER, *FAKE, "--json", "--concept", "shouting")
     assert fitted.status == 0, fitted.err
     done = json.loads(fitted.out)
-    assert (done["train_pairs"], done["held_out_pairs"], done["layers"]) == (14, 6, [0, 1, 2, 3, 4, 5])
+    assert (done["train_pairs"], done["test_pairs"], done["concept"]) == (14, 6, "shouting")
+    assert [row["layer"] for row in done["layers"]] == [0, 1, 2, 3, 4, 5]
+    assert done["validation"] is None
+    assert Runs().get(done["run"]).result == {name: done[name] for name in done if name not in ("run", "output")}
     ran = run("validate", probe, theirs, *PAPER, *FAKE, *QUICK, "--json")
     assert ran.status == 0, ran.err
     found = json.loads(ran.out)
     assert (found["train_pairs"], found["test_pairs"]) == (14, 6)
-    row = found["layers"][done["best"]]
+    assert found["layer"] == done["layer"]
+    row = found["layers"][done["layer"]]
+    assert row["auroc"] == done["layers"][done["layer"]]["auroc"]
     for name in ("auroc", "accuracy", "separation", "std_positive", "std_negative"):
         low, high = row[f"{name}_interval"]
         assert low <= row[name] <= high
     assert row["auroc"] > 0.9
-    assert set(found["leave_one_out"]) == {"scenario", "generator"}
-    assert found["verdict"]["headline"]
+    assert set(found["validation"]["leave_one_out"]) == {"scenario", "generator"}
+    assert found["validation"]["verdict"]["headline"]
 
 
 def test_a_probe_of_each_method(run: Run, theirs: Path, tmp_path: Path) -> None:
@@ -62,6 +69,17 @@ def test_a_probe_of_each_method(run: Run, theirs: Path, tmp_path: Path) -> None:
         assert ran.status == 0, ran.err
         vector = vector_files.load(tmp_path / method)
         assert (vector.origin.method, sorted(vector.directions)) == (method, [1, 3])
+
+
+def test_what_was_measured_is_said_and_without_pairs_held_out_nothing_is(
+    run: Run, theirs: Path, tmp_path: Path
+) -> None:
+    told = " ".join(run("fit", theirs, "-o", tmp_path / "p", *PAPER, *FAKE).out.split())
+    assert "theirs: mean-difference at 6 layers of fake, fitted on 14 pairs; layer " in told
+    assert re.search(r"chosen inside the training pairs, AUROC \d\.\d\d \[.*\] on the 6 held out -> ", told)
+    whole = " ".join(run("fit", theirs, "-o", tmp_path / "p", *PAPER, *FAKE, "--test-fraction", 0).out.split())
+    assert "fitted on 20 pairs" in whole
+    assert "AUROC" not in whole
 
 
 def test_the_verdict_comes_first(run: Run, theirs: Path, tmp_path: Path) -> None:
@@ -75,8 +93,7 @@ def test_pairs_that_were_all_fitted_are_no_test(run: Run, theirs: Path, tmp_path
     run("fit", theirs, "-o", tmp_path / "p", *PAPER, *FAKE, "--test-fraction", 0)
     ran = run("validate", tmp_path / "p", theirs, *PAPER, *FAKE, *QUICK)
     assert ran.status == 2
-    assert "every pair of" in ran.err
-    assert "was used to fit this probe" in ran.err
+    assert f"every pair of {theirs} was used to fit this probe" in ran.err
 
 
 @pytest.mark.parametrize(

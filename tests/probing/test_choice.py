@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from localprobe.probing.held_out import hold_out
 
 from localprobe.errors import DataError
 from localprobe.probing.choice import choose_layer, cross_validate, middle
@@ -39,15 +38,6 @@ def test_the_same_seed_chooses_the_same_layer() -> None:
 def test_one_pair_is_too_few() -> None:
     with pytest.raises(DataError, match="1 pair to choose a layer from"):
         choose_layer(*layered([1.0], pairs=1))
-
-
-def test_held_out_pairs_are_measured_by_a_probe_that_has_not_seen_them() -> None:
-    positive, negative = layered([0.0, 3.0, 0.2], pairs=60)
-    found = hold_out((positive[:40], negative[:40]), (positive[40:], negative[40:]))
-    assert found.best == 1
-    assert found.measures[1].auroc > 0.9
-    assert found.measures[0].auroc < 0.75
-    assert found.measures[1].separation == pytest.approx(3.0, abs=0.8)
 
 
 def test_the_middle_layers_are_those_of_the_paper() -> None:

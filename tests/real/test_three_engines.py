@@ -6,14 +6,17 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from localprobe.probing.fitting import as_vector
-from localprobe.probing.held_out import HeldOut, hold_out
 
 from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
 from localprobe.engine import FloatArray, Sampler
 from localprobe.engines.agreement import compare, cosine, divergence, predictions, residuals
 from localprobe.generation.events import Score, Token
 from localprobe.model import Model
+from localprobe.probing.config import ProbeConfig
+from localprobe.probing.examples import Examples
+from localprobe.probing.fit import candidates, fit_material, probe_of
+from localprobe.probing.report import ProbeReport
+from localprobe.probing.validation import Material
 from localprobe.stats.auroc import auroc
 from localprobe.steering.knob import Knob, steering, watch
 from localprobe.vectors.vector import Origin, Vector
@@ -22,6 +25,7 @@ from tests.real.conftest import ENGINES
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PAIRS = list(combinations(ENGINES, 2))
+CONFIG = ProbeConfig(test_fraction=0.5, resamples=100)
 TRICKY = [
     "Hello, world!",
     "  two spaces before and after  ",
@@ -47,18 +51,28 @@ def seen(models: dict[str, Model], texts: list[str]) -> dict[str, list[FloatArra
 
 
 @pytest.fixture(scope="module")
-def probes(models: dict[str, Model]) -> dict[str, tuple[HeldOut, FloatArray, FloatArray]]:
+def probes(models: dict[str, Model]) -> dict[str, tuple[ProbeReport, FloatArray, FloatArray]]:
     """For each engine: a probe fitted on the training pairs, and both poles of the pairs held out."""
     pairs = read_pairs(shipped("empathy"))
-    train, test = split(pairs, test_fraction=0.5, seed=0)
+    train, test = split(pairs, test_fraction=CONFIG.test_fraction, seed=CONFIG.seed)
     both = [text for pair in (*train, *test) for text in (pair.positive, pair.negative)]
     found = {}
     for name, model in models.items():
-        captured = model.pooled(both, pooling="mean-without-first", limit=128)
+        captured = model.pooled(both, pooling=CONFIG.pooling, limit=128)
         high, low = captured[0::2], captured[1::2]
-        learnt = high[: len(train)], low[: len(train)]
-        unseen = high[len(train) :], low[len(train) :]
-        found[name] = (hold_out(learnt, unseen), *unseen)
+        learnt = Examples(high[: len(train)], low[: len(train)])
+        unseen = Examples(high[len(train) :], low[len(train) :])
+        layers = model.layers()
+        report = fit_material(
+            Material(layers, learnt, unseen),
+            concept="empathy",
+            origin=Origin.of(model.info, method=CONFIG.method, pooling=CONFIG.pooling),
+            config=CONFIG,
+            scale=model.scale,
+            candidates=candidates(model.info.layers, layers),
+            validate=False,
+        )
+        found[name] = (report, *unseen.poles)
     return found
 
 
@@ -95,21 +109,18 @@ def test_llama_cpp_agrees_at_every_layer(seen: dict[str, list[FloatArray]], othe
 
 @pytest.mark.parametrize(("fitted", "scored"), [(a, b) for a in ENGINES for b in ENGINES if a != b])
 def test_a_direction_fitted_on_one_engine_serves_the_others(
-    probes: dict[str, tuple[HeldOut, FloatArray, FloatArray]], fitted: str, scored: str
+    probes: dict[str, tuple[ProbeReport, FloatArray, FloatArray]], fitted: str, scored: str
 ) -> None:
-    probe = probes[fitted][0].probe
-    own = probes[fitted][0].measures
+    report = probes[fitted][0]
+    probe = probe_of(report.vector)
     high, low = (probe.scores(pole) for pole in probes[scored][1:])
     for layer in range(30):
-        assert abs(auroc(high[:, layer], low[:, layer]) - own[layer].auroc) <= 0.01, layer
+        assert abs(auroc(high[:, layer], low[:, layer]) - report.layers[layer].auroc) <= 0.01, layer
 
 
 @pytest.fixture(scope="module")
-def vector(models: dict[str, Model], probes: dict[str, tuple[HeldOut, FloatArray, FloatArray]]) -> Vector:
-    model = models["torch"]
-    found = probes["torch"][0]
-    origin = Origin.of(model.info, method="mean-difference", pooling="mean-without-first")
-    return as_vector(found.probe, "empathy", origin, range(model.info.layers), model.scale, found.best)
+def vector(probes: dict[str, tuple[ProbeReport, FloatArray, FloatArray]]) -> Vector:
+    return probes["torch"][0].vector
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,13 @@ def test_a_perfect_result_on_15_pairs_is_not_certain() -> None:
     within(auroc_interval(positive[:, 0], negative[:, 0]), (0.88, 0.93), 1.0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_pair_leaves_nearly_everything_open() -> None:
+    low, high = auroc_interval(np.array([2.0]), np.array([1.0]))
+    assert 0.1 < low < 0.3
+    assert high == 1.0
+
+
 def test_a_perfect_result_is_surer_with_more_pairs() -> None:
     lows = []
     for pairs in (5, 15, 50, 200):

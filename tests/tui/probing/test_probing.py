@@ -16,11 +16,12 @@ from localprobe.capture.cache import Activations
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
-from localprobe.probing.validation import Effort
+from localprobe.probing.result import ProbeResult
+from localprobe.store.json_values import from_json
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
 from localprobe_tui.engine.session import Session
-from localprobe_tui.probing.results import Results, Verdict
+from localprobe_tui.probing.results import Results, VerdictDialog
 from localprobe_tui.probing.screen import ProbingScreen
 from tests.tui.hosting import Host
 from tests.tui.waiting import message, screen, text_of, wait_until
@@ -39,8 +40,8 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few resamples: these tests are not about statistics."""
-    choices = ProbingScreen._choices
-    monkeypatch.setattr(ProbingScreen, "_choices", lambda page: replace(choices(page), effort=Effort(100, 50, 20)))
+    config, quick = ProbingScreen._config, {"resamples": 100, "permutations": 50, "random_directions": 20}
+    monkeypatch.setattr(ProbingScreen, "_config", lambda page: replace(config(page), **quick))
 
 
 @pytest.fixture
@@ -107,8 +108,10 @@ def test_progress_is_shown_and_then_the_verdict_and_the_run_is_kept(shouting: Pa
         assert "permutation test …" in stages
         kept = Runs().all("validate")[0]
         assert kept.name == "shouting on fake (fake)"
-        assert text_of(page.query_one("#headline")) == kept.result["verdict"]["headline"]
-        assert kept.result["test_pairs"] == 6
+        result = from_json(ProbeResult, kept.result)
+        assert text_of(page.query_one("#headline")) == str(result.verdict)
+        assert (result.test_pairs, result.pairs) == (6, str(shouting))
+        assert list(kept.about["hashes"]) == [f"pairs {shouting}"]
         await wait_until(pilot, lambda: "It does not show" in screen(pilot))
         assert pilot.app.session.busy is None  # type: ignore[attr-defined]
 
@@ -118,17 +121,16 @@ def test_progress_is_shown_and_then_the_verdict_and_the_run_is_kept(shouting: Pa
 def test_arrow_keys_and_a_click_change_the_layer_and_its_figures(shouting: Path) -> None:
     async def scenario(pilot: Pilot[None], page: ProbingScreen) -> None:
         await fit(pilot, page, shouting)
-        found = page._found
-        assert found is not None
-        results = page.query_one(Results)
-        chosen = found["nested"]["layer"]
+        assert page.report is not None
+        results, result = page.query_one(Results), page.report.result
+        chosen = result.layer
         assert results.query_one("#auroc").border_title == f"AUROC · layer {chosen}, chosen on training pairs"
         histogram = text_of(results.query_one("Histogram"))
         await pilot.press("left")
-        row = found["layers"][chosen - 1]
-        await wait_until(pilot, lambda: f"Scores at layer {chosen - 1}: AUROC {row['auroc']:.2f}" in screen(pilot))
+        row = result.at(chosen - 1)
+        await wait_until(pilot, lambda: f"Scores at layer {chosen - 1}: AUROC {row.auroc:.2f}" in screen(pilot))
         assert text_of(results.query_one("Histogram")) != histogram
-        await wait_until(pilot, lambda: f"{row['accuracy']:.0%} right" in screen(pilot))
+        await wait_until(pilot, lambda: f"{row.accuracy:.0%} right" in screen(pilot))
         await pilot.press("home")
         await wait_until(pilot, lambda: text_of(results.query_one("Histogram")) == histogram)
         plot = results.query_one("#plot")
@@ -202,7 +204,7 @@ def test_the_whole_verdict_opens_on_a_small_terminal(shouting: Path) -> None:
             assert shown in seen, shown
         assert "It does not show" not in seen
         await pilot.press("v")
-        await wait_until(pilot, lambda: isinstance(pilot.app.screen, Verdict))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, VerdictDialog))
         await wait_until(pilot, lambda: "It does not show" in screen(pilot))
         await pilot.press("escape")
         assert pilot.app.screen is page

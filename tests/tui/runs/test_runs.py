@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from localprobe.probing.study import Choices, study
 from textual.pilot import Pilot
 
 from localprobe.contrast.pairs import read_pairs, shipped
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.probing.validation import Effort
-from localprobe.store.runs import Runs, measured_on
+from localprobe.probing.config import ProbeConfig
+from localprobe.probing.fit import fit
+from localprobe.probing.result import ProbeResult
+from localprobe.store.json_values import from_json, to_json
+from localprobe.store.runs import Runs
 from localprobe_tui.runs.compare import CompareScreen, rows
 from localprobe_tui.runs.detail import Detail
 from localprobe_tui.runs.screen import RunsScreen
@@ -26,26 +27,26 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def results() -> dict[str, dict[str, Any]]:
-    """A study of capitals by two methods, on the fake model."""
+def results() -> dict[str, ProbeResult]:
+    """Probes of capitals by two methods, on the fake model."""
     pairs = [
         type(pair)(pair.positive[:60].upper(), pair.negative[:60].lower(), pair.scenario)
         for pair in read_pairs(shipped("empathy"))[::4]
     ]
-    model, effort = Model(FakeEngine()), Effort(100, 30, 20)
-    found = {}
-    for method in ("mean-difference", "pca"):
-        done = study(model, pairs, Choices("shouting", method, effort=effort))
-        found[method] = {"measured_on": measured_on(model.info), **done.as_json()}
-    return found
+    model = Model(FakeEngine())
+    configs = [
+        ProbeConfig(method, resamples=100, permutations=30, random_directions=20)
+        for method in ("mean-difference", "pca")
+    ]
+    return {config.method: fit(model, pairs, config, concept="shouting").result for config in configs}
 
 
 @pytest.fixture
-def runs(results: dict[str, dict[str, Any]]) -> Runs:
+def runs(results: dict[str, ProbeResult]) -> Runs:
     """Two validations and nothing else, in the app's own store."""
     store = Runs()
     for method, result in results.items():
-        store.add("validate", f"shouting by {method}", result)
+        store.add("validate", f"shouting by {method}", to_json(result))
     return store
 
 
@@ -62,8 +63,8 @@ def test_an_empty_store_says_what_will_be_here() -> None:
 def test_the_list_is_filtered_by_words(runs: Runs) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
         await listed(pilot, page, 2)
-        auroc = runs.all()[0].result["nested"]
-        await wait_until(pilot, lambda: f"{auroc['auroc']:.2f} @{auroc['layer']}" in screen(pilot))
+        chosen = from_json(ProbeResult, runs.all()[0].result).chosen
+        await wait_until(pilot, lambda: f"{chosen.auroc:.2f} @{chosen.layer}" in screen(pilot))
         await pilot.press("slash", *"pca")
         await listed(pilot, page, 1)
         await wait_until(pilot, lambda: "shouting by pca" in screen(pilot))
@@ -77,10 +78,11 @@ def test_a_validation_opens_with_verdict_figures_and_tables(runs: Runs) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
         await listed(pilot, page, 2)
         await open_first(pilot, page)
-        result = page.query_one(Detail).opened.run.result  # type: ignore[union-attr]
+        result = page.query_one(Detail).opened.probe  # type: ignore[union-attr]
+        assert result is not None
         await wait_until(pilot, lambda: "It does not show" in screen(pilot))
         await pilot.press("f")
-        await wait_until(pilot, lambda: f"AUROC · layer {result['nested']['layer']}" in screen(pilot))
+        await wait_until(pilot, lambda: f"AUROC · layer {result.layer}" in screen(pilot))
         await pilot.press("home", *["left"] * 6)
         await wait_until(pilot, lambda: "Scores at layer 0: AUROC" in screen(pilot))
         await pilot.press("t")
@@ -124,12 +126,12 @@ def test_two_validations_are_compared_side_by_side(runs: Runs) -> None:
     play(scenario)
 
 
-def test_a_comparison_sets_the_figures_against_each_other(results: dict[str, dict[str, Any]]) -> None:
+def test_a_comparison_sets_the_figures_against_each_other(results: dict[str, ProbeResult]) -> None:
     table = {name: (one, other) for name, one, other in rows(results["mean-difference"], results["pca"])}
     assert table["method"] == ("mean-difference", "pca")
     assert table["model"] == ("fake on fake", "fake on fake")
-    nested = results["pca"]["nested"]
-    assert table["AUROC there"][1].startswith(f"{nested['auroc']:.2f} [{nested['interval'][0]:.2f}, ")
+    chosen = results["pca"].chosen
+    assert table["AUROC there"][1].startswith(f"{chosen.auroc:.2f} [{chosen.auroc_interval[0]:.2f}, ")
 
 
 def test_a_run_is_deleted_only_after_a_yes(runs: Runs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -10,26 +11,48 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
+from localprobe.probing.baselines import Baseline, Baselines
+from localprobe.probing.config import ProbeConfig
+from localprobe.probing.lexical import Lexical
+from localprobe.probing.permutation import Permutation
+from localprobe.probing.random_directions import RandomDirections
+from localprobe.probing.result import HeldOutScores, LayerResult, ProbeResult, Validation, Verdict
+from localprobe.stats.intervals import Area
 from localprobe.stats.rates import Rate
+from localprobe.vectors.vector import Origin
 from localprobe_tui.runs.dose_plot import DosePlot, Response
 from localprobe_tui.widgets.plots import AurocPlot, gauge, histogram, legend, sparkline
 from localprobe_tui.widgets.scores import readable, ruled, strengths, tinted
 from tests.tui.waiting import screen, wait_until
 
 
-def found(areas: list[float], *, chosen: int = 1, lexical: bool = True) -> dict[str, Any]:
-    """A validation with these AUROCs, as its `as_json` would give it, as far as the plot reads it."""
-    rows = [
-        {"layer": b, "auroc": area, "auroc_interval": [area - 0.1, area], "random": {"aurocs": [0.42, 0.5, 0.6]}}
-        for b, area in enumerate(areas)
-    ]
-    return {
-        "layers": rows,
-        "nested": {"layer": chosen},
-        "baselines": {"bag_of_words": {"auroc": 0.75}},
-        "lexical": {"after": {"auroc": 0.8}} if lexical else None,
-        "scores": {"ablated_auroc": areas},
-    }
+def result(areas: list[float], *, chosen: int = 1, lexical: bool = True) -> ProbeResult:
+    """A validated probe with these AUROCs."""
+    both = (0.0, 1.0)
+    random = RandomDirections((0.42, 0.5, 0.6), 0.5, 0.1, 0.6, None, 100)
+    rows = tuple(
+        LayerResult(layer, area, (area - 0.1, area), 0.9, both, 1.0, both, 1.0, both, 1.0, both, random)
+        for layer, area in enumerate(areas)
+    )
+    words, after = Baseline(0.75, both, None), Area(0.8, both)
+    return ProbeResult(
+        concept="shouting",
+        config=ProbeConfig(),
+        origin=Origin("fake"),
+        train_pairs=14,
+        test_pairs=6,
+        layer=chosen,
+        layers=rows,
+        scores=HeldOutScores((), (), ablated_auroc=tuple(areas)),
+        validation=Validation(
+            permutation=Permutation(0.01, 100, 0.9, 0.6),
+            baselines=Baselines(words, None, words, words, words, None),
+            leave_one_out={},
+            lexical=Lexical(after, after, 0.0, 3.0, 41, "strong") if lexical else None,
+            neutral=None,
+            verdict=Verdict("It reads.", (), ()),
+        ),
+    )
 
 
 def drawn(widget: AurocPlot | DosePlot, *shown: Any, size: tuple[int, int] = (60, 16)) -> str:
@@ -49,7 +72,7 @@ def drawn(widget: AurocPlot | DosePlot, *shown: Any, size: tuple[int, int] = (60
 
 
 def test_auroc_by_layer_shows_probe_interval_band_baseline_and_the_chosen_layer() -> None:
-    seen = drawn(AurocPlot(), found([0.6, 0.95, 0.9, 0.85]), 1)
+    seen = drawn(AurocPlot(), result([0.6, 0.95, 0.9, 0.85]), 1)
     assert seen.count("●") == 3
     assert seen.count("◆") == 1
     for mark in "│░╌":
@@ -61,11 +84,21 @@ def test_auroc_by_layer_shows_probe_interval_band_baseline_and_the_chosen_layer(
     assert lines[-1].split() == ["0", "1", "2", "3"]
 
 
+def test_a_probe_that_was_not_validated_is_drawn_without_what_only_a_validation_knows() -> None:
+    whole = result([0.6, 0.95, 0.9, 0.85])
+    rows = tuple(replace(row, random=None) for row in whole.layers)
+    plain = replace(whole, layers=rows, scores=None, validation=None)
+    seen = drawn(AurocPlot(), plain, 1)
+    assert (seen.count("●"), seen.count("◆")) == (3, 1)
+    assert not set(seen) & set("░╌○")
+    assert str(legend(plain, 120)) == "● probe, 95 %"
+
+
 def test_an_auroc_below_the_usual_range_is_not_cut_off() -> None:
-    seen = drawn(AurocPlot(), found([0.15, 0.95]), 1)
+    seen = drawn(AurocPlot(), result([0.15, 0.95]), 1)
     assert seen.count("●") == 1
     assert "0.2" in seen
-    assert "0.2" not in drawn(AurocPlot(), found([0.6, 0.95]), 1)
+    assert "0.2" not in drawn(AurocPlot(), result([0.6, 0.95]), 1)
 
 
 def test_the_dose_plot_shows_shares_and_what_degenerates() -> None:
@@ -81,25 +114,25 @@ def test_the_dose_plot_shows_shares_and_what_degenerates() -> None:
 def test_no_plot_needs_a_font_with_braille() -> None:
     measured = [Rate(0.2, 0.1, 0.4, 10), Rate(0.8, 0.6, 0.9, 10)]
     for seen in (
-        drawn(AurocPlot(), found([0.6, 0.95, 0.9, 0.85]), 1),
+        drawn(AurocPlot(), result([0.6, 0.95, 0.9, 0.85]), 1),
         drawn(DosePlot(), Response(3, [-0.3, 0.3], measured, measured)),
-        str(legend(found([0.9, 0.8]), 120)),
+        str(legend(result([0.9, 0.8]), 120)),
     ):
         assert not [mark for mark in seen if "\u2800" <= mark <= "\u28ff"]
 
 
 def test_a_legend_without_room_breaks_between_its_marks() -> None:
-    assert str(legend(found([0.9, 0.8]), 36)).split("\n") == ["● probe  ░ random  ╌ words 0.75", "○ ablated 0.80"]
+    assert str(legend(result([0.9, 0.8]), 36)).split("\n") == ["● probe  ░ random  ╌ words 0.75", "○ ablated 0.80"]
 
 
 @pytest.mark.parametrize(
     ("width", "expected"), [(120, "random directions, 95 %"), (80, "random directions"), (48, "ablated")]
 )
 def test_the_legend_is_as_long_as_there_is_room(width: int, expected: str) -> None:
-    line = str(legend(found([0.9, 0.8]), width))
+    line = str(legend(result([0.9, 0.8]), width))
     assert len(line) <= width
     assert expected in line
-    assert "keywords" not in str(legend(found([0.9], chosen=0, lexical=False), 120))
+    assert "keywords" not in str(legend(result([0.9], chosen=0, lexical=False), 120))
 
 
 def test_histograms_put_both_poles_on_one_axis() -> None:

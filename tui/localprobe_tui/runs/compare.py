@@ -12,7 +12,7 @@ from textual.widgets import DataTable, Footer, Static
 
 from localprobe.probing.result import ProbeResult
 from localprobe.stats.intervals import Interval
-from localprobe.store.json_values import from_json
+from localprobe.store.stored_result import result_of
 from localprobe_tui.widgets.plots import AurocPlot
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class CompareScreen(Screen[None]):
     def __init__(self, first: Run, second: Run) -> None:
         super().__init__()
         self._runs = (first, second)
-        self._results = (from_json(ProbeResult, first.result), from_json(ProbeResult, second.result))
+        self._results = (result_of(ProbeResult, first), result_of(ProbeResult, second))
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="both"):

@@ -45,9 +45,9 @@ def opened(runs: Runs, run: Run) -> Opened:
     match run.kind:
         case "validate":
             from localprobe.probing.result import ProbeResult
-            from localprobe.store.json_values import from_json
+            from localprobe.store.stored_result import result_of
 
-            probe = from_json(ProbeResult, run.result)
+            probe = result_of(ProbeResult, run)
             return Opened(run, verdict(probe), list(_probe_tables(probe)), probe=probe)
         case "sweep":
             from localprobe.experiments.merge import current_result
@@ -72,12 +72,12 @@ def _probe_tables(result: ProbeResult) -> Iterator[Table]:
 def _several(run: Run) -> Opened:
     from localprobe.probing.detection import Comparison, Ratings
     from localprobe.report import detection_tables as tables
-    from localprobe.store.json_values import from_json
+    from localprobe.store.stored_result import result_of
 
     if run.kind == "correlate":
-        rated = [(model.name, model.behaviour) for model in from_json(Ratings, run.result).models]
+        rated = [(model.name, model.behaviour) for model in result_of(Ratings, run).models]
         return Opened(run, Content("Scores against ratings"), [tables.correlations(rated), tables.binary(rated)])
-    models = from_json(Comparison, run.result.get("detection") or run.result).models
+    models = result_of(Comparison, run, "detection" if run.kind == "reproduce" else "").models
     lines = [Content.assemble((model.name, "bold"), "\n", str(model.probe.verdict)) for model in models]
     shown = [tables.models(models), *(table for model in models for table in _probe_tables(model.probe))]
     return Opened(run, Content("\n\n").join(lines), shown)

@@ -123,10 +123,9 @@ class AurocPlot(PlotWidget):
 
 def legend(result: ProbeResult, width: int) -> Content:
     """What the marks of `AurocPlot` are, in one line if it can be."""
-    names = [
-        ("● probe, 95 %", "● probe", "● probe", HIGH),
-        ("░ random directions, 95 %", "░ random directions", "░ random", QUIET),
-    ]
+    names = [("● probe, 95 %", "● probe", "● probe", HIGH)]
+    if all(row.random for row in result.layers):
+        names.append(("░ random directions, 95 %", "░ random directions", "░ random", QUIET))
     validation = result.validation
     if validation and validation.baselines:
         words = f"{validation.baselines.bag_of_words.auroc:.2f}"
