@@ -37,10 +37,10 @@ def steer(vector: Path, prompt: str, chosen: Chosen, **options: Any) -> None:
     \b
     localprobe steer empathy.safetensors "My friend sounds sad. What do I do?" --dose 0.25
     """
-    from localprobe.steering import knob
+    from localprobe.steering.knob import strength
     from localprobe.vectors import files as vector_files
 
-    knob.strength(options["alpha"], options["dose"])
+    strength(options["alpha"], options["dose"])
     direction = vector_files.load(vector)
     if options["layer"] is not None:
         direction.layer(options["layer"])

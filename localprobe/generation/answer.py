@@ -75,7 +75,7 @@ class Answer:
         return f"<Answer {shown!r}, {len(self)} tokens{score}, reason {self.reason!r}>"
 
     def _repr_html_(self) -> str:
-        from localprobe.generation.tint import html
+        from localprobe.steering.tint import html
 
         mean = self.mean_score
         score = "" if mean is None else f"mean score {mean:+.2f}, "

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from localprobe.engine import Watch
 from localprobe.steering.knob import Knob, direct_effect, watch
+from localprobe.steering.tint import REACH, SPREAD
 from localprobe.vectors.vector import Vector
-
-_REACH = 3.0
-"""Distance of a clearly positive token from the threshold, in distances between the poles' means. Single tokens scatter
-far more than the means of texts (SmolLM2-135M, empathy: 1.7 to 2.9 such distances are one standard deviation)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +26,7 @@ class Scoring:
     def of(cls, vector: Vector, layer: int, knobs: Sequence[Knob] = ()) -> Scoring:
         """Scores on a vector's direction at a layer, of an answer that is steered by `knobs`."""
         direction, watched = vector.directions[layer], watch(vector, layer)
-        reach = _REACH * direction.norm if direction.threshold else 0.0
+        reach = SPREAD * REACH * direction.norm if direction.threshold else 0.0
         return cls(watched, direction.threshold + direct_effect(knobs, watched), reach)
 
     @classmethod

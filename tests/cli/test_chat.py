@@ -91,7 +91,7 @@ def test_on_a_terminal_the_app_opens_with_the_vectors_own_model(
     run: Run, vector_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[object] = []
-    monkeypatch.setattr("localprobe.cli.tui.run_app", lambda model, engine, *_, **how: opened.extend([model, engine]))
+    monkeypatch.setattr("localprobe.cli.tui.run_app", lambda spec, **how: opened.extend([spec.name, spec.engine]))
     monkeypatch.setattr("localprobe.cli.chat.sys", _Terminal())
     assert run("chat", "--vector", vector_file).status == 0
     assert opened == ["fake", "fake"]

@@ -18,8 +18,8 @@ CONTROL = Vector("calm", Origin("fake"), {2: Direction(V)}, 2)
 def test_the_midpoint_lies_between_the_poles_and_moves_with_what_is_added() -> None:
     unsteered = Scoring.of(FITTED, 2)
     steered = Scoring.of(FITTED, 2, [Knob(FITTED, 2, 10.0)])
-    assert (unsteered.midpoint, unsteered.reach) == (1.5, 12.0)
-    assert (steered.midpoint, steered.reach) == (1.5 + 10.0 * 2, 12.0)
+    assert (unsteered.midpoint, unsteered.reach) == (1.5, 36.0)
+    assert (steered.midpoint, steered.reach) == (1.5 + 10.0 * 2, 36.0)
     assert steered.watch.vector.tolist() == [0, 1, 0, 0]
 
 
@@ -33,6 +33,6 @@ def test_scores_are_by_the_last_knob_unless_something_else_is_named() -> None:
     assert by_knob
     assert by_vector
     assert by_watch
-    assert (by_knob.reach, by_vector.reach, by_watch.reach) == (0.0, 12.0, 0.0)
+    assert (by_knob.reach, by_vector.reach, by_watch.reach) == (0.0, 36.0, 0.0)
     assert by_watch.midpoint == pytest.approx(2 * 4.0)  # both knobs add v, and v . v is 4
     assert Scoring.by(None, []) is None

@@ -27,8 +27,8 @@ from localprobe_tui.settings import bindings, config
 from localprobe_tui.settings.keys_sheet import KeysSheet
 from localprobe_tui.settings.themes import COLOURLESS, THEMES
 from localprobe_tui.talk import first_vector
+from localprobe_tui.talk.controller import ChatController
 from localprobe_tui.talk.opening import Opening
-from localprobe_tui.talk.talk import Talk
 from localprobe_tui.terminal import on_hangup, outliving
 from localprobe_tui.widgets.dialogs import Notice
 
@@ -83,7 +83,7 @@ class LocalprobeApp(App[None]):
         """Directions that the chat can steer with."""
         self.session_changed: Signal[None] = Signal(self, "session")
         self._first = load
-        self.talk = Talk(self.session, self._open_chats())
+        self.talk = ChatController(self.session, self._open_chats())
         self._opening = opening or Opening()
         self._given: Vector | None = None  # its vector, until a model is there to steer
         self.talk.chat.system = self._opening.system

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localprobe.errors import LocalprobeError
     from localprobe.vectors.vector import Vector
     from localprobe_tui.engine.session import Session
-    from localprobe_tui.talk.talk import Talk
+    from localprobe_tui.talk.controller import ChatController
 
 
 class Shell(Protocol):
@@ -23,7 +23,7 @@ class Shell(Protocol):
     """The engine."""
     session_changed: Signal[None]
     """Published after each change of the session."""
-    talk: Talk
+    talk: ChatController
     """The chat that is open."""
     vectors: list[Vector]
     """Directions that the chat can steer with."""
@@ -60,6 +60,6 @@ class ShellScreen(Screen[None]):
         return self.localprobe.session
 
     @property
-    def talk(self) -> Talk:
+    def talk(self) -> ChatController:
         """The chat that is open."""
         return self.localprobe.talk

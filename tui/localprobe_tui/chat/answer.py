@@ -12,10 +12,11 @@ from textual.content import Content, Span
 from textual.style import Style
 from textual.widgets import Static
 
+from localprobe.steering.tint import SPREAD
 from localprobe_tui.talk import dials
 from localprobe_tui.widgets.growing import Growing, GrowsDown
 from localprobe_tui.widgets.links import link
-from localprobe_tui.widgets.scores import SPREAD, spark, strengths, style_of
+from localprobe_tui.widgets.scores import spark, strengths, style_of
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn

@@ -16,7 +16,7 @@ from localprobe_tui.widgets.growing import GrowsDown
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
-    from localprobe_tui.talk.talk import Talk
+    from localprobe_tui.talk.controller import ChatController
 
 
 class Transcript(VerticalScroll, GrowsDown):
@@ -34,7 +34,7 @@ class Transcript(VerticalScroll, GrowsDown):
 
     FOCUS_ON_CLICK = False  # a click on an answer must not take the keys from the prompt
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: ChatController) -> None:
         super().__init__(id="transcript")
         self._talk = talk
         self._shown: list[object] = []

@@ -21,7 +21,7 @@ from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.slider import Slider
 
 if TYPE_CHECKING:
-    from localprobe_tui.talk.talk import Talk
+    from localprobe_tui.talk.controller import ChatController
 
 POSITIONS: tuple[str, ...] = get_args(Positions)
 
@@ -56,7 +56,7 @@ class DialCard(Vertical):
 
         dial: Dial
 
-    def __init__(self, dial: Dial, talk: Talk) -> None:
+    def __init__(self, dial: Dial, talk: ChatController) -> None:
         super().__init__()
         self.dial = dial
         self._talk = talk

@@ -9,7 +9,7 @@ from textual.content import Content
 from localprobe_tui.widgets.links import Links
 
 if TYPE_CHECKING:
-    from localprobe_tui.talk.talk import Talk
+    from localprobe_tui.talk.controller import ChatController
 
 
 class KnobLine(Links):
@@ -19,7 +19,7 @@ class KnobLine(Links):
     KnobLine { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: ChatController) -> None:
         super().__init__()
         self._talk = talk
 

@@ -15,7 +15,7 @@ from localprobe_tui.widgets.scores import spark
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
-    from localprobe_tui.talk.talk import Talk
+    from localprobe_tui.talk.controller import ChatController
 
 _FIT = "Fit empathy on this model"
 
@@ -37,7 +37,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
     }
     """
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: ChatController) -> None:
         super().__init__()
         self._talk = talk
         self._shown: list[object] = []

@@ -11,8 +11,8 @@ from localprobe_tui.talk.dials import Dial
 if TYPE_CHECKING:
     from localprobe.model import Model
     from localprobe.vectors.vector import Vector
+    from localprobe_tui.talk.controller import ChatController
     from localprobe_tui.talk.sampling import Sampling
-    from localprobe_tui.talk.talk import Talk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Opening:
         given = {name: getattr(self, name) for name in ("tokens", "temperature", "seed")}
         return replace(usual, **{name: value for name, value in given.items() if value is not None})
 
-    def put(self, vector: Vector, talk: Talk, model: Model) -> None:
+    def put(self, vector: Vector, talk: ChatController, model: Model) -> None:
         """Put the vector on the panel. VectorError if it does not fit the model."""
         vector.check_compatible(model.info)
         dial = Dial.of(vector)

@@ -16,12 +16,14 @@ from textual.content import Content
 from textual.message import Message
 from textual_plot import NumericAxisFormatter, PlotWidget
 
+from localprobe.steering import tint
+
 if TYPE_CHECKING:
     from localprobe.probing.result import ProbeResult
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-HIGH, LOW = "#d9822b", "#3f8fd2"
-"""Colours of the positive and the negative pole: told apart by colour-blind eyes, and readable on dark and light."""
+HIGH, LOW = tint.HIGH, tint.LOW
+"""Colours of the positive and the negative pole."""
 QUIET, THIRD = "#808080", "#a06cd5"
 
 Array: TypeAlias = NDArray[np.float64] | NDArray[np.int64]

@@ -14,6 +14,7 @@ from textual.color import Color
 from textual.content import Content, Span
 from textual.style import Style
 
+from localprobe.steering import tint
 from localprobe_tui.widgets.plots import BLOCKS, HIGH, LOW, sparkline
 
 if TYPE_CHECKING:
@@ -21,23 +22,13 @@ if TYPE_CHECKING:
 
 MILD, STRONG = 0.25, 0.75
 """Strengths from which a token is marked, and marked as strong."""
-_REACH = 6.0
-"""Full strength, in half distances between the poles: 1.3 standard deviations of single tokens. (SmolLM2-135M, empathy:
-one is 3.4 to 5.8 half distances at layers 10 to 29.)"""
-SPREAD = 3
-"""Scores of single tokens of an answer spread this many times as far as the means of texts that the poles are."""
 _TINT = 0.65
 """Opacity of the strongest background: the text on it stays readable in every theme."""
 
 
 def strengths(scores: Sequence[float], *, threshold: float, norm: float) -> list[float]:
-    """Scores of tokens as strengths: 0 at the probe's threshold, and where a score is not known (NaN).
-
-    `norm` is how far apart the means of whole texts lie. Single tokens scatter far more, so full strength is several
-    times that.
-    """
-    reach = _REACH * norm / 2 or 1.0
-    return [0.0 if isnan(score) else max(-1.0, min(1.0, (score - threshold) / reach)) for score in scores]
+    """Scores of tokens as strengths; `norm` is how far apart the means of the poles' texts lie."""
+    return tint.strengths(scores, threshold, tint.REACH * norm)
 
 
 def tinted(pieces: Sequence[str], strength: Sequence[float]) -> Content:
@@ -110,7 +101,7 @@ def spark(turn: Turn, width: int) -> list[tuple[str, str]]:
     if read is None or not known:
         return []
     mean = sum(known) / len(known) - read.threshold
-    reach = max(SPREAD * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
+    reach = max(tint.SPREAD * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
     colour = HIGH if mean > 0 else LOW
     bars = sparkline(known, width, low=read.threshold - reach, high=read.threshold + reach)
     return [(bars, colour), (f" {mean:+.1f}", f"bold {colour}")]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Applies: TypeAlias = Literal["next token", "next answer"]
 
 
-class Talk:
+class ChatController:
     """One chat at a time on the session's model. Raises LocalprobeError where a user asks for what cannot be."""
 
     def __init__(self, session: Session, chats: Chats | None) -> None:

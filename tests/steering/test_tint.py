@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from localprobe.generation.tint import HIGH, LOW, OPACITY, strengths
+from localprobe.steering.tint import HIGH, LOW, OPACITY, strengths
 
 
 def test_strengths_are_0_at_the_midpoint_and_full_at_the_reach() -> None:
@@ -21,9 +21,9 @@ def test_without_a_reach_the_score_that_is_furthest_out_is_full() -> None:
 
 @pytest.mark.parametrize("colour", [HIGH, LOW])
 @pytest.mark.parametrize(("paper", "ink"), [(255, 0), (17, 255)])
-def test_text_stays_readable_on_the_strongest_tint(colour: tuple[int, int, int], paper: int, ink: int) -> None:
+def test_text_stays_readable_on_the_strongest_tint(colour: str, paper: int, ink: int) -> None:
     """A contrast of 4.5 is what WCAG asks of text."""
-    behind = luminance(tuple(OPACITY * c + (1 - OPACITY) * paper for c in colour))
+    behind = luminance(tuple(OPACITY * c + (1 - OPACITY) * paper for c in bytes.fromhex(colour[1:])))
     text = luminance((ink, ink, ink))
     assert (max(behind, text) + 0.05) / (min(behind, text) + 0.05) > 4.5
 
