@@ -57,7 +57,7 @@ class Loader:
         """Median residual length of every layer, (layers,), if it was to be measured."""
         self._remote, self._check, self._measure = remote, check, measure
         self._report = report
-        self._lock = threading.Lock()  # held where the engine changes hands, so that no cancel comes between
+        self._lock = threading.Lock()  # held while the child or the engine changes hands: no cancel comes between
         self._cancelled = threading.Event()
         self._child: Loading | None = None
         self._unchecked: Engine | None = None  # loaded, but not through all stages yet
@@ -131,10 +131,10 @@ class Loader:
             return backend.load(weights, self.spec.options)
         from localprobe import remote
 
-        self._child = remote.start(backend.name, weights, self.spec.options)
-        if self._cancelled.is_set():  # it may have come before there was a child to kill
-            self._child.cancel()
-        return self._child.wait()
+        with self._lock:  # a cancel waits until there is a child to kill
+            self._stop_if_cancelled()
+            child = self._child = remote.start(backend.name, weights, self.spec.options)
+        return child.wait()
 
     def _begin(self, step: Step, name: str) -> Stage:
         stage = Stage(step, name)
