@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
+
 
 def is_apple_silicon() -> bool:
     """Whether this is a Mac with an Apple chip, where MLX runs on the GPU."""
@@ -27,7 +29,7 @@ def processor() -> str:
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
