@@ -83,10 +83,10 @@ def rms(difference: FloatArray) -> float:
 
 def test_decode_and_pass_are_equally_near_to_float32(drawn: Drawn) -> None:
     decoded, passed = rms(drawn.decoded - drawn.exact), rms(drawn.passed - drawn.exact)
-    assert max(decoded, passed) < 0.2  # 0.12 and 0.12 nats were measured, with AVX2 and with AVX-512
+    assert max(decoded, passed) < 0.3  # measured: 0.14 and 0.15 nats with AVX2, 0.15 and 0.18 with AVX-512
     assert 0.6 < decoded / passed < 1 / 0.6
 
 
 def test_tokens_drawn_in_a_batch_are_as_likely_in_float32_as_they_were(drawn: Drawn) -> None:
-    """The mean of the difference is the divergence from float32, in nats a token: a few thousandths."""
-    assert abs(float(np.mean(drawn.decoded - drawn.exact))) < 0.04
+    """The mean of the difference estimates the divergence from float32, about 0.01 nats per token, to 0.011."""
+    assert abs(float(np.mean(drawn.decoded - drawn.exact))) < 0.06
