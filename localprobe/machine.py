@@ -1,4 +1,4 @@
-"""What this machine is, as far as the choice of an engine depends on it."""
+"""What this machine is, as far as a choice or a measurement depends on it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 def is_apple_silicon() -> bool:
@@ -17,3 +19,18 @@ def has_gpu_driver() -> bool:
     """Whether an NVIDIA or AMD driver is here: without one, torch need not be imported to learn that CUDA is absent."""
     files = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
     return shutil.which("nvidia-smi") is not None or any(Path(file).exists() for file in files)
+
+
+def processor() -> str:
+    """The processor's name as the system gives it, `AMD EPYC 9354`; empty where it gives none."""
+    if sys.platform == "darwin":
+        import subprocess
+
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

@@ -1,22 +1,22 @@
-"""Linear layers by oneDNN where MKL, which torch would take for them, is slow: on x86 that Intel did not make.
+"""Linear layers by oneDNN, on machines where it is clearly faster than MKL, which torch takes for them.
 
-torch computes a float32 `nn.Linear` by MKL, which leaves the wide registers of other makers' processors unused. On an
-AMD EPYC with AVX-512 a layer by oneDNN, which torch brings along too, takes a third to a half of the time; what a whole
-pass gains is in `scripts/bench engines`. The weights stay as they are. Which library computes depends on the machine
-alone, so a run can be repeated to the last bit.
+torch computes a float32 `nn.Linear` by MKL on x86, which leaves the wide registers of some processors unused. oneDNN,
+which torch brings along too, may take half of the time there; `linear_speed` tells where. What a whole pass gains is in
+`scripts/bench engines`. The weights stay as they are. An engine's version says which library computes, so that what was
+captured by the one is not mixed with what was captured by the other.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_CPUINFO = Path("/proc/cpuinfo")
+from localprobe_torch.linear_speed import onednn_is_faster
+
+_LEAST = 10_000_000
+"""Weights of a model for which the choice matters."""
 
 
 class OneDnnLinear(nn.Linear):
@@ -24,39 +24,38 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(..., in) float32 -> (..., out) float32."""
-        return _pointwise()(rows, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
+        return onednn_linear(rows, self.weight, self.bias)
+
+
+def onednn_linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer by oneDNN, as torch's compiler calls it; something may be done to each output, here nothing."""
+    return torch.ops.mkldnn._linear_pointwise.default(rows, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
 
 def use_onednn(model: nn.Module) -> bool:
     """Let oneDNN compute the linear layers of a model, if it is to gain by that. Returns whether it does.
 
-    Layers of another class, dtype or device stay as they are: so do those of a model that is partly on a card.
+    Layers of another class, dtype or device stay as they are: so do those of a model that is partly on a card, and of
+    one so small that it would gain nothing worth measuring.
     """
-    if not gains() or any(weights.device.type != "cpu" for weights in model.parameters()):
+    layers = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.weight.dtype == torch.float32]
+    if sum(layer.weight.numel() for layer in layers) < _LEAST:
         return False
-    plain = [each for each in model.modules() if type(each) is nn.Linear and each.weight.dtype == torch.float32]
-    for layer in plain:
+    if any(weights.device.type != "cpu" for weights in model.parameters()) or not gains():
+        return False
+    for layer in layers:
         layer.__class__ = OneDnnLinear
-    return bool(plain)
+    return True
 
 
 def gains() -> bool:
-    """Whether float32 layers on this machine are for oneDNN: torch has it and would take MKL, on a foreign processor.
+    """Whether float32 layers on this machine are for oneDNN: torch has it, would take MKL, and that is slower.
 
-    `torch.backends.mkldnn.set_flags(False)` turns it off.
+    The first call on a machine measures. `torch.backends.mkldnn.set_flags(False)` turns oneDNN off.
     """
     available: list[Callable[[], bool]] = [torch.backends.mkl.is_available, torch.backends.mkldnn.is_available]
     has_both = all(library() for library in available) and bool(torch.backends.mkldnn.enabled)
-    return has_both and _foreign_to_mkl() and _works()
-
-
-def _foreign_to_mkl() -> bool:
-    """Whether AMD or Hygon made this processor; not where the system does not say."""
-    try:
-        said = _CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        said = platform.processor()  # ends in the maker's name on Windows
-    return "AuthenticAMD" in said or "HygonGenuine" in said
+    return has_both and _works() and onednn_is_faster(onednn_linear)
 
 
 def _works() -> bool:
@@ -65,12 +64,7 @@ def _works() -> bool:
     bias = torch.linspace(-1, 2, 8)
     try:
         with torch.inference_mode():
-            found = _pointwise()(rows, weight, bias, "none", [], "")
-            return torch.allclose(found, nn.functional.linear(rows, weight, bias), rtol=1e-4, atol=1e-4)
+            outputs = onednn_linear(rows, weight, bias)
+            return torch.allclose(outputs, nn.functional.linear(rows, weight, bias), rtol=1e-4, atol=1e-4)
     except (AttributeError, RuntimeError, TypeError):
         return False
-
-
-def _pointwise() -> Callable[..., Any]:
-    """oneDNN's linear layer with something done to each output; here, nothing. torch's compiler uses it so."""
-    return torch.ops.mkldnn._linear_pointwise.default

@@ -37,12 +37,12 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         context = context_of(text, vocabulary.longest, options.context)
         placement = Placement(device, dtype, spread=options.device == "auto", quantise=options.quantise)
         model = load_model(folder, config, placement, options.trust_remote_code)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
         network = Network(model, find_blocks(model), context)
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     info = Info(
         engine="torch",
         version=f"{versions()}, oneDNN" if onednn else versions(),

@@ -27,7 +27,7 @@ def rows(
     if layers:
         for layer in layers:
             layer.__class__ = nn.Linear
-        found.append(row("the same by MKL, as on an Intel", *interleaved(ours, other, rounds), units, "tok/s", None))
+        found.append(row("the same by MKL", *interleaved(ours, other, rounds), units, "tok/s", None))
         for layer in layers:
             layer.__class__ = OneDnnLinear
     return found

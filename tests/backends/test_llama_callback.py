@@ -25,7 +25,7 @@ from localprobe_llama.callback import Tap
 from localprobe_llama.context import Context
 from localprobe_llama.engine import LlamaEngine
 from localprobe_llama.model import Model
-from tests.backends.llama_models import TEXT, load, row
+from tests.backends.llama_models import TEXT, close, load, row
 from tests.bundled import smollm2
 
 
@@ -168,9 +168,7 @@ def test_a_row_longer_than_a_pass_goes_through_in_pieces(
     fresh._pool.close()
     monkeypatch.setattr(Model, "batch", 8)
     for one, other in zip(fresh.forward(rows, layers), whole, strict=True):
-        np.testing.assert_allclose(one.residuals, other.residuals, atol=2e-5)
-        np.testing.assert_allclose(one.targets, other.targets, atol=2e-5)
-        np.testing.assert_allclose(one.full, other.full, atol=2e-5)
+        close(fresh, one, other)
 
 
 def test_a_batch_that_llama_cpp_cuts_in_several_passes_is_put_together_in_order(
@@ -190,8 +188,7 @@ def test_a_batch_that_llama_cpp_cuts_in_several_passes_is_put_together_in_order(
 
     monkeypatch.setattr(llama_cpp, "llama_init_from_model", cut)
     for one, other in zip(fresh.forward(rows, layers), whole, strict=True):
-        np.testing.assert_allclose(one.residuals, other.residuals, atol=2e-5)
-        np.testing.assert_allclose(one.full, other.full, atol=2e-5)
+        close(fresh, one, other)
     with pytest.raises(UnsupportedModel, match="4 of 14 residuals"):
         fresh.forward([replace(row, full=()) for row in rows], [0])  # a stop ends all the passes: never half a result
 

@@ -13,12 +13,14 @@ from localprobe.testing.tiny import GGUF_ARCHITECTURES, tiny_gguf
 
 pytest.importorskip("llama_cpp")
 
-from tests.backends.llama_models import load, tiny_mamba
+from tests.backends.llama_models import FLOAT16_CACHE, load, tiny_mamba
 from tests.bundled import gemma, smollm2
 
 
 @pytest.mark.parametrize("architecture", GGUF_ARCHITECTURES, scope="class")
 class TestTinyLlama(EngineContract):
+    tolerance = FLOAT16_CACHE
+
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls, architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
@@ -33,6 +35,8 @@ class TestTinyLlama(EngineContract):
 
 class TestLlamaInLowMemory(EngineContract):
     """Weights in their file, and other kernels over them."""
+
+    tolerance = FLOAT16_CACHE
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -67,9 +71,14 @@ class TestLlamaOnSmolLM2(EngineContract):
 @pytest.mark.real
 @pytest.mark.slow
 class TestLlamaOnGemma(EngineContract):
-    # llama.cpp rearranges K-quants into blocks of four rows and rounds activations to 8 bits, so a number depends on
-    # how many rows are computed with it: by up to a fiftieth of a residual here. (Q4_1 and floats are exact.)
-    tolerance = Tolerance(residual=4e-2, logprob=0.7, uniform=0.1)
+    # llama.cpp rounds activations to 8 bits, and takes kernels that add up in another order where a pass has other
+    # numbers of rows: x86 has such for Q4_K, Q5_0 and Q8_0, which this file holds, and none for SmolLM2's Q4_1. So a
+    # sum that differs by 1e-7 now and then rounds the other way, and the blocks above amplify that up to the error of
+    # rounding to 8 bits itself (tests/gguf/test_rounding.py holds both against float32). Of 192 steered distributions
+    # with AVX2, a decode's were at most 0.15 of their mass and 0.95 nats of a token from float32, a whole pass's 0.12
+    # and 0.85: so the two may lie 0.28 and 1.8 apart, and lay 0.20 and 1.0. Residuals lay at most 0.025 of their norm
+    # apart, with AVX2 and with AVX-512.
+    tolerance = Tolerance(residual=5e-2, logprob=1.5, uniform=0.3)
 
     @pytest.fixture(scope="class")
     @classmethod

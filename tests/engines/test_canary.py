@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from localprobe.engine import Capabilities, Output, Row, Term
@@ -78,6 +79,34 @@ def test_a_quantised_model_is_no_excuse_to_steer_rows_alike_or_to_read_another_r
     for faulty in (Leaking(), EarlyNorm()):
         faulty.info = replace(faulty.info, quantisation="Q4_0")
         assert failures(faulty)
+
+
+class RoundingDecode(FakeEngine):
+    """Computes a steered pass by other kernels than decode steps, as llama.cpp does: scores lie 0.08 sd apart."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        outputs = super().forward(rows, layers)
+        if len(rows) > 1 or rows[0].full or not rows[0].steering:
+            return outputs
+        delta = rows[0].steering[0].delta
+        sd = np.linalg.norm(outputs[0].residuals, axis=-1, keepdims=True) / np.sqrt(len(delta))
+        off = np.asarray(0.08 * sd * delta / np.linalg.norm(delta), np.float32)
+        return [replace(outputs[0], residuals=outputs[0].residuals + off)]
+
+
+def test_decode_steps_of_quantised_weights_may_round_otherwise_than_a_pass() -> None:
+    """Gemma in Q4_K_M on llama.cpp: 0.02 sd in the middle, where residuals differ by 0.5 %, and at the top by 2.5 %."""
+    engine = RoundingDecode()
+    assert failures(engine) == ["a decode step is steered as a prefill is"]
+    engine.info = replace(engine.info, quantisation="Q4_K_M")
+    assert failures(engine) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_unsteered_decode_steps_are_caught_in_any_dtype(dtype: str) -> None:
+    engine = FakeEngine(fault="decode unsteered")
+    engine.info = replace(engine.info, dtype=dtype, quantisation="Q4_K_M")
+    assert failures(engine) == ["a decode step is steered as a prefill is"]
 
 
 class EarlyNorm(FakeEngine):
