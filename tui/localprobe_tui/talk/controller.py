@@ -102,7 +102,7 @@ class ChatController:
         self._stopping = True
 
     def changed(self) -> None:
-        """A knob or a setting was changed; if `applies` says so, a running answer is steered anew from its next token."""
+        """A knob or a setting was changed: a running answer follows from its next token, if `applies` says so."""
         if self.answering and self._model is not None and self.applies == "next token":
             self._turn_to = self.engine_knobs(self._model)
         self._tell()
