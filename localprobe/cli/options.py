@@ -68,13 +68,17 @@ def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
 
 
 @contextmanager
-def loaded_with(chosen: Chosen, vector: str) -> Iterator[tuple[Model, Vector]]:
+def loaded_with(
+    chosen: Chosen, vector: str, check: Callable[[Model], object] = lambda model: None
+) -> Iterator[tuple[Model, Vector]]:
     """A vector, by its file or its name, and its model: the one that the user named, or else the vector's own. A name
-    that is not kept for the model is fitted on the set of that name that ships. Warns of what does not go together."""
+    that is not kept for the model is fitted on the set of that name that ships, after `check` has refused what could
+    not be used afterwards. Warns of a vector that was made for another model."""
     from localprobe.cli.show import capturing
     from localprobe.probing.named import origin_of, vector_for
 
     with chosen.of(origin_of(vector)).load() as model:
+        check(model)
         with capturing() as amounts:
             direction = vector_for(model, vector, notify=partial(click.echo, err=True), capturing=amounts)
         for warning in direction.check_compatible(model.info):

@@ -40,8 +40,12 @@ def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
     from localprobe.steering.knob import strength
 
     strength(options["alpha"], options["dose"])
-    with loaded_with(chosen, vector) as (model, direction):
-        model.ids(prompt, system=options["system"], raw=options["raw"])  # refused before the scale is measured
+
+    def check(model: Model) -> None:
+        """Refuse a prompt that is too long before a vector is fitted or the scale of the model measured."""
+        model.ids(prompt, system=options["system"], raw=options["raw"])
+
+    with loaded_with(chosen, vector, check) as (model, direction):
         knobs = model.knobs(direction, **{name: options[name] for name in ("layer", "alpha", "dose", "positions")})
         for warning in direction.check_scale(model.scale, [knob.layer for knob in knobs]):
             click.echo(f"warning: {warning}", err=True)

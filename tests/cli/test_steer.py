@@ -108,6 +108,13 @@ def test_bad_input_is_one_line_before_anything_is_measured(
     assert complaint in ran.err
 
 
+def test_a_prompt_that_is_too_long_is_refused_before_a_vector_is_fitted(run: Run) -> None:
+    ran = run("steer", "empathy", "x" * 600, "--dose", 0.1, *FAKE)
+    assert ran.status == 2
+    assert "and fake holds 512: shorten it" in ran.err
+    assert "fitting" not in ran.err
+
+
 def test_an_empty_prompt_is_refused(run: Run, vector_file: Path) -> None:
     ran = run("steer", vector_file, "  ", "--dose", 0.1, *FAKE)
     assert ran.status == 2
