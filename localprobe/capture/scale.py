@@ -29,9 +29,9 @@ def residual_scale(engine: Engine) -> FloatArray:
 
 def measure(engine: Engine) -> FloatArray:
     """Measure the scale of every layer on the neutral texts, (layers,) float32."""
-    from localprobe.contrast.pairs import read_texts, shipped
+    from localprobe.contrast.pairs import TEXT_SETS, read_texts
 
-    texts = read_texts(shipped("neutral"))[:_TEXTS]
+    texts = read_texts(TEXT_SETS.path("neutral"))[:_TEXTS]
     layers = range(engine.info.layers)
     limit = engine.info.context
     lengths = [

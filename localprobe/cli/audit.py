@@ -72,11 +72,11 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
 
 def _lists(concept: str | None, path: Path | None) -> WordLists:
     from localprobe.errors import UsageError
-    from localprobe.text_metrics.word_lists import read_word_lists, shipped_word_lists
+    from localprobe.text_metrics.word_lists import WORD_LISTS, read_word_lists
 
     if concept and path:
         raise UsageError("--concept and --word-lists both name word lists: give one of them")
-    return read_word_lists(path) if path else shipped_word_lists(concept or "empathy")
+    return read_word_lists(WORD_LISTS.resolve(path) if path else WORD_LISTS.path(concept or "empathy"))
 
 
 def _warn(file: Path, read: Read, audited: Audit) -> None:

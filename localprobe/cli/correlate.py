@@ -39,13 +39,13 @@ def correlate(
     localprobe correlate empathy.safetensors
     localprobe correlate phi3.safetensors qwen.safetensors --ratings rated.jsonl
     """
-    from localprobe.cli.pairs import hashed, path_of
-    from localprobe.contrast.rated import read_rated
+    from localprobe.cli.pairs import hashed
+    from localprobe.contrast.rated import RATED_SETS, read_rated
     from localprobe.probing.detection import Ratings
     from localprobe.store.json_values import to_json
     from localprobe.store.runs import Runs
 
-    texts = read_rated(path_of(ratings)[0], text_field=text_field, score_field=score_field)
+    texts = read_rated(RATED_SETS.resolve(ratings), text_field=text_field, score_field=score_field)
     result = Ratings(ratings, tuple(_one(probe, texts, chosen, seed) for probe in probes))
     about = {"hashes": hashed(ratings=ratings)}
     run = Runs().add("correlate", ", ".join(model.name for model in result.models), to_json(result), about=about)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.pairs import pair_options, path_of, read
+from localprobe.cli.pairs import pair_options, read
 
 if TYPE_CHECKING:
     from localprobe.contrast.check import Checked
@@ -44,9 +44,9 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
     localprobe data check theirs.jsonl --positive-field empathic_text --negative-field non_empathic_text
     """
     from localprobe.contrast.check import check as look
-    from localprobe.contrast.pairs import read_pairs
+    from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 
-    path, _ = path_of(file)
+    path = PAIR_SETS.resolve(file)
     checked = look(read(file, fields), read_pairs(test, **fields) if test else None, seed=seed)
     if as_json:
         click.echo(json.dumps({"file": str(path), **checked.as_json()}, indent=2, ensure_ascii=False))
@@ -182,13 +182,14 @@ def generate(
 
 
 def _recipe(scenarios: Path | None, system_prompts: Path | None, **how: Any) -> Any:
-    from localprobe.contrast import scenarios as shipped
     from localprobe.contrast.scenario_file import read_scenarios
-    from localprobe.contrast.system_prompts import SHIPPED, read_system_prompts
+    from localprobe.contrast.scenarios import scenarios as shipped_scenarios
+    from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
     from localprobe.generators.generate import Recipe
 
-    chosen = read_scenarios(scenarios) if scenarios else shipped.scenarios().values()
-    return Recipe(tuple(chosen), read_system_prompts(system_prompts or SHIPPED), **how)
+    chosen = read_scenarios(scenarios) if scenarios else shipped_scenarios().values()
+    prompts = read_system_prompts(SYSTEM_PROMPTS.resolve(system_prompts or "empathy"))
+    return Recipe(tuple(chosen), prompts, **how)
 
 
 def _run(generation: Generation) -> list[Outcome]:

@@ -42,13 +42,13 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
     """Find empathy in a small model, check it on pairs held out, and answer one scenario at three doses."""
     from rich.console import Console
 
-    from localprobe.contrast.pairs import read_pairs, shipped
+    from localprobe.contrast.pairs import PAIR_SETS, read_pairs
     from localprobe.contrast.scenarios import scenario
     from localprobe.vectors import files as vector_files
 
     start = time.perf_counter()
     console = Console()
-    pairs = read_pairs(shipped("empathy"))
+    pairs = read_pairs(PAIR_SETS.path("empathy"))
     with chosen.load() as model:
         model.ids(scenario(_SCENARIO).prompt())  # a prompt that is too long is said before the fit
         info = model.info

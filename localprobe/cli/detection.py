@@ -46,7 +46,7 @@ class Study:
         """The study of a command's options."""
         from localprobe.cli.layers import parse
         from localprobe.cli.pairs import read
-        from localprobe.probing.keywords import read_keywords
+        from localprobe.probing.keywords import KEYWORD_LISTS, read_keywords
 
         return cls(
             pairs,
@@ -54,7 +54,7 @@ class Study:
             read(pairs, fields),
             read(test, fields) if test else None,
             parse(layers),
-            read_keywords(keywords) if keywords else None,
+            read_keywords(KEYWORD_LISTS.resolve(keywords)) if keywords else None,
             config,
         )
 

@@ -97,9 +97,9 @@ def _examine(name: str, engine: str, quiet: bool) -> Examined:
 
 
 def _texts() -> list[str]:
-    from localprobe.contrast.pairs import read_texts, shipped
+    from localprobe.contrast.pairs import TEXT_SETS, read_texts
 
-    return read_texts(shipped("neutral"))[:6]
+    return read_texts(TEXT_SETS.path("neutral"))[:6]
 
 
 def _agreements(examined: list[Examined]) -> dict[tuple[str, str], list[Agreement]]:

@@ -108,36 +108,29 @@ def study_options(command: F) -> F:
     return command
 
 
-def path_of(file: str) -> tuple[Path, bool]:
-    """The path of a file, or of a set that ships under that name, and whether it ships."""
-    from localprobe.contrast.pairs import shipped
-
-    path = Path(file)
-    if not path.exists() and path.name == file and not path.suffix:
-        return shipped(file), True
-    return path, False
-
-
 def read(file: str, fields: dict[str, str]) -> list[Pair]:
     """The pairs of a file, or of a set that ships under that name, whose fields have the usual names."""
-    from localprobe.contrast.pairs import read_pairs
+    from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 
-    path, ships = path_of(file)
-    return read_pairs(path) if ships else read_pairs(path, **fields)
+    path = PAIR_SETS.resolve(file)
+    return read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
 
 
 def hashed(**files: str | None) -> dict[str, str]:
     """SHA-256 of files and shipped sets by what they are, so that a run can be repeated on the same data."""
     import hashlib
 
+    from localprobe.contrast.pairs import PAIR_SETS
+    from localprobe.contrast.rated import RATED_SETS
     from localprobe.errors import DataError
 
-    found = {}
+    hashes = {}
     for what, file in files.items():
         if file is None:
             continue
+        path = (RATED_SETS if what == "ratings" else PAIR_SETS).resolve(file)
         try:
-            found[f"{what} {file}"] = hashlib.sha256(path_of(file)[0].read_bytes()).hexdigest()
+            hashes[f"{what} {file}"] = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}") from error
-    return found
+    return hashes

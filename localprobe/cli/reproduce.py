@@ -64,16 +64,17 @@ def reproduce(
     """
     from localprobe import report
     from localprobe.cli import detection
-    from localprobe.cli.pairs import hashed, path_of
-    from localprobe.contrast.rated import read_rated
-    from localprobe.contrast.system_prompts import read_system_prompts
+    from localprobe.cli.pairs import hashed
+    from localprobe.contrast.pairs import PAIR_SETS
+    from localprobe.contrast.rated import RATED_SETS, read_rated
+    from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
     from localprobe.store.json_values import to_json
     from localprobe.store.runs import Runs
 
-    concept = concept or (pairs if path_of(pairs)[1] else "empathy")
+    concept = concept or (pairs if PAIR_SETS.holds(PAIR_SETS.resolve(pairs)) else "empathy")
     study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
-    rated = read_rated(path_of(ratings)[0])
-    prompts = read_system_prompts(system_prompts) if system_prompts else None
+    rated = read_rated(RATED_SETS.resolve(ratings))
+    prompts = read_system_prompts(SYSTEM_PROMPTS.resolve(system_prompts)) if system_prompts else None
     folder = output or Path(f"reproduce-{concept}")
     grid = _grid(steering, models, study, folder, prompts)
     name = f"{concept} on {', '.join(model.chosen.name for model in models)}"
@@ -112,12 +113,12 @@ def _grid(
     """The experiment to steer with; its pairs go to the folder, in the usual field names."""
     from localprobe.contrast.pairs import write_pairs
     from localprobe.experiments.experiment import ModelChoice
-    from localprobe.experiments.experiment_file import named_experiment
+    from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
     from localprobe.experiments.reproduction import adapted
 
     if steering == "none":
         return None
-    grid = named_experiment(steering)
+    grid = read_experiment(EXPERIMENTS.resolve(steering))
     write_pairs(study.pairs, folder / "pairs.jsonl")
     config = study.config
     return adapted(

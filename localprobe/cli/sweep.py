@@ -57,7 +57,7 @@ def sweep(
     localprobe sweep experiment.toml --dry-run
     localprobe sweep experiment.toml
     """
-    from localprobe.experiments.experiment_file import named_experiment
+    from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
     from localprobe.store.runs import Runs
 
     if init:
@@ -65,7 +65,7 @@ def sweep(
         return
     if experiment is None:
         raise click.UsageError("name an experiment: a TOML file, or laptop or paper; --init writes one")
-    what, runs = named_experiment(experiment), Runs(store)
+    what, runs = read_experiment(EXPERIMENTS.resolve(experiment)), Runs(store)
     if dry_run:
         _dry_run(what, runs, as_json)
         return
@@ -81,12 +81,12 @@ def sweep(
 
 def _init(path: Path) -> None:
     from localprobe.errors import UsageError
-    from localprobe.experiments.experiment_file import SHIPPED
+    from localprobe.experiments.experiment_file import EXPERIMENTS
     from localprobe.store.files import write_whole
 
     if path.exists():
         raise UsageError(f"{path} is there already: give another name")
-    write_whole(path, (SHIPPED / "laptop.toml").read_bytes())
+    write_whole(path, EXPERIMENTS.path("laptop").read_bytes())
     click.echo(f"wrote {path}; next: localprobe sweep {path} --dry-run")
 
 

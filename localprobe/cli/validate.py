@@ -47,7 +47,7 @@ def validate(
     from localprobe.cli.options import loaded_with
     from localprobe.cli.pairs import hashed, read
     from localprobe.probing.config import ProbeConfig
-    from localprobe.probing.keywords import read_keywords
+    from localprobe.probing.keywords import KEYWORD_LISTS, read_keywords
     from localprobe.probing.recorded import record
     from localprobe.probing.validate import texts_for
     from localprobe.probing.validate import validate as validate_probe
@@ -55,7 +55,7 @@ def validate(
 
     config = ProbeConfig(resamples=resamples, permutations=permutations, seed=seed)
     measured_on, fitted_on = read(pairs, fields), read(train, fields) if train else ()
-    words = read_keywords(keywords) if keywords else None
+    words = read_keywords(KEYWORD_LISTS.resolve(keywords)) if keywords else None
     with loaded_with(chosen, probe) as (model, vector), show.capturing() as capturing:
         texts = texts_for(vector, measured_on, train=fitted_on, config=config, keywords=words, source=pairs)
         report = validate_probe(model, vector, texts, capturing=capturing, progress=show.step)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from localprobe.contrast.pairs import Pair, read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs
 from localprobe.errors import DataError
 
 
@@ -70,9 +70,8 @@ def pairs(source: Any, *, concept: str = "", **fields: str) -> PairSet:
     if isinstance(source, PairSet):
         return source
     if isinstance(source, str | Path):
-        path = Path(source)
-        ships = not path.exists() and path.name == str(source) and not path.suffix
-        found = read_pairs(shipped(str(source))) if ships else read_pairs(path, **fields)
+        path = PAIR_SETS.resolve(source)
+        found = read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
         return PairSet(concept or path.stem, tuple(found), str(source))
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         source = source.to_dict("records")

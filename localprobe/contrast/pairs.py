@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.errors import DataError
+from localprobe.store.shipped import Shipped
+
+PAIR_SETS = Shipped("contrast set", "contrast/data/pairs", ".jsonl")
+TEXT_SETS = Shipped("set of texts", "contrast/data/texts", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +50,6 @@ def prompt_of(pair: Pair) -> str:
     raise DataError(
         f"line {pair.line}: the pair has no prompt that its texts answer: add a field prompt, or take another pooling"
     )
-
-
-def shipped(name: str) -> Path:
-    """The path of a set that ships: `empathy`, `neutral`, ... DataError lists them if there is none of that name."""
-    folder = Path(__file__).parent / "data"
-    path = folder / f"{name}.jsonl"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.jsonl")))
-        raise DataError(f"no set named {name!r} ships with localprobe: there are {known}")
-    return path
 
 
 def read_pairs(

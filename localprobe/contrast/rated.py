@@ -8,6 +8,9 @@ from pathlib import Path
 
 from localprobe.contrast.pairs import records
 from localprobe.errors import DataError
+from localprobe.store.shipped import Shipped
+
+RATED_SETS = Shipped("set of rated texts", "contrast/data/rated", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from localprobe.errors import UsageError
+from localprobe.store.shipped import unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,5 @@ def scenario(name: str) -> Scenario:
     """One scenario; UsageError lists them if there is none of that name."""
     known = scenarios()
     if name not in known:
-        raise UsageError(f"no scenario {name!r}: choose one of {', '.join(known)}")
+        raise UsageError(unknown("scenario", name, known))
     return known[name]

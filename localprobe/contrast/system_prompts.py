@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.errors import DataError
+from localprobe.store.shipped import Shipped
 
-SHIPPED = Path(__file__).parent / "data" / "system_prompts.json"
-"""Ours, for empathy: alike in form and length, so that only the concept differs."""
+SYSTEM_PROMPTS = Shipped("set of system prompts", "contrast/data/system_prompts", ".json")
+"""By concept. The two of a set are alike in form and length, so that only the concept differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class SystemPrompts:
         return hashlib.sha256(json.dumps([self.positive, self.negative, self.task]).encode()).hexdigest()[:16]
 
 
-def read_system_prompts(path: Path = SHIPPED) -> SystemPrompts:
+def read_system_prompts(path: Path) -> SystemPrompts:
     """Read a JSON object with `positive`, `negative` and perhaps `task`. DataError says what it lacks."""
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))

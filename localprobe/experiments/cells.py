@@ -1,4 +1,4 @@
-"""The cells of sweeps, in the same SQLite file as their runs: a row each, written as it is finished.
+"""The cells of sweeps, in the same SQLite file as their runs: one row per cell, written when it is finished.
 
 A cell is there whole or not at all, and is written once: of two processes that generate the same one, the first to
 finish counts. What is measured of it later is put beside it. A cell goes when its run is deleted.

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from localprobe.contrast.pairs import shipped
+from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
-from localprobe.contrast.system_prompts import SHIPPED as SYSTEM_PROMPTS
-from localprobe.contrast.system_prompts import read_system_prompts
+from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
 from localprobe.engine import LoadOptions, Sampler
-from localprobe.errors import DataError
 from localprobe.experiments.experiment import (
     ARMS,
     Arm,
@@ -27,27 +25,12 @@ from localprobe.experiments.experiment import (
 )
 from localprobe.experiments.table import Table, numbers, read_toml
 from localprobe.steering.positions import Positions
-from localprobe.text_metrics.word_lists import WordLists, read_word_lists, shipped_word_lists
+from localprobe.store.shipped import Shipped, unknown
+from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
 _METHODS = ("mean-difference", "logistic", "pca", "lda")
 _POOLINGS = ("mean-without-first", "mean", "last", "answer")
-SHIPPED = Path(__file__).parent / "shipped"
-
-
-def shipped_experiment(name: str) -> Path:
-    """The path of an experiment that ships: `laptop`, `paper`. DataError lists them if there is none of that name."""
-    path = SHIPPED / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.toml")))
-        raise DataError(f"no experiment {name!r}: give a .toml file, or one that ships with localprobe: {known}")
-    return path
-
-
-def named_experiment(name: str) -> Experiment:
-    """The experiment of a TOML file, or of one that ships under that name. DataError or UsageError in one line."""
-    path = Path(name)
-    ships = not path.exists() and path.name == name and not path.suffix
-    return read_experiment(shipped_experiment(name) if ships else path)
+EXPERIMENTS = Shipped("experiment", "experiments/shipped", ".toml")
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -173,9 +156,7 @@ def _vector(table: Table, folder: Path, models: Sequence[ModelChoice]) -> Vector
         table.wrong("file", "give file (a vector) or fit (pairs to fit one on), one of the two")
     fits = table.has("fit")
     written = table.text("fit" if fits else "file")
-    path = _found(folder, written)
-    if fits and not path.exists() and Path(written).name == written and not Path(written).suffix:
-        path = shipped(written)
+    path = PAIR_SETS.resolve(written, folder) if fits else _found(folder, written)
     known = [model.name for model in models]
     wanted = table.items("models", [])
     stranger = next((each for each in wanted if each not in known), None)
@@ -227,7 +208,7 @@ def _scenarios(top: Table, folder: Path) -> list[Scenario]:
         elif isinstance(name, str) and Path(name).suffix in (".json", ".jsonl", ".ndjson"):
             found += read_scenarios(_found(folder, name))
         else:
-            top.wrong("scenarios", f"no scenario {name!r}: choose of {', '.join(scenarios())}, or give a .json file")
+            top.wrong("scenarios", f"{unknown('scenario', name, scenarios())}; or give a .json file")
     return found
 
 
@@ -240,16 +221,16 @@ def _pressures(top: Table) -> list[bool]:
 
 def _words(top: Table, folder: Path, concept: str) -> WordLists:
     if top.has("word_lists"):
-        return read_word_lists(_found(folder, top.text("word_lists")))
-    return shipped_word_lists(concept)
+        return read_word_lists(WORD_LISTS.resolve(top.text("word_lists"), folder))
+    return read_word_lists(WORD_LISTS.path(concept))
 
 
 def _system(top: Table, folder: Path, concept: str) -> Any:
     if top.has("system_prompts"):
-        return read_system_prompts(_found(folder, top.text("system_prompts")))
-    if concept != "empathy":
+        return read_system_prompts(SYSTEM_PROMPTS.resolve(top.text("system_prompts"), folder))
+    if concept not in SYSTEM_PROMPTS.names():
         top.wrong("system_prompts", f"missing: none for {concept!r} ship; give a file of positive and negative")
-    return read_system_prompts(SYSTEM_PROMPTS)
+    return read_system_prompts(SYSTEM_PROMPTS.path(concept))
 
 
 def _sampler(table: Table) -> Sampler:

@@ -1,6 +1,6 @@
 """Fit a probe on contrast pairs and measure it on pairs held out: the one way, for Python, the CLI, sweeps and the app.
 
-    report = fit(model, read_pairs(shipped("empathy")), concept="empathy")
+    report = fit(model, read_pairs(PAIR_SETS.path("empathy")), concept="empathy")
     report.verdict, report.vector
 
 A caller that draws progress or must be able to stop does the three parts itself: `ProbeTexts.of` says what must be

@@ -7,16 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from localprobe.errors import DataError
+from localprobe.store.shipped import Shipped
 
-SHIPPED = Path(__file__).parents[1] / "contrast" / "data" / "keywords.json"
-
-
-def shipped_keywords(concept: str) -> dict[str, str]:
-    """Keyword -> synonym for a concept that has a list with localprobe. DataError names those that do."""
-    lists = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    if concept not in lists:
-        raise DataError(f"no keyword list for {concept!r} ships with localprobe ({', '.join(lists)} has): give a file")
-    return checked(lists[concept], str(SHIPPED))
+KEYWORD_LISTS = Shipped("keyword list", "contrast/data/keywords", ".json")
+"""By concept."""
 
 
 def read_keywords(path: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localprobe.capture.job import Amount
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.errors import DataError, VectorError
 from localprobe.model import Model
 from localprobe.probing.fit import fit
@@ -40,7 +40,7 @@ def vector_for(
         if is_path(reference):
             raise
         try:
-            pairs = read_pairs(shipped(name))
+            pairs = read_pairs(PAIR_SETS.path(name))
         except DataError:
             raise error from None
     notify(f"no vector {name!r} is kept for {model.info.model}: fitting it on the {len(pairs)} pairs that ship")

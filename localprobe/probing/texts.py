@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from localprobe.capture.residuals import Text
 from localprobe.chat_template import Exchange
-from localprobe.contrast.pairs import Pair, prompt_of, read_texts, shipped, split
+from localprobe.contrast.pairs import TEXT_SETS, Pair, prompt_of, read_texts, split
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.config import ProbeConfig
 from localprobe.probing.examples import Examples
-from localprobe.probing.keywords import checked, shipped_keywords
+from localprobe.probing.keywords import KEYWORD_LISTS, checked, read_keywords
 from localprobe.probing.lexical import Ablated, ablate_pairs
 from localprobe.probing.methods import method_of
 from localprobe.probing.validation import Material
@@ -99,10 +99,8 @@ class ProbeTexts:
     def _keywords(self) -> Mapping[str, str] | None:
         if self.keywords is not None:
             return checked(self.keywords, "`keywords`")
-        try:
-            return shipped_keywords(self.concept)
-        except DataError:
-            return None
+        ships = self.concept in KEYWORD_LISTS.names()
+        return read_keywords(KEYWORD_LISTS.path(self.concept)) if ships else None
 
     def _ablated(self) -> tuple[list[str], list[str], tuple[int, ...]]:
         """Both texts of the test pairs without keywords, and the words replaced in each pair."""
@@ -112,7 +110,7 @@ class ProbeTexts:
         return ablate_pairs(*_poles(self.test), words)
 
     def _neutral(self) -> list[str]:
-        return read_texts(shipped("neutral")) if self.validate else []
+        return read_texts(TEXT_SETS.path("neutral")) if self.validate else []
 
 
 def measurable(test: Sequence[Pair], pairs: int, config: ProbeConfig, validate: bool) -> Sequence[Pair]:

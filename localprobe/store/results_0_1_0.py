@@ -10,11 +10,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from localprobe.store import sweeps_0_1_0
 from localprobe.store.changes import StoredRun
 
 _VALIDATION = ("permutation", "baselines", "leave_one_out", "lexical", "neutral", "verdict")
 _OPTIONS = {"test_fraction": 0.3, "seed": 0, "resamples": 2000, "permutations": 1000}
-_SIZES = ("architecture", "layers", "width")
 _LIKENESS = ("pearson", "spearman", "within_poles")
 
 
@@ -66,29 +66,15 @@ def compare(run: StoredRun) -> StoredRun:
 
 
 def sweep(run: StoredRun) -> StoredRun:
-    """A sweep: today's result says more of each model, and one that was cut off in its first model has a result too."""
-    experiment, facts = run.about["experiment"], run.about["models"]
-    if run.result:
-        known = {_place(model): model for model in facts}
-        models = [{**model, **{name: known[_place(model)][name] for name in _SIZES}} for model in run.result["models"]]
-        return run._replace(result={**run.result, "models": models})
-    expected = sum(model["expected"] for model in facts) + sum(run.about["waiting"].values())
-    result = {
-        "format": 1,
-        **{name: experiment[name] for name in ("name", "concept", "positions", "samples", "tokens", "seed", "arms")},
-        "unit": experiment["strengths"]["unit"],
-        "sampling": experiment["sampler"],
-        "cells": {"expected": expected, "done": 0, "measured": 0, "judged": 0},
-        "models": [],
-    }
-    return run._replace(result=result)
+    """The answers of an experiment."""
+    return run._replace(result=sweeps_0_1_0.sweep(run.about, run.result))
 
 
 def reproduce(run: StoredRun) -> StoredRun:
     """A comparison, and a sweep's result if it came so far."""
     result = {"ratings": run.result["ratings"], "detection": compare(run).result}
     if "steering" in run.result:
-        result["steering"] = run.result["steering"]
+        result["steering"] = sweeps_0_1_0.steering(run.result["steering"])
     return run._replace(result=result)
 
 
@@ -111,11 +97,6 @@ def _probe(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         "validation": {name: old[name] for name in _VALIDATION},
         "measured_on": old["measured_on"],
     }
-
-
-def _place(model: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells two models of a sweep apart."""
-    return tuple(model[name] for name in ("model", "engine", "dtype", "quantisation", "weights"))
 
 
 def _config(about: Mapping[str, Any], method: str, pooling: str) -> dict[str, Any]:

@@ -35,8 +35,8 @@ id, kind, name, created, CASE
 END
 """
 _NEWEST_FIRST = "ORDER BY created DESC, rowid DESC"
-_KEEP = """
-INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+_KEEP = f"""
+INSERT INTO runs ({_RUN}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
     kind = excluded.kind, name = excluded.name, created = excluded.created,
     about = excluded.about, result = excluded.result
 """

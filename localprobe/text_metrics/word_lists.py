@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.errors import DataError
+from localprobe.store.shipped import Shipped
 
-SHIPPED = Path(__file__).parents[1] / "contrast" / "data" / "word_lists.json"
+WORD_LISTS = Shipped("set of word lists", "contrast/data/word_lists", ".json")
+"""By concept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +20,6 @@ class WordLists:
 
     positive: tuple[str, ...]
     negative: tuple[str, ...]
-
-
-def shipped_word_lists(concept: str) -> WordLists:
-    """The lists of a concept that has them with localprobe. DataError names those that do."""
-    every = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    if concept not in every:
-        raise DataError(
-            f"no word lists for {concept!r} ship with localprobe ({', '.join(every)} have them): give a file of them"
-        )
-    return _checked(every[concept], str(SHIPPED))
 
 
 def read_word_lists(path: Path) -> WordLists:

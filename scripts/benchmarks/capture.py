@@ -23,7 +23,7 @@ from benchmarks.common import load
 from localprobe import discovery, models
 from localprobe.batches import by_length
 from localprobe.capture.residuals import capture
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 
 BATCH = 16
 LAYERS = [8, 12, 16]
@@ -31,7 +31,7 @@ PAPER_LAYERS = [8, 12, 16, 20, 24]
 
 
 def main() -> None:
-    texts = [text for pair in read_pairs(shipped("empathy"))[:24] for text in (pair.positive, pair.negative)]
+    texts = [text for pair in read_pairs(PAIR_SETS.path("empathy"))[:24] for text in (pair.positive, pair.negative)]
     ours = load("torch")
     folder = models.resolve("smollm2-135m", discovery.backend("torch")).path
     bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from localprobe.capture import scale
-from localprobe.contrast.pairs import read_texts, shipped
+from localprobe.contrast.pairs import TEXT_SETS, read_texts
 from localprobe.engine import Row
 from localprobe.fake import FakeEngine
 
@@ -14,7 +14,7 @@ from localprobe.fake import FakeEngine
 def test_the_scale_is_the_median_length_of_residuals_after_the_first_token(engine: FakeEngine) -> None:
     found = scale.measure(engine)
     assert found.shape == (engine.info.layers,)
-    rows = [Row(engine.encode(text)[: engine.info.context]) for text in read_texts(shipped("neutral"))[:16]]
+    rows = [Row(engine.encode(text)[: engine.info.context]) for text in read_texts(TEXT_SETS.path("neutral"))[:16]]
     lengths = [np.linalg.norm(o.residuals[0, 1:], axis=-1) for o in engine.forward(rows, [2])]
     assert found[2] == pytest.approx(np.median(np.concatenate(lengths)), rel=1e-5)
 

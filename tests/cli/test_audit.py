@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_used_is_one_line(run: Run, tmp_path: Path, conten
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--concept", "honesty"), "no word lists for 'honesty' ship with localprobe (empathy, "),
+        (("--concept", "honesty"), "no set of word lists is named 'honesty': there are certainty, empathy, "),
         (("--word-lists", "none.json"), "cannot read none.json: No such file"),
         (("--concept", "empathy", "--word-lists", "none.json"), "--concept and --word-lists both name word lists"),
     ],

@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_used_is_one_line(run: Run, tmp_path: Path, conten
 def test_no_such_set(run: Run) -> None:
     ran = run("data", "check", "sympathy")
     assert ran.status == 2
-    assert "no set named 'sympathy' ships" in ran.err
+    assert "no contrast set is named 'sympathy'" in ran.err
 
 
 def test_generate_then_check(run: Run, tmp_path: Path, scenarios: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localprobe.cli.options import parsed
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.engine import LoadOptions
 from localprobe.errors import UsageError
 from localprobe.probing.detection import Comparison
@@ -32,7 +32,7 @@ def theirs(tmp_path: Path) -> Path:
     """Somebody's pairs in the paper's field names, told apart by how they are written."""
     path = tmp_path / "theirs.jsonl"
     lines = []
-    for pair in read_pairs(shipped("empathy"))[::3]:
+    for pair in read_pairs(PAIR_SETS.path("empathy"))[::3]:
         texts = {"empathic_text": pair.positive[:60].upper(), "non_empathic_text": pair.negative[:60].lower()}
         lines.append(json.dumps({**texts, "scenario_id": pair.scenario}))
     path.write_text("\n".join(lines))

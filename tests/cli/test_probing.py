@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
 from tests.cli.conftest import Run
@@ -22,7 +22,7 @@ def theirs(tmp_path: Path) -> Path:
     """Somebody's pairs in the paper's field names, told apart by how they are written."""
     path = tmp_path / "theirs.jsonl"
     lines = []
-    for i, pair in enumerate(read_pairs(shipped("empathy"))[::3]):
+    for i, pair in enumerate(read_pairs(PAIR_SETS.path("empathy"))[::3]):
         texts = {"empathic_text": pair.positive[:60].upper(), "non_empathic_text": pair.negative[:60].lower()}
         lines.append(json.dumps({**texts, "scenario_id": pair.scenario, "generator": ["a", "b"][i % 2]}))
     path.write_text("\n".join(lines))

@@ -13,7 +13,7 @@ from localprobe.experiments.audit import audit
 from localprobe.experiments.outcomes import outcomes
 from localprobe.experiments.samples import read_samples
 from localprobe.store.runs import Runs
-from localprobe.text_metrics.word_lists import shipped_word_lists
+from localprobe.text_metrics.word_lists import WORD_LISTS, read_word_lists
 from tests.cli.conftest import Run
 from tests.cli.test_sweep import own_data, toml
 
@@ -70,7 +70,7 @@ def test_the_export_is_what_the_audit_reads(run: Run, swept: str, tmp_path: Path
     assert {record["arm"] for record in records} == {"baseline", "vector"}
     assert {record["layer"] for record in records} == {None, 2}
     assert {"text", "nll", "kl", "scores", "readings", "coherent", "degenerate", "tokens"} <= set(records[0])
-    found = audit(outcomes(read_samples(path).samples, shipped_word_lists("empathy")))
+    found = audit(outcomes(read_samples(path).samples, read_word_lists(WORD_LISTS.path("empathy"))))
     result = Runs().get(swept).result["models"][0]["series"][0]["success"]
     success = found.models["fake"].success
     assert (success.cells, success.paper.share) == (result["cells"], result["paper"]["share"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localprobe.experiments.cells import Cells
-from localprobe.experiments.experiment_file import read_experiment, shipped_experiment
+from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.store.runs import Runs
 from tests.cli.conftest import Run
 
@@ -146,7 +146,7 @@ def test_an_unknown_scenario_lists_those_that_ship(run: Run, toml: Path) -> None
     toml.write_text('scenarios = ["the_listner"]\n' + TOML)
     ran = run("sweep", toml)
     assert ran.status == 2
-    assert "scenarios: no scenario 'the_listner': choose of food_delivery, the_listener" in ran.err
+    assert "no scenario is named 'the_listner' (did you mean 'the_listener'?): there are food_delivery" in ran.err
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0"])
@@ -176,5 +176,5 @@ def test_a_store_of_a_newer_localprobe_is_left_alone(run: Run, toml: Path, tmp_p
 def test_experiments_that_ship_have_names(run: Run) -> None:
     ran = run("sweep", "no_such")
     assert ran.status == 2
-    assert "no experiment 'no_such'" in ran.err
-    assert shipped_experiment("laptop").is_file()
+    assert "no experiment is named 'no_such'" in ran.err
+    assert EXPERIMENTS.path("laptop").is_file()

@@ -9,7 +9,7 @@ import pytest
 
 from localprobe.contrast.check import check
 from localprobe.contrast.duplicates import near, same
-from localprobe.contrast.pairs import Pair, read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs
 from localprobe.contrast.scenarios import scenarios
 from localprobe.contrast.words import give_aways, word_model
 from localprobe.stats.auroc import auroc
@@ -26,7 +26,7 @@ every_set = pytest.mark.parametrize("name", SETS)
 
 
 def pairs(name: str) -> list[Pair]:
-    return read_pairs(shipped(name))
+    return read_pairs(PAIR_SETS.path(name))
 
 
 def words(text: str) -> int:
@@ -92,9 +92,11 @@ def test_texts_are_plain_one_line_prose(name: str) -> None:
 
 
 def test_everything_that_ships_has_a_card() -> None:
-    folder = shipped("empathy").parent
+    folder = PAIR_SETS.folder.parent
     card = (folder / "DATA.md").read_text(encoding="utf-8")
-    assert [path.name for path in folder.iterdir() if path.suffix != ".md" and f"`{path.name}`" not in card] == []
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.json*")]
+    assert len(names) == 13
+    assert [name for name in names if f"`{name}`" not in card and f"`{name.split('/')[0]}/`" not in card] == []
 
 
 def _group_left_out(found: list[Pair]) -> float:

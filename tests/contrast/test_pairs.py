@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localprobe.contrast.pairs import Pair, read_pairs, read_texts, shipped, split
+from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs, read_texts, split
 from localprobe.errors import DataError
 
 LINE = '{"positive": "yes", "negative": "no", "scenario": "maze", "generator": "me"}'
@@ -73,8 +73,10 @@ def test_texts_a_line_each_or_by_field(tmp_path: Path) -> None:
 
 
 def test_a_set_that_does_not_ship_lists_those_that_do() -> None:
-    with pytest.raises(DataError, match=r"no set named 'kindness' ships with localprobe: there are .*empathy"):
-        shipped("kindness")
+    with pytest.raises(
+        DataError, match="no contrast set is named 'kindness': there are certainty, empathy, formality, optimism"
+    ):
+        PAIR_SETS.path("kindness")
 
 
 def pairs(counts: dict[str, int]) -> list[Pair]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.contrast.refusals import fault, is_refusal
 
 REFUSED = """
@@ -48,7 +48,7 @@ def test_declining_within_a_story_is_no_refusal(text: str) -> None:
 
 
 def test_no_text_that_ships_is_taken_for_a_refusal() -> None:
-    pairs = read_pairs(shipped("empathy"))
+    pairs = read_pairs(PAIR_SETS.path("empathy"))
     assert [pair.id for pair in pairs if is_refusal(pair.positive) or is_refusal(pair.negative)] == []
 
 

@@ -7,7 +7,8 @@ from statistics import mean
 
 import pytest
 
-from localprobe.contrast.pairs import read_texts, records, shipped
+from localprobe.contrast.pairs import TEXT_SETS, read_texts, records
+from localprobe.contrast.rated import RATED_SETS
 from localprobe.contrast.scenarios import Scenario, scenario, scenarios
 from localprobe.errors import UsageError
 
@@ -31,12 +32,15 @@ def test_every_part_is_there_and_the_need_can_be_left_out(each: Scenario) -> Non
 
 
 def test_an_unknown_scenario_lists_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match=r"no scenario 'maze': choose one of food_delivery, .*, the_duel"):
+    with pytest.raises(
+        UsageError,
+        match=r"no scenario is named 'maze' \(did you mean 'the_maze'\?\): there are food_delivery, .*, the_duel",
+    ):
         scenario("maze")
 
 
 def test_completions_show_each_score_once_a_scenario_at_like_lengths() -> None:
-    found = [record for _, record in records(shipped("completions"))]
+    found = [record for _, record in records(RATED_SETS.path("completions"))]
     assert Counter((each["scenario"], each["score"]) for each in found) == Counter(
         (name, score) for name in IDS for score in (0, 1, 2)
     )
@@ -50,8 +54,9 @@ def test_completions_show_each_score_once_a_scenario_at_like_lengths() -> None:
 
 
 def test_forty_neutral_texts_of_many_lengths() -> None:
-    texts = read_texts(shipped("neutral"))
-    assert [record["id"] for _, record in records(shipped("neutral"))] == [f"neutral-{n:02}" for n in range(1, 41)]
+    path = TEXT_SETS.path("neutral")
+    texts = read_texts(path)
+    assert [record["id"] for _, record in records(path)] == [f"neutral-{n:02}" for n in range(1, 41)]
     assert len(set(texts)) == 40
     lengths = [len(text.split()) for text in texts]
     assert min(lengths) >= 30

@@ -14,7 +14,7 @@ from localprobe.experiments.audit import Audit, Audited, audit
 from localprobe.experiments.findings import sentences
 from localprobe.experiments.outcomes import Outcome, Sample, outcomes
 from localprobe.store.json_values import from_json, to_json
-from localprobe.text_metrics.word_lists import shipped_word_lists
+from localprobe.text_metrics.word_lists import WORD_LISTS, read_word_lists
 from tests.experiments.planted import outcomes_of, samples_of
 
 FOOD = {-10.0: (0, 4), -5.0: (1, 4), 0.0: (1, 4), 5.0: (3, 4), 10.0: (1, 4)}
@@ -31,7 +31,7 @@ def two_models() -> list[Outcome]:
         Sample("b", 1, "Food", 2.5, ""),
         Sample("b", 1, "Food", 2.5, LOOP),
     ]
-    return outcomes(samples, shipped_word_lists("empathy"))
+    return outcomes(samples, read_word_lists(WORD_LISTS.path("empathy")))
 
 
 def test_the_figures_of_each_model_and_the_totals() -> None:
@@ -208,7 +208,7 @@ def test_what_else_is_said(seen: list[Outcome], sentence: str) -> None:
 
 def test_verdicts_inside_words_are_counted() -> None:
     samples = [Sample("m", 1, "s", alpha, "I was scared and I ran.") for alpha in (0, 5)]
-    (model,) = audit(outcomes(samples, shipped_word_lists("empathy"))).models.values()
+    (model,) = audit(outcomes(samples, read_word_lists(WORD_LISTS.path("empathy")))).models.values()
     assert model.inside_words == 2
     assert any(
         each.startswith("2 of 2 answers would be judged otherwise if the lists' words") for each in sentences(model)

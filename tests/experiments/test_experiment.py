@@ -11,7 +11,7 @@ from localprobe.contrast.scenarios import scenario
 from localprobe.engine import Sampler
 from localprobe.errors import LocalprobeError
 from localprobe.experiments.experiment import Strengths
-from localprobe.experiments.experiment_file import read_experiment, shipped_experiment
+from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.experiments.grid import count
 from tests.experiments.conftest import Write
 
@@ -92,13 +92,16 @@ def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: W
         (["samples = true"], "samples: True is not a whole number"),
         (["tokens = 1.5"], "tokens: 1.5 is not a whole number"),
         (['positions = "answer"'], "positions: 'answer' is none of all, prompt, response"),
-        (['scenarios = ["the_listner"]'], "scenarios: no scenario 'the_listner': choose of food_delivery"),
+        (
+            ['scenarios = ["the_listner"]'],
+            "scenarios: no scenario is named 'the_listner' (did you mean 'the_listener'?): there are food_delivery",
+        ),
         (['scenarios = ["gone.json"]'], "cannot read"),
         (['scenarios = ["the_maze", "the_maze"]'], "scenarios: two prompts have the id 'the_maze'"),
         (["empathy_pressure = [1]"], "empathy_pressure: write [true], [false] or [true, false]"),
         (["temperature = 0.7"], "unknown key 'temperature': it may be one of"),
         (["dose = [0]"], "unknown key 'dose': did you mean 'doses'? It may be one of"),
-        (['concept = "joy"'], "no word lists for 'joy' ship with localprobe"),
+        (['concept = "joy"'], "no set of word lists is named 'joy'"),
         (['word_lists = "gone.json"'], "cannot read"),
         (['arms = ["system"]', 'system_prompts = "gone.json"'], "cannot read"),
         (["measures = 1"], "measures: 1 is neither true nor false"),
@@ -120,7 +123,7 @@ def test_a_mistake_is_one_line_with_its_key(write: Write, lines: list[str], comp
         ('[[models]]\nname = "fake"', "", "models: missing: name at least one"),
         ('fit = "pairs.jsonl"', "", "vectors 1: file: give file (a vector) or fit (pairs to fit one on)"),
         ('fit = "pairs.jsonl"', 'file = "gone"', "vectors 1: file: cannot read"),
-        ('fit = "pairs.jsonl"', 'fit = "empathi"', "no set named 'empathi' ships"),
+        ('fit = "pairs.jsonl"', 'fit = "empathi"', "no contrast set is named 'empathi' (did you mean 'empathy'?)"),
         (
             'fit = "pairs.jsonl"',
             'fit = "pairs.jsonl"\nmodels = ["qwen"]',
@@ -166,7 +169,7 @@ def test_system_prompts_alone_need_neither_vectors_nor_doses(write: Write) -> No
 
 
 def test_the_grid_of_the_paper_ships() -> None:
-    found = read_experiment(shipped_experiment("paper"))
+    found = read_experiment(EXPERIMENTS.path("paper"))
     cells = {}
     for model in found.models:
         strengths, layers = model.strengths or found.strengths, model.layers or found.layers
@@ -176,7 +179,7 @@ def test_the_grid_of_the_paper_ships() -> None:
 
 
 def test_the_laptop_experiment_ships_and_is_small() -> None:
-    found = read_experiment(shipped_experiment("laptop"))
+    found = read_experiment(EXPERIMENTS.path("laptop"))
     assert len(found.prompts) == 3
     assert len(found.layers) == 2
     assert len(found.strengths.values) == 7
@@ -185,5 +188,7 @@ def test_the_laptop_experiment_ships_and_is_small() -> None:
 
 
 def test_a_name_that_does_not_ship_lists_those_that_do() -> None:
-    with pytest.raises(LocalprobeError, match=r"no experiment 'big'.*: laptop, paper"):
-        shipped_experiment("big")
+    with pytest.raises(
+        LocalprobeError, match="no experiment is named 'big': there are laptop, paper, reproduce; or give a file"
+    ):
+        EXPERIMENTS.path("big")

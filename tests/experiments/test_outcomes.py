@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from localprobe.experiments.outcomes import Sample, outcome, outcomes
-from localprobe.text_metrics.word_lists import WordLists, shipped_word_lists
+from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 from tests.experiments.planted import BRISK, CARING
 
-EMPATHY = shipped_word_lists("empathy")
+EMPATHY = read_word_lists(WORD_LISTS.path("empathy"))
 
 
 def test_the_texts_of_the_tests_are_what_they_are_called() -> None:

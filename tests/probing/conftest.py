@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from localprobe.contrast.pairs import Pair, read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.arrays import validate_arrays
@@ -23,7 +23,7 @@ def shouting() -> list[Pair]:
     """One text of each pair is in capitals."""
     return [
         replace(pair, positive=pair.positive[:40].upper(), negative=pair.negative[:40].lower())
-        for pair in read_pairs(shipped("empathy"))[::4]
+        for pair in read_pairs(PAIR_SETS.path("empathy"))[::4]
     ]
 
 

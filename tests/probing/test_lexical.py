@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from localprobe.errors import DataError
-from localprobe.probing.keywords import read_keywords, shipped_keywords
+from localprobe.probing.keywords import KEYWORD_LISTS, read_keywords
 from localprobe.probing.lexical import ablate, ablate_pairs, lexical
 
 WORDS = {"care": "heed", "reach out": "write", "reach": "touch", "sorry": "regretful"}
@@ -54,11 +54,11 @@ def test_the_drop_is_read_as_the_paper_reads_it(shift: float, reading: str) -> N
 
 
 def test_the_list_of_empathy_has_the_papers_41_words() -> None:
-    words = shipped_keywords("empathy")
+    words = read_keywords(KEYWORD_LISTS.path("empathy"))
     assert len(words) == 41
     assert {"empathy", "compassion", "understanding"} <= set(words)
-    with pytest.raises(DataError, match="no keyword list for 'honesty' ships"):
-        shipped_keywords("honesty")
+    with pytest.raises(DataError, match="no keyword list is named 'honesty': there are empathy"):
+        KEYWORD_LISTS.path("honesty")
 
 
 def test_lists_of_users_as_json_and_as_tabs(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from localprobe.contrast.pairs import read_pairs, read_texts, shipped, split
+from localprobe.contrast.pairs import PAIR_SETS, TEXT_SETS, read_pairs, read_texts, split
 from localprobe.engine import FloatArray, Sampler
 from localprobe.engines.agreement import compare, cosine, divergence, predictions, residuals
 from localprobe.generation.events import Score, Token
@@ -42,7 +42,8 @@ TRICKY = [
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return read_texts(shipped("neutral"))[:4] + [pair.positive for pair in read_pairs(shipped("empathy"))[::12]]
+    pairs = read_pairs(PAIR_SETS.path("empathy"))[::12]
+    return read_texts(TEXT_SETS.path("neutral"))[:4] + [pair.positive for pair in pairs]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def seen(models: dict[str, Model], texts: list[str]) -> dict[str, list[FloatArra
 @pytest.fixture(scope="module")
 def probes(models: dict[str, Model]) -> dict[str, tuple[ProbeReport, FloatArray, FloatArray]]:
     """For each engine: a probe fitted on the training pairs, and both poles of the pairs held out."""
-    pairs = read_pairs(shipped("empathy"))
+    pairs = read_pairs(PAIR_SETS.path("empathy"))
     train, test = split(pairs, test_fraction=CONFIG.test_fraction, seed=CONFIG.seed)
     both = [text for pair in (*train, *test) for text in (pair.positive, pair.negative)]
     found = {}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from localprobe import report
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.contrast.rated import Rated
 from localprobe.errors import DataError, UsageError
 from localprobe.fake import FakeEngine
@@ -28,7 +28,7 @@ def comparison() -> Comparison:
     """Two loads of the fake model, labelled, on texts that shout; one against ratings too."""
     pairs = [
         replace(pair, positive=pair.positive[:40].upper(), negative=pair.negative[:40].lower())
-        for pair in read_pairs(shipped("empathy"))[::3]
+        for pair in read_pairs(PAIR_SETS.path("empathy"))[::3]
     ]
     rated = [Rated(f"{'SOME' if i % 3 else 'some'} rated text {i}", i % 3, "a", f"r{i}") for i in range(12)]
     models = [

@@ -17,7 +17,7 @@ from localprobe import report
 from localprobe.chats.store import Chats
 from localprobe.experiments.cells import Cells
 from localprobe.experiments.export import lines
-from localprobe.experiments.merge import current_result, fresh, merge
+from localprobe.experiments.merge import current_result, merge
 from localprobe.experiments.result import SweepResult
 from localprobe.probing.detection import Comparison, Ratings
 from localprobe.probing.result import ProbeResult
@@ -134,7 +134,9 @@ def test_a_sweep_keeps_its_answers_and_exports_them(runs: Runs, reference: str, 
     assert len(Cells(runs, reference).read()) == cells
     assert len(lines(runs, run, "all")) == cells
     assert len(lines(runs, run)) == steered
-    assert fresh(runs, run).result == run.result
+    kept, counted = from_json(SweepResult, run.result), current_result(runs, run)
+    assert kept.cells == counted.cells
+    assert [model.series for model in kept.models] == [model.series for model in counted.models]
 
 
 def test_a_sweep_that_was_killed_in_its_first_model_has_a_result_and_its_answers(runs: Runs) -> None:

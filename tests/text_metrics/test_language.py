@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localprobe.text_metrics.language import coherent, expresses, inside_words
-from localprobe.text_metrics.word_lists import WordLists, shipped_word_lists
+from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
-EMPATHY = shipped_word_lists("empathy")
+EMPATHY = read_word_lists(WORD_LISTS.path("empathy"))
 
 
 @pytest.mark.parametrize(

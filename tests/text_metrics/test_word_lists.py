@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.errors import DataError
 from localprobe.text_metrics.language import expresses
-from localprobe.text_metrics.word_lists import WordLists, read_word_lists, shipped_word_lists
+from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
 CONCEPTS = ("empathy", "certainty", "formality", "optimism")
 
 
 def test_the_lists_of_empathy_are_the_papers() -> None:
-    lists = shipped_word_lists("empathy")
+    lists = read_word_lists(WORD_LISTS.path("empathy"))
     assert lists.positive == (
         *("help", "support", "concern", "care", "worry", "feel", "understand", "sorry", "comfort", "listen"),
         "reach out",
@@ -28,7 +28,7 @@ def test_the_lists_of_empathy_are_the_papers() -> None:
 
 @pytest.mark.parametrize("concept", CONCEPTS)
 def test_no_word_of_a_list_holds_another_which_would_count_twice(concept: str) -> None:
-    lists = shipped_word_lists(concept)
+    lists = read_word_lists(WORD_LISTS.path(concept))
     words = [*lists.positive, *lists.negative]
     assert [(a, b) for a in words for b in words if a != b and a in b] == []
     assert all(word == word.lower().strip() for word in words)
@@ -36,15 +36,15 @@ def test_no_word_of_a_list_holds_another_which_would_count_twice(concept: str) -
 
 @pytest.mark.parametrize("concept", CONCEPTS)
 def test_the_positive_texts_of_a_set_express_it_more_often(concept: str) -> None:
-    lists, pairs = shipped_word_lists(concept), read_pairs(shipped(concept))
+    lists, pairs = read_word_lists(WORD_LISTS.path(concept)), read_pairs(PAIR_SETS.path(concept))
     positive = sum(expresses(pair.positive, lists) for pair in pairs)
     negative = sum(expresses(pair.negative, lists) for pair in pairs)
     assert positive > negative  # not by much: the sets were balanced word by word
 
 
 def test_an_unknown_concept_names_the_known() -> None:
-    with pytest.raises(DataError, match=r"no word lists for 'honesty' .*empathy, certainty, formality, optimism"):
-        shipped_word_lists("honesty")
+    with pytest.raises(DataError, match="'honesty': there are certainty, empathy, formality, optimism; or give a file"):
+        WORD_LISTS.path("honesty")
 
 
 def test_lists_of_users_are_lowered_and_hold_each_word_once(tmp_path: Path) -> None:

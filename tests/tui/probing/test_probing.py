@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
 
 from localprobe.capture.cache import Activations
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
 from localprobe.probing.result import ProbeResult
@@ -49,7 +49,7 @@ def shouting(tmp_path: Path) -> Path:
     """Pairs that any model tells apart: one text of each is in capitals."""
     path = tmp_path / "shouting.jsonl"
     lines = []
-    for pair in read_pairs(shipped("empathy"))[::3]:
+    for pair in read_pairs(PAIR_SETS.path("empathy"))[::3]:
         texts = {"positive": pair.positive[:60].upper(), "negative": pair.negative[:60].lower()}
         lines.append(json.dumps({**texts, "scenario": pair.scenario}))
     path.write_text("\n".join(lines))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from localprobe.contrast.pairs import read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.config import ProbeConfig
@@ -31,7 +31,7 @@ def results() -> dict[str, ProbeResult]:
     """Probes of capitals by two methods, on the fake model."""
     pairs = [
         type(pair)(pair.positive[:60].upper(), pair.negative[:60].lower(), pair.scenario)
-        for pair in read_pairs(shipped("empathy"))[::4]
+        for pair in read_pairs(PAIR_SETS.path("empathy"))[::4]
     ]
     model = Model(FakeEngine())
     configs = [

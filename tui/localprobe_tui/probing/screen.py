@@ -14,12 +14,13 @@ from textual.content import Content
 from textual.widgets import Button, Input, ProgressBar, Select, Static, TextArea
 from textual.worker import Worker
 
+from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.errors import LocalprobeError
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.probing.results import Results, VerdictDialog, verdict
 from localprobe_tui.probing.text import TryText
-from localprobe_tui.probing.work import METHODS, POOLINGS, Work, keep, outline, path_of, read, sets
+from localprobe_tui.probing.work import METHODS, POOLINGS, Work, keep, outline, path_of, read
 from localprobe_tui.widgets.dialogs import Ask
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class ProbingScreen(Page):
 
     def body(self) -> ComposeResult:
         with Horizontal(id="form"):
-            yield Select([(name, name) for name in (*sets(), _FILE)], id="pairs", allow_blank=False, compact=True)
+            sets = [(name, name) for name in (*PAIR_SETS.names(), _FILE)]
+            yield Select(sets, id="pairs", allow_blank=False, compact=True)
             yield Select([(name, name) for name in METHODS], id="method", allow_blank=False, compact=True)
             yield Select([(name, name) for name in POOLINGS], id="pooling", allow_blank=False, compact=True)
             yield Button("Fit", id="fit", variant="primary", compact=True)

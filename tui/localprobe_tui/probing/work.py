@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.content import Content
 
-from localprobe.contrast.pairs import Pair, read_pairs, shipped
+from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe_tui.engine.work import in_thread, on_the_loop
 from localprobe_tui.widgets.plots import HIGH, LOW
@@ -32,21 +31,11 @@ class Stopped(LocalprobeError):
     """The study was cancelled."""
 
 
-def sets() -> list[str]:
-    """Names of the contrast sets that ship."""
-    names = []
-    for path in sorted(shipped("neutral").parent.glob("*.jsonl")):
-        with path.open(encoding="utf-8") as file:
-            if "positive" in json.loads(file.readline()):
-                names.append(path.stem)
-    return names
-
-
 def path_of(name: str) -> Path:
     """The file of a set that ships, or of a path that was typed. UsageError if nothing was typed."""
     if not name.strip():
         raise UsageError("no contrast set: type the path of a JSONL file with positive and negative")
-    return shipped(name) if name in sets() else Path(name.strip()).expanduser()
+    return PAIR_SETS.resolve(name.strip())
 
 
 def read(name: str) -> list[Pair]:

@@ -15,8 +15,9 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
+from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.errors import LocalprobeError, UsageError
-from localprobe_tui.probing.work import sets
+from localprobe.text_metrics.word_lists import WORD_LISTS
 from localprobe_tui.widgets.links import closes
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from localprobe.model import Model
     from localprobe.vectors.vector import Vector
 
+_WORDS = "empathy"  # counted where a concept has no list of its own
 _FILE = "an experiment file"
 
 
@@ -86,7 +88,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
         from localprobe.contrast.scenarios import scenarios
 
         mine = [(f"{each.concept}, layer {each.best}", str(i)) for i, each in enumerate(self._vectors)]
-        choices = [*mine, *((f"fit {name} anew", f"fit:{name}") for name in sets()), (_FILE, _FILE)]
+        choices = [*mine, *((f"fit {name} anew", f"fit:{name}") for name in PAIR_SETS.names()), (_FILE, _FILE)]
         with VerticalScroll(can_focus=False) as box:
             box.border_title = f"Sweep on {self._model.info.model}"
             box.border_subtitle = closes("leave")
@@ -98,7 +100,8 @@ class SweepForm(ModalScreen["Experiment | None"]):
                 yield Input(placeholder="a .toml file, or one that ships: laptop", id="path", compact=True)
             with Horizontal(classes="row own"):
                 yield Label("words counted")
-                yield Select([(name, name) for name in _counted()], id="words", allow_blank=False, compact=True)
+                words = [(name, name) for name in WORD_LISTS.names()]
+                yield Select(words, value=_WORDS, id="words", allow_blank=False, compact=True)
             with Horizontal(classes="row own"):
                 yield Label("doses")
                 yield Input("-0.3 -0.15 0 0.15 0.3", id="doses", compact=True)
@@ -130,7 +133,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
     def _vector_chosen(self, event: Select.Changed) -> None:
         self.set_class(event.value == _FILE, "-file")
         concept = self._concept(str(event.value))
-        self.query_one("#words", Select).value = concept if concept in _counted() else _counted()[0]
+        self.query_one("#words", Select).value = concept if concept in WORD_LISTS.names() else _WORDS
 
     @on(Button.Pressed, "#close")
     def action_leave(self) -> None:
@@ -145,12 +148,12 @@ class SweepForm(ModalScreen["Experiment | None"]):
             self.query_one("#wrong", Static).update(str(error))
 
     def _experiment(self) -> Experiment:
-        from localprobe.experiments.experiment_file import named_experiment, read_experiment
+        from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 
         if self.has_class("-file"):
             if not (name := self._text("path")):
                 raise UsageError("no experiment: type the path of a .toml file")
-            return fitting(named_experiment(str(Path(name).expanduser())), self._model)
+            return fitting(read_experiment(EXPERIMENTS.resolve(name)), self._model)
         return read_experiment(self._written())
 
     def _written(self) -> Path:
@@ -211,13 +214,6 @@ class SweepForm(ModalScreen["Experiment | None"]):
 
     def _text(self, name: str) -> str:
         return self.query_one(f"#{name}", Input).value.strip()
-
-
-def _counted() -> list[str]:
-    """Concepts whose words can be counted in answers."""
-    from localprobe.text_metrics.word_lists import SHIPPED
-
-    return list(json.loads(SHIPPED.read_text(encoding="utf-8")))
 
 
 def fitting(experiment: Experiment, model: Model) -> Experiment:
