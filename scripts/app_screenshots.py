@@ -40,7 +40,7 @@ async def ready(app: LocalprobeApp, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: app.session.state == "ready", "the model")
     if not first_vector.kept(app.session.model.info):  # type: ignore[union-attr]
         app.use_vector(await first_vector.fit(app.session, lambda *_: None, threading.Event()))
-    await until(pilot, lambda: app.talk.dials, "a vector")
+    await until(pilot, lambda: app.talk.knobs, "a vector")
 
 
 async def answer(app: LocalprobeApp, pilot: Pilot[None], text: str) -> None:
@@ -54,13 +54,13 @@ async def answer(app: LocalprobeApp, pilot: Pilot[None], text: str) -> None:
 
 
 async def chat(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-    app.talk.dials[0].dose = 0.15
+    app.talk.knobs[0].dose = 0.15
     await answer(app, pilot, QUESTION)
 
 
 async def split(app: LocalprobeApp, pilot: Pilot[None]) -> None:
     await pilot.press("ctrl+b")
-    app.talk.dials[0].dose = 0.2
+    app.talk.knobs[0].dose = 0.2
     await answer(app, pilot, scenarios()["the_listener"].prompt())
 
 
@@ -76,7 +76,7 @@ async def probing(app: LocalprobeApp, pilot: Pilot[None]) -> None:
 
 
 async def knobs(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-    app.talk.dials[0].dose = 0.15
+    app.talk.knobs[0].dose = 0.15
     await answer(app, pilot, QUESTION)
     await pilot.press("ctrl+k")
     await pilot.pause(0.5)

@@ -82,7 +82,7 @@ def play(own_data: Path) -> Play:
                 if load is not None:
                     await wait_until(pilot, lambda: app.session.state == "ready")
                     if (own_data / "vectors" / "kindness.safetensors").exists():
-                        await wait_until(pilot, lambda: app.talk.dials)
+                        await wait_until(pilot, lambda: app.talk.knobs)
                 await scene(app, pilot)
 
         asyncio.run(asyncio.wait_for(whole(), 200))

@@ -42,11 +42,11 @@ def test_a_dose_is_set_while_the_prompt_keeps_the_keys(play: Play) -> None:
         await wait_until(pilot, lambda: app.query(Slider) and app.query_one(Slider).size.width)
         slider = app.query_one(Slider)
         await pilot.click(slider, offset=(slider.size.width - 10, 0))
-        await wait_until(pilot, lambda: app.talk.dials[0].dose > 0.1)
+        await wait_until(pilot, lambda: app.talk.knobs[0].dose > 0.1)
         await click(app, pilot, "Say something below")
         await pilot.press(*"do it")
         assert app.query_one(Prompt).text == "do it"
-        assert app.talk.dials[0].on
+        assert app.talk.knobs[0].on
 
     play(scene)
 

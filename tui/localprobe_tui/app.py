@@ -229,16 +229,16 @@ class LocalprobeApp(App[None]):
         kept = await asyncio.to_thread(first_vector.kept, info)
         known = [(each.concept, each.origin) for each in self.vectors]
         self.vectors += [each for each in kept if (each.concept, each.origin) not in known]
-        for dial in [dial for dial in self.talk.dials if not first_vector.fits(dial.vector, info)]:
-            self.talk.dials.remove(dial)
-            self.notify(f"The vector {dial.vector.concept!r} does not fit {info.model}: it is off the panel.")
+        for knob in [knob for knob in self.talk.knobs if not first_vector.fits(knob.vector, info)]:
+            self.talk.knobs.remove(knob)
+            self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it is off the panel.")
         given, self._given = self._given, None
         if given is not None:
             try:
                 self._opening.put(given, self.talk, model)
             except LocalprobeError as error:
                 self.show_error(error)
-        if not self.talk.dials and (fitting := [vector for vector in kept if first_vector.fits(vector, info)]):
+        if not self.talk.knobs and (fitting := [vector for vector in kept if first_vector.fits(vector, info)]):
             self.talk.add(fitting[0])
         self._look_up_ranges()
 
@@ -249,10 +249,10 @@ class LocalprobeApp(App[None]):
         from localprobe_tui.talk.usable import swept
 
         model, runs = self.session.model, Runs()
-        for dial in list(self.talk.dials):
+        for knob in list(self.talk.knobs):
             if model is not None:
-                dial.swept = await asyncio.to_thread(swept, runs, dial.vector, model)
-        self.talk.turned()
+                knob.swept = await asyncio.to_thread(swept, runs, knob.vector, model)
+        self.talk.changed()
 
     def _open_chats(self) -> Chats | None:
         """The user's chats; without them the app goes on, and says that nothing is kept."""

@@ -46,9 +46,9 @@ def test_an_answer_again_stands_beside_the_old_one_and_both_can_be_had_back(play
 def test_another_dose_answers_with_the_same_random_numbers(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await say(app, pilot, "hi")
-        app.talk.dials[0].dose = 0.2
+        app.talk.knobs[0].dose = 0.2
         await app.talk.regenerate()
-        app.talk.dials[0].dose = 0.0
+        app.talk.knobs[0].dose = 0.0
         await app.talk.regenerate()
         plain, steered, again = app.talk.chat.siblings(app.talk.chat.path()[-1])
         assert plain.how["key"] == steered.how["key"] == "seed 0"
@@ -146,7 +146,7 @@ def test_a_chat_is_exported_to_read_and_to_work_with(
     monkeypatch.chdir(tmp_path)
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        app.talk.dials[0].dose, app.talk.split = 0.2, True
+        app.talk.knobs[0].dose, app.talk.split = 0.2, True
         await say(app, pilot, "hi there")
         assert isinstance(app.screen, ChatScreen)
         app.screen.action_export("md")

@@ -11,7 +11,7 @@ from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import Answer
 from localprobe_tui.chat.prompt import Prompt
 from localprobe_tui.chat.screen import ChatScreen
-from localprobe_tui.knobs.card import DialCard
+from localprobe_tui.knobs.card import KnobCard
 from localprobe_tui.widgets.dialogs import Ask, Choose
 from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
@@ -35,10 +35,10 @@ def test_a_kept_vector_is_on_the_panel_with_dose_and_alpha(play: Play) -> None:
 
 def test_the_brackets_turn_the_knob_only_while_nothing_is_typed(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
+        await wait_until(pilot, lambda: app.talk.knobs)
         await pilot.press("left_square_bracket", "a", "left_square_bracket")
         await wait_until(pilot, lambda: app.query_one(Prompt).text == "a[")
-        assert app.talk.dials[0].dose == -0.05
+        assert app.talk.knobs[0].dose == -0.05
 
     play(scene)
 
@@ -49,11 +49,11 @@ def test_the_slider_is_worked_by_keys_and_by_mouse(play: Play) -> None:
         slider = app.query_one(Slider)
         slider.focus()
         await pilot.press("right", "right", "left", "shift+right")
-        assert app.talk.dials[0].dose == pytest.approx(0.06)
+        assert app.talk.knobs[0].dose == pytest.approx(0.06)
         await pilot.press("0")
-        assert app.talk.dials[0].dose == 0
+        assert app.talk.knobs[0].dose == 0
         await pilot.click(Slider, offset=(5, 0))
-        assert app.talk.dials[0].dose < -0.4
+        assert app.talk.knobs[0].dose < -0.4
         await wait_until(pilot, lambda: "beyond usable" in screen(app))
 
     play(scene)
@@ -61,7 +61,7 @@ def test_the_slider_is_worked_by_keys_and_by_mouse(play: Play) -> None:
 
 def test_a_dose_or_an_alpha_is_typed(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.query(DialCard))
+        await wait_until(pilot, lambda: app.query(KnobCard))
         for typed, dose in (("0.31", 0.31), ("nonsense", 0.31), ("-.7", -0.7), ("a5", None)):
             await pilot.press("f5")
             await wait_until(pilot, lambda: isinstance(app.screen, Ask))
@@ -77,7 +77,7 @@ def test_a_dose_or_an_alpha_is_typed(play: Play) -> None:
 @pytest.mark.usefixtures("slowly")
 def test_a_dose_turned_in_mid_answer_is_felt_by_the_next_token_and_written_into_the_text(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
+        await wait_until(pilot, lambda: app.talk.knobs)
         await pilot.press(*"hi", "enter")
         await wait_until(pilot, lambda: app.talk.answering and len(app.talk.answering[0].pieces) > 4)
         turn = app.talk.answering[0]
@@ -99,7 +99,7 @@ def test_a_dose_turned_in_mid_answer_is_felt_by_the_next_token_and_written_into_
 @pytest.mark.usefixtures("slowly")
 def test_a_dose_can_wait_for_the_next_answer(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
+        await wait_until(pilot, lambda: app.talk.knobs)
         app.talk.applies = "next answer"
         await pilot.press(*"hi", "enter")
         await wait_until(pilot, lambda: app.talk.answering and len(app.talk.answering[0].pieces) > 3)
@@ -123,18 +123,18 @@ def test_layer_positions_and_switch_are_keys_of_the_knob(play: Play) -> None:
         await wait_until(pilot, lambda: app.query(Slider))
         app.query_one(Slider).focus()
         await pilot.press("p")
-        assert app.talk.dials[0].positions == "prompt"
+        assert app.talk.knobs[0].positions == "prompt"
         await pilot.press("space")
-        assert not app.talk.dials[0].on
+        assert not app.talk.knobs[0].on
         await wait_until(pilot, lambda: "○ kindness" in screen(app))
         await pilot.press("l")
         await wait_until(pilot, lambda: isinstance(app.screen, Choose))
         await wait_until(pilot, lambda: "AUROC 0.900   best" in screen(app))
         await pilot.press(*"layer  4", "enter")
-        await wait_until(pilot, lambda: app.talk.dials[0].layer == 4)
+        await wait_until(pilot, lambda: app.talk.knobs[0].layer == 4)
         await pilot.press("delete")
         await wait_until(pilot, lambda: "Fit empathy on this model" in screen(app))
-        assert app.talk.dials == []
+        assert app.talk.knobs == []
 
     play(scene)
 
@@ -143,23 +143,23 @@ def test_a_link_of_the_knob_can_be_clicked(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await wait_until(pilot, lambda: "kindness  layer 2" in screen(app))
         line = next(line for line in screen(app).splitlines() if "kindness  layer 2" in line)
-        card = app.query_one(DialCard)
+        card = app.query_one(KnobCard)
         await pilot.click(offset=(line.index("  all") + 3, card.region.y))
-        assert app.talk.dials[0].positions == "prompt"
+        assert app.talk.knobs[0].positions == "prompt"
 
     play(scene)
 
 
 def test_several_vectors_steer_at_once_each_by_its_slider(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
+        await wait_until(pilot, lambda: app.talk.knobs)
         app.use_vector(app.vectors[0])
         await wait_until(pilot, lambda: len(app.query(Slider)) == 2)
         first, second = app.query(Slider)
         first.turn(0.1)
         second.turn(-0.2)
         await pilot.pause()
-        app.talk.dials[1].layer = 4
+        app.talk.knobs[1].layer = 4
         await pilot.press(*"hi", "enter")
         await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
         knobs = app.query_one(Answer).turn.parts[0].knobs
@@ -181,4 +181,4 @@ def test_a_dose_beyond_the_usable_range_is_warned_of_in_words(play: Play) -> Non
 
 
 def _turned_to(app: LocalprobeApp, dose: float) -> bool:
-    return app.talk.dials[0].dose == dose
+    return app.talk.knobs[0].dose == dose

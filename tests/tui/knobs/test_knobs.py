@@ -20,8 +20,8 @@ from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import Answer
 from localprobe_tui.chat.prompt import Prompt
 from localprobe_tui.engine.session import Session
-from localprobe_tui.talk.dials import Dial
 from localprobe_tui.talk.opening import Opening
+from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import message, screen, wait_until
@@ -52,8 +52,8 @@ def test_the_usable_doses_are_those_of_the_newest_sweep_of_the_vector(
         await pilot.press(*"hi", "enter")
         told = "Dose +0.15 is beyond the usable range (usable in a sweep: -0.20 to +0.10)."
         await wait_until(pilot, lambda: told in " ".join(str(w.render()) for w in app.query(".warning")))
-        app.talk.dials[0].move(1)
-        app.talk.turned()
+        app.talk.knobs[0].move(1)
+        app.talk.changed()
         await wait_until(pilot, lambda: "never swept; usable by rule: ±0.3" in screen(app))
 
     play(scene)
@@ -72,7 +72,7 @@ def test_a_sweep_in_alphas_is_told_in_doses(play: Play, vector_file: Path, kindn
 
 
 def test_where_no_dose_was_usable_every_dose_is_beyond(kindness: Vector) -> None:
-    assert Dial(kindness, 2, 0.01, swept={2: (0.0, 0.0)}).range() == "beyond usable"
+    assert PanelKnob(kindness, 2, 0.01, swept={2: (0.0, 0.0)}).range() == "beyond usable"
 
 
 def test_a_control_vector_without_a_best_layer_steers_all_of_its_layers_by_alpha(play: Play, kindness: Vector) -> None:
@@ -100,8 +100,8 @@ def test_a_control_vector_without_a_best_layer_steers_all_of_its_layers_by_alpha
 
 def test_the_probe_reads_at_the_layer_that_is_chosen(play: Play, vector_file: Path) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
-        usual = app.talk.dials[0].reading().layer
+        await wait_until(pilot, lambda: app.talk.knobs)
+        usual = app.talk.knobs[0].reading().layer
         await wait_until(pilot, lambda: f"kindness at layer {usual}" in screen(app))
         await pilot.press("f9")
         await wait_until(pilot, lambda: f"a little above the steered layer: {usual}" in screen(app))
@@ -118,11 +118,11 @@ def test_the_probe_reads_at_the_layer_that_is_chosen(play: Play, vector_file: Pa
 
 def test_a_bracket_is_a_key_of_the_knob_even_if_text_follows_at_once(play: Play, vector_file: Path) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: app.talk.dials)
+        await wait_until(pilot, lambda: app.talk.knobs)
         app.simulate_key("right_square_bracket")
         app.simulate_key("h")
         await wait_until(pilot, lambda: app.query_one(Prompt).text == "h")
-        assert app.talk.dials[0].dose == 0.05
+        assert app.talk.knobs[0].dose == 0.05
 
     play(scene)
 
@@ -144,7 +144,7 @@ def test_what_the_command_line_gives_is_what_the_chat_begins_with(vector_file: P
         await wait_until(pilot, lambda: "kindness  layer 1  response" in screen(app))
         await wait_until(pilot, lambda: "alpha -3.0" in screen(app) and "temp 0.2  seed 5" in screen(app))
         assert (app.talk.chat.system, app.talk.sampling.tokens) == ("Be brief.", 9)
-        assert len(app.talk.dials) == 1
+        assert len(app.talk.knobs) == 1
 
     opened(Opening(vector_file, 1, None, -3.0, "response", "Be brief.", 9, 0.2, 5), scene)
 

@@ -13,7 +13,7 @@ from textual.style import Style
 from textual.widgets import Static
 
 from localprobe.steering.tint import SPREAD
-from localprobe_tui.talk import dials
+from localprobe_tui.talk import panel_knob
 from localprobe_tui.widgets.growing import Growing, GrowsDown
 from localprobe_tui.widgets.links import link
 from localprobe_tui.widgets.scores import spark, strengths, style_of
@@ -102,14 +102,14 @@ class Answer(Vertical, GrowsDown):
 
     def _head(self) -> Content:
         parts = self.turn.parts
-        words = " → ".join(dials.told(part.knobs) for part in parts) or "unsteered"
+        words = " → ".join(panel_knob.in_words(part.knobs) for part in parts) or "unsteered"
         return Content.assemble(words, arrows(self.turn, *self._place))
 
     def _body(self, going: bool) -> Content:
         """The text, every token in the style of its score, and each later dose where it took effect."""
         spans: list[Span] = []
         text = ""
-        marks = {part.start: dials.told(part.knobs) for part in self.turn.parts if part.start}
+        marks = {part.start: panel_knob.in_words(part.knobs) for part in self.turn.parts if part.start}
         for number, (piece, style) in enumerate(self._styled()):
             if number in marks:
                 mark = f" [{marks[number]}] "

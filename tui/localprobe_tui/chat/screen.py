@@ -21,7 +21,7 @@ from localprobe_tui.chat.transcript import Transcript
 from localprobe_tui.frame.page import Page
 from localprobe_tui.frame.top_bar import TopBar
 from localprobe_tui.knobs.actions import KnobActions
-from localprobe_tui.knobs.card import DialCard
+from localprobe_tui.knobs.card import KnobCard
 from localprobe_tui.knobs.line import KnobLine
 from localprobe_tui.knobs.panel import KnobsPanel
 from localprobe_tui.knobs.sheet import KnobsSheet
@@ -183,12 +183,12 @@ class ChatScreen(ChatActions, KnobActions, Page):
 
     def action_dose(self, step: float) -> None:
         """Turn the knob that has the focus, or the first."""
-        if not self.talk.dials:
+        if not self.talk.knobs:
             self.notify("There is no vector to turn: add one.")
             return
-        focused = [card.dial for card in self.query(DialCard) if card.has_focus_within]
-        [*focused, *self.talk.dials][0].turn(step)
-        self.talk.turned()
+        focused = [card.knob for card in self.query(KnobCard) if card.has_focus_within]
+        [*focused, *self.talk.knobs][0].turn(step)
+        self.talk.changed()
 
     def _locked(self) -> bool:
         """Whether nothing can be said now; the user is told why."""
@@ -217,7 +217,7 @@ class ChatScreen(ChatActions, KnobActions, Page):
             sliders.first().focus()
 
     def action_type_dose(self) -> None:
-        if cards := self.query(DialCard):
+        if cards := self.query(KnobCard):
             cards.first().action_type()
 
     def action_tint(self) -> None:

@@ -10,7 +10,7 @@ from textual import on, work
 from textual.widgets import Button
 
 from localprobe.errors import Cancelled, LocalprobeError
-from localprobe_tui.knobs.card import DialCard, layer_line
+from localprobe_tui.knobs.card import KnobCard, layer_line
 from localprobe_tui.knobs.sampling_sheet import SamplingSheet
 from localprobe_tui.shell import ShellScreen
 from localprobe_tui.talk import first_vector
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 class KnobActions(ShellScreen):
     """A screen that shows the knobs of the chat."""
 
-    @on(DialCard.Turned)
-    def _dial_turned(self) -> None:
-        self.talk.turned()
+    @on(KnobCard.Changed)
+    def _knob_changed(self) -> None:
+        self.talk.changed()
 
-    @on(DialCard.Removed)
-    def _dial_removed(self, event: DialCard.Removed) -> None:
-        self.talk.dials.remove(event.dial)
-        self.talk.turned()
+    @on(KnobCard.Removed)
+    def _knob_removed(self, event: KnobCard.Removed) -> None:
+        self.talk.knobs.remove(event.knob)
+        self.talk.changed()
 
     @work
     async def action_add_vector(self) -> None:
@@ -57,21 +57,21 @@ class KnobActions(ShellScreen):
         if read is None:
             self.notify("There is no vector to read by: add one.")
             return
-        dial = self.talk.dials[0]
-        options = [(f"a little above the steered layer: {dial.reading().layer}", "")]
-        options += [(layer_line(dial, layer), str(layer)) for layer in sorted(dial.vector.directions)]
+        knob = self.talk.knobs[0]
+        options = [(f"a little above the steered layer: {knob.reading().layer}", "")]
+        options += [(layer_line(knob, layer), str(layer)) for layer in sorted(knob.vector.directions)]
         chosen = await self.app.push_screen_wait(Choose(f"Read {read.concept} at", options))
         if chosen is not None:
             self.talk.watched = int(chosen) if chosen else None
-            self.talk.turned()
+            self.talk.changed()
 
     def action_applies(self) -> None:
         self.talk.applies = "next answer" if self.talk.applies == "next token" else "next token"
-        self.talk.turned()
+        self.talk.changed()
 
     def action_split(self) -> None:
         self.talk.split = not self.talk.split
-        self.talk.turned()
+        self.talk.changed()
         self.notify("The next answer comes " + ("twice: unsteered and steered." if self.talk.split else "once."))
 
     @work
@@ -79,7 +79,7 @@ class KnobActions(ShellScreen):
         chosen = await self.app.push_screen_wait(SamplingSheet(self.talk.sampling))
         if chosen is not None:
             self.talk.sampling = chosen
-            self.talk.turned()
+            self.talk.changed()
 
     @work
     async def action_system(self) -> None:
@@ -88,7 +88,7 @@ class KnobActions(ShellScreen):
         if text is not None:
             self.talk.chat.system = text
             self.talk.flush()
-            self.talk.turned()
+            self.talk.changed()
 
     @on(Button.Pressed, "#fit")
     def _fit_pressed(self) -> None:

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from localprobe.errors import UsageError
 from localprobe.steering.positions import Positions
-from localprobe_tui.talk.dials import Dial
+from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.widgets.dialogs import Ask, Choose
 from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.slider import Slider
@@ -26,44 +26,44 @@ if TYPE_CHECKING:
 POSITIONS: tuple[str, ...] = get_args(Positions)
 
 
-class DialCard(Vertical):
-    """A `Dial` to turn. Every change posts `Turned`."""
+class KnobCard(Vertical):
+    """A `PanelKnob` to turn. Every change posts `Changed`."""
 
     DEFAULT_CSS = """
-    DialCard {
+    KnobCard {
         height: auto; padding: 0 1; margin: 0 0 1 0;
         & > Static { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         &:focus-within { border-left: outer $accent; padding: 0 1 0 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,d", "type", "Type a dose", id="dial.type"),
-        Binding("l", "layer", "Layer", id="dial.layer"),
-        Binding("p", "positions", "Positions", id="dial.positions"),
-        Binding("space", "switch", "On/off", id="dial.switch"),
-        Binding("delete,backspace", "remove", "Remove", id="dial.remove"),
+        Binding("enter,d", "type", "Type a dose", id="knob.type"),
+        Binding("l", "layer", "Layer", id="knob.layer"),
+        Binding("p", "positions", "Positions", id="knob.positions"),
+        Binding("space", "switch", "On/off", id="knob.switch"),
+        Binding("delete,backspace", "remove", "Remove", id="knob.remove"),
     ]
 
     @dataclass
-    class Turned(Message):
-        """The dial was changed."""
+    class Changed(Message):
+        """The knob was changed."""
 
-        dial: Dial
+        knob: PanelKnob
 
     @dataclass
     class Removed(Message):
-        """The dial is to go."""
+        """The knob is to go."""
 
-        dial: Dial
+        knob: PanelKnob
 
-    def __init__(self, dial: Dial, talk: ChatController) -> None:
+    def __init__(self, knob: PanelKnob, talk: ChatController) -> None:
         super().__init__()
-        self.dial = dial
+        self.knob = knob
         self._talk = talk
 
     def compose(self) -> ComposeResult:
         yield Links(classes="name")
-        yield Slider(self.dial.dose, self.dial.reach)
+        yield Slider(self.knob.dose, self.knob.reach)
         yield Links(classes="strength")
         yield Static(classes="source")
 
@@ -71,43 +71,43 @@ class DialCard(Vertical):
         self.show()
 
     def show(self) -> None:
-        """Draw the dial as it is now."""
+        """Draw the knob as it is now."""
         if not self.is_mounted:
             return
-        dial = self.dial
+        knob = self.knob
         slider = self.query_one(Slider)
-        slider.reach = dial.reach
-        slider.value = dial.dose
-        slider.set_class(not dial.on, "-off")
-        switch = "●" if dial.on else "○"
+        slider.reach = knob.reach
+        slider.value = knob.dose
+        slider.set_class(not knob.on, "-off")
+        switch = "●" if knob.on else "○"
         self.query_one(".name", Links).update(
             Content.from_markup(
-                f"[@click=do('switch')]{switch}[/] [b]$concept[/b]  [@click=do('layer')]{dial.place}[/]  "
-                f"[@click=do('positions')]{dial.positions}[/]  [@click=do('remove') dim]✕[/]",
-                concept=dial.vector.concept,
+                f"[@click=do('switch')]{switch}[/] [b]$concept[/b]  [@click=do('layer')]{knob.place}[/]  "
+                f"[@click=do('positions')]{knob.positions}[/]  [@click=do('remove') dim]✕[/]",
+                concept=knob.vector.concept,
             ),
             layout=False,
         )
-        alpha = dial.alpha(self._talk.model)
+        alpha = knob.alpha(self._talk.model)
         known = "" if alpha is None else f"  alpha {alpha:+.1f}"
-        name, shown = ("alpha", "") if dial.layer is None else ("dose", known)
-        colour = {"usable": "$text-success", "strong": "$text-warning", "": "dim"}.get(dial.range(), "$text-error")
-        expect = dial.range() if dial.on else "off"
-        strength = f"[@click=do('type')]{name} [b]{dial.dose:+.2f}[/b][/]{shown}  [{colour}]{expect}[/]"
+        name, shown = ("alpha", "") if knob.layer is None else ("dose", known)
+        colour = {"usable": "$text-success", "strong": "$text-warning", "": "dim"}.get(knob.range(), "$text-error")
+        expect = knob.range() if knob.on else "off"
+        strength = f"[@click=do('type')]{name} [b]{knob.dose:+.2f}[/b][/]{shown}  [{colour}]{expect}[/]"
         self.query_one(".strength", Links).update(Content.from_markup(strength), layout=False)
-        self.query_one(".source", Static).update(Content.styled(dial.source(), "dim"), layout=False)
+        self.query_one(".source", Static).update(Content.styled(knob.source(), "dim"), layout=False)
 
     @on(Slider.Changed)
     def _slid(self, event: Slider.Changed) -> None:
         event.stop()
-        self.dial.dose = event.value
+        self.knob.dose = event.value
         self._changed()
 
     @work
     async def action_type(self) -> None:
         """Type a strength: a dose, or `a` and an alpha."""
         hint = "a dose such as 0.22, or an alpha such as a20"
-        typed = await self.app.push_screen_wait(Ask("Dose", f"{self.dial.dose:+.2f}", hint))
+        typed = await self.app.push_screen_wait(Ask("Dose", f"{self.knob.dose:+.2f}", hint))
         if typed is None:
             return
         try:
@@ -118,30 +118,30 @@ class DialCard(Vertical):
 
     @work
     async def action_layer(self) -> None:
-        found = self.dial.vector.directions
-        options = [(layer_line(self.dial, layer), str(layer)) for layer in sorted(found)]
-        if self.dial.vector.best is None and len(found) > 1:
+        found = self.knob.vector.directions
+        options = [(layer_line(self.knob, layer), str(layer)) for layer in sorted(found)]
+        if self.knob.vector.best is None and len(found) > 1:
             options.insert(0, ("all layers together, as control vectors are used", ""))
-        chosen = await self.app.push_screen_wait(Choose(f"Layer of {self.dial.vector.concept}", options))
+        chosen = await self.app.push_screen_wait(Choose(f"Layer of {self.knob.vector.concept}", options))
         if chosen is not None:
-            self.dial.move(int(chosen) if chosen else None)
+            self.knob.move(int(chosen) if chosen else None)
             self._changed()
 
     def action_positions(self) -> None:
-        at = POSITIONS.index(self.dial.positions)
-        self.dial.positions = POSITIONS[(at + 1) % len(POSITIONS)]
+        at = POSITIONS.index(self.knob.positions)
+        self.knob.positions = POSITIONS[(at + 1) % len(POSITIONS)]
         self._changed()
 
     def action_switch(self) -> None:
-        self.dial.on = not self.dial.on
+        self.knob.on = not self.knob.on
         self._changed()
 
     def action_remove(self) -> None:
-        self.post_message(self.Removed(self.dial))
+        self.post_message(self.Removed(self.knob))
 
     def _changed(self) -> None:
         self.show()
-        self.post_message(self.Turned(self.dial))
+        self.post_message(self.Changed(self.knob))
 
     def _turn_to(self, typed: str) -> None:
         """Set the strength that was typed; UsageError if it is none."""
@@ -154,13 +154,13 @@ class DialCard(Vertical):
         if not abs(value) < float("inf"):
             raise UsageError(f"{typed!r} is no strength: type a dose such as 0.22, or an alpha such as a20")
         if is_alpha:
-            self.dial.turn_to_alpha(value, self._talk.model)
+            self.knob.turn_to_alpha(value, self._talk.model)
         else:
-            self.dial.dose = value
+            self.knob.dose = value
 
 
-def layer_line(dial: Dial, layer: int) -> str:
+def layer_line(knob: PanelKnob, layer: int) -> str:
     """A layer in a list, with what was measured there."""
-    auroc = dial.vector.directions[layer].measures.get("auroc")
+    auroc = knob.vector.directions[layer].measures.get("auroc")
     measured = "" if auroc is None else f"   AUROC {auroc:.3f}"
-    return f"layer {layer:>2}{measured}" + ("   best" if layer == dial.vector.best else "")
+    return f"layer {layer:>2}{measured}" + ("   best" if layer == knob.vector.best else "")

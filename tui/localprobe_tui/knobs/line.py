@@ -29,10 +29,10 @@ class KnobLine(Links):
     def show(self) -> None:
         """Draw the knobs as they are now."""
         parts = []
-        for dial in self._talk.dials:
-            alpha = None if dial.layer is None else dial.alpha(self._talk.model)
+        for knob in self._talk.knobs:
+            alpha = None if knob.layer is None else knob.alpha(self._talk.model)
             known = "" if alpha is None else f" (alpha {alpha:+.1f})"
-            state = dial.range() if dial.on else "off"
-            parts.append(f"{dial.vector.concept} {dial.strength}{known} {state}".rstrip())
+            state = knob.range() if knob.on else "off"
+            parts.append(f"{knob.vector.concept} {knob.strength}{known} {state}".rstrip())
         words = " · ".join([*(parts or ["no vector"]), self._talk.sampling.told()])
         self.update(Content.from_markup("[@click=do('knobs')]$words[/]", words=words), layout=False)

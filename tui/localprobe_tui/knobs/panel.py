@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from localprobe_tui.knobs.card import DialCard
+from localprobe_tui.knobs.card import KnobCard
 from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.scores import spark
 
@@ -30,7 +30,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         & .line { padding: 0 1; }
         & .none { padding: 0 1; color: $text-muted; }
         & Button { margin: 0 1; height: 1; border: none; min-width: 10; }
-        & #dials { height: auto; }
+        & #knobs { height: auto; }
         & #probe { padding: 0 1; margin: 0 0 1 0; }
         & #applies { margin: 0 0 1 0; }
         & #without { height: auto; margin: 0 0 1 0; }
@@ -44,7 +44,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         yield Static("Steering", classes="title")
-        yield Vertical(id="dials")
+        yield Vertical(id="knobs")
         with Vertical(id="without"):
             yield Static("No direction is loaded for this model.", classes="none")
             yield Button(_FIT, id="fit", variant="primary", compact=True)
@@ -62,14 +62,14 @@ class KnobsPanel(VerticalScroll, can_focus=False):
     async def show(self) -> None:
         """Draw everything as it is now."""
         talk = self._talk
-        if self._shown != talk.dials:
-            self._shown = list(talk.dials)
-            dials = self.query_one("#dials")
-            await dials.remove_children()
-            await dials.mount_all([DialCard(dial, talk) for dial in talk.dials])
-        for card in self.query(DialCard):
+        if self._shown != talk.knobs:
+            self._shown = list(talk.knobs)
+            knobs = self.query_one("#knobs")
+            await knobs.remove_children()
+            await knobs.mount_all([KnobCard(knob, talk) for knob in talk.knobs])
+        for card in self.query(KnobCard):
             card.show()
-        self.query_one("#without").display = not talk.dials
+        self.query_one("#without").display = not talk.knobs
         self.query_one("#fit", Button).disabled = talk.model is None
         self.query_one("#applies", Links).update(
             Content.from_markup(f"[@click=do('applies')]a turn applies to the[/] [b]{talk.applies}[/b]")

@@ -14,7 +14,7 @@ from localprobe.chats.recorder import AnswerRecorder
 from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
 from localprobe.chats.writer import ChatWriter
 from localprobe.errors import UsageError
-from localprobe_tui.talk.dials import Dial
+from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.talk.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class ChatController:
 
     def __init__(self, session: Session, chats: Chats | None) -> None:
         self.chat = Chat()
-        self.dials: list[Dial] = []
+        self.knobs: list[PanelKnob] = []
+        """The knobs on the panel, from the top."""
         self.sampling = Sampling()
         self.split = False
         """Whether an unsteered answer is generated beside the steered one."""
@@ -100,31 +101,31 @@ class ChatController:
         """End the answer after the token that is being computed; what was said stays."""
         self._stopping = True
 
-    def turned(self) -> None:
-        """The knobs were changed: the answer that is being generated feels it, if that is how they apply."""
+    def changed(self) -> None:
+        """A knob or a setting was changed. An answer under way follows from its next token on, if `applies` says so."""
         if self.answering and self._model is not None and self.applies == "next token":
-            self._turn_to = self.knobs(self._model)
+            self._turn_to = self.engine_knobs(self._model)
         self._tell()
 
     def add(self, vector: Vector) -> tuple[str, ...]:
         """Put a vector on the panel; gives warnings. VectorError if it does not fit the model."""
         warnings: tuple[str, ...] = ()
-        dial = Dial.of(vector)
+        knob = PanelKnob.of(vector)
         if self.model is not None:
             warnings = vector.check_compatible(self.model.info)
-            if dial.layer is not None:
-                warnings += vector.check_scale(self.model.scale, [dial.layer])
-        self.dials.append(dial)
+            if knob.layer is not None:
+                warnings += vector.check_scale(self.model.scale, [knob.layer])
+        self.knobs.append(knob)
         self._tell()
         return warnings
 
-    def knobs(self, model: Model) -> list[Knob]:
+    def engine_knobs(self, model: Model) -> list[Knob]:
         """The knobs that steer now."""
-        return [knob for dial in self.dials if dial.turned for knob in dial.knobs(model)]
+        return [knob for panel_knob in self.knobs if panel_knob.steers for knob in panel_knob.engine_knobs(model)]
 
     def reading(self) -> Reading | None:
         """What answers are scored by: the first knob's direction."""
-        return self.dials[0].reading(self.watched) if self.dials else None
+        return self.knobs[0].reading(self.watched) if self.knobs else None
 
     def new(self, system: str | None = None) -> None:
         """Begin another chat, with the system prompt of this one unless another is given."""
@@ -168,7 +169,7 @@ class ChatController:
         model = self._session.free()
         with self._session.reserved("answering in the chat"):
             self._model, self._stopping, self._turn_to = model, False, None
-            knobs = self.knobs(model)
+            knobs = self.engine_knobs(model)
             turns = (going_on,) if going_on else self._turns(question, knobs, model)
             recorder = AnswerRecorder(turns)
             if going_on:
@@ -220,7 +221,7 @@ class ChatController:
     def _steps(
         self, model: Model, turns: Sequence[Turn], knobs: list[Knob], going_on: bool
     ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
-        """In the engine's thread: (when, events of a step, knobs that were turned to before it)."""
+        """In the engine's thread: (when, events of a step, knobs that a change before it gave)."""
         from localprobe.chat_template import Message
         from localprobe.generation.conversation import Conversation
         from localprobe.steering.knob import steering
@@ -263,16 +264,16 @@ class ChatController:
         """What an answer is steered by from its next token on. A knob turned while it is generated (`live`) already
         reaches the token before."""
         start = len(turn.pieces)
-        if beyond := [warning for dial in self.dials if (warning := dial.warning())]:
+        if beyond := [warning for knob in self.knobs if (warning := knob.warning())]:
             turn.how["beyond"] = beyond
         watched = next(iter(self._watch(turn.reading)), None)
         return Part.of(knobs, model.scale, watched, start, max(0, start - live))
 
     def _probe(self, read: Reading | None) -> Vector | None:
         """The vector that a reading is of."""
-        for dial in self.dials:
-            if read and dial.vector.concept == read.concept and read.layer in dial.vector.directions:
-                return dial.vector
+        for knob in self.knobs:
+            if read and knob.vector.concept == read.concept and read.layer in knob.vector.directions:
+                return knob.vector
         return None
 
     def _end(self, turns: Sequence[Turn], question: Turn) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe_tui.talk import dials
+from localprobe_tui.talk import panel_knob
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Chat, Turn
@@ -70,7 +70,7 @@ def jsonl(chat: Chat) -> str:
 
 
 def _heading(turn: Turn) -> str:
-    steered = " → ".join(dials.told(part.knobs) for part in turn.parts) or "unsteered"
+    steered = " → ".join(panel_knob.in_words(part.knobs) for part in turn.parts) or "unsteered"
     known = [score for score in turn.scores if not math.isnan(score)]
     if not known or turn.reading is None:
         return steered
@@ -81,5 +81,5 @@ def _marked(turn: Turn) -> str:
     """The text, with each later dose where it took effect."""
     if not turn.pieces:
         return turn.content
-    marks = {part.start: f" **[{dials.told(part.knobs)}]** " for part in turn.parts if part.start}
+    marks = {part.start: f" **[{panel_knob.in_words(part.knobs)}]** " for part in turn.parts if part.start}
     return "".join(marks.get(number, "") + piece for number, piece in enumerate(turn.pieces))

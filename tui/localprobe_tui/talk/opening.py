@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe_tui.talk.dials import Dial
+from localprobe_tui.talk.panel_knob import PanelKnob
 
 if TYPE_CHECKING:
     from localprobe.model import Model
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A vector and how it is turned, and how answers are drawn; None where the user said nothing."""
+    """A vector and its strength, and how answers are drawn; None where the user said nothing."""
 
     vector: Path | None = None
     layer: int | None = None
@@ -37,12 +37,12 @@ class Opening:
     def put(self, vector: Vector, talk: ChatController, model: Model) -> None:
         """Put the vector on the panel. VectorError if it does not fit the model."""
         vector.check_compatible(model.info)
-        dial = Dial.of(vector)
+        knob = PanelKnob.of(vector)
         if self.layer is not None:
-            dial.move(vector.layer(self.layer))
-        dial.positions = self.positions
-        dial.dose = self.dose or 0.0
+            knob.move(vector.layer(self.layer))
+        knob.positions = self.positions
+        knob.dose = self.dose or 0.0
         if self.alpha is not None:
-            dial.turn_to_alpha(self.alpha, model)
-        talk.dials.insert(0, dial)
-        talk.turned()
+            knob.turn_to_alpha(self.alpha, model)
+        talk.knobs.insert(0, knob)
+        talk.changed()

@@ -1,4 +1,4 @@
-"""The knobs of the chat as they stand: a vector, its layer, how hard it is turned and where in a row it applies."""
+"""A knob of the chat as it stands on the panel: a vector, its layer, its strength and the positions it applies to."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ABOVE = 4
 
 
 @dataclass(slots=True, eq=False)
-class Dial:
+class PanelKnob:
     """One knob of the panel."""
 
     vector: Vector
     layer: int | None
-    """None turns all layers of a control vector together."""
+    """None steers at all layers of a control vector together."""
     dose: float = 0.0
     """Its strength; for all layers together an alpha."""
     positions: str = "all"
@@ -41,13 +41,13 @@ class Dial:
     """Layer -> the doses that a sweep of this vector on this model found usable."""
 
     @classmethod
-    def of(cls, vector: Vector) -> Dial:
-        """A knob at the vector's own layer, or at all of its layers if it names none, not turned yet."""
+    def of(cls, vector: Vector) -> PanelKnob:
+        """A knob at the vector's own layer, or at all of its layers if it names none, at strength 0."""
         only = next(iter(vector.directions)) if len(vector.directions) == 1 else None
         return cls(vector, only if vector.best is None else vector.best)
 
     @property
-    def turned(self) -> bool:
+    def steers(self) -> bool:
         """Whether it steers at all."""
         return self.on and self.dose != 0
 
@@ -63,7 +63,7 @@ class Dial:
 
     @property
     def strength(self) -> str:
-        """How it is turned: `+0.22 @19`, or `alpha +1.50 @all`."""
+        """Its strength in words: `+0.22 @19`, or `alpha +1.50 @all`."""
         return f"alpha {self.dose:+.2f} @all" if self.layer is None else f"{self.dose:+.2f} @{self.layer}"
 
     def move(self, layer: int | None) -> None:
@@ -77,7 +77,7 @@ class Dial:
         dose = round(self.dose + step * self.reach / RANGE, 3)
         self.dose = dose if abs(dose) < abs(self.dose) else max(-self.reach, min(self.reach, dose))
 
-    def knobs(self, model: Model) -> list[Knob]:
+    def engine_knobs(self, model: Model) -> list[Knob]:
         """The knobs that the engine gets. VectorError if the vector does not fit the model."""
         if self.layer is None:
             return model.knobs(self.vector, alpha=self.dose, positions=self.positions)
@@ -119,7 +119,7 @@ class Dial:
 
     def warning(self) -> str:
         """A sentence where its strength is beyond the usable range; else empty."""
-        if not self.turned or self.range() != "beyond usable":
+        if not self.steers or self.range() != "beyond usable":
             return ""
         return f"Dose {self.dose:+.2f} is beyond the usable range ({self.source()})."
 
@@ -133,7 +133,7 @@ class Dial:
         return Reading.of(self.vector, above[-1] if above else steered)
 
 
-def told(knobs: tuple[KnobRecord, ...]) -> str:
+def in_words(knobs: tuple[KnobRecord, ...]) -> str:
     """Knobs in words: `empathy +0.22 @19, formality -0.10 @14`, `anger alpha +1.50 @3-20`, or `unsteered`."""
     words = []
     for (concept, alpha), group in groupby(knobs, lambda knob: (knob.concept, knob.alpha)):
