@@ -102,7 +102,7 @@ class ChatController:
         self._stopping = True
 
     def changed(self) -> None:
-        """A knob or a setting was changed: a running answer follows from its next token, if `applies` says so."""
+        """A knob or a setting was changed. An answer under way follows from its next token on, if `applies` says so."""
         if self.answering and self._model is not None and self.applies == "next token":
             self._turn_to = self.engine_knobs(self._model)
         self._tell()
