@@ -123,7 +123,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run: Run, toml: Path, m
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("[-0.5, 0, 0.5]", "[-0.5, 0.5]", "doses: there is no 0: every effect is measured against unsteered answers"),
+        ("[-0.5, 0, 0.5]", "[-0.5, 0.5]", "`doses` have no 0: every effect is measured against unsteered answers"),
         ("[[prompts]]", 'scenarios = ["gone"]\n[[prompts]]', "unknown key 'scenarios'"),
         ('id = "hello"', "", "prompts 1: id is missing"),
         ('"fake"', '"fakes"', "no model is named 'fakes' (did you mean 'fake'?)"),
