@@ -46,8 +46,15 @@ class Strengths:
     """Ascending, each once, 0 among them."""
 
     @classmethod
-    def of(cls, unit: Unit, values: Iterable[float]) -> Strengths:
-        """The strengths in their order. UsageError if one is not finite, or if 0 is not among them."""
+    def given(cls, doses: Iterable[float] | None, alphas: Iterable[float] | None) -> Strengths | None:
+        """Those of the one that is given, in their order; None if neither is. UsageError if both are, if one value is
+        not finite, or if 0 is not among them."""
+        if doses is not None and alphas is not None:
+            raise UsageError("give `doses` or `alphas`, not both")
+        unit: Unit = "dose" if alphas is None else "alpha"
+        values = doses if alphas is None else alphas
+        if values is None:
+            return None
         ordered = sorted({float(value) + 0.0 for value in values})  # -0.0 is 0.0
         if not all(map(math.isfinite, ordered)):
             raise UsageError(f"`{unit}s` are {ordered}: give finite numbers")
@@ -101,6 +108,10 @@ class VectorChoice:
         path = self.file or self.fit
         computed = file_hash(path) if path else vector_hash(self.vector) if self.vector else ""
         object.__setattr__(self, "sha256", computed)
+
+    def is_for(self, model: str) -> bool:
+        """Whether a model, by its name, is to be steered with it."""
+        return not self.models or model in self.models
 
     def load(self) -> Vector:
         """The vector of a file or in memory. VectorError if the file cannot be read, or is another than it was."""

@@ -101,7 +101,7 @@ class _File:
         if not models:
             models, vectors = self._own_models(vectors)
         for model in models:
-            names = [vector.name for vector in vectors if not vector.models or model.name in vector.models]
+            names = [vector.name for vector in vectors if vector.is_for(model.name)]
             if same := _twice(names):
                 self._wrong("vectors", f"{model.name} has two named {same!r}: give each its own name, or its models")
             if not names and vectors:

@@ -31,15 +31,11 @@ class SteeredTable(Table):
     layers: Layers = ()
 
     def __post_init__(self) -> None:
-        if self.doses and self.alphas:
-            raise UsageError("give `doses` or `alphas`, not both")
-        self.strengths()  # said here, the error names the table
+        self.strengths()  # said here, an error names the table
 
     def strengths(self) -> Strengths | None:
-        """None if there are none here. UsageError if 0 is not among them."""
-        if self.alphas:
-            return Strengths.of("alpha", self.alphas)
-        return Strengths.of("dose", self.doses) if self.doses else None
+        """None if there are none here."""
+        return Strengths.given(self.doses, self.alphas)
 
     def layer_choices(self) -> tuple[LayerChoice, ...]:
         """Each once."""
