@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
-def close_match(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be, whatever its case; None if none is close."""
+def close_match(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The one of `names` that `name` was probably meant to be, whatever its case; None if none is close.
+
+    `cutoff` is the least similarity, from 0 to 1, that counts as close."""
     folded = {candidate.lower(): candidate for candidate in names}
-    matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=cutoff)
     return folded[matches[0]] if matches else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,18 +121,9 @@ def _grid(
         return None
     grid = read_experiment(EXPERIMENTS.resolve(steering))
     write_pairs(study.pairs, folder / "pairs.jsonl")
-    config = study.config
-    return adapted(
-        grid,
-        [ModelChoice(each.chosen.name, each.chosen.engine, each.chosen.options, each.label) for each in models],
-        folder / "pairs.jsonl",
-        concept=study.concept,
-        method=config.method,
-        pooling=config.pooling,
-        test_fraction=0 if study.test is not None else config.test_fraction,
-        seed=config.seed,
-        system=system,
-    )
+    probe = replace(study.config, test_fraction=0) if study.test is not None else study.config
+    choices = [ModelChoice(each.chosen.name, each.chosen.engine, each.chosen.options, each.label) for each in models]
+    return adapted(grid, choices, folder / "pairs.jsonl", probe, concept=study.concept, system=system)
 
 
 def _steer(grid: Experiment, runs: Runs, *, quiet: bool) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def _init(path: Path) -> None:
 
 def _dry_run(what: Experiment, runs: Runs, as_json: bool) -> None:
     from localprobe.experiments.estimate import estimate
+    from localprobe.experiments.sweep import check
 
+    check(what)
     found = estimate(what, runs, loaded)
     if as_json:
         click.echo(json.dumps(found.as_json()))

@@ -22,6 +22,8 @@ def show(run: Run) -> None:
     cells = result.cells
     left = f"; {cells.missing} are still to be generated" if cells.missing > 0 else ""
     console.print(f"[bold]{result.name}[/]: {cells.done} of {cells.expected} cells{left}", highlight=False)
+    if result.uncounted:
+        console.print(result.uncounted, highlight=False)
     for model in result.models:
         label = f", {model.label}" if model.label else ""
         console.print(f"\n[bold]{model.model}[/] on {model.engine}{label}", highlight=False)

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
+from localprobe.contrast.scenarios import Scenario
 from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.engine import Sampler
 from localprobe.engines.spec import ModelSpec
+from localprobe.errors import DataError, UsageError, VectorError
+from localprobe.probing.config import ProbeConfig
+from localprobe.store.json_values import to_json
 from localprobe.text_metrics.word_lists import WordLists
+from localprobe.vectors import files
+from localprobe.vectors.vector import Vector
 
 Arm: TypeAlias = Literal["vector", "random", "system", "both"]
 ARMS: tuple[Arm, ...] = ("vector", "random", "system", "both")
 """The vector; a random direction of the same dose; the two opposite system prompts and no vector; both together."""
 Pole: TypeAlias = Literal["", "positive", "negative"]
 """Which of the two system prompts is given, if any."""
+Unit: TypeAlias = Literal["dose", "alpha"]
 LayerChoice: TypeAlias = int | float | Literal["best"]
 """A layer; a depth between 0.0 (the first) and 1.0 (the last); or the one that the vector's file names as its best."""
 
@@ -30,9 +41,26 @@ LayerChoice: TypeAlias = int | float | Literal["best"]
 class Strengths:
     """How hard a direction is pushed."""
 
-    unit: Literal["dose", "alpha"]
+    unit: Unit
     values: tuple[float, ...]
     """Ascending, each once, 0 among them."""
+
+    @classmethod
+    def given(cls, doses: Iterable[float] | None, alphas: Iterable[float] | None) -> Strengths | None:
+        """Those of the one that is given, in their order; None if neither is. UsageError if both are, if one value is
+        not finite, or if 0 is not among them."""
+        if doses is not None and alphas is not None:
+            raise UsageError("give `doses` or `alphas`, not both")
+        unit: Unit = "dose" if alphas is None else "alpha"
+        values = doses if alphas is None else alphas
+        if values is None:
+            return None
+        ordered = sorted({float(value) + 0.0 for value in values})  # -0.0 is 0.0
+        if not all(map(math.isfinite, ordered)):
+            raise UsageError(f"`{unit}s` are {ordered}: give finite numbers")
+        if 0.0 not in ordered:
+            raise UsageError(f"`{unit}s` have no 0: every effect is measured against unsteered answers; add 0")
+        return cls(unit, tuple(ordered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +72,70 @@ class ModelChoice(ModelSpec):
     layers: tuple[LayerChoice, ...] = ()
     """Its own, if the experiment's do not suit it."""
     strengths: Strengths | None = None
+    weights: str = ""
+    """Hash of its weights, for a model that is in memory already; empty for one that is loaded by its name."""
+
+    def content(self) -> dict[str, Any]:
+        """As JSON values, in which a model that is loaded by name has no weights."""
+        content: dict[str, Any] = to_json(self)
+        if not self.weights:
+            del content["weights"]
+        return content
 
 
 @dataclass(frozen=True, slots=True)
 class VectorChoice:
-    """A vector to steer with: a file, or one to be fitted on each model."""
+    """A vector to steer with: from a file, to be fitted on each model, or in memory; exactly one of the three.
+
+    UsageError if none or several are given, DataError if the file cannot be read.
+    """
 
     name: str
     file: Path | None = None
     fit: Path | None = None
-    """Contrast pairs to fit one on."""
-    method: str = "mean-difference"
-    pooling: str = "mean-without-first"
-    test_fraction: float = 0.3
-    """Share of each scenario's pairs kept out of the fit, to measure on."""
-    seed: int = 0
-    """Of that split, and of the choice of a layer."""
+    """Contrast pairs to fit one on, as JSONL."""
+    vector: Vector | None = None
+    probe: ProbeConfig = ProbeConfig()
+    """How to fit it; of no meaning for a vector from a file or in memory."""
     models: tuple[str, ...] = ()
     """Names of the models that it is for; empty for all."""
-    sha256: str = ""
-    """Of the file's bytes."""
+    sha256: str = field(init=False)
+    """What names it in runs and cells: the hash of the file, or of the layers and tensors of a vector in memory."""
+
+    def __post_init__(self) -> None:
+        if sum(source is not None for source in (self.file, self.fit, self.vector)) != 1:
+            raise UsageError(f"vector {self.name}: give one of `file`, `fit` and `vector`")
+        path = self.file or self.fit
+        computed = file_hash(path) if path else vector_hash(self.vector) if self.vector else ""
+        object.__setattr__(self, "sha256", computed)
+
+    def is_for(self, model: str) -> bool:
+        """Whether a model, by its name, is to be steered with it."""
+        return not self.models or model in self.models
+
+    def load(self) -> Vector:
+        """The vector of a file or in memory. VectorError if the file cannot be read, or is another than it was."""
+        if self.vector is not None:
+            return self.vector
+        if self.file is None:
+            raise UsageError(f"vector {self.name} is to be fitted on a model: there is no file of it")
+        if file_hash(self.file) != self.sha256:
+            raise VectorError(f"{self.file} is no longer the file that the sweep began with: start the sweep again")
+        return files.load(self.file)
+
+    def content(self) -> dict[str, Any]:
+        """As JSON values, in the form of 0.1.0, on which the names of runs depend."""
+        return {
+            "name": self.name,
+            "file": self.file.name if self.file else None,
+            "fit": self.fit.name if self.fit else None,
+            "method": self.probe.method,
+            "pooling": self.probe.pooling,
+            "test_fraction": self.probe.test_fraction,
+            "seed": self.probe.seed,
+            "models": list(self.models),
+            "sha256": self.sha256,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +151,12 @@ class PromptChoice:
     raw: bool = False
     """Continued as it is, without the chat template."""
     rubric: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scenario: Scenario, *, pressure: bool = True) -> PromptChoice:
+        """A scenario as a prompt, with its empathy pressure or without."""
+        text = " ".join(scenario.prompt(empathy_pressure=pressure).split("  ")).strip()
+        return cls(scenario.id, scenario.title or scenario.id, text, pressure, rubric=scenario.rubric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +180,8 @@ class Experiment:
     prompts: tuple[PromptChoice, ...]
     strengths: Strengths
     layers: tuple[LayerChoice, ...]
-    words: WordLists
+    words: WordLists | None
+    """Words of the two poles, to count in answers; None leaves out the measures that need them."""
     arms: tuple[Arm, ...] = ("vector",)
     system: SystemPrompts | None = None
     """Of the arms `system` and `both`."""
@@ -117,8 +196,9 @@ class Experiment:
 
     def content(self) -> dict[str, Any]:
         """All of it as JSON values, files by their hashes: what a run keeps, and what names it."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda path: path.name))
-        return found
+        content: dict[str, Any] = to_json(replace(self, models=(), vectors=()))
+        models = [model.content() for model in self.models]
+        return {**content, "models": models, "vectors": [vector.content() for vector in self.vectors]}
 
     @property
     def run(self) -> str:
@@ -131,3 +211,19 @@ def sha256(content: object) -> str:
     """Hash of JSON values in one canonical form, 64 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits. DataError if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def vector_hash(vector: Vector) -> str:
+    """SHA-256 of a vector's layers, its best one and its tensors (float32), 64 hexadecimal digits."""
+    hashed = hashlib.sha256(repr((vector.best, sorted(vector.directions))).encode())
+    for layer in sorted(vector.directions):
+        hashed.update(np.asarray(vector.directions[layer].vector, dtype="<f4").tobytes())
+    return hashed.hexdigest()

@@ -2,271 +2,187 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import NoReturn, TypeVar
+
+from msgspec.structs import asdict
 
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
-from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
+from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
 from localprobe.engine import LoadOptions, Sampler
+from localprobe.errors import DataError
 from localprobe.experiments.experiment import (
     ARMS,
-    Arm,
     Experiment,
     JudgeChoice,
-    LayerChoice,
     ModelChoice,
     PromptChoice,
     Strengths,
     VectorChoice,
 )
-from localprobe.experiments.table import Table, numbers, read_toml
-from localprobe.steering.positions import Positions
+from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
+from localprobe.probing.config import ProbeConfig
 from localprobe.store.shipped import Shipped, unknown
+from localprobe.store.toml import read_toml
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
-_METHODS = ("mean-difference", "logistic", "pca", "lda")
-_POOLINGS = ("mean-without-first", "mean", "last", "answer")
+T = TypeVar("T")
+
 EXPERIMENTS = Shipped("experiment", "experiments/shipped", ".toml")
 
 
 def read_experiment(path: Path) -> Experiment:
     """Read an experiment; paths in it are relative to its own folder. DataError or UsageError in one line."""
-    top = read_toml(path)
-    folder = path.parent
-    concept = top.text("concept", "empathy")
-    arms = _arms(top)
-    strengths = _strengths(top)
-    layers = _layers(top)
-    models = _models(top)
-    if set(arms) - {"system"} and strengths is None and not all(model.strengths for model in models):
-        top.wrong("doses", "missing: say how hard to push, as doses = [-0.3, 0, 0.3] or alphas = [-10, 0, 10]")
-    prompts = _prompts(top, folder)
-    experiment = Experiment(
-        name=top.text("name", path.stem),
-        concept=concept,
-        models=models,
-        vectors=_vectors(top, folder, models, arms),
-        prompts=prompts,
-        strengths=strengths or Strengths("dose", (0.0,)),
-        layers=layers or ("best",),
-        words=_words(top, folder, concept),
-        arms=arms,
-        system=_system(top, folder, concept) if {"system", "both"} & set(arms) else None,
-        samples=top.whole("samples", 5, 1),
-        tokens=top.whole("tokens", 200, 1),
-        sampler=_sampler(top.table("sampling")),
-        positions=_one_of(top, "positions", get_args(Positions), "all"),
-        seed=top.whole("seed", 0),
-        measures=top.flag("measures", True),
-        judge=_judge(top, prompts) if top.has("judge") else None,
-    )
-    top.has("system_prompts")  # known, though no arm of this experiment needs them
-    top.done()
-    return experiment
+    return _File(path).experiment()
 
 
-def _arms(top: Table) -> tuple[Arm, ...]:
-    found = top.items("arms", ["vector"])
-    wrong = next((each for each in found if each not in ARMS), None)
-    if wrong is not None:
-        top.wrong("arms", f"{wrong!r} is none of {', '.join(ARMS)}")
-    return tuple(arm for arm in ARMS if arm in found)
+class _File:
+    """A file of an experiment, whose tables are each as they should be; they may still not go together."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.table = read_toml(path, ExperimentTable)
 
-def _strengths(table: Table) -> Strengths | None:
-    units = [unit for unit in ("dose", "alpha") if table.has(f"{unit}s")]
-    if not units:
-        return None
-    if len(units) == 2:
-        table.wrong("doses", "give doses or alphas, not both")
-    unit = "dose" if units == ["dose"] else "alpha"
-    values = sorted({each + 0.0 for each in numbers(table, f"{unit}s")})  # -0.0 is 0.0
-    if 0.0 not in values:
-        table.wrong(f"{unit}s", "there is no 0: every effect is measured against unsteered answers; add 0")
-    return Strengths("dose" if unit == "dose" else "alpha", tuple(values))
+    def experiment(self) -> Experiment:
+        table, arms = self.table, self.table.arms
+        own = table.models and all(model.strengths() for model in table.models)
+        if set(arms) - {"system"} and not (table.strengths() or own):
+            self._wrong("doses", "missing: say how hard to push, as doses = [-0.3, 0, 0.3] or alphas = [-10, 0, 10]")
+        models, vectors = self._models_and_vectors()
+        prompts = self._prompts()
+        return Experiment(
+            name=table.name or self.path.stem,
+            concept=table.concept,
+            models=models,
+            vectors=vectors,
+            prompts=prompts,
+            strengths=table.strengths() or Strengths("dose", (0.0,)),
+            layers=table.layer_choices() or ("best",),
+            words=self._words(),
+            arms=tuple(arm for arm in ARMS if arm in arms),
+            system=self._system() if {"system", "both"} & set(arms) else None,
+            samples=table.samples,
+            tokens=table.tokens,
+            sampler=Sampler(**asdict(table.sampling)),
+            positions=table.positions,
+            seed=table.seed,
+            measures=table.measures,
+            judge=self._judge(prompts),
+        )
 
+    def _models_and_vectors(self) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
+        models = tuple(map(_model, self.table.models))
+        if twice := _twice(map(str, models)):
+            self._wrong("models", f"{twice} is there twice")
+        named = [model.name for model in models]
+        vectors = tuple(self._vector(number, table, named) for number, table in enumerate(self.table.vectors, 1))
+        if not vectors and set(self.table.arms) - {"system"}:
+            self._wrong("vectors", 'missing: name at least one, under [[vectors]], by fit = "empathy" or file = "..."')
+        if not models:
+            models, vectors = self._own_models(vectors)
+        for model in models:
+            names = [vector.name for vector in vectors if vector.is_for(model.name)]
+            if same := _twice(names):
+                self._wrong("vectors", f"{model.name} has two named {same!r}: give each its own name, or its models")
+            if not names and vectors:
+                self._wrong("vectors", f"none is for {model.name}: add one, or name it under models of one")
+        return models, vectors
 
-def _layers(table: Table) -> tuple[LayerChoice, ...]:
-    if not table.has("layers"):
-        return ()
-    found = table.some("layers")
-    for each in found:
-        sound = each == "best" or (isinstance(each, int) and not isinstance(each, bool))
-        if not sound and not (isinstance(each, float) and 0 <= each <= 1):
-            table.wrong(
-                "layers", f'{each!r} is no layer: write 12, a depth between 0.0 and 1.0, or "best" (the vector\'s own)'
+    def _own_models(self, vectors: Sequence[VectorChoice]) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
+        """Each vector on the model that its file says it was made for, where the experiment names no model."""
+        models = [vector.load().origin.model if vector.file else "" for vector in vectors]
+        if not models or not all(models):
+            self._wrong("models", 'missing: name at least one, as [[models]] and name = "smollm2-135m" under it')
+        own = tuple(replace(vector, models=(model,)) for vector, model in zip(vectors, models, strict=True))
+        return tuple(ModelChoice(name) for name in dict.fromkeys(models)), own
+
+    def _vector(self, number: int, table: VectorTable, models: Sequence[str]) -> VectorChoice:
+        place = f"vectors {number}"
+        path = PAIR_SETS.resolve(table.fit, self.path.parent) if table.fit else self._path(table.file or "")
+        stranger = next((name for name in table.models or () if name not in models), None)
+        if stranger is not None:
+            self._wrong(
+                "models", f"{stranger!r} is no model of this experiment: it has {', '.join(models) or 'none'}", place
             )
-    return tuple(value for _, value in dict.fromkeys((type(each), each) for each in found))  # 1 and 1.0 are two things
+        try:
+            return VectorChoice(
+                name=table.name or path.stem,
+                file=path if table.file else None,
+                fit=path if table.fit else None,
+                probe=ProbeConfig(table.method, table.pooling, table.test_fraction, table.seed),
+                models=table.models or (),
+            )
+        except DataError as error:
+            self._wrong("fit" if table.fit else "file", str(error), place)
+
+    def _prompts(self) -> tuple[PromptChoice, ...]:
+        pressures = sorted(set(self.table.empathy_pressure), reverse=True)
+        prompts = [
+            choice
+            for scenario in self._scenarios()
+            for pressure in (pressures if scenario.empathy_pressure else [True])
+            if (choice := PromptChoice.of(scenario, pressure=pressure)).text
+        ]
+        prompts += [
+            PromptChoice(table.id, table.title or table.id, table.text, raw=table.raw) for table in self.table.prompts
+        ]
+        if not prompts:
+            self._wrong("scenarios", 'missing: name some, as scenarios = ["the_listener"], or write [[prompts]]')
+        if twice := _twice((prompt.id, prompt.pressure) for prompt in prompts):
+            self._wrong("scenarios", f"two prompts have the id {twice[0]!r}: give each its own")
+        return tuple(prompts)
+
+    def _scenarios(self) -> list[Scenario]:
+        """Shipped ones by id, and all of a file by its path."""
+        chosen: list[Scenario] = []
+        for name in self.table.scenarios or ():
+            if name in scenarios():
+                chosen.append(scenarios()[name])
+            elif Path(name).suffix in (".json", ".jsonl", ".ndjson"):
+                chosen += read_scenarios(self._path(name))
+            else:
+                self._wrong("scenarios", f"{unknown('scenario', name, scenarios())}; or give a .json file")
+        return chosen
+
+    def _words(self) -> WordLists:
+        lists, concept = self.table.word_lists, self.table.concept
+        return read_word_lists(WORD_LISTS.resolve(lists, self.path.parent) if lists else WORD_LISTS.path(concept))
+
+    def _system(self) -> SystemPrompts:
+        prompts, concept = self.table.system_prompts, self.table.concept
+        if prompts:
+            return read_system_prompts(SYSTEM_PROMPTS.resolve(prompts, self.path.parent))
+        if concept not in SYSTEM_PROMPTS.names():
+            self._wrong("system_prompts", f"missing: none for {concept!r} ship; give a file of positive and negative")
+        return read_system_prompts(SYSTEM_PROMPTS.path(concept))
+
+    def _judge(self, prompts: Sequence[PromptChoice]) -> JudgeChoice | None:
+        table = self.table.judge
+        if table is None:
+            return None
+        if not any(prompt.rubric for prompt in prompts):
+            self._wrong("judge", "no scenario here has a rubric to judge by")
+        return JudgeChoice(**asdict(table))
+
+    def _path(self, name: str) -> Path:
+        return self.path.parent / Path(name).expanduser()  # an absolute one stays what it is
+
+    def _wrong(self, key: str, what: str, place: str = "") -> NoReturn:
+        raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, what))))
 
 
-def _models(top: Table) -> tuple[ModelChoice, ...]:
-    models = [_model(table) for table in top.tables("models")]
-    if not models:
-        top.wrong("models", 'missing: name at least one, as [[models]] and name = "smollm2-135m" under it')
-    names = [str(model) for model in models]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        top.wrong("models", f"{twice} is there twice")
-    return tuple(models)
+def _model(table: ModelTable) -> ModelChoice:
+    options = {option.name: getattr(table, option.name) for option in fields(LoadOptions)}
+    options |= {name: options[name] or None for name in ("context", "threads")}  # 0 is no limit
+    how = LoadOptions(**options)
+    return ModelChoice(table.name, table.engine, how, table.label, table.layer_choices(), table.strengths())
 
 
-def _model(table: Table) -> ModelChoice:
-    options = {
-        "dtype": table.text("dtype", "") or None,
-        "device": table.text("device", "") or None,
-        "quantise": table.text("quantise", "") or None,
-        "context": table.whole("context", 0) or None,
-        "threads": table.whole("threads", 0) or None,
-        "gpu_layers": table.whole("gpu_layers", 0) if table.has("gpu_layers") else None,
-        "trust_remote_code": table.flag("trust_remote_code", False),
-        "low_memory": table.flag("low_memory", False),
-    }
-    model = ModelChoice(
-        table.text("name"),
-        table.text("engine", "") or None,
-        LoadOptions(**options),  # type: ignore[arg-type]
-        table.text("label", ""),
-        _layers(table),
-        _strengths(table),
-    )
-    table.done()
-    return model
-
-
-def _vectors(top: Table, folder: Path, models: Sequence[ModelChoice], arms: Sequence[Arm]) -> tuple[VectorChoice, ...]:
-    vectors = tuple(_vector(table, folder, models) for table in top.tables("vectors"))
-    if not vectors and set(arms) - {"system"}:
-        top.wrong("vectors", 'missing: name at least one, as [[vectors]] and fit = "empathy" or file = "..." under it')
-    for model in models:
-        names = [each.name for each in vectors if not each.models or model.name in each.models]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            top.wrong("vectors", f"{model.name} has two named {twice!r}: give each its own name, or its models")
-        if not names and vectors:
-            top.wrong("vectors", f"none is for {model.name}: add one, or name it under models of one")
-    return vectors
-
-
-def _vector(table: Table, folder: Path, models: Sequence[ModelChoice]) -> VectorChoice:
-    if table.has("file") == table.has("fit"):
-        table.wrong("file", "give file (a vector) or fit (pairs to fit one on), one of the two")
-    fits = table.has("fit")
-    written = table.text("fit" if fits else "file")
-    path = PAIR_SETS.resolve(written, folder) if fits else _found(folder, written)
-    known = [model.name for model in models]
-    wanted = table.items("models", [])
-    stranger = next((each for each in wanted if each not in known), None)
-    if stranger is not None:
-        table.wrong("models", f"{stranger!r} is no model of this experiment: it has {', '.join(known)}")
-    vector = VectorChoice(
-        name=table.text("name", path.stem),
-        file=None if fits else path,
-        fit=path if fits else None,
-        method=_one_of(table, "method", _METHODS, _METHODS[0]),
-        pooling=_one_of(table, "pooling", _POOLINGS, _POOLINGS[0]),
-        test_fraction=table.number("test_fraction", 0.3, 0, 0.9),
-        seed=table.whole("seed", 0),
-        models=tuple(wanted),
-        sha256=_hash(table, "fit" if fits else "file", path),
-    )
-    table.done()
-    return vector
-
-
-def _prompts(top: Table, folder: Path) -> tuple[PromptChoice, ...]:
-    pressures = _pressures(top)
-    found = [
-        PromptChoice(each.id, each.title or each.id, text, pressure, rubric=each.rubric)
-        for each in _scenarios(top, folder)
-        for pressure in (pressures if each.empathy_pressure else [True])
-        if (text := " ".join(each.prompt(empathy_pressure=pressure).split("  ")).strip())
-    ]
-    for table in top.tables("prompts"):
-        text = table.text("text")
-        name = table.text("id")
-        found.append(PromptChoice(name, table.text("title", name), text, raw=table.flag("raw", False)))
-        table.done()
-    if not found:
-        top.wrong("scenarios", 'missing: name some, as scenarios = ["the_listener"], or write [[prompts]]')
-    ids = [(each.id, each.pressure) for each in found]
-    twice = next((each for each in ids if ids.count(each) > 1), None)
-    if twice is not None:
-        top.wrong("scenarios", f"two prompts have the id {twice[0]!r}: give each its own")
-    return tuple(found)
-
-
-def _scenarios(top: Table, folder: Path) -> list[Scenario]:
-    """Shipped ones by id, and all of a file by its path."""
-    found: list[Scenario] = []
-    for name in top.items("scenarios", []):
-        if name in scenarios():
-            found.append(scenarios()[name])
-        elif isinstance(name, str) and Path(name).suffix in (".json", ".jsonl", ".ndjson"):
-            found += read_scenarios(_found(folder, name))
-        else:
-            top.wrong("scenarios", f"{unknown('scenario', name, scenarios())}; or give a .json file")
-    return found
-
-
-def _pressures(top: Table) -> list[bool]:
-    found = top.items("empathy_pressure", [True])
-    if not all(isinstance(each, bool) for each in found):
-        top.wrong("empathy_pressure", "write [true], [false] or [true, false] (with it, without it, both)")
-    return sorted(set(found), reverse=True)
-
-
-def _words(top: Table, folder: Path, concept: str) -> WordLists:
-    if top.has("word_lists"):
-        return read_word_lists(WORD_LISTS.resolve(top.text("word_lists"), folder))
-    return read_word_lists(WORD_LISTS.path(concept))
-
-
-def _system(top: Table, folder: Path, concept: str) -> Any:
-    if top.has("system_prompts"):
-        return read_system_prompts(SYSTEM_PROMPTS.resolve(top.text("system_prompts"), folder))
-    if concept not in SYSTEM_PROMPTS.names():
-        top.wrong("system_prompts", f"missing: none for {concept!r} ship; give a file of positive and negative")
-    return read_system_prompts(SYSTEM_PROMPTS.path(concept))
-
-
-def _sampler(table: Table) -> Sampler:
-    sampler = Sampler(
-        table.number("temperature", 0.7, 0),
-        table.whole("top_k", 0),
-        table.number("top_p", 1.0, 1e-6, 1),
-        table.number("min_p", 0.0, 0, 1),
-    )
-    table.done()
-    return sampler
-
-
-def _judge(top: Table, prompts: Sequence[PromptChoice]) -> JudgeChoice:
-    table = top.table("judge")
-    judge = JudgeChoice(table.text("generator"), table.text("key_env", ""), table.number("timeout", 300.0, 1))
-    table.done()
-    if not any(prompt.rubric for prompt in prompts):
-        top.wrong("judge", "no scenario here has a rubric to judge by")
-    return judge
-
-
-def _one_of(table: Table, key: str, known: Sequence[str], default: str) -> str:
-    value = table.text(key, default)
-    if value not in known:
-        table.wrong(key, f"{value!r} is none of {', '.join(known)}")
-    return value
-
-
-def _found(folder: Path, name: str) -> Path:
-    path = Path(name).expanduser()
-    return path if path.is_absolute() else folder / path
-
-
-def _hash(table: Table, key: str, path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        table.wrong(key, f"cannot read {path}: {error.strerror}")
+def _twice(names: Iterable[T]) -> T | None:
+    """The first that is there twice."""
+    seen = list(names)
+    return next((name for name in seen if seen.count(name) > 1), None)

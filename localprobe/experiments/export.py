@@ -31,7 +31,8 @@ def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
     """
     if run.kind != "sweep":
         raise UsageError(f"run {run.id} is a {run.kind}: only a sweep has answers to export")
-    lists = from_json(WordLists, run.about["experiment"]["words"])
+    words = run.about["experiment"]["words"]
+    lists = from_json(WordLists, words) if words else None
     answers = Cells(runs, run.id).read()
     kept = [each for each in answers if arm == "all" or each.cell.arm in (arm, *_PLAIN[arm])]
     if not kept:
@@ -59,7 +60,7 @@ def as_csv(records: Sequence[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-def _record(answer: CellAnswer, lists: WordLists) -> dict[str, Any]:
+def _record(answer: CellAnswer, lists: WordLists | None) -> dict[str, Any]:
     cell = answer.cell
     measures = answer.measures
     return {
@@ -78,7 +79,7 @@ def _record(answer: CellAnswer, lists: WordLists) -> dict[str, Any]:
         "vector": cell.vector,
         "sample": cell.sample,
         "tokens": len(answer.ids),
-        "expresses": expresses(answer.text, lists),
+        "expresses": expresses(answer.text, lists) if lists else None,
         "coherent": coherent(answer.text),
         "degenerate": list(degeneration(answer.text, reason=answer.reason).reasons),
         "scores": dict(answer.scores),

@@ -18,7 +18,6 @@ from localprobe.errors import DataError
 from localprobe.experiments.experiment import VectorChoice, sha256
 from localprobe.experiments.grid import Steered
 from localprobe.model import Model
-from localprobe.probing.config import ProbeConfig
 from localprobe.probing.fit import fit
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Vector
@@ -30,26 +29,27 @@ Watcher = Callable[[Amount], None]
 def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
     """The vector of a choice on a model. Raises what reading, capturing and fitting raise; VectorError for another
     width."""
-    if choice.file is not None:
-        vector = vector_files.load(choice.file)
+    if choice.fit is None:
+        vector = choice.load()
         identity = sha256([choice.sha256])
     else:
         vector = _fitted(choice, model, watcher)
-        identity = sha256(_recipe(choice, model.info))
+        identity = sha256(recipe(choice, model.info))
     vector.check_compatible(model.info)
     return Steered(choice.name, identity, vector)
 
 
-def _recipe(choice: VectorChoice, info: Info) -> list[object]:
+def recipe(choice: VectorChoice, info: Info) -> list[object]:
     """What a fitted vector is known by, on whatever machine: nothing that is measured."""
-    return [info.weights, choice.sha256, choice.method, choice.pooling, choice.test_fraction, choice.seed]
+    probe = choice.probe
+    return [info.weights, choice.sha256, probe.method, probe.pooling, probe.test_fraction, probe.seed]
 
 
 def _fitted(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
     info = model.info
     from localprobe.store.paths import data
 
-    about = [*_recipe(choice, info), info.engine, info.dtype, str(info.quantisation)]
+    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation)]
     path = data() / "vectors" / f"{choice.name}-{sha256(about)[:16]}.safetensors"
     if path.exists():
         return vector_files.load(path)
@@ -64,8 +64,7 @@ def fit_choice(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
     """Fit on the training pairs at every layer, as `localprobe fit` does, and measure on the others."""
     if choice.fit is None:
         raise DataError(f"{choice.name} names no pairs to fit on")
-    config = ProbeConfig(choice.method, choice.pooling, choice.test_fraction, choice.seed)
-    report = fit(model, read_pairs(choice.fit), config, concept=choice.name, validate=False, capturing=watcher)
+    report = fit(model, read_pairs(choice.fit), choice.probe, concept=choice.name, validate=False, capturing=watcher)
     return report.vector
 
 

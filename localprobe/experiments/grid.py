@@ -210,7 +210,7 @@ def count(experiment: Experiment) -> list[int]:
     for choice in experiment.models:
         arms = experiment.arms
         doses = len((choice.strengths or experiment.strengths).values) - 1
-        vectors = sum(not each.models or choice.name in each.models for each in experiment.vectors)
+        vectors = sum(vector.is_for(choice.name) for vector in experiment.vectors)
         steered = ("vector" in arms) + ("random" in arms) + 2 * ("both" in arms)
         plain = 1 + 2 * ("system" in arms or "both" in arms)
         layers = len(choice.layers or experiment.layers)

@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.experiments.experiment import Experiment, ModelChoice, VectorChoice
+from localprobe.probing.config import ProbeConfig
 
 
 def adapted(
     grid: Experiment,
     models: Sequence[ModelChoice],
     pairs: Path,
+    probe: ProbeConfig,
     *,
     concept: str,
-    method: str,
-    pooling: str,
-    test_fraction: float,
-    seed: int,
     system: SystemPrompts | None = None,
 ) -> Experiment:
     """The grid with these models, each steered by a probe of its own, fitted on the training part of `pairs`.
 
-    A model that the grid knows by name keeps the layers and strengths that the grid gives it. `system` takes the place
-    of its system prompts, if its arms use any.
+    A model that the grid has by name keeps the layers and strengths that the grid gives it. `system` takes the place
+    of its system prompts, if its arms use any. DataError if the pairs cannot be read.
     """
-    known = {model.name: model for model in grid.models}
-    chosen = [
-        replace(model, layers=known[model.name].layers, strengths=known[model.name].strengths)
-        if model.name in known
-        else model
-        for model in models
-    ]
-    vector = VectorChoice(
-        name=concept,
-        fit=pairs,
-        method=method,
-        pooling=pooling,
-        test_fraction=test_fraction,
-        seed=seed,
-        sha256=hashlib.sha256(pairs.read_bytes()).hexdigest(),
-    )
+    own = {model.name: model for model in grid.models}
     return replace(
         grid,
         concept=concept,
-        models=tuple(chosen),
-        vectors=(vector,),
+        models=tuple(
+            replace(model, layers=own[model.name].layers, strengths=own[model.name].strengths)
+            if model.name in own
+            else model
+            for model in models
+        ),
+        vectors=(VectorChoice(concept, fit=pairs, probe=probe),),
         system=system if system and grid.system else grid.system,
-        seed=seed,
+        seed=probe.seed,
     )

@@ -16,13 +16,12 @@ from typing import Literal
 from localprobe.engine import Sampler
 from localprobe.experiments.curves import Condition
 from localprobe.experiments.dose_response import DoseResponse
-from localprobe.experiments.experiment import Pole
+from localprobe.experiments.experiment import Pole, Unit
 from localprobe.experiments.success import Success
 from localprobe.stats.estimates import Mean
 from localprobe.stats.rates import Rate
 from localprobe.store.identity import ModelIdentity
 
-Unit = Literal["dose", "alpha"]
 PromptKey = tuple[str, bool]
 """A scenario, and whether its pressure is in."""
 
@@ -273,3 +272,17 @@ class SweepResult:
     cells: CellCounts
     models: tuple[ModelResult, ...]
     """In the experiment's order."""
+    counted: bool = True
+    """Whether the experiment has word lists, by which answers are counted. Without them models have no `prompts`,
+    `series` or `sceptic`; what else was measured is beside each answer (`localprobe.experiments.export`)."""
+
+    @property
+    def uncounted(self) -> str:
+        """For the user, what is left out of a result whose answers could not be counted; empty for any other."""
+        if self.counted:
+            return ""
+        return (
+            f"No word lists of {self.concept!r}, so its language is not counted: shares of answers, success "
+            "and dose-response are left out. `localprobe runs export` gives every answer with its probe readings, "
+            "perplexity and KL."
+        )

@@ -61,6 +61,7 @@ def result_of(about: Mapping[str, Any], answers: Sequence[CellAnswer]) -> SweepR
             _Summary(experiment, facts, answers).result()
             for facts in sorted(models, key=lambda facts: order.index(facts["choice"]))
         ),
+        counted=experiment["words"] is not None,
     )
 
 
@@ -76,6 +77,11 @@ class _Summary:
         self._layers = {(vector.name, at.layer): at for vector in self._facts.vectors for at in vector.layers}
         model = self._facts.model, self._facts.engine
         own = [answer for answer in answers if (answer.cell.model, answer.cell.engine) == model]
+        self._done = len(own)
+        self._seen: list[_Seen] = []
+        if experiment["words"] is None:  # nothing to count by: the models have no prompts, series or comparisons
+            self._prompts = ()
+            return
         measured = outcomes(map(self._sample, own), from_json(WordLists, experiment["words"]))
         self._seen = list(zip(own, measured, strict=True))
 
@@ -83,7 +89,7 @@ class _Summary:
         series = self._series()
         return ModelResult(
             **{field.name: getattr(self._facts, field.name) for field in fields(ModelFacts)},
-            done=len(self._seen),
+            done=self._done,
             prompts=tuple(map(self._prompt, self._prompts)),
             series=series,
             sceptic=tuple(

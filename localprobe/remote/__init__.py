@@ -120,7 +120,7 @@ class RemoteEngine:
         return self._process.alive
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
-        ids: IntArray = self._process.call("encode", text, template)
+        ids: IntArray = self._process.call("encode", text.encode("utf-8", "surrogatepass"), template)
         return ids
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:

@@ -16,96 +16,10 @@ import threading
 import traceback
 import warnings
 from contextlib import suppress
-from importlib import import_module
 
-import numpy as np
-from numpy.typing import NDArray
-
-from localprobe import discovery, errors
-from localprobe.engine import (
-    Backend,
-    Engine,
-    FloatArray,
-    Info,
-    IntArray,
-    LoadOptions,
-    Output,
-    Prompt,
-    Row,
-    Steering,
-    Step,
-    Stream,
-    Watch,
-    Weights,
-)
+from localprobe import errors
 from localprobe.remote import wire
-
-
-class Session:
-    """The engine, and its open streams by the numbers that the parent gave them. Every public method is a verb."""
-
-    _engine: Engine  # there from `load` on, which is the first verb
-
-    def __init__(self) -> None:
-        self._streams: dict[int, Stream] = {}
-        self._texts: dict[int, str] = {}  # of single ids
-
-    def load(self, name: str, weights: Weights, options: LoadOptions) -> Info:
-        self._engine = _backend(name).load(weights, options)
-        return self._engine.info
-
-    def unload(self) -> None:
-        for stream in self._streams.values():
-            stream.close()
-        self._engine.close()
-
-    def encode(self, text: str, template: bool) -> IntArray:
-        return self._engine.encode(text, template=template)
-
-    def decode(self, ids: IntArray) -> str:
-        return self._engine.decode(ids)
-
-    def forward(self, rows: tuple[Row, ...], layers: tuple[int, ...]) -> list[Output]:
-        return self._engine.forward(rows, layers)
-
-    def open(
-        self, number: int, prompts: tuple[Prompt, ...], room: int, watch: tuple[Watch, ...], reuse: int | None
-    ) -> tuple[FloatArray, ...]:
-        old = None if reuse is None else self._streams[reuse]
-        stream = self._streams[number] = self._engine.open(prompts, room=room, watch=watch, reuse=old)
-        if reuse is not None:
-            del self._streams[reuse]
-        return tuple(stream.prompt_scores)
-
-    def step(
-        self, number: int, uniforms: NDArray[np.float64], before: IntArray
-    ) -> tuple[Step, tuple[str, ...], tuple[str, ...]]:
-        """A step, and with it what the parent would ask for next: each sampled id as text, alone and after the id
-        `before` it (-1 for none). Asking for them one by one would keep the engine waiting."""
-        step = self._streams[number].step(uniforms)
-        alone = tuple(map(self._text, step.ids.tolist()))
-        pairs = np.column_stack((before, step.ids))
-        after = (text if pair[0] < 0 else self._engine.decode(pair) for pair, text in zip(pairs, alone, strict=True))
-        return step, alone, tuple(after)
-
-    def settle(self, number: int) -> FloatArray:
-        return self._streams[number].settle()
-
-    def steer(self, number: int, row: int, steering: Steering) -> None:
-        self._streams[number].steer(row, steering)
-
-    def drop(self, number: int, rows: tuple[int, ...]) -> None:
-        self._streams[number].drop(rows)
-
-    def _text(self, token: int) -> str:
-        if token not in self._texts:
-            self._texts[token] = self._engine.decode([token])
-        return self._texts[token]
-
-    def close(self, number: int) -> None:
-        """Close a stream; one whose `open` failed is not there."""
-        if stream := self._streams.pop(number, None):
-            stream.close()
+from localprobe.remote.session import QUESTIONS, Session
 
 
 class Channel:
@@ -114,15 +28,17 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)  # no process that an engine starts may keep it open
-        self._source = wire.reader(self._socket)
+        self._reader = wire.Reader(wire.buffered(self._socket), QUESTIONS)
         self._sending = threading.Lock()
 
     def serve(self, session: Session) -> None:
         """Answer one verb after another, here on the main thread, until the parent hangs up."""
         with suppress(EOFError, ConnectionError):
             while True:
-                verb, *arguments = wire.receive(self._source)
-                answer = _answer(session, verb, arguments)
+                try:
+                    answer = _answer(session, *self._reader.receive())
+                except wire.WrongType as error:
+                    answer = wire.pack("failed", (errors.UsageError.__name__, str(error), ""))
                 with self._sending:
                     wire.transmit(self._socket, answer)
 
@@ -130,16 +46,16 @@ class Channel:
         """Send a Python warning as a notice. One that is raised while something is being sent is left out."""
         if self._sending.acquire(blocking=False):
             try:
-                wire.send(self._socket, ("notice", str(message)))
+                wire.transmit(self._socket, wire.pack("notice", _sendable(str(message))))
             finally:
                 self._sending.release()
 
 
-def _answer(session: Session, verb: str, arguments: list[object]) -> list[bytes | memoryview]:
+def _answer(session: Session, verb: str, arguments: tuple[object, ...]) -> list[bytes | memoryview]:
     try:
-        return wire.pack(("done", getattr(session, verb)(*arguments)))
+        return wire.pack(verb, getattr(session, verb)(*arguments))
     except BaseException as error:  # whatever an engine raises, SystemExit too, is the parent's to know
-        return wire.pack(("failed", *_told(error, verb)))
+        return wire.pack("failed", tuple(map(_sendable, _told(error, verb))))
 
 
 def _told(error: BaseException, verb: str) -> tuple[str, str, str]:
@@ -151,13 +67,9 @@ def _told(error: BaseException, verb: str) -> tuple[str, str, str]:
     return errors.EngineError.__name__, f"the engine failed in {verb}, which is a bug: {what}", traceback.format_exc()
 
 
-def _backend(name: str) -> Backend:
-    """A registered backend, or one given as entry points write it: `module:attribute`."""
-    if ":" not in name:
-        return discovery.backend(name)
-    module, attribute = name.split(":")
-    backend: Backend = getattr(import_module(module), attribute)
-    return backend
+def _sendable(text: str) -> str:
+    """The text as Unicode: a file's name in it may hold bytes that are none."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _end_with_parent(parent: int, lifeline: int) -> None:
@@ -182,7 +94,7 @@ def main() -> None:
     channel, session = Channel(descriptor), Session()
     warnings.showwarning = channel.warn
     channel.serve(session)
-    session.unload()
+    session._unload()
     os._exit(0)
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any, TypeAlias
 
 from localprobe import errors
 from localprobe.remote import wire
+from localprobe.remote.session import ANSWERS
 
 GRACE = 1.0
 """Seconds that a process has to end by itself before it is killed."""
@@ -26,8 +27,9 @@ _TELLING = re.compile(r"error|fail|assert|what\(\)|abort|exception|cannot|unable
 _FRAME = re.compile(r"\[0x[0-9a-f]+\]|^#\d+ ")  # a line of a native backtrace
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-Reply: TypeAlias = tuple[Any, ...]
-"""("notice", text), or the last one: ("done", value) or ("failed", error's class, message, traceback)."""
+Reply: TypeAlias = tuple[str, Any]
+"""("notice", text), or the last one: (verb, value) or ("failed", (error's class, message, traceback))."""
+_REPLIES = {**ANSWERS, "notice": str, "failed": tuple[str, str, str]}
 
 
 class Answer:
@@ -51,9 +53,10 @@ class Answer:
                 self._last = reply
             elif self._on_notice:
                 self._on_notice(reply[1])
-        if self._last[0] == "done":
-            return self._last[1]
-        _, name, message, traceback = self._last
+        kind, value = self._last
+        if kind != "failed":
+            return value
+        name, message, traceback = value
         error: errors.LocalprobeError = getattr(errors, name)(message)
         if traceback:
             error.add_note(f"In the engine's process:\n{traceback}")
@@ -81,7 +84,8 @@ class EngineProcess:
         assert self._process.stdout is not None
         self._printed = LastWords(self._process.stdout)
         self._waiting: SimpleQueue[Answer | None] = SimpleQueue()
-        self._source = wire.reader(self._channel)
+        self._source = wire.buffered(self._channel)
+        self._reader = wire.Reader(self._source, _REPLIES)
         self._talking = threading.Lock()  # held from a verb's first byte to its answer's last
         self._broken: tuple[str, Exception] | None = None  # the verb in which the talk ended, and how
         self._reason: Reply | None = None  # why we ended it, if we did
@@ -117,13 +121,14 @@ class EngineProcess:
 
     def kill(self, kind: type[errors.LocalprobeError], message: str) -> None:
         """End the process at once, from any thread; verbs then raise `kind`. Does not wait."""
-        self._reason = self._reason or ("failed", kind.__name__, message, "")
+        self._reason = self._reason or ("failed", (kind.__name__, message, ""))
         self._process.kill()
         self._waiting.put(None)
 
     def close(self) -> None:
         """Let the process end, and kill it if it does not. When this returns it is gone."""
-        self._reason = self._reason or ("failed", "UsageError", f"the {self.name} engine is closed: load it again", "")
+        closed = "UsageError", f"the {self.name} engine is closed: load it again", ""
+        self._reason = self._reason or ("failed", closed)
         self._waiting.put(None)
         try:
             self._thread.join(GRACE)
@@ -133,7 +138,7 @@ class EngineProcess:
         self._thread.join()
 
     def _answer(self, verb: str, arguments: tuple[object, ...]) -> Answer:
-        return Answer(verb, wire.pack((verb, *arguments)), self._on_notice)
+        return Answer(verb, wire.pack(verb, arguments, share=True), self._on_notice)
 
     def _put(self, answer: Answer) -> None:
         self._waiting.put(answer)
@@ -154,8 +159,10 @@ class EngineProcess:
         """Send a verb and take its answer whole; False if the child is not there to give it."""
         try:
             wire.transmit(self._channel, answer.frame)
-            while (reply := wire.receive(self._source))[0] == "notice":
+            while (reply := self._reader.receive())[0] == "notice":
                 answer.replies.put(reply)
+            if reply[0] not in (answer.verb, "failed"):
+                raise wire.FrameError(f"an answer to {reply[0]}")
         except Exception as error:  # or callers would wait for ever
             self._broken = answer.verb, error
             return False
@@ -172,7 +179,7 @@ class EngineProcess:
         with self._talking, self._channel, self._source:
             pass  # a caller who talks to the child does so to the end, and hanging up tells the child to end
         self._reap()
-        self._ended = self._reason or ("failed", "EngineCrashed", self._obituary(), "")
+        self._ended = self._reason or ("failed", ("EngineCrashed", self._obituary(), ""))
         if answer:
             answer.replies.put(self._ended)
         self._answer_the_rest(self._ended)

@@ -35,7 +35,7 @@ def together(result: SweepResult, vectors: Sequence[Arms], verdicts: Sequence[St
     own = [arms for arms in vectors if arms.series("vector")]
     return Section(
         f"Steering: {result.name}",
-        "" if vectors else "No answer was steered yet.",
+        result.uncounted or ("" if vectors else "No answer was steered yet."),
         lists=(*((label, tuple(group)) for label, group in lines.items()), ("How", _terms(result))),
         figures=tuple(figure for figure in drawn if figure),
         tables=(*([tables.totals(vectors)] if vectors else []), *([tables.table_4(own)] if own else [])),

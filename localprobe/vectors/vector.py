@@ -142,21 +142,25 @@ class Vector:
         is a warning that names both; other weights of the same base model (Hugging Face, MLX 4-bit, GGUF) are the
         normal case.
         """
-        for layer, direction in self.directions.items():
-            if len(direction.vector) != info.width:
-                raise VectorError(
-                    f"vector {self.concept!r} has width {len(direction.vector)}, but {info.model} has {info.width}: "
-                    f"it was made for {self.origin.model or 'another model'}"
-                )
-            if not 0 <= layer < info.layers:
-                raise VectorError(
-                    f"vector {self.concept!r} has a direction at layer {layer}, "
-                    f"but {info.model} has layers 0 to {info.layers - 1}"
-                )
+        self.check_shape(info.model, info.layers, info.width)
         same = self.origin.weights == info.weights or self.origin.model == info.model or not self.origin.model
         if same:
             return ()
         return (f"vector {self.concept!r} was made for {self.origin.model}, not for {info.model}: expect little of it",)
+
+    def check_shape(self, model: str, layers: int, width: int) -> None:
+        """Check that every direction has the width and a layer of a model; VectorError if not."""
+        for layer, direction in self.directions.items():
+            if len(direction.vector) != width:
+                raise VectorError(
+                    f"vector {self.concept!r} has width {len(direction.vector)}, but {model} has {width}: "
+                    f"it was made for {self.origin.model or 'another model'}"
+                )
+            if not 0 <= layer < layers:
+                raise VectorError(
+                    f"vector {self.concept!r} has a direction at layer {layer}, but {model} has layers 0 to "
+                    f"{layers - 1}: it was made for {self.origin.model or 'another model'}"
+                )
 
     def check_scale(self, scale: FloatArray, layers: Iterable[int]) -> tuple[str, ...]:
         """Compare the residual lengths that the directions record with a model's, `scale` (layers,), at some layers.

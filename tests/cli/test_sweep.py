@@ -10,6 +10,7 @@ import pytest
 
 from localprobe.experiments.cells import Cells
 from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
+from localprobe.model import Model
 from localprobe.store.runs import Runs
 from tests.cli.conftest import Run
 
@@ -120,10 +121,27 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run: Run, toml: Path, m
     assert json.loads(run("sweep", toml, "--json").out)["cells"]["done"] == 10
 
 
+def test_without_models_a_vectors_own_model_is_steered(run: Run, toml: Path) -> None:
+    toml.write_text(TOML.replace('[[models]]\nname = "fake"\n', ""))
+    assert "small: 10 of 10 cells" in run("sweep", toml).out
+    assert Runs().get("last").about["models"][0]["model"] == "fake"
+
+
+def test_a_vector_of_another_model_is_refused_before_anything_is_loaded(
+    run: Run, toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml.write_text(TOML.replace('"fake"', '"qwen2.5-7b"'))
+    monkeypatch.setattr(Model, "load", None)
+    for options in ((), ("--dry-run",)):
+        ran = run("sweep", toml, *options)
+        assert ran.status == 2
+        assert "vector 'kindness' has width 32, but qwen2.5-7b has 3584: it was made for fake" in ran.err
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("[-0.5, 0, 0.5]", "[-0.5, 0.5]", "doses: there is no 0: every effect is measured against unsteered answers"),
+        ("[-0.5, 0, 0.5]", "[-0.5, 0.5]", "`doses` have no 0: every effect is measured against unsteered answers"),
         ("[[prompts]]", 'scenarios = ["gone"]\n[[prompts]]', "unknown key 'scenarios'"),
         ('id = "hello"', "", "prompts 1: id is missing"),
         ('"fake"', '"fakes"', "no model is named 'fakes' (did you mean 'fake'?)"),

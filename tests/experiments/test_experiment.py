@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from localprobe.contrast.scenarios import scenario
@@ -13,6 +14,8 @@ from localprobe.errors import LocalprobeError
 from localprobe.experiments.experiment import Strengths
 from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.experiments.grid import count
+from localprobe.vectors import files
+from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.experiments.conftest import Write
 
 
@@ -80,31 +83,34 @@ def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: W
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        (["doses = [-0.5, 0.5]"], "doses: there is no 0: every effect is measured against unsteered answers; add 0"),
+        (["doses = [-0.5, 0.5]"], "`doses` have no 0: every effect is measured against unsteered answers; add 0"),
         (["doses = []"], "doses: [] is not a list with something in it"),
-        (["doses = [0, nan]"], "doses: nan is not a finite number"),
-        (['doses = [0, "1"]'], "doses: '1' is not a finite number"),
-        (["alphas = [0, 1]"], "doses: give doses or alphas, not both"),
-        (["layers = [2.5]"], "layers: 2.5 is no layer: write 12, a depth between 0.0 and 1.0"),
-        (['layers = "middle"'], "layers: 'middle' is no layer"),
-        (['arms = ["vectors"]'], "arms: 'vectors' is none of vector, random, system, both"),
+        (["doses = [0, nan]"], "`doses` are [0.0, nan]: give finite numbers"),
+        (['doses = [0, "1"]'], "doses: '1' is not a number"),
+        (["alphas = [0, 1]"], "give `doses` or `alphas`, not both"),
+        (["layers = [2.5]"], "layers: 2.5 is not a layer: write 12, a depth between 0.0 and 1.0"),
+        (['layers = "middle"'], "layers: 'middle' is not a layer"),
+        (['arms = ["vectors"]'], "arms: 'vectors' is not one of both, random, system, vector"),
         (["samples = 0"], "samples: 0 is not a whole number of 1 or more"),
         (["samples = true"], "samples: True is not a whole number"),
         (["tokens = 1.5"], "tokens: 1.5 is not a whole number"),
-        (['positions = "answer"'], "positions: 'answer' is none of all, prompt, response"),
+        (['positions = "answer"'], "positions: 'answer' is not one of all, prompt, response"),
         (
             ['scenarios = ["the_listner"]'],
             "scenarios: no scenario is named 'the_listner' (did you mean 'the_listener'?): there are food_delivery",
         ),
         (['scenarios = ["gone.json"]'], "cannot read"),
         (['scenarios = ["the_maze", "the_maze"]'], "scenarios: two prompts have the id 'the_maze'"),
-        (["empathy_pressure = [1]"], "empathy_pressure: write [true], [false] or [true, false]"),
+        (["empathy_pressure = [1]"], "empathy_pressure: 1 is not true or false"),
+        (["empathy_pressure = true"], "empathy_pressure: True is not a list: [true], [false] or [true, false]"),
+        (["judge = 3"], "judge: 3 is not a table"),
+        (["seed = 2026-11-01"], "seed: datetime.date(2026, 11, 1) is not a whole number of 0 or more"),
         (["temperature = 0.7"], "unknown key 'temperature': it may be one of"),
         (["dose = [0]"], "unknown key 'dose': did you mean 'doses'? It may be one of"),
         (['concept = "joy"'], "no set of word lists is named 'joy'"),
         (['word_lists = "gone.json"'], "cannot read"),
         (['arms = ["system"]', 'system_prompts = "gone.json"'], "cannot read"),
-        (["measures = 1"], "measures: 1 is neither true nor false"),
+        (["measures = 1"], "measures: 1 is not true or false"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_key(write: Write, lines: list[str], complaint: str) -> None:
@@ -119,9 +125,11 @@ def test_a_mistake_is_one_line_with_its_key(write: Write, lines: list[str], comp
         ('name = "fake"', "", "models 1: name is missing"),
         ('name = "fake"', 'name = "fake"\n[[models]]\nname = "fake"', "models: fake is there twice"),
         ('name = "fake"', 'name = "fake"\nlabel = 3', "models 1: label: 3 is not a text"),
+        ('name = "fake"', 'name = " "', "models 1: name: ' ' is not a text"),
+        ('name = "fake"', 'name = "fake"\ndoses = [1]', "models 1: `doses` have no 0: every effect is measured"),
         ('name = "fake"', 'name = "fake"\nthread = 3', "unknown key 'thread': did you mean 'threads'?"),
         ('[[models]]\nname = "fake"', "", "models: missing: name at least one"),
-        ('fit = "pairs.jsonl"', "", "vectors 1: file: give file (a vector) or fit (pairs to fit one on)"),
+        ('fit = "pairs.jsonl"', "", "vectors 1: give `file` (a vector) or `fit` (pairs to fit one on)"),
         ('fit = "pairs.jsonl"', 'file = "gone"', "vectors 1: file: cannot read"),
         ('fit = "pairs.jsonl"', 'fit = "empathi"', "no contrast set is named 'empathi' (did you mean 'empathy'?)"),
         (
@@ -129,16 +137,24 @@ def test_a_mistake_is_one_line_with_its_key(write: Write, lines: list[str], comp
             'fit = "pairs.jsonl"\nmodels = ["qwen"]',
             "models: 'qwen' is no model of this experiment",
         ),
-        ('fit = "pairs.jsonl"', 'fit = "pairs.jsonl"\nmethod = "svm"', "method: 'svm' is none of mean-difference"),
+        (
+            'fit = "pairs.jsonl"',
+            'fit = "pairs.jsonl"\nmethod = "svm"',
+            "vectors 1: method: 'svm' is not one of lda, logistic, mean-difference, pca",
+        ),
         ('[[vectors]]\nfit = "pairs.jsonl"\nname = "kindness"', "", "vectors: missing: name at least one"),
         ('id = "raw"', 'id = "hello"', "two prompts have the id 'hello'"),
-        ("raw = true", 'raw = "yes"', "prompts 2: raw: 'yes' is neither true nor false"),
+        ("raw = true", 'raw = "yes"', "prompts 2: raw: 'yes' is not true or false"),
         (
             "raw = true",
             "raw = true\n[judge]\ngenerator = 'ollama:x'",
             "judge: no scenario here has a rubric to judge by",
         ),
-        ("raw = true", "raw = true\n[sampling]\ntop_p = 2", "[sampling]: top_p: 2 is not a number from 1e-06 to 1"),
+        (
+            "raw = true",
+            "raw = true\n[sampling]\ntop_p = 2",
+            "[sampling]: top_p: 2 is not a number of 1e-06 or more, at most 1",
+        ),
         ("samples = 2", "samples = ", "is not TOML: Invalid value"),
     ],
 )
@@ -166,6 +182,23 @@ def test_system_prompts_alone_need_neither_vectors_nor_doses(write: Write) -> No
     path.write_text(path.read_text().replace('["system"]', '["vector"]'))
     with pytest.raises(LocalprobeError, match="doses: missing: say how hard to push"):
         read_experiment(path)
+
+
+def test_without_models_each_vector_goes_with_the_model_that_it_was_made_for(write: Write, tmp_path: Path) -> None:
+    for model in ("fake", "smollm2-135m"):
+        directions = {2: Direction(np.ones(32, np.float32))}
+        files.save(Vector("kindness", Origin(model), directions, 2), tmp_path / f"{model}.safetensors")
+    path = write()
+    text = path.read_text().replace('[[models]]\nname = "fake"\n', "")
+    path.write_text(
+        text.replace(
+            'fit = "pairs.jsonl"\nname = "kindness"',
+            'file = "smollm2-135m.safetensors"\n[[vectors]]\nfile = "fake.safetensors"',
+        )
+    )
+    found = read_experiment(path)
+    assert [model.name for model in found.models] == ["smollm2-135m", "fake"]
+    assert [each.models for each in found.vectors] == [("smollm2-135m",), ("fake",)]
 
 
 def test_the_grid_of_the_paper_ships() -> None:

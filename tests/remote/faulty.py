@@ -45,7 +45,7 @@ def _raise(error: BaseException) -> None:
 
 def _tear() -> None:
     """Die in the middle of an answer."""
-    os.write(int(sys.argv[2]), wire.pack("half of this")[0][:20])
+    os.write(int(sys.argv[2]), wire.pack("forward", "half of this")[0][:30])
     os._exit(4)
 
 
@@ -74,6 +74,8 @@ FAULTS: dict[str, Callable[[], object]] = {
     "chatter": _chatter,
     "warning": lambda: warnings.warn("this build has no GPU", stacklevel=2),
     "tear": _tear,
+    "confusion": lambda: os.write(int(sys.argv[2]), b"".join(wire.pack("decode", "the answer to another verb"))),
+    "nonsense": lambda: os.write(int(sys.argv[2]), b"".join(wire.pack("forward", "no outputs"))),
     "garbage": lambda: os.write(int(sys.argv[2]), b"llama_model_loader: - kv 0: general.architecture"),
 }
 

@@ -134,8 +134,18 @@ class TestErrors:
             engine.open([prompt], room=1, reuse=other.open([prompt], room=1))
 
     def test_what_is_not_of_the_contract_is_refused_before_it_is_sent(self, engine: RemoteEngine) -> None:
-        with pytest.raises(TypeError, match="set is not part of the contract"):
-            engine.forward([Row(engine.encode("a"), spans={(0, 1)})])  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="range is not part of the contract"):
+            engine.forward([Row(engine.encode("a"), full=range(1))])  # type: ignore[arg-type]
+        assert engine.decode(engine.encode("a")) == "a"
+
+    def test_what_is_of_another_type_is_refused_in_the_child_which_lives_on(self, engine: RemoteEngine) -> None:
+        with pytest.raises(errors.UsageError, match=r"forward: Expected `int`, got `float`"):
+            engine.forward([Row(engine.encode("a"), full=(0.5,))])  # type: ignore[arg-type]
+        assert engine.decode(engine.encode("a")) == "a"
+
+    def test_text_that_is_not_unicode_is_the_engines_to_judge(self, engine: RemoteEngine) -> None:
+        with pytest.raises(errors.EngineError, match=r"failed in encode, .*can't encode character '\\ud800'"):
+            engine.encode("half a pair: \ud800")
         assert engine.decode(engine.encode("a")) == "a"
 
 

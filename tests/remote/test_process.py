@@ -54,6 +54,8 @@ class TestCrashes:
             ("exit", r"died in forward \(exit status 3\)"),
             ("tear", r"died in forward \(exit status 4\)"),
             ("garbage", r"died in forward \(what it sent cannot be read"),
+            ("nonsense", r"died in forward \(what it sent cannot be read: forward: Expected `array`, got `str`"),
+            ("confusion", r"died in forward \(what it sent cannot be read: an answer to decode"),
         ],
     )
     def test_other_ends(self, fault: str, message: str, call: Call) -> None:

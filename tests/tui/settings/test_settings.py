@@ -82,11 +82,11 @@ def test_keys_are_listed_with_their_ids_and_can_be_others(play: Play, own_data: 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[keys]\n"chat.stpo" = "x"', "has a key for 'chat.stpo'"),
-        ('theme = "beige"', "names the theme 'beige'"),
-        ("colour = 1", "has an unknown setting 'colour'"),
-        ("theme = ", "cannot be read"),
-        ("[keys]\nx = 1", "[keys] holds lines such as"),
+        ('[keys]\n"chat.stpo" = "x"', "nothing has the id 'chat.stpo'"),
+        ('theme = "beige"', "theme: 'beige'"),
+        ("colour = 1", "unknown key 'colour'"),
+        ("theme = ", "is not TOML"),
+        ("[keys]\nx = 1", "is not a table of lines"),
     ],
 )
 def test_a_config_file_that_is_wrong_is_told_in_words(play: Play, own_data: Path, text: str, told: str) -> None:

@@ -90,7 +90,8 @@ def _sweep(run: Run, result: SweepResult) -> Opened:
 
     arms = every(result)
     if not arms:
-        return Opened(run, Content("No answer was steered yet. Start the sweep again (n), and it goes on."))
+        none = "No answer was steered yet. Start the sweep again (n), and it goes on."
+        return Opened(run, Content(result.uncounted or none))
     shown = [tables.totals(arms), *(tables.doses(each) for each in arms), *(tables.sceptic(each) for each in arms)]
     drawn = [(f"{each.vector} in {each.name}", each.concept, one) for each in arms for one in responses(each)]
     texts = [sample for each in arms for sample in samples(each)]

@@ -9,22 +9,25 @@ theme = "localprobe-light"
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from localprobe.errors import LocalprobeError
+from msgspec import Meta, field
+
+from localprobe.errors import DataError, LocalprobeError
 from localprobe.store.files import write_whole
+from localprobe.store.toml import Table, read_toml
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Table):
     """The user's settings."""
 
-    theme: str = ""
-    keys: dict[str, str] = field(default_factory=dict)
-    """Binding's id -> keys; `?` in the app lists the ids."""
+    theme: Annotated[str, Meta(description="the name of a theme")] = ""
+    keys: Annotated[dict[str, str], Meta(description='a table of lines such as "chat.stop" = "ctrl+x"')] = field(
+        default_factory=dict
+    )
+    """Keys by the id of what they do; `?` in the app lists the ids."""
 
 
 def path() -> Path:
@@ -49,19 +52,11 @@ def read(ids: Callable[[], frozenset[str]], themes: frozenset[str]) -> Config:
     """The settings, or the defaults without a file. `ids` gives the bindings that there are. LocalprobeError says what
     is wrong with the file."""
     file = path()
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not file.exists():
         return Config()
-    except (OSError, ValueError) as error:
-        raise LocalprobeError(f"{file} cannot be read: {error}") from error
-    theme, keys = found.pop("theme", ""), found.pop("keys", {})
-    if found:
-        raise LocalprobeError(f"{file} has an unknown setting {next(iter(found))!r}: there are theme and [keys]")
-    if theme and theme not in themes:
-        raise LocalprobeError(f"{file} names the theme {theme!r}: choose one of {', '.join(sorted(themes))}")
-    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
-        raise LocalprobeError(f'{file}: [keys] holds lines such as "chat.stop" = "ctrl+x"')
-    if keys and (unknown := sorted(set(keys) - ids())):
-        raise LocalprobeError(f"{file} has a key for {unknown[0]!r}: press ? in the app to see what there is")
-    return Config(theme, keys)
+    config = read_toml(file, Config)
+    if config.theme and config.theme not in themes:
+        raise DataError(f"{file}: theme: {config.theme!r} is not one of {', '.join(sorted(themes))}")
+    if config.keys and (unknown := sorted(set(config.keys) - ids())):
+        raise DataError(f"{file}, [keys]: nothing has the id {unknown[0]!r}: press ? in the app to see what there is")
+    return config

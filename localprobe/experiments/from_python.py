@@ -1,0 +1,160 @@
+"""A sweep over a model and a vector in memory, without a TOML file.
+
+    report = sweep(model, vector, prompts=["My friend has gone quiet."], doses=[-0.3, 0, 0.3])
+
+It is recorded as the command line's sweeps are, under an id that is a hash of what is asked, of the vector's tensors
+and of the model's weights. So calling it again resumes it, and a change of any of these is another run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import shorten
+from typing import get_args
+
+from localprobe.contrast.scenarios import scenarios
+from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
+from localprobe.engine import Info, LoadOptions, Sampler
+from localprobe.errors import UsageError
+from localprobe.experiments.experiment import (
+    ARMS,
+    Arm,
+    Experiment,
+    LayerChoice,
+    ModelChoice,
+    PromptChoice,
+    Strengths,
+    VectorChoice,
+)
+from localprobe.experiments.result import SweepResult
+from localprobe.experiments.sweep import Progress, run
+from localprobe.experiments.sweep_report import SweepReport
+from localprobe.model import Model
+from localprobe.probing.named import Reference, vector_for
+from localprobe.steering.positions import Positions
+from localprobe.store.json_values import from_json
+from localprobe.store.runs import Runs
+from localprobe.suggest import close_match
+from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
+
+_TITLE = 60  # characters of a prompt that name it in tables
+
+
+def sweep(
+    model: Model,
+    vector: Reference,
+    *,
+    prompts: Sequence[str | PromptChoice],
+    doses: Sequence[float] | None = None,
+    alphas: Sequence[float] | None = None,
+    layers: LayerChoice | Sequence[LayerChoice] = "best",
+    arms: Sequence[Arm] = ("vector",),
+    samples: int = 5,
+    tokens: int = 200,
+    sampler: Sampler = Sampler(),
+    positions: str = "all",
+    seed: int = 0,
+    concept: str = "",
+    words: WordLists | None = None,
+    system: SystemPrompts | None = None,
+    measures: bool = True,
+    name: str = "",
+    runs: Runs | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    notify: Callable[[str], None] = lambda line: None,
+) -> SweepReport:
+    """Steer a model with a vector at every one of some strengths, answer prompts, and measure the answers.
+
+    `prompts` are texts, ids of scenarios that ship (`the_listener`), or PromptChoice. Strengths are `doses` (median
+    residual lengths of this model) or `alphas`, 0 among them. `layers` are numbers, depths from 0.0 to 1.0, or `best`,
+    the vector's own. There are `samples` answers to each prompt at each strength, of at most `tokens` tokens, at
+    `positions` `all`, `prompt` or `response`. `words` are those of the two poles to count in answers: of `concept` (the
+    vector's, if not given) where they ship; without any, what depends on them is left out of the result. `system` are
+    the opposite system prompts of the arms `system` and `both`. `measures` adds probe readings, perplexity and KL.
+
+    The model stays open. Every answer is in the store, `runs`, as soon as it is finished: after Ctrl-C the same call
+    resumes. Raises UsageError for an argument that is out of range, VectorError for a vector that does not fit the
+    model, EngineError, and LocalprobeError if the disk refuses.
+    """
+    steers = vector_for(model, vector, notify=notify)
+    concept = concept or steers.concept
+    strengths = Strengths.given(doses, alphas)
+    if strengths is None:
+        raise UsageError("give either `doses` or `alphas`, such as doses=[-0.3, 0, 0.3]")
+    experiment = Experiment(
+        name=name or concept,
+        concept=concept,
+        models=(_in_memory(model.info),),
+        vectors=(VectorChoice(steers.concept, vector=steers),),
+        prompts=_prompts(prompts),
+        strengths=strengths,
+        layers=(layers,) if isinstance(layers, int | float | str) else tuple(layers),
+        words=words or _words_of(concept),
+        arms=tuple(arm for arm in ARMS if arm in arms),
+        system=_system(system, concept) if {"system", "both"} & set(arms) else None,
+        samples=samples,
+        tokens=tokens,
+        sampler=sampler,
+        positions=positions,
+        seed=seed,
+        measures=measures,
+    )
+    _check(experiment, arms)
+
+    @contextmanager
+    def load(choice: ModelChoice) -> Iterator[Model]:
+        yield model
+
+    store = runs or Runs()
+    done = run(experiment, store, progress=progress, load=load, notify=notify)
+    return SweepReport(from_json(SweepResult, done.result), done.id, store)
+
+
+def _in_memory(info: Info) -> ModelChoice:
+    """A loaded model as a sweep names it: how it was loaded is part of what it is."""
+    quantise = next((name for name in ("4bit", "8bit") if name == info.quantisation), None)
+    return ModelChoice(info.model, info.engine, LoadOptions(dtype=info.dtype, quantise=quantise), weights=info.weights)
+
+
+def _prompts(prompts: Sequence[str | PromptChoice]) -> tuple[PromptChoice, ...]:
+    given = [prompts] if isinstance(prompts, str) else prompts
+    choices = tuple(_prompt(prompt) if isinstance(prompt, str) else prompt for prompt in given)
+    if not choices:
+        raise UsageError("`prompts` is empty: give texts, or ids of scenarios such as 'the_listener'")
+    ids = [(choice.id, choice.pressure) for choice in choices]
+    if twice := next((name for name in ids if ids.count(name) > 1), None):
+        raise UsageError(f"`prompts` holds {twice[0]!r} twice: give each once, and samples for more answers to it")
+    return choices
+
+
+def _prompt(text: str) -> PromptChoice:
+    """A scenario by its id, or any other text, which is its own id."""
+    if not text.strip():
+        raise UsageError("`prompts` holds an empty text")
+    if text in scenarios():
+        return PromptChoice.of(scenarios()[text])
+    if re.fullmatch(r"[a-z_]+", text) and (near := close_match(text, scenarios())):
+        raise UsageError(f"no scenario {text!r}: did you mean {near!r}?")
+    return PromptChoice(id=text, title=shorten(text, _TITLE, placeholder=" ..."), text=text)
+
+
+def _words_of(concept: str) -> WordLists | None:
+    return read_word_lists(WORD_LISTS.path(concept)) if concept in WORD_LISTS.names() else None
+
+
+def _system(system: SystemPrompts | None, concept: str) -> SystemPrompts:
+    if system is None and concept not in SYSTEM_PROMPTS.names():
+        raise UsageError(f"`system` is missing: no system prompts for {concept!r} ship")
+    return system or read_system_prompts(SYSTEM_PROMPTS.path(concept))
+
+
+def _check(experiment: Experiment, arms: Sequence[str]) -> None:
+    """UsageError for what a file's tables would refuse."""
+    for name in ("samples", "tokens"):
+        if getattr(experiment, name) < 1:
+            raise UsageError(f"`{name}` must be at least 1, not {getattr(experiment, name)}")
+    for name, given, allowed in (("positions", [experiment.positions], get_args(Positions)), ("arms", arms, ARMS)):
+        if not given or set(given) - set(allowed):
+            raise UsageError(f"`{name}` is {', '.join(given) or 'empty'}: choose of {', '.join(allowed)}")

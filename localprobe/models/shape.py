@@ -1,0 +1,63 @@
+"""How many layers a model has and how wide they are, where that can be known before it is fetched or loaded."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localprobe.errors import ModelError
+from localprobe.models import download as hub
+from localprobe.models.catalogue import CATALOGUE, FAKE, Repository
+from localprobe.models.checkpoint import read_json
+from localprobe.models.names import source
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The residual stream of a model."""
+
+    layers: int
+    width: int
+
+
+def shape(name: str) -> Shape | None:
+    """The shape of a model by its short name, or from the header of its files; None if neither tells.
+
+    Touches no network. UnknownModel for a name that stands for nothing.
+    """
+    if entry := CATALOGUE.get(name.lower()):
+        return Shape(entry.layers, entry.width)
+    path = None if name == FAKE else _on_this_disk(source(name))
+    if path is None:
+        return None
+    with suppress(ModelError, OSError, KeyError, ValueError):  # what is wrong with the file is for the load to say
+        return _of_folder(path) if path.is_dir() else _of_gguf(path)
+    return None
+
+
+def _on_this_disk(where: Repository | Path) -> Path | None:
+    """The folder or GGUF file, if it is here."""
+    if isinstance(where, Path):
+        ggufs = sorted(where.glob("*.gguf")) if where.is_dir() and not (where / "config.json").is_file() else []
+        return ggufs[0] if ggufs else where
+    if where.file:
+        return hub.cached_file(where.id, where.file)
+    files = hub.cached_ggufs(where.id)
+    return hub.cached_folder(where.id) or (hub.cached_file(where.id, files[0]) if files else None)
+
+
+def _of_folder(folder: Path) -> Shape:
+    config: dict[str, Any] = read_json(folder / "config.json")
+    config = config.get("text_config", config)  # of a model that sees pictures too
+    names = ("num_hidden_layers", "hidden_size") if "hidden_size" in config else ("n_layer", "n_embd")
+    return Shape(*(int(config[name]) for name in names))
+
+
+def _of_gguf(path: Path) -> Shape:
+    from localprobe.gguf.reader import read_header
+
+    header = read_header(path)
+    names = ("block_count", "embedding_length")
+    return Shape(*(header.required(f"{header.architecture}.{name}", int) for name in names))

@@ -1,0 +1,116 @@
+"""A TOML file read strictly into values of declared types: every mistake is one line with its file, place and key.
+
+    class Sampling(Table):
+        temperature: Annotated[float, Meta(ge=0)] = 0.7
+
+    read_toml(path, Sampling)     # mine.toml: temperature: -1 is not a number of 0 or more
+
+What a value must be is read off its type, or off the `description` of its `Meta` where the type does not say enough.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from localprobe.errors import DataError
+from localprobe.suggest import close_match
+
+
+class Table(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of the tables of a file. Keys that it does not declare are refused: a misspelt one would be ignored."""
+
+
+T = TypeVar("T", bound=Table)
+
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")
+
+
+def read_toml(path: Path, kind: type[T]) -> T:
+    """The file as a table of that kind. DataError in one line if it cannot be read or says what it should not."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return msgspec.convert(values, kind)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise DataError(f"{path}{_explained(str(error), values, inspect.type_info(kind))}") from error
+
+
+def _explained(error: str, value: Any, kind: inspect.Type) -> str:
+    """The place, key, value and what to write, from msgspec's message, `Expected ... - at `$.models[0].name``."""
+    message, _, where = error.partition(" - at `$")
+    place, key, wanted = "", "", ""
+    for name, number in _STEP.findall(where):
+        if name:
+            place += f", [{key}]" if key else ""
+            key, value, kind = name, value[name], _fields(kind)[name]
+        else:
+            value, kind = value[int(number)], _item(kind)
+            if isinstance(value, dict):
+                place, key = f"{place}, {key} {int(number) + 1}", ""
+        wanted = _wanted(kind)
+    inside = f"{place}, [{key}]" if isinstance(value, dict) and key else place
+    if found := _KEY.fullmatch(message):
+        return f"{inside}: {f'{found[2]} is missing' if 'missing' in found[1] else _unknown(found[2], kind)}"
+    if not message.startswith(("Expected", "Invalid")):  # a table's own check
+        return f"{inside}: {message}"
+    return f"{place}: {key}: {value!r} is not {wanted}"
+
+
+def _unknown(key: str, kind: inspect.Type) -> str:
+    keys = _fields(kind)
+    near = close_match(key, keys, cutoff=0.75)
+    return f"unknown key {key!r}: {f'did you mean {near!r}? It' if near else 'it'} may be one of {', '.join(keys)}"
+
+
+def _wanted(kind: inspect.Type) -> str:
+    """What a value of this type is, in words."""
+    plain, description = _plain(kind)
+    if description:
+        return description
+    match plain:
+        case inspect.LiteralType(values=values):
+            return f"one of {', '.join(map(str, values))}"
+        case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
+            words = "a whole number" if isinstance(plain, inspect.IntType) else "a number"
+            words += "" if least is None else f" of {least:g} or more"
+            return words + ("" if most is None else f", at most {most:g}")
+        case inspect.VarTupleType(item_type=item):
+            tables = isinstance(item, inspect.StructType)
+            return "a list of tables, each under its name in [[ ]]" if tables else "a list with something in it"
+        case inspect.BoolType():
+            return "true or false"
+    return "a text" if isinstance(plain, inspect.StrType) else "a table"
+
+
+def _fields(kind: inspect.Type) -> dict[str, inspect.Type]:
+    """The types of a table's keys."""
+    return {field.encode_name: field.type for field in _plain(kind)[0].fields}
+
+
+def _item(kind: inspect.Type) -> inspect.Type:
+    """The type of a list's items; the list may be one of several things that are allowed."""
+    plain = _plain(kind)[0]
+    options = [_plain(option)[0] for option in getattr(plain, "types", (plain,))]
+    return next(option.item_type for option in options if isinstance(option, inspect.VarTupleType))
+
+
+def _plain(kind: inspect.Type) -> tuple[Any, str]:
+    """The type itself, without the None of an optional one, and its description."""
+    if isinstance(kind, inspect.Metadata):
+        return _plain(kind.type)[0], str((kind.extra_json_schema or {}).get("description", ""))
+    if isinstance(kind, inspect.UnionType):
+        options = [option for option in kind.types if not isinstance(option, inspect.NoneType)]
+        return _plain(options[0]) if len(options) == 1 else (kind, "")
+    return kind, ""
