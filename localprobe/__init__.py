@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         VectorError,
     )
     from localprobe.estimators import LDA, PCA, Logistic, MeanDifference
+    from localprobe.experiments.from_python import sweep
+    from localprobe.experiments.sweep_report import SweepReport
     from localprobe.generation.answer import Answer
     from localprobe.model import Model
     from localprobe.probing.arrays import validate_arrays
@@ -58,6 +60,8 @@ _EXPORTS = {
         "VectorError",
     ),
     "localprobe.estimators": ("LDA", "Logistic", "MeanDifference", "PCA"),
+    "localprobe.experiments.from_python": ("sweep",),
+    "localprobe.experiments.sweep_report": ("SweepReport",),
     "localprobe.generation.answer": ("Answer",),
     "localprobe.model": ("Model",),
     "localprobe.probing.arrays": ("validate_arrays",),
@@ -94,6 +98,7 @@ __all__ = [
     "ProbeReport",
     "Runs",
     "Sampler",
+    "SweepReport",
     "UsageError",
     "Vector",
     "VectorError",
@@ -101,6 +106,7 @@ __all__ = [
     "fit",
     "load",
     "pairs",
+    "sweep",
     "validate",
     "validate_arrays",
     "vector",

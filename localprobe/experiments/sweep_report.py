@@ -1,13 +1,39 @@
-"""What a sweep from Python returns: its result, and the run that holds every answer."""
+"""What a sweep from Python returns: its result, the run that holds every answer, and views for notebooks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
+from localprobe.errors import UsageError
 from localprobe.experiments.export import lines
 from localprobe.experiments.result import SweepResult
+from localprobe.figures import steering as figures
+from localprobe.stats.estimates import Mean, mean
+from localprobe.stats.rates import Rate, rate
 from localprobe.store.runs import Runs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """All answers that were steered alike, over all prompts."""
+
+    layer: int | None
+    dose: float
+    alpha: float
+    expresses: Rate | None
+    """Answers in the positive pole's words; None where the concept has no word lists."""
+    coherent: Rate
+    degenerate: Rate
+    reading: Mean | None
+    """The probe's score of the texts, read with nothing added; None if it was not measured."""
+    sample: str
+    """One of the answers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -26,8 +52,104 @@ class SweepReport:
         with the unsteered ones. UsageError if there are none."""
         return lines(self.runs, self.runs.get(self.run), arm)
 
+    def to_frame(self) -> Any:
+        """Every answer as a pandas DataFrame: one row per answer."""
+        import pandas as pd
+
+        return pd.DataFrame(self.answers())
+
+    def strengths(self) -> list[Strength]:
+        """The answers steered by the vector, pooled by layer and strength, the unsteered ones at strength 0 of each."""
+        records = [record for record in self.answers() if record["arm"] in ("baseline", "vector")]
+        plain = [record for record in records if record["layer"] is None]
+        layers = sorted({record["layer"] for record in records if record["layer"] is not None})
+        pooled = []
+        for layer in layers:
+            steered = [record for record in records if record["layer"] == layer]
+            name = next((f"{record['vector']}:{layer}" for record in steered), "")
+            for dose in sorted({record["dose"] for record in steered} | ({0.0} if plain else set())):
+                alike = [record for record in steered if record["dose"] == dose] if dose else plain
+                pooled.append(_strength(layer, alike, name))
+        return pooled
+
+    def plot(self, axis: Axes | None = None) -> Axes:
+        """Draw what the vector did by dose, one line per layer; returns matplotlib Axes.
+
+        The share of answers in the concept's words, with crosses where half of the answers or more are degenerate; or
+        the probe's reading of the answers, where the concept has no word lists. UsageError before there are answers.
+        """
+        strengths = self.strengths()
+        if not strengths:
+            raise UsageError(f"run {self.run} has no steered answers yet: call `sweep` again to resume it")
+        if axis is None:
+            from matplotlib import pyplot as plt
+
+            axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")[1]
+        self._draw(axis, strengths)
+        return axis
+
     def __repr__(self) -> str:
         cells = self.result.cells
         models = ", ".join(dict.fromkeys(model.model for model in self.result.models))
         done = f"{cells.done} of {cells.expected} answers"
         return f"<SweepReport {self.result.name!r} on {models}: {done}, run {self.run}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the curve, and a table of what each strength did with one answer beside it."""
+        strengths = self.strengths()
+        if not strengths:
+            return f"<pre>{escape(repr(self))}</pre>"
+        from localprobe.figures.drawing import drawing
+
+        with drawing(f"sweep-{self.run}", height=3.0) as sheet:
+            self._draw(sheet.axes[0], strengths)
+        columns = ("layer", "dose", "in its words", "degenerate", "reading", "answer")
+        head = "".join(f"<th>{name}</th>" for name in columns)
+        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(each))}</tr>" for each in strengths)
+        return f"<div>{sheet.svg}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+
+    def _draw(self, axis: Axes, strengths: Sequence[Strength]) -> None:
+        from localprobe.figures.drawing import MARKERS, colour
+
+        layers = list(dict.fromkeys(each.layer for each in strengths))
+        for number, layer in enumerate(layers):
+            of = [each for each in strengths if each.layer == layer]
+            doses = [each.dose for each in of]
+            style: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "label": f"layer {layer}"}
+            if all(each.expresses for each in of):
+                rates = [each.expresses for each in of if each.expresses]
+                degenerate = [each.degenerate for each in of]
+                figures.dose_response(axis, doses, rates, degenerate, colour=colour(number), **style)
+                axis.set(ylabel=f"answers in the words of {self.result.concept}", ylim=(-0.04, 1.04))
+            else:
+                readings = [each.reading.value if each.reading else float("nan") for each in of]
+                axis.plot(doses, readings, color=colour(number), markersize=3, **style)
+                axis.set(ylabel="probe's reading of the answers")
+        axis.set(xlabel="dose")
+        axis.legend()
+
+
+def _strength(layer: int, alike: Sequence[dict[str, Any]], name: str) -> Strength:
+    expresses = [record["expresses"] for record in alike]
+    readings = [value for record in alike if (value := (record["readings"] or {}).get(name)) is not None]
+    return Strength(
+        layer,
+        alike[0]["dose"],
+        alike[0]["alpha"],
+        rate(sum(expresses), len(expresses)) if None not in expresses else None,
+        rate(sum(record["coherent"] for record in alike), len(alike)),
+        rate(sum(bool(record["degenerate"]) for record in alike), len(alike)),
+        mean(readings),
+        alike[0]["text"],
+    )
+
+
+def _cells(strength: Strength) -> tuple[str, ...]:
+    def share(value: Rate | None) -> str:
+        return "" if value is None else f"{value.share:.0%} [{value.low:.0%}, {value.high:.0%}]"
+
+    reading = "" if strength.reading is None else f"{strength.reading.value:+.2f}"
+    text = " ".join(strength.sample.split())
+    shown = escape(text if len(text) <= 160 else f"{text[:157]}...")
+    rates = share(strength.expresses), share(strength.degenerate)
+    return str(strength.layer), f"{strength.dose:+.2f}", *rates, reading, shown
