@@ -56,7 +56,7 @@ def test_the_public_names_are_these_and_all_can_be_had() -> None:
 
 
 def test_another_name_is_an_attribute_error_that_lists_them() -> None:
-    with pytest.raises(AttributeError, match="localprobe has no 'fitt': it has .*Answer.*fit"):
+    with pytest.raises(AttributeError, match=r"localprobe has no 'fitt': it has .*Answer.*fit"):
         _ = lp.fitt  # type: ignore[attr-defined]
 
 
