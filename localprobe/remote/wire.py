@@ -62,7 +62,8 @@ def pack(name: str, value: object, *, share: bool = False) -> list[bytes | memor
     size = sum(part.nbytes for part in arrays.parts)
     if len(message) > MESSAGE_LIMIT or size > ARRAYS_LIMIT:
         raise UsageError(f"a message of {len(message)} + {size} bytes is too large: make the batch smaller")
-    return [_PREFIX.pack(_MAGIC, name.encode(), len(message), size) + message, *arrays.parts]
+    head = _PREFIX.pack(_MAGIC, name.encode(), len(message), size)
+    return [head, message, *arrays.parts] if size >= BUFFER else [b"".join((head, message, *arrays.parts))]
 
 
 def transmit(to: socket.socket, parts: list[bytes | memoryview]) -> None:
@@ -75,7 +76,8 @@ def transmit(to: socket.socket, parts: list[bytes | memoryview]) -> None:
             waiting.clear()
         else:
             waiting += part
-    to.sendall(waiting)
+    if waiting:
+        to.sendall(waiting)
 
 
 def buffered(channel: socket.socket) -> BufferedReader:

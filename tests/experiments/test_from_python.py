@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from localprobe.cli.sweep_table import show
 from localprobe.engine import Sampler
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.experiments.cells import CellAnswer, Cells
@@ -118,7 +119,7 @@ def test_every_arm_can_be_asked_for(model: Model, runs: Runs) -> None:
 
 
 def test_without_word_lists_nothing_is_counted_and_the_rest_is_measured(
-    model: Model, runs: Runs, tmp_path: Any
+    model: Model, runs: Runs, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = small(model, vector("patience"), runs)
     assert report.result.counted is False
@@ -128,6 +129,8 @@ def test_without_word_lists_nothing_is_counted_and_the_rest_is_measured(
     assert all(answer["readings"] and answer["nll"] is not None for answer in answers)
     page = write([runs.get("last")], tmp_path / "report.html") or (tmp_path / "report.html").read_text()
     assert "No word lists of &#39;patience&#39;" in page
+    show(runs.get("last"))
+    assert "No word lists of 'patience'" in capsys.readouterr().out
     counted = small(model, vector("patience"), runs, concept="empathy", name="patience")
     assert counted.result.counted
     assert counted.result.models[0].series

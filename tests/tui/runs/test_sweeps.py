@@ -155,7 +155,7 @@ def test_the_form_sweeps_a_vector_of_the_chat_and_says_what_is_wrong(vector_file
         assert form.query_one("#words", Select).value == "empathy"
         form.query_one("#doses", Input).value = "0.1 0.2"
         await pilot.press("ctrl+s")
-        await wait_until(pilot, lambda: "`doses` have no 0" in text_of(form.query_one("#wrong")))
+        await wait_until(pilot, lambda: "have no 0" in text_of(form.query_one("#wrong")))
         form.query_one("#doses", Input).value = "0 0.2-0.3"
         await pilot.press("ctrl+s")
         await wait_until(pilot, lambda: "doses: '0.2-0.3' is no number" in text_of(form.query_one("#wrong")))
