@@ -18,8 +18,6 @@ ENGINES = ("torch", "transformers", "mlx", "llama_cpp", "localprobe_torch", "loc
 FIRST_FRAME = """
 import asyncio, json, sys, time
 start = time.perf_counter()
-from localprobe.engine import LoadOptions
-from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
 async def main():
     app = LocalprobeApp(None)
@@ -51,4 +49,7 @@ def test_localprobe_alone_on_a_terminal_and_tui_run_the_app(monkeypatch: pytest.
         with pytest.raises(SystemExit) as left:
             cli.main()
         assert left.value.code == 0
-    assert started == [ModelSpec("smollm2-135m"), ModelSpec("fake", "fake", LoadOptions(context=64))]
+    assert [(spec.name, spec.engine, spec.options) for spec in started] == [
+        ("smollm2-135m", None, LoadOptions()),
+        ("fake", "fake", LoadOptions(context=64)),
+    ]

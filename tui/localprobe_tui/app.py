@@ -27,7 +27,7 @@ from localprobe_tui.models import choice as model_choice
 from localprobe_tui.settings import bindings, config
 from localprobe_tui.settings.keys_sheet import KeysSheet
 from localprobe_tui.settings.themes import COLOURLESS, THEMES
-from localprobe_tui.talk import first_vector
+from localprobe_tui.talk import first_vector, usable
 from localprobe_tui.talk.controller import ChatController
 from localprobe_tui.talk.opening import Opening
 from localprobe_tui.terminal import on_hangup, outliving
@@ -248,15 +248,7 @@ class LocalprobeApp(App[None]):
 
     @work(exclusive=True, group="ranges")
     async def _look_up_ranges(self) -> None:
-        """Find out which doses sweeps found usable, without holding up the screen."""
-        from localprobe.store.runs import Runs
-        from localprobe_tui.talk.usable import swept
-
-        model, runs = self.session.model, Runs()
-        for knob in list(self.talk.knobs):
-            if model is not None:
-                knob.swept = await asyncio.to_thread(swept, runs, knob.vector, model)
-        self.talk.changed()
+        await usable.look_up(self.talk)
 
     def _open_chats(self) -> Chats | None:
         """The user's chats; without them the app goes on, and says that nothing is kept."""

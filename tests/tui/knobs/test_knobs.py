@@ -13,7 +13,12 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe.engines.spec import ModelSpec
+from localprobe.experiments.from_python import sweep
+from localprobe.fake import FakeEngine
+from localprobe.model import Model
+from localprobe.store.json_values import to_json
 from localprobe.store.runs import Runs
+from localprobe.text_metrics.word_lists import WordLists
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Direction, Origin, Vector
 from localprobe_tui.app import LocalprobeApp
@@ -29,21 +34,28 @@ from tests.tui.waiting import message, screen, wait_until
 pytestmark = pytest.mark.slow
 
 
-def kept_sweep(vector: Vector, usable: list[float] | None, *, layer: int = 2, unit: str = "dose") -> None:
-    """A sweep of a vector on the fake model in the store, as far as the app reads it."""
-    origin = {"model": vector.origin.model, "method": vector.origin.method}
-    series = {"vector": "v", "arm": "vector", "layers": [{"layer": layer, "response": {"usable": usable}}]}
-    named = {"name": "v", "concept": vector.concept, "origin": origin}
-    model: dict[str, Any] = {"model": "fake", "unit": unit, "vectors": [named], "series": [series], "sceptic": []}
-    Runs().add("sweep", "kindness", {"models": [model]})
+def kept_sweep(vector: Vector, usable: tuple[float, float], *, unit: str = "dose") -> None:
+    """A sweep of a vector on the fake model in the store, with a usable range of our own."""
+    strengths: dict[str, Any] = {"doses" if unit == "dose" else "alphas": [-0.5, 0, 0.5]}
+    words = WordLists(("kind",), ("quick",))
+    swept = sweep(Model(FakeEngine()), vector, prompts=["Hello"], samples=1, tokens=4, words=words, **strengths)
+    result = swept.result
+    (part,) = result.models
+    (series,) = part.series
+    (at,) = series.layers
+    ours = replace(at, response=replace(at.response, usable=usable))
+    series = replace(series, layers=(ours,))
+    Runs().add("sweep", "kindness", to_json(replace(result, models=(replace(part, series=(series,)),))))
+    Runs().delete(swept.run)
 
 
 def test_the_usable_doses_are_those_of_the_newest_sweep_of_the_vector(
     play: Play, vector_file: Path, kindness: Vector
 ) -> None:
-    kept_sweep(kindness, [-0.4, 0.4])
-    kept_sweep(kindness, [-0.2, 0.1])
-    kept_sweep(replace(kindness, concept="anger"), [-0.01, 0.01])
+    Runs().add("sweep", "of another version", {"models": "none that can be read"})
+    kept_sweep(kindness, (-0.4, 0.4))
+    kept_sweep(kindness, (-0.2, 0.1))
+    kept_sweep(replace(kindness, concept="anger"), (-0.01, 0.01))
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await wait_until(pilot, lambda: "usable in a sweep: -0.20 to +0.10" in screen(app))
@@ -60,7 +72,7 @@ def test_the_usable_doses_are_those_of_the_newest_sweep_of_the_vector(
 
 
 def test_a_sweep_in_alphas_is_told_in_doses(play: Play, vector_file: Path, kindness: Vector) -> None:
-    kept_sweep(kindness, [-3.0, 1.5], unit="alpha")
+    kept_sweep(kindness, (-3.0, 1.5), unit="alpha")
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         model = app.session.model

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from localprobe.errors import LocalprobeError
 
 if TYPE_CHECKING:
-    from localprobe.experiments.result import ModelResult, VectorFacts
+    from localprobe.experiments.result import ModelResult, SweepResult, VectorFacts
     from localprobe.model import Model
-    from localprobe.store.runs import Runs
     from localprobe.vectors.vector import Vector
+    from localprobe_tui.talk.controller import ChatController
 
 
-def swept(runs: Runs, vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
-    """Layer -> (lowest, highest) dose that keeps answers usable, from the newest sweep of this vector on this model.
+async def look_up(talk: ChatController) -> None:
+    """Find out which doses stored sweeps found usable for the knobs of a chat. A thread reads the store."""
+    results = await asyncio.to_thread(_sweeps)
+    if talk.model is not None:
+        for knob in talk.knobs:
+            knob.swept = swept(results, knob.vector, talk.model)
+    talk.changed()
 
-    Empty without one, and if the store cannot be read.
-    """
-    from localprobe.experiments.result import SweepResult
-    from localprobe.store.json_values import from_json
 
+def swept(sweeps: Iterable[SweepResult], vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
+    """Layer -> (lowest, highest) dose that keeps answers usable, from the first sweep of this vector on this model."""
     usable: dict[int, tuple[float, float]] = {}
-    try:
-        results = [from_json(SweepResult, run.result) for run in runs.all("sweep")]
-    except LocalprobeError:
-        return usable
-    for result in results:
-        for part in result.models:
+    for sweep in sweeps:
+        for part in sweep.models:
             if part.model == model.info.model:
                 usable = {**_ranges(part, vector, model), **usable}
     return usable
+
+
+def _sweeps() -> list[SweepResult]:
+    """The results of all stored sweeps, the newest first; what cannot be read is left out."""
+    from localprobe.experiments.result import SweepResult
+    from localprobe.store.json_values import from_json
+    from localprobe.store.runs import Runs
+
+    sweeps = []
+    with suppress(LocalprobeError):
+        for run in Runs().all("sweep"):
+            with suppress(LocalprobeError):
+                sweeps.append(from_json(SweepResult, run.result))
+    return sweeps
 
 
 def _ranges(result: ModelResult, vector: Vector, model: Model) -> dict[int, tuple[float, float]]:
