@@ -20,7 +20,7 @@ from localprobe_tui.dialogs import Notice
 from tests.tui import slow
 from tests.tui.conftest import Play
 from tests.tui.test_session import children
-from tests.tui.waiting import screen, wait_until
+from tests.tui.waiting import message, screen, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -150,8 +150,9 @@ def test_chats_that_cannot_be_kept_are_told_of_and_the_app_works(play: Play, own
     (own_data / "chats.sqlite").write_text("no database, but long enough to be taken for one" * 20)
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: "file is not a database" in screen(app))
-        await wait_until(pilot, lambda: "will not be" in screen(app))
+        told = await message(pilot)
+        assert "file is not a database" in told
+        assert "This session's chats will not be kept" in told
         await pilot.press("escape", *"hi", "enter")
         await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
 

@@ -1,4 +1,4 @@
-"""How far a load is, on every screen: nothing else has to wait for it."""
+"""How far a load is, in the top line of every screen: nothing else has to wait for it, and nothing moves for it."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ class LoadLine(Horizontal):
 
     DEFAULT_CSS = """
     LoadLine {
-        height: 1; background: $primary-muted; display: none;
-        &.-on { display: block; }
+        width: 1fr; height: 1; background: $primary-muted; display: none;
         & > Label { width: 1fr; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        & > ProgressBar { width: 40; }
-        & > Button { min-width: 14; }
+        & > ProgressBar { width: auto; & Bar { width: 12; } }
+        & > Button { min-width: 11; }
     }
     """
 
     def compose(self) -> ComposeResult:
         yield Label(markup=False)
-        yield ProgressBar(_STILL, show_eta=False)
+        yield ProgressBar(_STILL, show_percentage=False, show_eta=False)
         yield Button("Cancel ^x", compact=True, id="cancel-load")
 
     def show(self, session: Session) -> None:
         """Draw the load as it is now."""
-        self.set_class(session.state == "loading", "-on")
+        self.display = session.state == "loading"
+        bar = self.query_one(ProgressBar)
         if session.state != "loading":
-            self.query_one(ProgressBar).update(total=_STILL)
+            bar.update(total=_STILL)
             return
+        bar.display = not self.screen.has_class("-narrow")
         done, total = session.progress
-        amount = f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB" if total else ""
-        self.query_one(Label).update(session.message + amount)
-        self.query_one(ProgressBar).update(total=total or None, progress=done)
+        amount = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB  " if total else ""
+        self.query_one(Label).update(amount + session.message)  # of what has no room, the end is cut off
+        bar.update(total=total or None, progress=done)
 
     @on(Button.Pressed, "#cancel-load")
     def _cancel(self) -> None:

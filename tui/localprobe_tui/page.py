@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from localprobe_tui.load_line import LoadLine
 from localprobe_tui.top_bar import TopBar
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ class Page(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.MODE)
-        yield LoadLine()
         yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 
@@ -49,11 +47,7 @@ class Page(Screen[None]):
         yield from ()
 
     def on_mount(self) -> None:
-        self.localprobe.session_changed.subscribe(self, lambda _: self._session_changed())
-        self._session_changed()
-
-    def _session_changed(self) -> None:
-        self.query_one(LoadLine).show(self.session)
+        self.localprobe.session_changed.subscribe(self, lambda _: self.session_changed())
         self.session_changed()
 
     def session_changed(self) -> None:
