@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("LOCALPROBE_CACHE", str(folder / "cache"))
         patch.setenv("LOCALPROBE_DATA", str(folder / "data"))
         yield folder
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """This process, and those that it starts, hear Ctrl-C even if the tests were started where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
