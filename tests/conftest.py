@@ -22,11 +22,14 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """This process, and those that it starts, hear Ctrl-C even if the tests were started where it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals_heard() -> Iterator[None]:
+    """This process, and those that it starts, hear Ctrl-C and a hangup even if the tests were started where these are
+    ignored: by `nohup`, or in the background of a script."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

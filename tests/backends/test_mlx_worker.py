@@ -84,7 +84,7 @@ def test_the_interpreter_exits_cleanly_and_silently_with_a_model_loaded(end: str
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_interrupts_the_caller_and_not_the_thread(tmp_path: Path) -> None:
     code = """
     rows = [Row(np.arange(100, dtype=np.int32))]

@@ -126,7 +126,7 @@ def test_without_a_place_for_chats_it_goes_on(chat, monkeypatch: pytest.MonkeyPa
     assert ran.out.strip()
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_in_an_answer_is_noted_and_in_the_prompt_it_is_python_s_again() -> None:
     with plain_chat._interrupted() as interrupted:
         assert not interrupted()
@@ -136,7 +136,7 @@ def test_ctrl_c_in_an_answer_is_noted_and_in_the_prompt_it_is_python_s_again() -
         os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_that_the_shell_ignores_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with plain_chat._interrupted() as interrupted:

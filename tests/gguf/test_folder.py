@@ -171,7 +171,7 @@ def start(tiny: Path, cache: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("signals_heard")
 def test_a_process_that_is_stopped(tiny: Path, tmp_path: Path, how: signal.Signals) -> None:
     process = start(tiny, tmp_path)
     process.send_signal(how)

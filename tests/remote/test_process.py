@@ -127,7 +127,7 @@ class TestLoading:
         gc.collect()
         wait_until(lambda: not psutil.pid_exists(pid))
 
-    @pytest.mark.usefixtures("ctrl_c")
+    @pytest.mark.usefixtures("signals_heard")
     def test_an_interrupt_kills_the_child(self) -> None:
         before = psutil.Process().children()
         with interrupted("load"):
@@ -135,7 +135,7 @@ class TestLoading:
         assert psutil.Process().children() == before
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("signals_heard")
 class TestInterrupts:
     def test_the_next_call_gets_its_own_answer(self) -> None:
         engine = load("tests.remote.faulty:pause_in_forward")
@@ -169,7 +169,7 @@ class TestEnds:
         with pytest.raises(errors.UsageError, match="is closed"):
             engine.encode("a")
 
-    @pytest.mark.usefixtures("ctrl_c")
+    @pytest.mark.usefixtures("signals_heard")
     def test_close_does_not_wait_for_one_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(remote_process, "GRACE", 0.1)
         engine = load("tests.remote.faulty:hang_in_forward")
@@ -204,6 +204,7 @@ class TestEnds:
         assert (parent.returncode, complaints) == (0, "")
         wait_until(lambda: gone(int(output)))
 
+    @pytest.mark.usefixtures("signals_heard")
     @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
     def test_it_ends_with_a_parent_that_is_killed_even_in_a_long_load(self, end: signal.Signals) -> None:
         with self.parent(

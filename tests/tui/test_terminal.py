@@ -92,9 +92,10 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, own_data: Path, kindness:
     terminal.close()
 
 
+@pytest.mark.usefixtures("signals_heard")
 def test_a_kill_leaves_the_app_and_a_hangup_that_nohup_ignores_does_not() -> None:
     left: list[str] = []
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def alive() -> None:
         on_hangup(lambda: left.append("the app"))
@@ -102,11 +103,8 @@ def test_a_kill_leaves_the_app_and_a_hangup_that_nohup_ignores_does_not() -> Non
         os.kill(os.getpid(), signal.SIGTERM)
         await wait_for(lambda: left)
 
-    try:
-        asyncio.run(alive())
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    asyncio.run(alive())
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     assert left == ["the app"]
 
 
@@ -164,6 +162,7 @@ def is_ours(process: psutil.Process, data: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("signals_heard")
 def test_a_terminal_that_is_closed_in_mid_answer_ends_the_app_and_loses_nothing(own_data: Path) -> None:
     """The slow fake model answers for ever; its words are in the store when the window is gone."""
     master, slave = pty.openpty()
