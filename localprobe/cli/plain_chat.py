@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -195,11 +196,12 @@ class PlainChat:
 def _interrupted() -> Iterator[Callable[[], bool]]:
     """Within it Ctrl-C is only noted: an engine that is interrupted in a step could not go on."""
     noted: list[int] = []
-    try:
-        before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
-    except ValueError:  # not the main thread: nobody can interrupt it
+    before = signal.getsignal(signal.SIGINT)
+    # Only the main thread can be interrupted, and not even that where the shell has Ctrl-C ignored.
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield lambda: False
         return
+    signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
     try:
         yield lambda: bool(noted)
     finally:

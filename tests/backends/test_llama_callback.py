@@ -270,6 +270,7 @@ class Interrupting(np.ndarray[Any, Any]):
         return residual @ np.asarray(self)
 
 
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_ends_the_pass_and_leaves_the_engine_usable(
     fresh: LlamaEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +292,7 @@ def test_ctrl_c_ends_the_pass_and_leaves_the_engine_usable(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_in_a_step_can_be_stepped_over(fresh: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [Prompt(row(fresh, n).ids, sampler=Sampler(0)) for n in (9, 4)]
     stream = fresh.open(prompts, room=6, watch=[Watch(1, delta(fresh, 1))])

@@ -206,6 +206,7 @@ def test_a_batch_that_does_not_fit_leaves_the_engine_usable(tiny: Path, monkeypa
     engine.close()
 
 
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_while_loading(tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     real = llama_cpp.llama_model_load_from_file
 

@@ -66,7 +66,7 @@ def test_a_forgotten_worker_ends_its_thread() -> None:
     worker = Worker(mx.Device(mx.cpu))
     thread = worker.run(threading.current_thread)
     del worker
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
 
 
@@ -84,6 +84,7 @@ def test_the_interpreter_exits_cleanly_and_silently_with_a_model_loaded(end: str
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_interrupts_the_caller_and_not_the_thread(tmp_path: Path) -> None:
     code = """
     rows = [Row(np.arange(100, dtype=np.int32))]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,22 @@ def test_without_a_place_for_chats_it_goes_on(chat, monkeypatch: pytest.MonkeyPa
     ran = chat("Hello\n")
     assert "This chat will not be kept." in ran.err
     assert ran.out.strip()
+
+
+@pytest.mark.usefixtures("signals_heard")
+def test_ctrl_c_in_an_answer_is_noted_and_in_the_prompt_it_is_python_s_again() -> None:
+    with plain_chat._interrupted() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("signals_heard")
+def test_ctrl_c_that_the_shell_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with plain_chat._interrupted() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -173,6 +173,7 @@ def test_errors_of_endpoints_are_one_line(run: Run, tmp_path: Path, scenarios: P
     assert list(tmp_path.iterdir()) == [scenarios]
 
 
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path, scenarios: Path) -> None:
     def slowly(request: dict[str, Any]) -> Reply:
         time.sleep(0.1)

@@ -8,7 +8,6 @@ import random
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -324,9 +323,7 @@ def _grid(experiment: Experiment, model: Model) -> Grid:
 
 def test_progress_tells_cells_and_tokens(experiment: Experiment, runs: Runs) -> None:
     told: list[Progress] = []
-    start = time.perf_counter()
     sweep.run(experiment, runs, load=loaded, progress=told.append)
-    assert time.perf_counter() - start < 60
     generating = [now for now in told if now.stage == "generating"]
     assert (generating[0].done, generating[-1].done, generating[-1].total) == (0, 20, 20)
     tokens = sum(len(answer.ids) for answer in Cells(runs, experiment.run).read())

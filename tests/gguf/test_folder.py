@@ -171,6 +171,7 @@ def start(tiny: Path, cache: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.usefixtures("signals_heard")
 def test_a_process_that_is_stopped(tiny: Path, tmp_path: Path, how: signal.Signals) -> None:
     process = start(tiny, tmp_path)
     process.send_signal(how)
@@ -186,7 +187,7 @@ def test_a_process_that_is_stopped(tiny: Path, tmp_path: Path, how: signal.Signa
 def test_the_second_of_two_processes_waits_for_the_first(tiny: Path, tmp_path: Path) -> None:
     process = start(tiny, tmp_path)
     folder = to_folder(tiny, "abc", tmp_path, progress=lambda done, total: pytest.fail("made twice"))
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     assert load_file(folder / "model.safetensors")
     process.communicate()
 

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from localprobe.errors import OutOfMemory, UsageError
 from localprobe.fake import FakeBackend, FakeEngine
 from localprobe.fake.stream import FakeStream
 from localprobe.remote import wire
+
+_go_on = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: _go_on.set())
 
 
 class OutOfCardMemory(OutOfMemory):
@@ -49,6 +53,12 @@ def _tear() -> None:
     os._exit(4)
 
 
+def _pause() -> None:
+    """Until the parent sends SIGUSR1."""
+    _go_on.wait()
+    _go_on.clear()
+
+
 def _bug() -> None:
     raise KeyError("no such key")
 
@@ -66,7 +76,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(60),
-    "pause": lambda: time.sleep(0.4),
+    "pause": _pause,
     "bug": _bug,
     "quit": sys.exit,
     "usage": lambda: _raise(UsageError("layer 99 is out of range")),

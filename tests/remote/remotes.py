@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
+import pytest
 
 from localprobe import remote
 from localprobe.engine import Engine, LoadOptions, Prompt, Weights
 from localprobe.remote import RemoteEngine, RemoteStream
+from localprobe.remote.process import Answer
 
 WEIGHTS = Weights("fake", Path("/nowhere"), "fake", "")
 T = TypeVar("T")
@@ -40,7 +43,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_until(predicate: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(predicate: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not predicate():
         assert time.monotonic() < end, "waited in vain"
@@ -58,16 +61,17 @@ def elsewhere(function: Callable[[], T]) -> T:
         return pool.submit(function).result()
 
 
-class interrupted:
-    """Send this process's main thread what Ctrl-C sends, after some seconds."""
+@contextmanager
+def interrupted(verb: str) -> Iterator[None]:
+    """Expect that Ctrl-C ends a wait for the child's answer to `verb`: it comes a moment after the wait began."""
+    main, wait = threading.main_thread().ident, Answer.wait
+    assert main is not None
 
-    def __init__(self, seconds: float) -> None:
-        thread = threading.main_thread().ident
-        assert thread is not None
-        self.timer = threading.Timer(seconds, signal.pthread_kill, (thread, signal.SIGINT))
+    def waiting(answer: Answer, timeout: float | None = None) -> Any:
+        if answer.verb == verb:
+            threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+        return wait(answer, timeout)
 
-    def __enter__(self) -> None:
-        self.timer.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.timer.cancel()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Answer, "wait", waiting)
+        yield

@@ -33,6 +33,12 @@ def measured(own_folders: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
+def own_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app offers the vectors that lie where it was started."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder of the test's own, and no settings of the terminal's."""
     monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "data"))

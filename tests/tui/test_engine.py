@@ -21,7 +21,7 @@ from localprobe_tui.widgets.dialogs import Notice
 from tests.children import children
 from tests.tui import slow
 from tests.tui.conftest import Play
-from tests.tui.waiting import screen, wait_until
+from tests.tui.waiting import dismiss, message, screen, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +109,8 @@ def test_a_child_killed_while_idle_is_noticed(play: Play) -> None:
         os.kill(children()[0].pid, signal.SIGKILL)
         await wait_until(pilot, lambda: "Load it again" in screen(app))
         assert "the engine died" in screen(app) or "died between calls" in screen(app)
-        await pilot.press("escape", *"hi", "enter")
+        await dismiss(pilot)
+        await pilot.press(*"hi", "enter")
         await wait_until(pilot, lambda: "Load it again" in screen(app))
 
     play(scene, remote=True)
@@ -128,9 +129,7 @@ def test_the_chat_is_locked_with_a_reason_while_the_model_works_for_another_scre
 
 
 @pytest.mark.usefixtures("slowly")
-def test_quitting_in_mid_answer_takes_a_second_leaves_no_process_and_keeps_every_word(
-    play: Play, own_data: Path
-) -> None:
+def test_quitting_in_mid_answer_leaves_no_process_and_keeps_every_word(play: Play, own_data: Path) -> None:
     said: list[str] = []
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
@@ -151,9 +150,11 @@ def test_chats_that_cannot_be_kept_are_told_of_and_the_app_works(play: Play, own
     (own_data / "chats.sqlite").write_text("no database, but long enough to be taken for one" * 20)
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: "file is not a database" in screen(app))
-        await wait_until(pilot, lambda: "will not be" in screen(app))
-        await pilot.press("escape", *"hi", "enter")
+        told = await message(pilot)
+        assert "file is not a database" in told
+        assert "This session's chats will not be kept" in told
+        await dismiss(pilot)
+        await pilot.press(*"hi", "enter")
         await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
 
     play(scene)

@@ -7,12 +7,14 @@ from textual.events import MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
+from localprobe import discovery
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.prompt import Prompt
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.chat.transcript import Transcript
 from localprobe_tui.runs.screen import RunsScreen
 from localprobe_tui.widgets.slider import Slider
+from tests.tui import slow
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
@@ -25,6 +27,36 @@ async def click(app: LocalprobeApp, pilot: Pilot[None], words: str) -> None:
     lines = screen(app).split("\n")
     row = next(number for number, line in enumerate(lines) if words in line)
     await pilot.click(offset=(lines[row].index(words) + len(words) // 2, row))
+
+
+def test_no_line_of_the_panel_that_can_be_clicked_moves_once_it_is_drawn(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicked = ("+ add a vector", "a turn applies to", "temp 0.7", "system none", "split view")
+    choose = discovery.choose
+
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        def rows() -> list[int]:
+            lines = screen(app).split("\n")
+            return [next(row for row, line in enumerate(lines) if words in line) for words in clicked]
+
+        drawn = rows()
+        monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
+        app.load_model("fake")
+        await wait_until(pilot, lambda: "Cancel ^x" in screen(app))
+        assert rows() == drawn
+        await pilot.press("ctrl+x")
+        await wait_until(pilot, lambda: "Cancel ^x" not in screen(app))
+        monkeypatch.setattr(discovery, "choose", choose)
+        app.load_model("fake")
+        await wait_until(pilot, lambda: "kindness  layer 2" in screen(app))
+        assert rows() == drawn
+        await pilot.press("ctrl+b", "right_square_bracket", *"hi", "enter")
+        await wait_until(pilot, lambda: app.talk.chat.turns and not app.talk.answering)
+        await wait_until(pilot, lambda: "that was added" in screen(app))
+        assert rows() == drawn
+
+    play(scene, load=None, remote=True)
 
 
 def test_screens_and_the_palette_are_clicked_in_the_top_bar(play: Play) -> None:

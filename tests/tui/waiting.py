@@ -38,6 +38,12 @@ async def message(pilot: Pilot[Any]) -> str:
     return pilot.app.screen.message
 
 
+async def dismiss(pilot: Pilot[Any]) -> None:
+    """Close a dialog. What is typed before it is closed goes into it, and is lost."""
+    await pilot.press("escape")
+    await wait_until(pilot, lambda: not isinstance(pilot.app.screen, Notice), "the end of a message")
+
+
 def text_of(widget: Widget) -> str:
     """The whole text of a Static, what is scrolled out of sight too."""
     assert isinstance(widget, Static)

@@ -12,11 +12,15 @@ from textual.driver import Driver
 
 
 def on_hangup(leave: Callable[[], object]) -> None:
-    """A terminal that is closed, or a `kill`, ends the app as a quit does: nothing that was said is lost."""
+    """A terminal that is closed, or a `kill`, ends the app as a quit does: nothing that was said is lost.
+
+    A signal that was ignored when the app was started, as `nohup` has it, stays ignored.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
-            loop.add_signal_handler(number, leave)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
+                loop.add_signal_handler(number, leave)
 
 
 class _Outlet:

@@ -140,11 +140,7 @@ def test_a_branch_leaves_the_chat_that_it_came_from(play: Play, own_data: Path) 
     assert found == {"hi": 2, "hi (branch)": 4}
 
 
-def test_a_chat_is_exported_to_read_and_to_work_with(
-    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
+def test_a_chat_is_exported_to_read_and_to_work_with(play: Play, tmp_path: Path) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         app.talk.knobs[0].dose, app.talk.split = 0.2, True
         await say(app, pilot, "hi there")

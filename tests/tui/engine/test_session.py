@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -148,22 +148,21 @@ def test_what_a_function_raises_is_raised_where_it_is_awaited() -> None:
 
 def test_items_come_while_the_loop_lives_and_leaving_it_closes_the_generator() -> None:
     closed: list[int] = []
+    ticked = threading.Event()
 
     def count() -> Iterator[int]:
         try:
             for number in range(10_000):
-                time.sleep(0.001)
+                ticked.clear()
+                assert ticked.wait(60)  # by the loop
                 yield number
         finally:
             closed.append(1)
 
     async def scene(session: Session) -> None:
-        ticks = 0
-
         async def tick() -> None:
-            nonlocal ticks
             while True:
-                ticks += 1
+                ticked.set()
                 await asyncio.sleep(0.001)
 
         ticking = asyncio.ensure_future(tick())
@@ -173,7 +172,6 @@ def test_items_come_while_the_loop_lives_and_leaving_it_closes_the_generator() -
                     break
         ticking.cancel()
         assert closed == [1]
-        assert ticks > 5
         assert await session.call(lambda: "still there") == "still there"
 
     run(scene)
@@ -247,17 +245,16 @@ def test_a_child_killed_in_a_stream_is_the_streams_error() -> None:
 
 
 @pytest.mark.usefixtures("slowly")
-def test_closing_takes_less_than_a_second_and_leaves_no_process() -> None:
+def test_closing_does_not_wait_for_an_answer_and_leaves_no_process() -> None:
     async def scene(session: Session) -> None:
         model = await session.load(FAKE)
         talk = model.conversation()
         answer = asyncio.ensure_future(drain(session, lambda: talk.say("Hello", tokens=400)))
         while not talk.messages[1:] or not talk.messages[1].content:
             await asyncio.sleep(0.02)
-        start = time.perf_counter()
         session.close()
-        assert time.perf_counter() - start < 1
         assert not children()
+        assert len(talk.messages[1].content) < 400  # of as many tokens
         with pytest.raises(EngineCrashed):
             await answer
 

@@ -139,6 +139,18 @@ def test_a_bracket_is_a_key_of_the_knob_even_if_text_follows_at_once(play: Play,
     play(scene)
 
 
+def test_enter_sends_all_that_was_typed_before_it_however_fast(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        for key in ("h", "i", "shift+enter", "y", "o", "u", "enter", "!"):
+            app.simulate_key(key)
+        await wait_until(pilot, lambda: app.talk.chat.turns)
+        assert app.talk.chat.path()[0].content == "hi\nyou"
+        await wait_until(pilot, lambda: app.query_one(Prompt).text == "!")
+        await wait_until(pilot, lambda: not app.talk.answering)
+
+    play(scene)
+
+
 def opened(opening: Opening, scene: Any) -> None:
     """Run the app with an opening, as `localprobe chat` does."""
 

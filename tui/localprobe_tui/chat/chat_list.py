@@ -34,8 +34,8 @@ class ChatList(ModalScreen[str | None]):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Close", id="sheet.close"),
-        Binding("down", "move('down')", show=False, priority=True),
-        Binding("up", "move('up')", show=False, priority=True),
+        Binding("down", "move('down')", show=False),
+        Binding("up", "move('up')", show=False),
         Binding("ctrl+d", "delete", "Delete", id="chats.delete", priority=True),
     ]
 

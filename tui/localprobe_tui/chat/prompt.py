@@ -21,17 +21,19 @@ class Prompt(TextArea):
     Prompt { height: auto; min-height: 1; max-height: 7; width: 1fr; padding: 0 1 0 0; background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", id="prompt.send", show=False, priority=True),
+        Binding("enter", "send", "Send", id="prompt.send", show=False),
         Binding("up", "up", "Edit the last message", id="prompt.edit", show=False),
-        Binding("shift+enter,ctrl+j,alt+enter", "line", "New line", id="prompt.line", show=False, priority=True),
+        Binding("shift+enter,ctrl+j,alt+enter", "line", "New line", id="prompt.line", show=False),
     ]
     THROUGH = frozenset({"left_square_bracket", "right_square_bracket", "question_mark"})
 
     @dataclass
     class Sent(Message):
-        """The user sent a text."""
+        """The user sent a text, which has left the prompt."""
 
         text: str
+        editing: bool
+        """Whether it takes the place of the last message."""
 
     class Edit(Message):
         """The user wants to edit the last message."""
@@ -48,17 +50,26 @@ class Prompt(TextArea):
         return super().check_consume_key(key, character)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Run the screen's binding at once: left to bubble, the key would come after what is typed next, as text."""
-        if not self.text and event.key in self.THROUGH:
+        """Run the key's binding in its turn: as a priority it would come before the text that was typed before it, and
+        left to bubble after what is typed next."""
+        active = self.screen.active_bindings.get(event.key)
+        own = active is not None and active.node is self and active.binding.action in ("send", "line")
+        if own or (not self.text and event.key in self.THROUGH):
             event.prevent_default()  # TextArea's own method, which comes next, would type it
             event.stop()
-            if (active := self.screen.active_bindings.get(event.key)) is not None:
+            if active is not None:
                 await self.app.run_action(active.binding.action, active.node)
 
     def action_send(self) -> None:
         text = self.text.strip()
         if text:
-            self.post_message(self.Sent(text))
+            self.post_message(self.Sent(text, self.editing))
+            self.text, self.editing = "", False
+
+    def put_back(self, sent: Sent) -> None:
+        """Take back what could not be sent, before what was typed since."""
+        self.text, self.editing = sent.text + self.text, sent.editing
+        self.move_cursor(self.document.end)
 
     def action_up(self) -> None:
         """In an empty prompt, take the last message back to edit it."""

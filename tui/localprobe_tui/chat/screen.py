@@ -157,11 +157,9 @@ class ChatScreen(ChatActions, KnobActions, Page):
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
         if self._locked():
-            return
-        prompt = self.query_one(Prompt)
-        prompt.text = ""
-        self._run(self.talk.edit(event.text) if prompt.editing else self.talk.send(event.text))
-        prompt.editing = False
+            self.query_one(Prompt).put_back(event)
+        else:
+            self._run(self.talk.edit(event.text) if event.editing else self.talk.send(event.text))
 
     def action_regenerate(self) -> None:
         if not self._locked():

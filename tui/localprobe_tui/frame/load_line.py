@@ -1,4 +1,4 @@
-"""How far a load is, on every screen: nothing else has to wait for it."""
+"""How far a load is, in the top line of every screen: nothing else has to wait for it, and nothing moves for it."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ class LoadLine(Horizontal):
 
     DEFAULT_CSS = """
     LoadLine {
-        height: 1; background: $primary-muted; display: none;
-        &.-on { display: block; }
+        width: 1fr; height: 1; background: $primary-muted; display: none;
         & > Label { width: 1fr; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        & > ProgressBar { width: 30%; }
-        & Bar { width: 1fr; }
-        & > Button { min-width: 14; }
+        & > ProgressBar { width: auto; & Bar { width: 12; } }
+        & > Button { min-width: 11; }
     }
     """
 
     def compose(self) -> ComposeResult:
         yield Label(markup=False)
-        yield ProgressBar(_STILL, show_eta=False)
+        yield ProgressBar(_STILL, show_percentage=False, show_eta=False)
         yield Button("Cancel ^x", compact=True, id="cancel-load")
 
     def show(self, session: Session) -> None:
         """Draw the load as it is now."""
         stage = session.stage
-        self.set_class(stage is not None, "-on")
+        self.display = stage is not None
+        bar = self.query_one(ProgressBar)
         if stage is None:
-            self.query_one(ProgressBar).update(total=_STILL)
+            bar.update(total=_STILL)
             return
-        amount = f"  {stage.done / 1e6:,.0f} of {stage.total / 1e6:,.0f} MB" if stage.total else ""
-        self.query_one(Label).update(stage.name + amount)
-        self.query_one(ProgressBar).update(total=stage.total or None, progress=stage.done)
+        bar.display = not self.screen.has_class("-narrow")
+        amount = f"{stage.done / 1e6:,.0f} of {stage.total / 1e6:,.0f} MB  " if stage.total else ""
+        self.query_one(Label).update(amount + stage.name)  # of what has no room, the end is cut off
+        bar.update(total=stage.total or None, progress=stage.done)
 
     @on(Button.Pressed, "#cancel-load")
     def _cancel(self) -> None:

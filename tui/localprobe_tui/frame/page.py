@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.widgets import Footer
 
-from localprobe_tui.frame.load_line import LoadLine
 from localprobe_tui.frame.top_bar import TopBar
 from localprobe_tui.shell import ShellScreen
 
@@ -24,7 +23,6 @@ class Page(ShellScreen):
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.MODE)
-        yield LoadLine()
         yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 
@@ -33,11 +31,7 @@ class Page(ShellScreen):
         yield from ()
 
     def on_mount(self) -> None:
-        self.localprobe.session_changed.subscribe(self, lambda _: self._session_changed())
-        self._session_changed()
-
-    def _session_changed(self) -> None:
-        self.query_one(LoadLine).show(self.session)
+        self.localprobe.session_changed.subscribe(self, lambda _: self.session_changed())
         self.session_changed()
 
     def session_changed(self) -> None:

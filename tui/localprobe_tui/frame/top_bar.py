@@ -1,4 +1,4 @@
-"""The line at the top: the screens to click on, and the model that is loaded."""
+"""The line at the top: the screens to click on, and the model that is loaded, or how far its load is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from localprobe_tui.frame.load_line import LoadLine
 from localprobe_tui.shell import shell
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class TopBar(Horizontal):
     def compose(self) -> ComposeResult:
         yield Static(self._screens(), id="screens")
         yield Static(id="engine")
+        yield LoadLine()
 
     def on_mount(self) -> None:
         shell(self).session_changed.subscribe(self, lambda _: self._show_engine())
@@ -64,7 +66,9 @@ class TopBar(Horizontal):
 
     def _show_engine(self) -> None:
         session = shell(self).session
+        self.query_one(LoadLine).show(session)
         engine = self.query_one("#engine", Static)
+        engine.display = session.state != "loading"
         full, short, last = told(session), told(session, short=True), self.details.rpartition(" · ")[2]
         # The end would be cut off, and with it how full the context is: what fits whole, the fullest first.
         ways = [" · ".join(filter(None, way)) for way in ((full, self.details), (short, self.details), (short, last))]
@@ -74,8 +78,6 @@ class TopBar(Horizontal):
 
 def told(session: Session, *, short: bool = False) -> str:
     """A session in a few words: the model, its engine and device, or why there is none."""
-    if session.state == "loading":
-        return "loading"
     if session.state == "dead":
         return "the engine died"
     if session.model is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from localprobe_tui.knobs.card import KnobCard
@@ -30,31 +31,29 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         & .line { padding: 0 1; }
         & .none { padding: 0 1; color: $text-muted; }
         & Button { margin: 0 1; height: 1; border: none; min-width: 10; }
-        & #knobs { height: auto; }
-        & #probe { padding: 0 1; margin: 0 0 1 0; }
-        & #applies { margin: 0 0 1 0; }
-        & #without { height: auto; margin: 0 0 1 0; }
+        & #knobs { height: auto; min-height: 5; }
+        & #probe { padding: 0 1; }
+        & #applies, & #settings { margin: 0 0 1 0; }
     }
     """
+    # `#knobs` has the height of a card when it holds none, and what gets higher by itself, the probe, stands last: a
+    # line that moves away under the mouse is clicked for another.
 
     def __init__(self, talk: ChatController) -> None:
         super().__init__()
         self._talk = talk
-        self._shown: list[object] = []
+        self._shown: list[object] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("Steering", classes="title")
         yield Vertical(id="knobs")
-        with Vertical(id="without"):
-            yield Static("No direction is loaded for this model.", classes="none")
-            yield Button(_FIT, id="fit", variant="primary", compact=True)
         yield Links(Content.from_markup("[@click=do('add_vector')]+ add a vector[/]"), classes="line")
         yield Links(id="applies", classes="line")
+        yield Static("Answers", classes="title")
+        yield Links(id="settings", classes="line")
         yield Static("Probe", classes="title", id="probe-title")
         yield Links(id="watch", classes="line")
         yield Static(id="probe")
-        yield Static("Answers", classes="title")
-        yield Links(id="settings", classes="line")
 
     async def on_mount(self) -> None:
         await self.show()
@@ -65,12 +64,13 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         if self._shown != talk.knobs:
             self._shown = list(talk.knobs)
             knobs = self.query_one("#knobs")
-            await knobs.remove_children()
-            await knobs.mount_all([KnobCard(knob, talk) for knob in talk.knobs])
+            with self.app.batch_update():
+                await knobs.remove_children()
+                await knobs.mount_all([KnobCard(knob, talk) for knob in talk.knobs] or _without())
         for card in self.query(KnobCard):
             card.show()
-        self.query_one("#without").display = not talk.knobs
-        self.query_one("#fit", Button).disabled = talk.model is None
+        for button in self.query("#fit"):
+            button.disabled = talk.model is None
         self.query_one("#applies", Links).update(
             Content.from_markup(f"[@click=do('applies')]a turn applies to the[/] [b]{talk.applies}[/b]")
         )
@@ -97,10 +97,9 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         last = self._last()
         where = Content.from_markup(f"[@click=do('watch')]$concept at layer {read.layer}[/]", concept=read.concept)
         self.query_one("#watch", Links).update(where, layout=False)
-        lines = [_line(each) for each in last]
+        lines = [Content.styled(f"\u00b1{read.norm / 2:.1f} are its two poles", "dim"), *map(_line, last)]
         if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
             lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
-        lines.append(Content.styled(f"\u00b1{read.norm / 2:.1f} are its two poles", "dim"))
         probe = self.query_one("#probe", Static)
         probe.update(Content("\n").join(lines), layout=len(lines) != probe.size.height)
 
@@ -111,6 +110,14 @@ class KnobsPanel(VerticalScroll, can_focus=False):
             return []
         other = self._talk.chat.turns.get(path[-1].beside or "")
         return sorted(filter(None, (path[-1], other)), key=lambda each: bool(each.parts and each.parts[0].knobs))
+
+
+def _without() -> list[Widget]:
+    """What stands in place of the first knob."""
+    return [
+        Static("No direction is loaded for this model.", classes="none"),
+        Button(_FIT, id="fit", variant="primary", compact=True),
+    ]
 
 
 def _line(turn: Turn) -> Content:

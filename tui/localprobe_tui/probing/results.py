@@ -90,7 +90,7 @@ class Histogram(Static):
 class Legend(Static):
     """What the marks of the plot are."""
 
-    DEFAULT_CSS = "Legend { height: auto; }"
+    DEFAULT_CSS = "Legend { height: auto; min-height: 1; }"
 
     def __init__(self) -> None:
         super().__init__()

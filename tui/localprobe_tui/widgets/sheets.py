@@ -30,7 +30,7 @@ class TextSheet(ModalScreen[str | None]):
     DEFAULT_CSS = "TextSheet {" + SHEET + "& TextArea { height: 8; margin: 0 0 1 0; } }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Close", id="sheet.close"),
-        Binding("ctrl+s", "save", "Save", id="sheet.save", priority=True),
+        Binding("ctrl+s", "save", "Save", id="sheet.save"),
     ]
 
     def __init__(self, title: str, text: str, about: str) -> None:
