@@ -45,6 +45,7 @@ install() {
     wanted=$(cat pyproject.toml scripts/constraints.txt scripts/common.sh scripts/llama-cpp.cmake "$0" | cksum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     say "Installing $* (llama.cpp takes some minutes to compile, the first time)"
+    forget_other_builds
     pip_install --upgrade pip && pip_install "$@" || status=$?
     [ $status -ne 130 ] || exit 130
     [ $status -eq 0 ] || die "pip could not install $*; the reason is above"
@@ -62,6 +63,15 @@ pip_install() (
     "$BIN/python" -m pip install -v "$@" >"$log" 2>&1 || { status=$?; clear_line; cat "$log" >&2; exit $status; }
     clear_line
 )
+
+# pip keeps a compiled llama-cpp-python whatever it was compiled with, and one of another llama-cpp.cmake may crash.
+forget_other_builds() {
+    local built
+    built="$("$BIN/python" -m pip cache dir 2>/dev/null)/localprobe-llama-cpp-$(cksum <scripts/llama-cpp.cmake | cut -d ' ' -f 1)"
+    [ -e "$built" ] && return
+    "$BIN/python" -m pip cache remove llama_cpp_python >/dev/null 2>&1 || true
+    mkdir -p "$(dirname "$built")" 2>/dev/null && touch "$built" 2>/dev/null || true
+}
 
 llama_cmake_args() { printf -- '-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=%q' "$PWD/scripts/llama-cpp.cmake"; }
 
