@@ -70,7 +70,7 @@ forget_other_builds() {
     built="$("$BIN/python" -m pip cache dir 2>/dev/null)/localprobe-llama-cpp-$(cksum <scripts/llama-cpp.cmake | cut -d ' ' -f 1)"
     [ -e "$built" ] && return
     "$BIN/python" -m pip cache remove llama_cpp_python >/dev/null 2>&1 || true
-    mkdir -p "$(dirname "$built")" 2>/dev/null && touch "$built" 2>/dev/null || true
+    if mkdir -p "$(dirname "$built")"; then : >"$built"; fi 2>/dev/null || true
 }
 
 llama_cmake_args() { printf -- '-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=%q' "$PWD/scripts/llama-cpp.cmake"; }
