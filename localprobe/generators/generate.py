@@ -42,6 +42,8 @@ class Recipe:
     tokens: int = 300
     """The most tokens of a text."""
     seed: int = 0
+    most: int | None = None
+    """The most pairs to make; None makes all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +56,8 @@ class Cell:
     run: int
     generator: Generator
     recipe: Recipe
+    domain: str = ""
+    """What several scenarios have in common; empty if this one stands alone."""
 
     @property
     def key(self) -> str:
@@ -86,11 +90,14 @@ def cells(recipe: Recipe, generators: Sequence[Generator]) -> list[Cell]:
     that take memory come last, one after another.
     """
     made = [
-        Cell(scenario.id, _prompt(scenario, recipe.prompts), run, generators[(place + run) % len(generators)], recipe)
+        Cell(scenario.id, prompt, run, generators[(place + run) % len(generators)], recipe, scenario.domain)
         for run in range(recipe.runs)
         for place, scenario in enumerate(recipe.scenarios)
+        for prompt in [_prompt(scenario, recipe.prompts)]
     ]
-    return sorted(made, key=lambda cell: generators.index(cell.generator) if cell.generator.in_memory else -1)
+    return sorted(
+        made[: recipe.most], key=lambda cell: generators.index(cell.generator) if cell.generator.in_memory else -1
+    )
 
 
 class Generation:
@@ -192,13 +199,14 @@ def _record(
     return {
         "id": f"{cell.scenario}-{cell.key[:8]}",
         **texts,
-        "scenario": cell.scenario,
+        "scenario": cell.domain or cell.scenario,
+        **({"situation": cell.scenario} if cell.domain else {}),
         "generator": cell.generator.name,
         "model": next((answer.model for answer in answers.values()), None),
         **cell.generator.provenance(),
         "run": cell.run,
         "system_prompts": cell.recipe.prompts.hash,
-        "prompt": _hash(cell.prompt)[:16],
+        "prompt": cell.prompt,
         "temperature": cell.recipe.temperature,
         "tokens": cell.recipe.tokens,
         "seed": cell.recipe.seed,

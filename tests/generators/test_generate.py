@@ -16,7 +16,7 @@ import pytest
 
 from localprobe.contrast.pairs import read_pairs
 from localprobe.contrast.scenarios import Scenario
-from localprobe.contrast.system_prompts import SystemPrompts, read_system_prompts
+from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
 from localprobe.errors import DataError, LocalprobeError, UsageError
 from localprobe.generators.generate import Generation, Outcome, Recipe, cells
 from localprobe.generators.generator import Ask, Completion, LocalModel
@@ -105,6 +105,7 @@ def test_a_line_has_the_pair_and_where_it_comes_from(tmp_path: Path) -> None:
         "where": "here",
         "run": 0,
         "system_prompts": PROMPTS.hash,
+        "prompt": positive.prompt,
         "temperature": 0.9,
         "tokens": 50,
         "seed": 3,
@@ -317,7 +318,7 @@ def test_a_base_model_cannot_be_told_what_to_write(monkeypatch: pytest.MonkeyPat
 
 
 def test_system_prompts_that_ship_and_a_users_own(tmp_path: Path) -> None:
-    ours = read_system_prompts()
+    ours = read_system_prompts(SYSTEM_PROMPTS.path("empathy"))
     assert abs(len(ours.positive.split()) - len(ours.negative.split())) <= 5
     path = tmp_path / "p.json"
     path.write_text('{"positive": " Be warm. ", "negative": "Be cold."}')
