@@ -62,13 +62,14 @@ def concept(
     from localprobe.cli import show
     from localprobe.concepts.concept import Concept
     from localprobe.concepts.direction import checked_size, direction
+    from localprobe.errors import EngineError
     from localprobe.generators import names
+    from localprobe.generators.endpoint_errors import EndpointError
     from localprobe.generators.generator import LocalModel
 
     words = Concept(word, against)
     checked_size(pairs, config)
     writers = names.generators(generators, keys, notify=_tell, loading=show.loading)
-    writing = show.Writing()
     with chosen.load() as model:
         writers = writers or [LocalModel.of(model)]
         output = output or words.file([writer.name for writer in writers])
@@ -84,14 +85,14 @@ def concept(
                     temperature=temperature,
                     tokens=tokens,
                     output=output,
-                    writing=writing,
+                    writing=show.Writing(),
                     notify=lambda line: _tell(f"note: {line}"),
                     capturing=capturing,
                     progress=show.step,
                 )
-        except BaseException:
-            if writing.done:
-                _tell(f"{writing.done} pairs of this run are kept in {output}; the same command goes on from there")
+        except (KeyboardInterrupt, EndpointError, EngineError):
+            if output.exists():
+                _tell(f"the pairs written so far are kept in {output}; re-running the same command resumes")
             raise
     if as_json:
         click.echo(json.dumps(made.to_json(), ensure_ascii=False))

@@ -82,11 +82,9 @@ class Writing:
 
         self._clock = time.perf_counter
         self._start = self._clock()
-        self.done = 0
 
     def __call__(self, outcome: Outcome, done: int, total: int) -> None:
         """A pair is written or rejected: it is number `done` of `total`."""
-        self.done = done
         seconds = (self._clock() - self._start) / done
         left = seconds * (total - done)
         record = outcome.record
@@ -119,9 +117,8 @@ class Count:
     def reach(self, things: int, total: int, tokens: int, rate: float) -> None:
         """So many things of so many are done, at a rate in tokens a second."""
         self.tokens = tokens
-        self._bars.update(
-            self._task, completed=things, total=total, visible=True, rate=f"{rate:,.0f} tok/s" if rate else ""
-        )
+        shown = f"{rate:,.0f} tok/s" if rate else ""
+        self._bars.update(self._task, completed=things, total=total, visible=True, rate=shown)
 
     @property
     def rate(self) -> float:

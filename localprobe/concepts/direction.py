@@ -77,9 +77,8 @@ def direction(
 ) -> ConceptDirection:
     """Find the direction of a concept in a model; see `localprobe.api.concept`."""
     checked_size(pairs, config)
-    path = Library().path(
-        concept.word, model.info.weights
-    )  # a word that cannot name a vector is refused before the work
+    # Before the work, so that a word that cannot name a vector is refused at once.
+    path = Library().path(concept.word, model.info.weights)
     writers = list(generators) or [LocalModel.of(model)]
     written = write(
         concept,
