@@ -83,10 +83,10 @@ def test_ctrl_c_keeps_what_was_written_and_the_same_command_resumes(
         patch.setattr(writer, "_stop_after", 10)
         ran = run(*LOUD, *QUICK)
     assert ran.status == 130
-    *_, kept, stopped = ran.err.splitlines()
+    *_, kept, empty, stopped = ran.err.splitlines()
     assert kept.startswith("the pairs written so far are kept in ")
     assert kept.endswith("; re-running the same command resumes")
-    assert stopped == "localprobe: stopped"
+    assert (empty, stopped) == ("", "localprobe: stopped")
     assert "20 pairs (15 written now, 5 before)" in run(*LOUD, *QUICK).out
 
 
@@ -132,7 +132,10 @@ def test_a_model_without_a_chat_template_is_told_what_to_give_instead(
     assert "fake has no chat template: it is a base model" in ran.err.splitlines()[-1]
 
 
-def test_too_few_usable_pairs_are_one_line(run: Run) -> None:
-    ran = run(*LOUD, "--pairs", 8, "--model", "fake")  # prompts longer than the fake model's context
+def test_too_few_usable_pairs_are_one_line(run: Run, writer: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "text", lambda ask: "")
+    ran = run(*LOUD, "--pairs", 8)
     assert ran.status == 2
-    assert ran.err.splitlines()[-1].startswith("localprobe: ")
+    assert "only 0 of 8 pairs can be used" in ran.err.splitlines()[-1]
+    assert "then ask for more --pairs or another generator" in ran.err.splitlines()[-1]
+    assert "kept in" not in ran.err

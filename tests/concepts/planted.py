@@ -8,9 +8,11 @@ from typing import Any
 
 from localprobe.generators.generator import Ask, Completion
 
-_WORDS = """amber bridge candle door early field garden harbour island jacket kettle ladder meadow needle open paper
-quiet river spoon table under valley window yellow acorn barrel copper dozen evening flour gravel handle iron jar kitchen
-lantern market north orchard pebble quarter rope saddle timber upper village walnut yard zinc""".split()
+_WORDS = [
+    first + last
+    for first in ("bal", "den", "far", "hol", "mer", "pin", "tor")
+    for last in ("der", "ton", "wick", "mere", "ley")
+]
 
 
 def text(system: str, seed: int) -> str:
