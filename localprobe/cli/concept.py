@@ -61,17 +61,16 @@ def concept(
     """
     from localprobe.cli import show
     from localprobe.concepts.concept import Concept
-    from localprobe.concepts.direction import checked_size, direction
+    from localprobe.concepts.direction import checked_size, direction, writers_for
     from localprobe.errors import EngineError
     from localprobe.generators import names
     from localprobe.generators.endpoint_errors import EndpointError
-    from localprobe.generators.generator import LocalModel
 
     words = Concept(word, against)
     checked_size(pairs, config)
-    writers = names.generators(generators, keys, notify=_tell, loading=show.loading)
+    named = names.generators(generators, keys, notify=_tell, loading=show.loading)
     with chosen.load() as model:
-        writers = writers or [LocalModel.of(model)]
+        writers = writers_for(model, named)
         output = output or words.file([writer.name for writer in writers])
         _tell(f"writing {pairs} pairs, {words.word} against {words.opposite}, to {output}")
         try:
@@ -103,18 +102,23 @@ def concept(
 def _show(made: ConceptDirection, chosen: Chosen) -> None:
     """The verdict first, then what to do about it, and where everything is."""
     from localprobe.cli import in_flags
+    from localprobe.cli.data import finding_line
     from localprobe.cli.validate import show_result
 
     show_result(made.report.result)
     written = made.written
     came = f"{written.written} written now, {written.already} before"
     click.echo(f"\n{len(written.pairs)} pairs ({came}): {written.pairs.source}")
-    click.echo(f"data check: {written.checked.judgement}")
+    for finding in written.checked.findings:
+        if finding.severity != "note":
+            click.echo(f"  {finding_line(finding)}")
+    click.echo(written.checked.judgement)
     if made.advice:
         click.echo(in_flags(made.advice, {"pairs": "--pairs", "generators": "--generator", "against": "--against"}))
     model = f" --model {chosen.name}" if chosen.named else ""
     word = f'"{made.concept.word}"' if " " in made.concept.word else made.concept.word
-    click.echo(f"{made.concept.word} -> {made.file}")
+    replaced = ", in place of the vector kept there before" if made.replaced else ""
+    click.echo(f"{made.concept.word} -> {made.file}{replaced}")
     click.echo(f'next: localprobe steer {word} "My friend has gone quiet. What should I do?" --dose 0.2{model}')
     click.echo(f"run {made.report.run}: localprobe report {made.report.run}", err=True)
 

@@ -64,9 +64,14 @@ def _print(path: Path, checked: Checked) -> None:
     click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
     click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
     for finding in checked.findings:
-        colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
-        click.echo(f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}")
+        click.echo(finding_line(finding))
     click.echo(checked.judgement)
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding with its severity and its lines."""
+    colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
+    return f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}"
 
 
 def _where(finding: Finding) -> str:

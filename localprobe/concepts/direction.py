@@ -35,6 +35,8 @@ class ConceptDirection:
     written: Written
     file: Path
     """The vector's file in the library."""
+    replaced: bool
+    """Whether the file held an earlier vector of that name for these weights."""
 
     @property
     def advice(self) -> str:
@@ -53,6 +55,7 @@ class ConceptDirection:
             "name": self.concept.word,
             "against": self.concept.opposite,
             "file": str(self.file),
+            "replaced": self.replaced,
             "pairs_file": self.written.pairs.source,
             **self.written.to_json(),
             "advice": self.advice,
@@ -79,7 +82,7 @@ def direction(
     checked_size(pairs, config)
     # Before the work, so that a word that cannot name a vector is refused at once.
     path = Library().path(concept.word, model.info.weights)
-    writers = list(generators) or [LocalModel.of(model)]
+    writers = writers_for(model, generators)
     written = write(
         concept,
         concept.recipe(read_scenarios(SITUATIONS.path("varied")), pairs, temperature, tokens, config.seed),
@@ -92,10 +95,18 @@ def direction(
     for line in written.notices():
         notify(line)
     report = fit(model, written.pairs.pairs, config, concept=concept.word, capturing=capturing, progress=progress)
+    replaced = path.is_file()
     Library().keep(report.vector)
     hashes = {f"pairs {written.pairs.source}": written.pairs.hash}
     report = record(report, "validate", pairs=written.pairs.source, hashes=hashes)
-    return ConceptDirection(concept, report, written, path)
+    return ConceptDirection(concept, report, written, path, replaced)
+
+
+def writers_for(model: Model, generators: Sequence[Generator]) -> list[Generator]:
+    """The generators, or the model itself if there are none; one that would load this model again uses it instead."""
+    own = [isinstance(generator, LocalModel) and generator.would_load(model.info) for generator in generators]
+    writers = [LocalModel.of(model) if same else writer for same, writer in zip(own, generators, strict=True)]
+    return writers or [LocalModel.of(model)]
 
 
 def checked_size(pairs: int, config: ProbeConfig) -> None:

@@ -12,6 +12,7 @@ from localprobe.errors import UsageError
 from localprobe.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from localprobe.engine import Info
     from localprobe.model import Model
 
 
@@ -94,6 +95,10 @@ class LocalModel:
         generator._borrowed = True
         generator._take(model)
         return generator
+
+    def would_load(self, info: Info) -> bool:
+        """Whether this is a model that is loaded elsewhere already, on the same engine or on any."""
+        return self._loaded is None and self._model_name == info.model and self._engine in (None, info.engine)
 
     def ready(self) -> None:
         from localprobe import discovery, models

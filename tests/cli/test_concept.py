@@ -47,9 +47,11 @@ def test_from_a_word_to_a_vector_and_again_without_writing(run: Run, writer: Pla
     vector = Library().vector("loud")
     assert f"loud -> {Library().path('loud', vector.origin.weights)}" in ran.out
     assert "20 pairs (20 written now, 0 before)" in ran.out
+    assert "  warning: few pairs: 20 pairs, of which 6 test the probe: " in ran.out
     assert "next: localprobe steer loud " in ran.out
     again = run(*LOUD, *QUICK)
     assert "20 pairs (0 written now, 20 before)" in again.out
+    assert ".safetensors, in place of the vector kept there before" in again.out
     assert len(writer.asks) == 40
     assert len(list((own_data / "concepts").glob("*.jsonl"))) == 1
 

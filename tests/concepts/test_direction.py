@@ -9,10 +9,10 @@ import pytest
 
 import localprobe as lp
 from localprobe.concepts.concept import Concept
-from localprobe.concepts.direction import ConceptDirection, direction
+from localprobe.concepts.direction import ConceptDirection, direction, writers_for
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
-from localprobe.generators.generator import Ask, LocalModel
+from localprobe.generators.generator import Ask, Generator, LocalModel
 from localprobe.model import Model
 from localprobe.probing.config import ProbeConfig
 from localprobe.store.runs import Runs
@@ -88,6 +88,18 @@ def test_the_probed_model_itself_writes_if_no_generator_is_given(monkeypatch: py
     pairs = lp.pairs(report.result.pairs)
     assert {pair.metadata["generator"] for pair in pairs} == {"local:fake@fake"}
     assert {pair.metadata["weights"] for pair in pairs} == {model.info.weights}
+
+
+def test_a_generator_that_is_the_probed_model_does_not_load_it_again() -> None:
+    model = Model(FakeEngine())
+    for same in (LocalModel("fake"), LocalModel("fake", "fake"), LocalModel.of(model)):
+        [writer] = writers_for(model, [same])
+        assert writer.name == "local:fake@fake"
+        writer.rest()
+        assert isinstance(writer, LocalModel)
+        assert not writer.would_load(model.info)
+    others: list[Generator] = [LocalModel("fake", "torch"), LocalModel("other"), Planted()]
+    assert writers_for(model, others) == others
 
 
 @pytest.mark.parametrize(
