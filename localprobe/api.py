@@ -141,7 +141,7 @@ def concept(
     from localprobe.concepts.direction import direction
     from localprobe.generators import names
 
-    made = direction(
+    result = direction(
         model,
         Concept(word, against),
         config,
@@ -155,9 +155,9 @@ def concept(
         capturing=capturing,
         progress=progress,
     )
-    if made.advice:
-        notify(made.advice)
-    return made.report
+    if result.advice:
+        notify(result.advice)
+    return result.report
 
 
 def vector(reference: Reference, model: Model | None = None) -> Vector:

@@ -75,7 +75,7 @@ def concept(
         _tell(f"writing {pairs} pairs, {words.word} against {words.opposite}, to {output}")
         try:
             with show.capturing() as capturing:
-                made = direction(
+                result = direction(
                     model,
                     words,
                     config,
@@ -94,33 +94,33 @@ def concept(
                 _tell(f"the pairs written so far are kept in {output}; re-running the same command resumes")
             raise
     if as_json:
-        click.echo(json.dumps(made.to_json(), ensure_ascii=False))
+        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        _show(made, chosen)
+        _show(result, chosen)
 
 
-def _show(made: ConceptDirection, chosen: Chosen) -> None:
+def _show(result: ConceptDirection, chosen: Chosen) -> None:
     """The verdict first, then what to do about it, and where everything is."""
     from localprobe.cli import in_flags
     from localprobe.cli.data import finding_line
     from localprobe.cli.validate import show_result
 
-    show_result(made.report.result)
-    written = made.written
+    show_result(result.report.result)
+    written = result.written
     came = f"{written.written} written now, {written.already} before"
     click.echo(f"\n{len(written.pairs)} pairs ({came}): {written.pairs.source}")
     for finding in written.checked.findings:
         if finding.severity != "note":
             click.echo(f"  {finding_line(finding)}")
     click.echo(written.checked.judgement)
-    if made.advice:
-        click.echo(in_flags(made.advice, {"pairs": "--pairs", "generators": "--generator", "against": "--against"}))
+    if result.advice:
+        click.echo(in_flags(result.advice, {"pairs": "--pairs", "generators": "--generator", "against": "--against"}))
     model = f" --model {chosen.name}" if chosen.named else ""
-    word = f'"{made.concept.word}"' if " " in made.concept.word else made.concept.word
-    replaced = ", in place of the vector kept there before" if made.replaced else ""
-    click.echo(f"{made.concept.word} -> {made.file}{replaced}")
+    word = f'"{result.concept.word}"' if " " in result.concept.word else result.concept.word
+    replaced = ", in place of the vector kept there before" if result.replaced else ""
+    click.echo(f"{result.concept.word} -> {result.file}{replaced}")
     click.echo(f'next: localprobe steer {word} "My friend has gone quiet. What should I do?" --dose 0.2{model}')
-    click.echo(f"run {made.report.run}: localprobe report {made.report.run}", err=True)
+    click.echo(f"run {result.report.run}: localprobe report {result.report.run}", err=True)
 
 
 def _tell(line: str) -> None:

@@ -89,13 +89,13 @@ def cells(recipe: Recipe, generators: Sequence[Generator]) -> list[Cell]:
     Generators take turns from run to run and from scenario to scenario, so that none has a scenario to itself. Those
     that take memory come last, one after another.
     """
-    every = [
+    planned = [
         Cell(scenario.id, prompt, run, generators[(place + run) % len(generators)], recipe, scenario.domain)
         for run in range(recipe.runs)
         for place, scenario in enumerate(recipe.scenarios)
         for prompt in [_prompt(scenario, recipe.prompts)]
     ]
-    made = every[: recipe.most]
+    made = planned[: recipe.most]
     return sorted(made, key=lambda cell: generators.index(cell.generator) if cell.generator.in_memory else -1)
 
 

@@ -103,7 +103,7 @@ def test_a_generator_that_is_the_probed_model_does_not_load_it_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "how", "complaint"),
+    ("word", "options", "complaint"),
     [
         ("loud/soft", {}, "cannot name a vector"),
         ("loud", {"pairs": 7}, "`pairs` 7: a probe takes at least 8"),
@@ -111,11 +111,11 @@ def test_a_generator_that_is_the_probed_model_does_not_load_it_again() -> None:
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
-    word: str, how: dict[str, object], complaint: str
+    word: str, options: dict[str, object], complaint: str
 ) -> None:
     generator = Planted()
     with pytest.raises(UsageError, match=complaint):
-        direction(Model(FakeEngine()), Concept(word), generators=[generator], **how)  # type: ignore[arg-type]
+        direction(Model(FakeEngine()), Concept(word), generators=[generator], **options)  # type: ignore[arg-type]
     assert generator.asks == []
 
 

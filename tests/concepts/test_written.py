@@ -96,6 +96,6 @@ def test_texts_that_name_the_concept_are_said(tmp_path: Path) -> None:
     assert made.named == (0, 10)
     [notice] = made.notices()
     assert notice.startswith("the words themselves occur in 0 positive and 10 negative texts")
-    found: dict[str, Any] = json.loads(json.dumps(made.to_json()))
-    assert found["texts_with_the_word"] == [0, 10]
-    assert "give-away word" in {finding["kind"] for finding in found["check"]["findings"]}
+    printed: dict[str, Any] = json.loads(json.dumps(made.to_json()))
+    assert printed["texts_with_the_word"] == [0, 10]
+    assert "give-away word" in {finding["kind"] for finding in printed["check"]["findings"]}
