@@ -42,6 +42,8 @@ class Recipe:
     tokens: int = 300
     """The most tokens of a text."""
     seed: int = 0
+    most: int | None = None
+    """The most pairs to make; None makes all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +56,8 @@ class Cell:
     run: int
     generator: Generator
     recipe: Recipe
+    domain: str = ""
+    """What several scenarios have in common; empty if this one stands alone."""
 
     @property
     def key(self) -> str:
@@ -85,11 +89,13 @@ def cells(recipe: Recipe, generators: Sequence[Generator]) -> list[Cell]:
     Generators take turns from run to run and from scenario to scenario, so that none has a scenario to itself. Those
     that take memory come last, one after another.
     """
-    made = [
-        Cell(scenario.id, _prompt(scenario, recipe.prompts), run, generators[(place + run) % len(generators)], recipe)
+    planned = [
+        Cell(scenario.id, prompt, run, generators[(place + run) % len(generators)], recipe, scenario.domain)
         for run in range(recipe.runs)
         for place, scenario in enumerate(recipe.scenarios)
+        for prompt in [_prompt(scenario, recipe.prompts)]
     ]
+    made = planned[: recipe.most]
     return sorted(made, key=lambda cell: generators.index(cell.generator) if cell.generator.in_memory else -1)
 
 
@@ -192,13 +198,14 @@ def _record(
     return {
         "id": f"{cell.scenario}-{cell.key[:8]}",
         **texts,
-        "scenario": cell.scenario,
+        "scenario": cell.domain or cell.scenario,
+        **({"situation": cell.scenario} if cell.domain else {}),
         "generator": cell.generator.name,
         "model": next((answer.model for answer in answers.values()), None),
         **cell.generator.provenance(),
         "run": cell.run,
         "system_prompts": cell.recipe.prompts.hash,
-        "prompt": _hash(cell.prompt)[:16],
+        "prompt": cell.prompt,
         "temperature": cell.recipe.temperature,
         "tokens": cell.recipe.tokens,
         "seed": cell.recipe.seed,
