@@ -1,8 +1,8 @@
-"""Sampling in one order everywhere, and the counter-based uniforms that drive it.
+"""Token sampling, and the counter-based random numbers that drive it.
 
-Order: temperature, top-k, top-p, min-p, then the inverse CDF of one uniform over the tokens left, by id. Every cut
-works on probabilities renormalised over what the cuts before it left. The numpy code here is the reference; engines
-that sample on a device follow it.
+Order: temperature, top-k, top-p, min-p, then the inverse CDF of one uniform number over the remaining tokens in id
+order. Each cut works on the probabilities that the cuts before it left, renormalised. The numpy code here is the
+reference; engines that sample on a device follow it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def uniforms(key: str, start: int, count: int) -> NDArray[np.float64]:
     """
     digest = hashlib.sha256(key.encode()).digest()
     bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    skipped = start % 4  # Philox makes four numbers a counter
+    skipped = start % 4  # Philox gives four numbers per counter value
     bits.advance(start // 4)
     return np.random.Generator(bits).random(count + skipped)[skipped:]
 
@@ -42,16 +42,16 @@ def log_softmax(logits: FloatArray) -> FloatArray:
 def sample(
     logits: FloatArray, samplers: Sequence[Sampler], uniform: NDArray[np.float64]
 ) -> tuple[IntArray, FloatArray]:
-    """Draw one token a row from `logits` (rows, vocabulary).
+    """Draw one token per row from `logits` (rows, vocabulary).
 
-    Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1 with nothing cut. Raises
-    EngineError if logits are NaN or infinite, as too strong a steering may make them.
+    Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1, before any cut. Raises
+    EngineError if logits are NaN or infinite, which steering too strongly can cause.
     """
     ids = np.empty(len(samplers), np.int32)
     logprobs = np.empty(len(samplers), np.float32)
     shifted, shares, weights = _room(logits.shape[1])
     for row, sampler in enumerate(samplers):
-        with np.errstate(invalid="ignore"):  # infinity minus infinity is found out below
+        with np.errstate(invalid="ignore"):  # infinity minus infinity is caught below
             np.subtract(logits[row], logits[row].max(), out=shifted)
         np.exp(shifted, out=shares)
         norm = np.log(shares.sum())
@@ -63,8 +63,8 @@ def sample(
 
 
 def _room(size: int) -> FloatArray:
-    """Three rows of a vocabulary, this thread's, to compute in: for new arrays of this size the C library may ask the
-    system for fresh memory each time, which takes five times what is computed in it."""
+    """Buffer (3, vocabulary) of this thread. Allocating arrays of this size each time can take five times as long as
+    the computation, because the C library may get fresh memory from the system."""
     room: FloatArray | None = getattr(_rooms, "room", None)
     if room is None or room.shape[1] != size:
         room = _rooms.room = np.empty((3, size), np.float32)
@@ -72,20 +72,20 @@ def _room(size: int) -> FloatArray:
 
 
 def _draw(shifted: FloatArray, shares: FloatArray, weights: FloatArray, sampler: Sampler, uniform: float) -> int:
-    """One token of logits (vocabulary,) whose largest is 0; `shares` are their exponentials, `weights` is room."""
+    """One token of logits (vocabulary,) whose largest is 0; `shares` are their exponentials, `weights` is a buffer."""
     if sampler.temperature == 0:
         return int(shifted.argmax())
     if sampler.temperature == 1:
         weights = shares
     else:
         np.exp(np.divide(shifted, np.float32(sampler.temperature), out=weights), out=weights)
-    kept = _kept(weights, sampler)
-    return _pick(weights, uniform) if kept is None else int(kept[_pick(weights[kept], uniform)])
+    ids = _remaining(weights, sampler)
+    return _pick(weights, uniform) if ids is None else int(ids[_pick(weights[ids], uniform)])
 
 
 def _pick(weights: FloatArray, uniform: float) -> int:
-    """Inverse CDF: the index in whose share of the summed weights (n,) a uniform falls."""
-    # Sums of blocks, and then within one block, take a twentieth of the time that all partial sums would.
+    """Inverse CDF: the index at which the cumulative weights (n,), normalised, pass `uniform`."""
+    # Summing blocks first, then within one block, takes a twentieth of the time of a full cumulative sum.
     ends = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK), dtype=np.float64))
     point = min(uniform * ends[-1], np.nextafter(ends[-1], 0))  # rounding may reach the very end
     block = int(np.searchsorted(ends, point, side="right"))
@@ -97,18 +97,17 @@ def _pick(weights: FloatArray, uniform: float) -> int:
     return block * _BLOCK + index
 
 
-def _kept(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp] | None:
-    """Ids that the cuts leave, ascending; None if they leave all. `weights` (vocabulary,) are unnormalised, the largest
-    is 1; ties go to lower ids.
-    """
-    kept: NDArray[np.intp] | None = None
+def _remaining(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp] | None:
+    """Ids that remain after the cuts, ascending; None if all do. `weights` (vocabulary,) are unnormalised with
+    maximum 1; ties go to lower ids."""
+    ids: NDArray[np.intp] | None = None
     if 0 < sampler.top_k < len(weights):
-        kept = _largest(weights, sampler.top_k)
+        ids = _largest(weights, sampler.top_k)
     if sampler.top_p < 1:
-        kept = _nucleus(weights, kept, sampler.top_p)
+        ids = _nucleus(weights, ids, sampler.top_p)
     if sampler.min_p > 0:
-        kept = np.flatnonzero(weights >= sampler.min_p) if kept is None else kept[weights[kept] >= sampler.min_p]
-    return kept
+        ids = np.flatnonzero(weights >= sampler.min_p) if ids is None else ids[weights[ids] >= sampler.min_p]
+    return ids
 
 
 def _largest(weights: FloatArray, count: int) -> NDArray[np.intp]:
@@ -119,10 +118,10 @@ def _largest(weights: FloatArray, count: int) -> NDArray[np.intp]:
 
 
 def _nucleus(weights: FloatArray, among: NDArray[np.intp] | None, share: float) -> NDArray[np.intp]:
-    """Ids of the fewest largest weights, `among` some or all, that reach a share of their sum."""
+    """The smallest set of ids (of `among`, or of all) whose weights sum to `share` of the total."""
     total = (weights if among is None else weights[among]).sum(dtype=np.float64)
     ids = np.arange(len(weights)) if among is None else among
-    for least in (1e-3, 1e-5):  # sorting is slow, and the largest few may do
+    for least in (1e-3, 1e-5):  # sorting is slow, and the largest few may suffice
         large = ids[weights[ids] >= least]
         if weights[large].sum(dtype=np.float64) > share * total:
             ids = large
