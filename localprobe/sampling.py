@@ -1,8 +1,8 @@
-"""Sampling in one order everywhere, and the counter-based uniforms that drive it.
+"""Token sampling, and the counter-based random numbers that drive it.
 
-Order: temperature, top-k, top-p, min-p, then the inverse CDF of one uniform over the tokens left, by id. Every cut
-works on probabilities renormalised over what the cuts before it left. The numpy code here is the reference; engines
-that sample on a device follow it.
+Order: temperature, top-k, top-p, min-p, then the inverse CDF of one uniform number over the remaining tokens in id
+order. Each cut works on the probabilities that the cuts before it left, renormalised. The numpy code here is the
+reference; engines that sample on a device follow it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def uniforms(key: str, start: int, count: int) -> NDArray[np.float64]:
     """
     digest = hashlib.sha256(key.encode()).digest()
     bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    skipped = start % 4  # Philox makes four numbers a counter
+    skipped = start % 4  # Philox gives four numbers per counter value
     bits.advance(start // 4)
     return np.random.Generator(bits).random(count + skipped)[skipped:]
 
@@ -51,10 +51,10 @@ def log_softmax(logits: FloatArray) -> FloatArray:
 def sample(
     logits: FloatArray, samplers: Sequence[Sampler], uniform: NDArray[np.float64]
 ) -> tuple[IntArray, FloatArray]:
-    """Draw one token a row from `logits` (rows, vocabulary).
+    """Draw one token per row from `logits` (rows, vocabulary).
 
-    Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1 with nothing cut. Raises
-    EngineError if logits are NaN or infinite, as too strong a steering may make them.
+    Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1, before any cut. Raises
+    EngineError if logits are NaN or infinite, which steering too strongly can cause.
     """
     ids = np.empty(len(samplers), np.int32)
     logprobs = np.empty(len(samplers), np.float32)
@@ -70,8 +70,8 @@ def sample(
 
 
 def _room(rows: int, size: int) -> FloatArray:
-    """Room to compute in, (rows, size), this thread's: for new arrays as long as a vocabulary the C library may ask the
-    system for fresh memory each time, which takes five times what is computed in it."""
+    """Buffer (rows, size) of this thread. Allocating arrays as long as a vocabulary each time can take five times as
+    long as the computation, because the C library may get fresh memory from the system."""
     if (rows, size) not in _rooms.rooms:
         _rooms.rooms[rows, size] = np.empty((rows, size), np.float32)
     return _rooms.rooms[rows, size]
@@ -83,10 +83,10 @@ def _cuts(sampler: Sampler, size: int) -> bool:
 
 
 def _draw_uncut(logits: FloatArray, top: np.float32, sampler: Sampler, uniform: float) -> tuple[int, float]:
-    """One token of logits (vocabulary,), and the log of the sum of the exponentials of what they lie under `top`.
+    """One token of logits (vocabulary,) with maximum `top`, and log(sum(exp(logits - top))).
 
-    A decode step leaves nothing but weights in the processor's caches, so arrays as long as the vocabulary are slow to
-    write and to read again: here they come and go in chunks.
+    A decode step leaves the processor's caches full of model weights, so arrays as long as the vocabulary are slow to
+    write and to read back: they are computed here in chunks that stay in the caches.
     """
     shifted_room, shares_room = _room(2, _CHUNK)
     temperature = np.float32(sampler.temperature)
@@ -122,17 +122,17 @@ def _draw(logits: FloatArray, top: np.float32, sampler: Sampler, uniform: float)
         weights = shares
     else:
         np.exp(np.divide(shifted, np.float32(sampler.temperature), out=weights), out=weights)
-    kept = _kept(weights, sampler)
-    left = weights[kept]
-    sums = np.add.reduceat(left, np.arange(0, len(left), _BLOCK), dtype=np.float64)
-    return int(kept[_pick(sums, lambda block: left[block * _BLOCK : (block + 1) * _BLOCK], uniform)]), norm
+    ids = _remaining(weights, sampler)
+    kept = weights[ids]
+    sums = np.add.reduceat(kept, np.arange(0, len(kept), _BLOCK), dtype=np.float64)
+    return int(ids[_pick(sums, lambda block: kept[block * _BLOCK : (block + 1) * _BLOCK], uniform)]), norm
 
 
 def _pick(sums: NDArray[np.float64], weights: Callable[[int], FloatArray], uniform: float) -> int:
-    """Inverse CDF: the index in whose share of all weights a uniform falls.
+    """Inverse CDF: the index at which the cumulative weights, normalised, pass `uniform`.
 
-    `sums` (blocks,) are those of blocks of _BLOCK weights, and `weights` gives one block's. Sums of blocks, and then
-    within one block, take a twentieth of the time that all partial sums would.
+    `sums` (blocks,) are the sums of blocks of _BLOCK weights; `weights` returns the weights of one block. Summing blocks
+    first, then within one block, takes a twentieth of the time of a full cumulative sum.
     """
     ends = sums.cumsum()
     point = min(uniform * ends[-1], math.nextafter(ends[-1], 0))  # rounding may reach the very end
@@ -145,18 +145,17 @@ def _pick(sums: NDArray[np.float64], weights: Callable[[int], FloatArray], unifo
     return block * _BLOCK + index
 
 
-def _kept(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp]:
-    """Ids that the cuts leave, ascending. `weights` (vocabulary,) are unnormalised, the largest is 1; ties go to lower
-    ids.
-    """
-    kept: NDArray[np.intp] | None = None
+def _remaining(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp]:
+    """Ids that remain after the cuts, ascending. `weights` (vocabulary,) are unnormalised with maximum 1; ties go to
+    lower ids."""
+    ids: NDArray[np.intp] | None = None
     if 0 < sampler.top_k < len(weights):
-        kept = _largest(weights, sampler.top_k)
+        ids = _largest(weights, sampler.top_k)
     if sampler.top_p < 1:
-        kept = _nucleus(weights, kept, sampler.top_p)
+        ids = _nucleus(weights, ids, sampler.top_p)
     if sampler.min_p > 0:
-        kept = np.flatnonzero(weights >= sampler.min_p) if kept is None else kept[weights[kept] >= sampler.min_p]
-    return np.arange(len(weights)) if kept is None else kept
+        ids = np.flatnonzero(weights >= sampler.min_p) if ids is None else ids[weights[ids] >= sampler.min_p]
+    return np.arange(len(weights)) if ids is None else ids
 
 
 def _largest(weights: FloatArray, count: int) -> NDArray[np.intp]:
@@ -167,10 +166,10 @@ def _largest(weights: FloatArray, count: int) -> NDArray[np.intp]:
 
 
 def _nucleus(weights: FloatArray, among: NDArray[np.intp] | None, share: float) -> NDArray[np.intp]:
-    """Ids of the fewest largest weights, `among` some or all, that reach a share of their sum."""
+    """The smallest set of ids (of `among`, or of all) whose weights sum to `share` of the total."""
     total = (weights if among is None else weights[among]).sum(dtype=np.float64)
     ids = np.arange(len(weights)) if among is None else among
-    for least in (1e-3, 1e-5):  # sorting is slow, and the largest few may do
+    for least in (1e-3, 1e-5):  # sorting is slow, and the largest few may suffice
         large = ids[weights[ids] >= least]
         if weights[large].sum(dtype=np.float64) > share * total:
             ids = large

@@ -13,7 +13,7 @@ from localprobe.cli.pairs import pair_options, read
 if TYPE_CHECKING:
     from localprobe.contrast.check import Checked
     from localprobe.contrast.findings import Finding
-    from localprobe.generators.generate import Generation, Outcome
+    from localprobe.generators.generate import GeneratedPair, Generation
 
 _SHOWN = 12  # line numbers, or groups of them; JSON has all
 
@@ -156,7 +156,7 @@ def generate(
     """Generate pairs: each scenario answered under two opposite system prompts, rotating over generators.
 
     Every line says where its texts come from. Run the same command again to go on where it stopped: what the file holds
-    is not asked for twice. Refusals and empty answers are asked for again, then put into OUTPUT.rejected.jsonl.
+    is not generated twice. Refusals and empty answers are retried, then put into OUTPUT.rejected.jsonl.
 
     \b
     localprobe data generate -o pairs.jsonl --runs 12 -g ollama:qwen2.5:7b -g local:phi-3-mini
@@ -196,12 +196,12 @@ def _recipe(scenarios: Path | None, system_prompts: Path | None, **how: Any) -> 
     return Recipe(tuple(chosen), prompts, **how)
 
 
-def _run(generation: Generation) -> list[Outcome]:
+def _run(generation: Generation) -> list[GeneratedPair]:
     """Make the pairs, a line on stderr for each; Ctrl-C says what is safe."""
     from localprobe.cli.show import Writing
 
     total = len(generation.pending)
-    done: list[Outcome] = []
+    done: list[GeneratedPair] = []
     writing = Writing()
     try:
         for outcome in generation:
@@ -224,7 +224,7 @@ def _summary(report: dict[str, Any], tokens: int) -> str:
         lines.append(
             f"warning: {_count(rejected, 'pair')} {'was' if rejected == 1 else 'were'} refused or empty -> "
             f"{report['rejected_file']} "
-            "(delete it to have them asked for again)"
+            "(delete it to retry them)"
         )
     if report["cut"]:
         lines.append(f"warning: {_count(report['cut'], 'pair')} cut at {tokens} tokens: give --tokens more")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
-    from localprobe.generators.generate import Outcome
+    from localprobe.generators.generate import GeneratedPair
     from localprobe.progress import Progress as Report
 
 errors = Console(stderr=True)
@@ -83,7 +83,7 @@ class Writing:
         self._clock = time.perf_counter
         self._start = self._clock()
 
-    def __call__(self, outcome: Outcome, done: int, total: int) -> None:
+    def __call__(self, outcome: GeneratedPair, done: int, total: int) -> None:
         """A pair is written or rejected: it is number `done` of `total`."""
         seconds = (self._clock() - self._start) / done
         left = seconds * (total - done)

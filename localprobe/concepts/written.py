@@ -12,7 +12,7 @@ from localprobe.contrast.check import Checked, check
 from localprobe.contrast.pair_set import PairSet
 from localprobe.contrast.pairs import Pair, read_pairs
 from localprobe.errors import DataError
-from localprobe.generators.generate import Generation, Outcome, Recipe, cells
+from localprobe.generators.generate import GeneratedPair, Generation, Recipe, planned_pairs
 from localprobe.generators.generator import Generator
 
 FEWEST = 8
@@ -20,7 +20,7 @@ FEWEST = 8
 FEW_BAD = 0.2
 """Up to this share of lines with errors is left out; with more, something is wrong with the whole set."""
 
-Writing = Callable[[Outcome, int, int], None]
+Writing = Callable[[GeneratedPair, int, int], None]
 """Told of each pair as it is written or rejected, how many are done now, and how many there are to make."""
 
 
@@ -99,7 +99,7 @@ def write(
             f"only {already + accepted} of {already + accepted + rejected} pairs can be used, and a probe takes at "
             f"least {FEWEST}: see {generation.rejected_path}, then ask for more `pairs` or another generator"
         )
-    keys = {cell.key for cell in cells(recipe, generators)}
+    keys = {pair.key for pair in planned_pairs(recipe, generators)}
     pairs = [pair for pair in read_pairs(output) if pair.metadata.get("key") in keys]
     sound, dropped = without_errors(pairs, output, seed)
     return Written(

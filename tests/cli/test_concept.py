@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localprobe.fake import FakeEngine
-from localprobe.generators.generator import Ask, Completion, LocalModel
+from localprobe.generators.generator import Completion, LocalModel, TextRequest
 from localprobe.vectors.library import Library
 from tests.cli.conftest import Run
 from tests.concepts.planted import Planted, text
@@ -30,7 +30,7 @@ def writer(monkeypatch: pytest.MonkeyPatch) -> Planted:
     """What writes in the place of the fake model, which has nothing to say."""
     planted = Planted()
 
-    def answer(self: LocalModel, asks: Sequence[Ask]) -> list[Completion]:
+    def answer(self: LocalModel, asks: Sequence[TextRequest]) -> list[Completion]:
         return planted.answer(asks)
 
     monkeypatch.setattr(LocalModel, "answer", answer)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from localprobe.generators.generator import Ask, Completion
+from localprobe.generators.generator import Completion, TextRequest
 
 _WORDS = [
     first + last
@@ -28,18 +28,18 @@ class Planted:
 
     def __init__(self, name: str = "planted", stop_after: int | None = None) -> None:
         self.name, self._stop_after = name, stop_after
-        self.asks: list[Ask] = []
+        self.asks: list[TextRequest] = []
 
     def ready(self) -> None:
         pass
 
-    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
+    def answer(self, asks: Sequence[TextRequest]) -> list[Completion]:
         if self._stop_after is not None and len(self.asks) >= self._stop_after:
             raise KeyboardInterrupt
         self.asks += asks
         return [Completion(self.text(ask), "stop", "m", 14) for ask in asks]
 
-    def text(self, ask: Ask) -> str:
+    def text(self, ask: TextRequest) -> str:
         return text(ask.system, ask.seed)
 
     def provenance(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from localprobe.concepts.concept import Concept
 from localprobe.contrast.pairs import Pair
 from localprobe.contrast.scenario_file import SITUATIONS, read_scenarios
 from localprobe.errors import UsageError
-from localprobe.generators.generate import cells
+from localprobe.generators.generate import planned_pairs
 from tests.concepts.planted import Planted
 
 
@@ -43,7 +43,7 @@ def test_any_number_of_pairs_covers_the_domains_evenly_and_no_situation_twice_be
     domains = {situation.domain for situation in situations}
     assert len(domains) >= 5
     for pairs in (len(domains), 2 * len(domains), len(situations) + 1):
-        made = cells(Concept("loud").recipe(situations, pairs, 0.7, 50, 0), [Planted()])
+        made = planned_pairs(Concept("loud").recipe(situations, pairs, 0.7, 50, 0), [Planted()])
         assert len(made) == pairs
         counts = [sum(cell.domain == domain for cell in made) for domain in domains]
         assert max(counts) - min(counts) <= 1

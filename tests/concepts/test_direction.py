@@ -12,7 +12,7 @@ from localprobe.concepts.concept import Concept
 from localprobe.concepts.direction import ConceptDirection, direction, writers_for
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
-from localprobe.generators.generator import Ask, Generator, LocalModel
+from localprobe.generators.generator import Generator, LocalModel, TextRequest
 from localprobe.model import Model
 from localprobe.probing.config import ProbeConfig
 from localprobe.store.runs import Runs
@@ -46,7 +46,7 @@ def test_two_words_become_a_validated_vector_in_the_library() -> None:
 
 def test_a_bad_verdict_gives_advice_and_keeps_the_vector() -> None:
     class Mumbling(Planted):
-        def text(self, ask: Ask) -> str:
+        def text(self, ask: TextRequest) -> str:
             return text("", ask.seed)
 
     result = made(Mumbling())

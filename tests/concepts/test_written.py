@@ -12,7 +12,7 @@ from localprobe.concepts.concept import Concept
 from localprobe.concepts.written import Written, write
 from localprobe.contrast.scenario_file import SITUATIONS, read_scenarios
 from localprobe.errors import DataError
-from localprobe.generators.generator import Ask
+from localprobe.generators.generator import TextRequest
 from tests.concepts.planted import Planted
 
 LOUD = Concept("loud", "soft")
@@ -58,7 +58,7 @@ class Copying(Planted):
         super().__init__()
         self._times = times
 
-    def text(self, ask: Ask) -> str:
+    def text(self, ask: TextRequest) -> str:
         loud = "manner: loud." in ask.system
         order = [situation.situation for situation in read_scenarios(SITUATIONS.path("varied"))]
         place = next(i for i, situation in enumerate(order) if ask.prompt.startswith(situation))
@@ -80,7 +80,7 @@ def test_many_lines_with_errors_stop_the_work(tmp_path: Path) -> None:
 
 def test_too_few_accepted_pairs_stop_the_work(tmp_path: Path) -> None:
     class Refusing(Planted):
-        def text(self, ask: Ask) -> str:
+        def text(self, ask: TextRequest) -> str:
             return "" if "board" in ask.prompt or "I" in ask.prompt else super().text(ask)
 
     with pytest.raises(DataError, match=r"only 4 of 10 pairs can be used.*p\.jsonl\.rejected\.jsonl"):
@@ -89,7 +89,7 @@ def test_too_few_accepted_pairs_stop_the_work(tmp_path: Path) -> None:
 
 def test_texts_that_name_the_concept_are_said(tmp_path: Path) -> None:
     class Naming(Planted):
-        def text(self, ask: Ask) -> str:
+        def text(self, ask: TextRequest) -> str:
             return super().text(ask) + (" soft" if "manner: soft." in ask.system else "")
 
     made = written(tmp_path / "p.jsonl", Naming())
