@@ -17,7 +17,7 @@ from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
-    from localprobe.chats.turns import Part, Reading, Turn
+    from localprobe.chats.turns import Reading, SteeredPart, Turn
     from localprobe.chats.writer import ChatWriter
     from localprobe.generation.events import Event
     from localprobe.model import Model
@@ -106,7 +106,7 @@ class PlainChat:
         # As in the app: the same knobs again draw other numbers, other knobs the same ones.
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
         key = f"seed {self._options['seed']}" + (f" again {again}" if again else "")
-        answer.how = {
+        answer.details = {
             "model": self._model.info.model,
             "engine": self._model.info.engine,
             "quantisation": self._model.info.quantisation,
@@ -126,7 +126,7 @@ class PlainChat:
         if answer.parts[-1].knobs != part.knobs:
             answer.parts.append(part)
         self._tell(answer)
-        self._answer(self._talk.go_on, answer, f"{answer.how['key']} from {len(answer.pieces)}")
+        self._answer(self._talk.go_on, answer, f"{answer.details['key']} from {len(answer.pieces)}")
 
     def _tell(self, leaf: Turn) -> None:
         from localprobe.chat_template import Message
@@ -148,14 +148,14 @@ class PlainChat:
 
         return Reading.of(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
 
-    def _part(self, answer: Turn) -> Part:
+    def _part(self, answer: Turn) -> SteeredPart:
         """What an answer is steered by from its next token on."""
-        from localprobe.chats.turns import Part
+        from localprobe.chats.turns import SteeredPart
         from localprobe.steering.knob import watch
 
         watched = watch(self._vector, answer.reading.layer) if self._vector and answer.reading else None
         start, knobs = len(answer.pieces), [knob for knob in self._knobs if knob.alpha]
-        return Part.of(knobs, self._model.scale, watched, start, start)
+        return SteeredPart.of(knobs, self._model.scale, watched, start, start)
 
     def _answer(self, generate: Callable[..., Generator[list[Event]]], answer: Turn, key: str) -> None:
         """Print an answer as it comes, and keep it; Ctrl-C ends it and keeps what was said."""
