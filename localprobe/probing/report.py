@@ -112,13 +112,15 @@ def _row(row: LayerResult) -> dict[str, Any]:
 
 def _table(result: ProbeResult) -> str:
     """The cross-validated layer and the best one, as an HTML table."""
+    from localprobe.stats.intervals import bracketed
+
     rows = []
     titled = (("cross-validated", result.chosen), ("best on the test pairs, which flatters it", result.best))
     for title, row in titled:
         figures = (
-            f"{row.auroc:.3f} [{row.auroc_interval[0]:.2f}, {row.auroc_interval[1]:.2f}]",
-            f"{row.accuracy:.0%} [{row.accuracy_interval[0]:.0%}, {row.accuracy_interval[1]:.0%}]",
-            f"{row.separation:.2f} [{row.separation_interval[0]:.2f}, {row.separation_interval[1]:.2f}]",
+            bracketed(row.auroc, row.auroc_interval, value_spec=".3f"),
+            bracketed(row.accuracy, row.accuracy_interval, ".0%"),
+            bracketed(row.separation, row.separation_interval),
         )
         cells = "".join(f"<td>{cell}</td>" for cell in (title, str(row.layer), *figures))
         rows.append(f"<tr>{cells}</tr>")

@@ -206,3 +206,10 @@ def _spread(scores: Array, weights: Array) -> tuple[Array, Array]:
     centre = 2 * known - mean  # a bootstrap's is too small by as much as ours is
     low, high = np.exp(np.minimum(centre - half, known)), np.exp(np.maximum(centre + half, known))
     return np.where(seen > 0, low, 0), np.where(seen > 0, high, 0)
+
+
+def bracketed(value: float, interval: Interval, spec: str = ".2f", *, value_spec: str = "") -> str:
+    """A figure and its interval as text: `0.93 [0.90, 0.96]`. `spec` formats all three, unless the value has its
+    own."""
+    low, high = interval
+    return f"{value:{value_spec or spec}} [{low:{spec}}, {high:{spec}}]"
