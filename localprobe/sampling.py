@@ -131,8 +131,8 @@ def _draw(logits: FloatArray, top: np.float32, sampler: Sampler, uniform: float)
 def _pick(sums: NDArray[np.float64], weights: Callable[[int], FloatArray], uniform: float) -> int:
     """Inverse CDF: the index at which the cumulative weights, normalised, pass `uniform`.
 
-    `sums` (blocks,) are the sums of blocks of _BLOCK weights; `weights` returns the weights of one block. Summing blocks
-    first, then within one block, takes a twentieth of the time of a full cumulative sum.
+    `sums` (blocks,) are the sums of blocks of _BLOCK weights; `weights` returns the weights of one block. Summing
+    blocks first, then within one block, takes a twentieth of the time of a full cumulative sum.
     """
     ends = sums.cumsum()
     point = min(uniform * ends[-1], math.nextafter(ends[-1], 0))  # rounding may reach the very end

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pairs")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="A file to write the probe to as well.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Also write the probe to this file.")
 @click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given.")
 @click.option("--concept", help="What the positive pole is; the file's name if not given.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @probe_options(resampling=False)
 @pair_options
 @model_options
@@ -36,9 +36,9 @@ def fit(
     fields: dict[str, str],
     chosen: Chosen,
 ) -> None:
-    """Fit a probe on PAIRS (a JSONL file, or a set that ships, as empathy), its layer chosen inside the training pairs.
+    """Fit a probe on PAIRS (a JSONL file, or a set that ships, such as empathy), its layer cross-validated in training.
 
-    It is kept in the library under its concept (`localprobe vector list`), for this model.
+    The probe is kept in the library under its concept, for this model (see `localprobe vector list`).
 
     \b
     localprobe fit empathy
@@ -79,12 +79,13 @@ def fit(
 
 
 def _show(report: ProbeReport) -> None:
+    from localprobe.stats.intervals import bracketed
+
     result, layers = report.result, sorted(report.vector.directions)
     measured = ""
     if result.layers:
-        chosen = result.chosen
-        low, high = chosen.auroc_interval
-        measured = f", AUROC {chosen.auroc:.2f} [{low:.2f}, {high:.2f}] on the {result.test_pairs} held out"
+        auroc = bracketed(result.chosen.auroc, result.chosen.auroc_interval)
+        measured = f", AUROC {auroc} on the {result.test_pairs} held out"
     click.echo(
         f"{result.concept}: {result.config.method} at {len(layers)} layers of {result.origin.model}, fitted on "
         f"{result.train_pairs} pairs; layer {result.layer} chosen inside the training pairs{measured}"
