@@ -183,8 +183,10 @@ class TestEnds:
         monkeypatch.setattr(remote_process, "GRACE", 0.1)
         engine = load("tests.remote.faulty:hang_in_forward")
         with ThreadPoolExecutor(1) as pool:
+            talking, talk_to_it = threading.Event(), engine._process._talk
+            monkeypatch.setattr(engine._process, "_talk", lambda answer: talking.set() or talk_to_it(answer))
             talk = pool.submit(engine.forward, [Row(np.array([1], np.int32))])
-            wait_until(engine._process._talking.locked)
+            assert talking.wait(60)
             engine.close()
             assert how_it_ended(engine) == -signal.SIGKILL
             assert not psutil.pid_exists(engine.pid)
