@@ -55,7 +55,7 @@ install() {
 pip_install() (
     log=$(mktemp)
     show_progress "$log" &
-    trap 'kill $!; rm -f "$log"' EXIT
+    trap 'kill $! 2>/dev/null || true; rm -f "$log"' EXIT
     trap 'exit 130' INT  # once pip, which hears Ctrl-C too, has ended
     export PYTHONUNBUFFERED=1 CMAKE_ARGS
     CMAKE_ARGS="$(llama_cmake_args) ${CMAKE_ARGS:-}"  # the user's own come last: they win
