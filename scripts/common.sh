@@ -72,9 +72,10 @@ show_progress() {
     SECONDS=0
     while sleep 1 && kill -0 $$ 2>/dev/null; do
         [ $((SECONDS % every)) -eq 0 ] || continue
-        # From ninja `[43/83] Building ...`, from make `[ 52%] Building ...`.
-        step=$(tail -c 50000 "$log" | grep -aoE '(\[ *[0-9]+(/[0-9]+|%)\] |Collecting |Downloading |Building |Installing ).*' | tail -n 1)
-        step=$(printf '%d:%02d  %s' $((SECONDS / 60)) $((SECONDS % 60)) "${step:-starting}")
+        # Ninja says `[43/83] ...`, make `[ 52%] ...`.
+        step=$(tail -c 50000 "$log" | grep -aoE '\[ *[0-9]+(/[0-9]+|%)\]|(Collecting|Downloading|Building|Installing) .*' |
+            tail -n 1 | sed 's/^\[/compiling &/') || step=starting
+        step=$(printf '%d:%02d  %s' $((SECONDS / 60)) $((SECONDS % 60)) "$step")
         clear_line
         printf '%s' "${step:0:$(($(width) - 1))}" >&2
         [ -t 2 ] || echo >&2
