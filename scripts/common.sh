@@ -67,11 +67,12 @@ llama_cmake_args() { printf -- '-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCL
 
 # How long pip has been at work, and at what: on a terminal in one line, in a log in one every 15 seconds.
 show_progress() {
-    local log=$1 every=15 step
+    local log=$1 every=15 next step
     [ -t 2 ] && every=1
-    SECONDS=0
+    SECONDS=0 next=$every
     while sleep 1 && kill -0 $$ 2>/dev/null; do
-        [ $((SECONDS % every)) -eq 0 ] || continue
+        [ $SECONDS -ge $next ] || continue
+        next=$((SECONDS + every))
         # Ninja says `[43/83] ...`, make `[ 52%] ...`.
         step=$(tail -c 50000 "$log" | grep -aoE '\[ *[0-9]+(/[0-9]+|%)\]|(Collecting|Downloading|Building|Installing) .*' |
             tail -n 1 | sed 's/^\[/compiling &/') || step=starting
