@@ -56,7 +56,7 @@ install() {
 pip_install() (
     log=$(mktemp)
     show_progress "$log" &
-    trap 'kill $!; rm -f "$log"' EXIT
+    trap 'kill $! 2>/dev/null || true; rm -f "$log"' EXIT
     trap 'exit 130' INT  # once pip, which hears Ctrl-C too, has ended
     export PYTHONUNBUFFERED=1 CMAKE_ARGS
     CMAKE_ARGS="$(llama_cmake_args) ${CMAKE_ARGS:-}"  # the user's own come last: they win
@@ -77,14 +77,16 @@ llama_cmake_args() { printf -- '-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCL
 
 # How long pip has been at work, and at what: on a terminal in one line, in a log in one every 15 seconds.
 show_progress() {
-    local log=$1 every=15 step
+    local log=$1 every=15 next step
     [ -t 2 ] && every=1
-    SECONDS=0
+    SECONDS=0 next=$every
     while sleep 1 && kill -0 $$ 2>/dev/null; do
-        [ $((SECONDS % every)) -eq 0 ] || continue
-        # From ninja `[43/83] Building ...`, from make `[ 52%] Building ...`.
-        step=$(tail -c 50000 "$log" | grep -aoE '(\[ *[0-9]+(/[0-9]+|%)\] |Collecting |Downloading |Building |Installing ).*' | tail -n 1)
-        step=$(printf '%d:%02d  %s' $((SECONDS / 60)) $((SECONDS % 60)) "${step:-starting}")
+        [ $SECONDS -ge $next ] || continue
+        next=$((SECONDS + every))
+        # Ninja says `[43/83] ...`, make `[ 52%] ...`.
+        step=$(tail -c 50000 "$log" | grep -aoE '\[ *[0-9]+(/[0-9]+|%)\]|(Collecting|Downloading|Building|Installing) .*' |
+            tail -n 1 | sed 's/^\[/compiling &/') || step=starting
+        step=$(printf '%d:%02d  %s' $((SECONDS / 60)) $((SECONDS % 60)) "$step")
         clear_line
         printf '%s' "${step:0:$(($(width) - 1))}" >&2
         [ -t 2 ] || echo >&2

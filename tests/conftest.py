@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localprobe.fake import FakeEngine
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: an engine that closes would look all through it for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,6 +30,25 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("LOCALPROBE_CACHE", str(folder / "cache"))
         patch.setenv("LOCALPROBE_DATA", str(folder / "data"))
         yield folder
+
+
+class Unsynced(sqlite3.Connection):
+    """A connection that leaves writing to the system."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        with suppress(sqlite3.Error):  # the file is none of SQLite's, which the next statement tells too
+            self.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What a test writes need not outlive a power cut."""
+    connect = sqlite3.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(sqlite3, "connect", partial(connect, factory=Unsynced))
+        yield
 
 
 @pytest.fixture

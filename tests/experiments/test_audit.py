@@ -135,7 +135,7 @@ def test_the_grid_of_the_paper() -> None:
     assert (totals.paper.share, totals.strict.share, totals.null_effects) == (0.5, 0, 123)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.randoms())
 def test_the_order_of_lines_does_not_matter(random: Any) -> None:
     seen = two_models()

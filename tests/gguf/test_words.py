@@ -19,7 +19,7 @@ TELLING += ["/ /", "Ċ /", ". /", "Ġ 1", "ĉ a", "ĉ ĉ", "- a", "a -", "B B", 
 
 def texts() -> list[str]:
     chosen = random.Random(0)
-    made = ["".join(chosen.choices(" a1.\nB'sSt/\t-(é234日", k=chosen.randint(1, 25))) for _ in range(400)]
+    made = ["".join(chosen.choices(" a1.\nB'sSt/\t-(é234日", k=chosen.randint(1, 25))) for _ in range(200)]
     return TRICKY + made
 
 

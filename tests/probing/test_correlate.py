@@ -135,6 +135,7 @@ def test_every_figure_of_table_3_has_an_interval_that_few_texts_leave_wide() -> 
     assert found.accuracy_interval == pytest.approx(stats.binomtest(10, 10).proportion_ci(method="wilson"))
 
 
+@pytest.mark.slow
 def test_the_interval_of_f1_covers() -> None:
     random = np.random.default_rng(0)
     ratings = np.repeat([0.0, 1.0], 30)
@@ -147,6 +148,7 @@ def test_the_interval_of_f1_covers() -> None:
     assert 0.91 <= seen / 400 <= 0.99
 
 
+@pytest.mark.slow
 def test_the_unpaired_interval_of_auroc_covers_with_unequal_classes() -> None:
     random = np.random.default_rng(0)
     shift = np.sqrt(2) * stats.norm.ppf(0.8)

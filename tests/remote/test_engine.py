@@ -23,7 +23,7 @@ from localprobe.testing import EngineContract
 from tests.remote.remotes import HALF, WEIGHTS, load, open_one, wait_until
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine() -> Iterator[RemoteEngine]:
     engine = load()
     yield engine

@@ -100,6 +100,7 @@ def test_by_layer_sets_auroc_beside_success() -> None:
     assert "AUROC" not in words(figure).split("\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
