@@ -149,7 +149,7 @@ def test_headline(case: Case, headline: str) -> None:
         ("the vector adds to the prompt", STEERS, FLAT),
         ("the prompt goes further", Case(prompt_does_all), STEERS),
         ("Nothing is shown that a system prompt does not do as well", Case(prompt_does_all), STEERS),
-        ("What a system prompt does was not measured", Case(steers, {"arms": ("vector", "random")}), STEERS),
+        ("System prompts were not measured", Case(steers, {"arms": ("vector", "random")}), STEERS),
         ("The scenarios' pressure is a condition of its own", Case(only_with_pressure, {"prompts": PRESSURE}), STEERS),
         ("layer 1 reads best (AUROC 0.90", Case(second_layer_only), STEERS),
         ("too few samples, down to 3 answers each", Case(steers, {"samples": 3}), STEERS),
