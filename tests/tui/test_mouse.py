@@ -9,7 +9,7 @@ from textual.widgets import DataTable
 
 from localprobe import discovery
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.chat.transcript import Transcript
 from localprobe_tui.runs.screen import RunsScreen
@@ -77,7 +77,7 @@ def test_a_dose_is_set_while_the_prompt_keeps_the_keys(play: Play) -> None:
         await wait_until(pilot, lambda: app.talk.knobs[0].dose > 0.1)
         await click(app, pilot, "Say something below")
         await pilot.press(*"do it")
-        assert app.query_one(Prompt).text == "do it"
+        assert app.query_one(PromptBox).text == "do it"
         assert app.talk.knobs[0].on
 
     play(scene)
