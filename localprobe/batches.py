@@ -1,4 +1,4 @@
-"""Rows into batches of like length, so that little of a pass is padding."""
+"""Grouping rows of similar length into batches, so that little of a pass is padding."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from localprobe.errors import OutOfMemory
 T = TypeVar("T")
 
 TOKENS = 4096
-"""Padded tokens a batch; past this, a larger batch is no faster on any engine measured, and costs memory."""
+"""Padded tokens per batch. Larger batches were no faster on any engine measured, and cost memory."""
 ROWS = 64
 WINDOW = 512
-"""Rows looked at together when sorting by length: bounds memory, and keeps a stream of results near its order."""
+"""Rows sorted by length together: bounds memory, and keeps results near the order of the input."""
 
 
 def windows(items: Iterable[T], size: int = WINDOW) -> Iterator[list[T]]:
@@ -26,7 +26,7 @@ def windows(items: Iterable[T], size: int = WINDOW) -> Iterator[list[T]]:
 
 
 def by_length(lengths: Sequence[int], tokens: int = TOKENS, rows: int = ROWS) -> list[list[int]]:
-    """Indices of rows in batches: longest first, so that a lack of memory shows at once rather than at the end."""
+    """Indices of rows in batches, the longest first: a batch that does not fit into memory fails at the start."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches: list[list[int]] = []
     for i in order:
@@ -40,9 +40,9 @@ def by_length(lengths: Sequence[int], tokens: int = TOKENS, rows: int = ROWS) ->
 def forward(
     engine: Engine, rows: Sequence[Row], layers: Sequence[int] = ()
 ) -> Iterator[tuple[list[int], list[Output]]]:
-    """Run rows of any number and length: (their indices, their outputs), a batch at a time.
+    """Run any number of rows of any length. Yields (indices, outputs) of one batch at a time.
 
-    A batch that does not fit is cut in two and tried again; a single row that does not fit raises OutOfMemory.
+    A batch that does not fit into memory is halved and retried; OutOfMemory is raised for a single row.
     """
     pending = by_length([len(row.ids) for row in rows])
     if not engine.info.capabilities.row_steering:

@@ -1,7 +1,6 @@
-"""A conversation as the text that its model was trained on, by the model's own Jinja template.
+"""Rendering conversations by the model's own Jinja chat template, for all engines alike.
 
-Templates are rendered here, once for all engines, so that they cannot drift apart. A template comes with the
-weights and is not trusted: it runs in Jinja's sandbox.
+A template comes with the weights and is not trusted: it runs in Jinja's sandbox.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A prompt and the answer to it: a text that is to be read within a chat."""
+    """A prompt and its answer: a text whose residuals are captured within a chat."""
 
     prompt: str
     answer: str
@@ -40,7 +39,7 @@ class Exchange:
 
     @property
     def messages(self) -> list[Message]:
-        """What leads to the answer."""
+        """The messages before the answer."""
         return [*([Message("system", self.system)] if self.system else []), Message("user", self.prompt)]
 
 
@@ -71,7 +70,7 @@ def _rendered(info: Info, messages: Sequence[Message], answer: bool) -> str:
 
 
 def _foldable(info: Info, messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages, or the system prompt folded into the first user message where a template (Gemma's) refuses one."""
+    """The messages, with the system prompt moved into the first user message if the template (Gemma's) accepts none."""
     if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
         return messages
     try:
@@ -83,10 +82,10 @@ def _foldable(info: Info, messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _cut_after(text: str, content: str) -> str:
-    """`text` up to the end of the last message, without the end-of-turn mark."""
-    content = content.strip()  # many templates strip
-    at = text.rfind(content)
-    return text[: at + len(content)] if at >= 0 else text
+    """`text` up to the end of the last message, without the end-of-turn token."""
+    content = content.strip()  # many templates strip contents
+    index = text.rfind(content)
+    return text[: index + len(content)] if index >= 0 else text
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""What the core checks before it calls an engine, so that engines need not: each failure is one clear line."""
+"""Argument checks that the core makes before it calls an engine, so that engines need not."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def check_steering(info: Info, steering: Steering) -> None:
         if term.start < 0 or (term.stop is not None and term.stop < term.start):
             raise UsageError(f"steered positions [{term.start}, {term.stop}) are not a span")
         if not able.span_steering and (term.start, term.stop) != (0, None):
-            raise UsageError(f"{info.engine} steers all positions or none: ask for `all`")
+            raise UsageError(f"{info.engine} can only steer all positions: give positions `all`")
 
 
 def check_rows(info: Info, rows: Sequence[Row], layers: Sequence[int]) -> None:
-    """Raises UsageError or VectorError if `Engine.forward` cannot be asked for this."""
+    """Raises UsageError or VectorError if these are not valid arguments of `Engine.forward`."""
     for layer in layers:
         check_layer(info, layer)
     for row in rows:
@@ -60,7 +60,7 @@ def check_rows(info: Info, rows: Sequence[Row], layers: Sequence[int]) -> None:
 
 
 def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch] = ()) -> None:
-    """Raises UsageError or VectorError if `Engine.open` cannot be asked for this."""
+    """Raises UsageError or VectorError if these are not valid arguments of `Engine.open`."""
     if room < 1:
         raise UsageError(f"an answer needs room for at least 1 token, not {room}")
     for watched in watch:
@@ -77,7 +77,7 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
 
 
 def check_ids(info: Info, ids: IntArray, room: int = 0) -> None:
-    """Raises UsageError if `ids` are not a row for this model, with space for `room` more tokens."""
+    """Raises UsageError if `ids` are not a valid row for this model with space for `room` more tokens."""
     if ids.ndim != 1 or len(ids) == 0:
         raise UsageError("the text is empty: it has no tokens")
     if int(ids.min()) < 0 or int(ids.max()) >= info.vocabulary:

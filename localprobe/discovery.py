@@ -1,7 +1,7 @@
-"""Which engines there are, and which one to use.
+"""The registered engines, and which one to use.
 
-An engine is a backend in the entry-point group `localprobe.backends`; ours register as a third party's would. Listing
-names imports nothing; loading one imports that one only.
+An engine is a backend in the entry-point group `localprobe.backends`; our own register in the same way as those of
+third parties. Listing names imports nothing; loading an engine imports only that one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 GROUP = "localprobe.backends"
 HIDDEN = ("fake",)
-"""Engines for tests: always there, never listed or chosen unless named."""
+"""Engines for tests: always registered, but neither listed nor chosen unless named."""
 
 LIBRARIES = {"mlx": ("mlx_lm",), "torch": ("torch", "transformers", "accelerate"), "llama": ("llama_cpp",)}
-"""What each of our engines must be able to import: looked for, without importing it."""
+"""The modules that our own engines need; `installed` looks for them without importing them."""
 
 _INSTALL = {
     "mlx": "pip install 'localprobe[mlx]' (Apple silicon)",
@@ -42,43 +42,43 @@ def backend(name: str) -> Backend:
     """The backend of an engine.
 
     Raises UnknownEngine if none is registered under that name, EngineError if its package is broken. Its library may
-    still be missing: `installed` and `Backend.available` tell.
+    still be missing: see `installed` and `Backend.available`.
     """
     registered = _registered()
     if name not in registered:
-        known = tuple(each for each in registered if each not in HIDDEN)
+        listed = sorted(engine for engine in registered if engine not in HIDDEN)
         match = close_match(name, tuple(registered))
         meant = f" (did you mean {match!r}?)" if match else ""
-        raise UnknownEngine(f"no engine is named {name!r}{meant}: there are {', '.join(sorted(known))}")
+        raise UnknownEngine(f"no engine is named {name!r}{meant}: there are {', '.join(listed)}")
     return _load(registered[name])
 
 
 def installed(name: str) -> bool:
-    """Whether an engine's library is there. Ours are only looked for, so it takes milliseconds; others are asked."""
+    """Whether an engine's library is installed. Takes milliseconds for our engines, which are not imported for this."""
     if libraries := LIBRARIES.get(name):
         return all(find_spec(library) is not None for library in libraries)
     return backend(name).available().installed
 
 
 def choose(name: str | None = None, formats: Collection[WeightsFormat] | None = None) -> Backend:
-    """The engine that the user named, or else the best one. Raises EngineNotInstalled with the command to run."""
+    """The engine of that name, or the best one if None. Raises EngineNotInstalled with the command to run."""
     if name is None:
         return best(formats)
-    chosen = backend(name)
+    engine = backend(name)
     if not installed(name):
         raise EngineNotInstalled(
             f"engine {name!r} is not installed: "
-            + (f"run {_INSTALL[name]}" if name in _INSTALL else chosen.available().reason)
+            + (f"run {_INSTALL[name]}" if name in _INSTALL else engine.available().reason)
         )
-    return chosen
+    return engine
 
 
 def best(formats: Collection[WeightsFormat] | None = None) -> Backend:
     """The engine to use if the user names none, of those installed.
 
     MLX on Apple silicon, torch where CUDA works, llama.cpp anywhere else, then torch on the CPU, then third parties'.
-    Never MLX off a Mac, where it runs on one slow CPU path, and never the fake unless nothing else would do. With
-    `formats`, only engines that load one of these themselves. Raises EngineNotInstalled.
+    Never MLX off a Mac, where it runs on one slow CPU path, and the fake only if `formats` allows no other. With
+    `formats`, only engines that load one of these without conversion. Raises EngineNotInstalled.
     """
     if formats is not None and set(formats) <= {"fake"}:
         return backend("fake")
@@ -114,15 +114,15 @@ def _how_to_install(formats: Collection[WeightsFormat] | None) -> str:
 
 
 def _registered() -> dict[str, metadata.EntryPoint]:
-    """Entry points by name. Two packages that claim one name would make the choice a matter of luck: an error."""
-    found: dict[str, metadata.EntryPoint] = {}
+    """Entry points by name. Raises EngineError if two packages register the same name."""
+    points: dict[str, metadata.EntryPoint] = {}
     for point in metadata.entry_points(group=GROUP):
-        other = found.setdefault(point.name, point)
+        other = points.setdefault(point.name, point)
         if other.value != point.value:
             raise EngineError(
                 f"packages {_package(other)} and {_package(point)} both register engine {point.name!r}: uninstall one"
             )
-    return found
+    return points
 
 
 def _load(point: metadata.EntryPoint) -> Backend:
@@ -130,7 +130,7 @@ def _load(point: metadata.EntryPoint) -> Backend:
 
     try:
         loaded = point.load()
-    except Exception as error:  # whatever a stranger's module does on import
+    except Exception as error:  # third-party code may raise anything on import
         raise EngineError(
             f"engine {point.name!r} of package {_package(point)} cannot be loaded "
             f"({type(error).__name__}: {' '.join(str(error).split())}): reinstall or uninstall that package"

@@ -1,4 +1,4 @@
-"""The contract that every engine fulfils: what it must do, and nothing that the core can do for it.
+"""The contract that every engine fulfils. What the core can do for all engines is not part of it.
 
 An engine turns rows of token ids into residuals, log-probabilities and sampled tokens. It has three verbs:
 `encode`/`decode` (text and ids), `forward` (one pass, no cache) and `open` (decoding with a KV cache).
@@ -12,8 +12,8 @@ Conventions, everywhere:
 - Steering adds a term's `delta` (float32, already alpha * v) to the residual of its layer at the positions of its span.
 - Arrays that cross the contract are numpy, on the host: ids int32, residuals, scores and log-probabilities float32.
 
-An engine may be called from any thread, but by one at a time; it is its own business to keep to a thread if its
-library needs that. `localprobe.testing.EngineContract` is the suite that every engine passes.
+An engine may be called from any thread, but only from one at a time; an engine whose library is bound to one thread
+moves the calls there itself. `localprobe.testing.EngineContract` is the test suite that every engine passes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ WeightsFormat: TypeAlias = Literal["folder", "gguf", "fake"]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine cannot do is said here; the core works around it or tells the user, never a silent no-op."""
+    """What an engine supports. The core works around what is missing or raises; nothing is ignored silently."""
 
     row_steering: bool = True
-    """Rows of one batch may carry different steerings. If not, the core makes a batch of each steering."""
+    """Rows of one batch may be steered differently. If not, the core makes one batch per steering."""
     span_steering: bool = True
-    """A term may apply to some positions only. If not, only `all` can be asked for."""
+    """A term may apply to some positions only. If not, only positions `all` are accepted."""
     early_stop: bool = True
-    """A pass without logits ends after the deepest layer asked for."""
+    """A pass without logits ends after the deepest of the requested layers."""
     reuse: bool = True
-    """`open` can go on from an earlier stream's cache. If not, the core prefills again."""
+    """`open` can resume from an earlier stream's cache. If not, the core prefills again."""
     first_layer: int = 0
     """The lowest layer that can be steered."""
 
@@ -55,7 +55,7 @@ class Info:
     engine: str
     """The engine's registered name: `torch`, `mlx`, `llama`, `fake`."""
     version: str
-    """The libraries that compute, e.g. `torch 2.13.0, transformers 5.23.0`."""
+    """The libraries that do the computation, e.g. `torch 2.13.0, transformers 5.23.0`."""
     model: str
     """The model's name as the user knows it."""
     architecture: str
@@ -77,20 +77,20 @@ class Info:
     chat_template: str | None = None
     """The model's own Jinja template."""
     special_text: dict[str, str] = field(default_factory=dict)
-    """Texts that templates name: `bos_token`, `eos_token`, ..."""
+    """Special tokens by the names that templates use: `bos_token`, `eos_token`, ..."""
     bos: int | None = None
-    """The id that `encode` puts before plain text; None if the model's rule is to put none."""
+    """The id that `encode` puts before plain text; None if the model uses none."""
     eos: tuple[int, ...] = ()
     """Ids that end an answer (end of text and end of turn)."""
     capabilities: Capabilities = Capabilities()
     notes: tuple[str, ...] = ()
-    """Lines the user should be told, e.g. that this build has no GPU support."""
+    """Lines to show to the user, e.g. that this build has no GPU support."""
     threads: int | None = None
-    """CPU threads that compute; None where none do, or the engine does not say."""
+    """CPU threads used; None where the CPU computes nothing, or the engine does not report it."""
 
     @property
     def place(self) -> str:
-        """The device and its threads, as a user reads them: `cpu, 8 threads`."""
+        """Device and threads, as shown to a user: `cpu, 8 threads`."""
         if self.threads is None:
             return self.device
         return f"{self.device}, {self.threads} thread{'' if self.threads == 1 else 's'}"
@@ -120,7 +120,7 @@ Steering: TypeAlias = tuple[Term, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One row of a forward pass, and what is wanted of it."""
+    """One row of a forward pass, and the outputs requested for it."""
 
     ids: IntArray
     """(n,) int32, n >= 1."""
@@ -131,15 +131,15 @@ class Row:
     targets: IntArray | None = None
     """(k, 2) int32 of (position, id): the log-probability of `id` as the token that follows `position`."""
     full: tuple[int, ...] = ()
-    """Positions whose whole row of next-token log-probabilities is wanted."""
+    """Positions whose next-token log-probabilities are returned for the whole vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """What one row of a forward pass gave."""
+    """The output of one row of a forward pass."""
 
     residuals: FloatArray
-    """(len(layers), spans or positions, width) float32, in the order of the `layers` asked for."""
+    """(len(layers), spans or positions, width) float32, in the order of the requested `layers`."""
     targets: FloatArray
     """(k,) float32 log-probabilities, natural log, temperature 1."""
     full: FloatArray
@@ -159,7 +159,7 @@ class Sampler:
     top_p: float = 1.0
     """Keep the fewest most likely tokens whose probabilities reach p."""
     min_p: float = 0.0
-    """Keep tokens at least this many times as likely as the most likely one."""
+    """Keep tokens whose probability is at least this fraction of the largest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +173,7 @@ class Prompt:
     copies: int = 1
     """How many adjacent rows of the stream start from this prompt, prefilled once."""
     keep: int = 0
-    """With `reuse`: how many first positions of the same row of the old stream stay as they are; keep < n."""
+    """With `reuse`: the number of leading positions that are kept from the same row of the old stream; keep < n."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,15 +191,15 @@ class Step:
     ids: IntArray
     """(rows,) int32: the tokens just sampled."""
     logprobs: FloatArray
-    """(rows,) float32: their log-probabilities under the steered model, temperature 1, nothing cut."""
+    """(rows,) float32: their log-probabilities under the steered model at temperature 1, before any cut."""
     scores: FloatArray
     """(rows, watches) float32: projections of the tokens sampled by the step *before*, whose residuals exist only
-    now; NaN at the first step."""
+    now. NaN at the first step."""
 
 
 class Stream(Protocol):
-    """Rows being decoded, each with its own steering and sampler. Rows are numbered 0.. in prompt order; `drop`
-    renumbers those that stay.
+    """Rows being decoded, each with its own steering and sampler. Rows are numbered from 0 in
+    prompt order; `drop` renumbers those that stay.
 
     The core keeps at most one stream open at a time. A `forward` between two steps disturbs neither.
     """
@@ -211,17 +211,17 @@ class Stream(Protocol):
         ...
 
     def step(self, uniforms: NDArray[np.float64]) -> Step:
-        """Run the tokens sampled last (steered as their positions say), then sample the next from `uniforms` (rows,)
-        in [0, 1). The first step samples from the prompt's last position and runs nothing."""
+        """Run the tokens sampled last (with the steering of their positions), then sample the next ones by `uniforms`
+        (rows,) in [0, 1). The first step samples from the prompt's last position and runs nothing."""
         ...
 
     def settle(self) -> FloatArray:
-        """Run the tokens sampled last without sampling more, so that the cache holds them: (rows, watches) scores of
-        them. If nothing is pending, scores are NaN."""
+        """Run the tokens sampled last without sampling more, so that the cache holds them. Returns their scores
+        (rows, watches), NaN if no token is pending."""
         ...
 
     def steer(self, row: int, steering: Steering) -> None:
-        """Replace a row's terms for every position not yet run: the very next token sampled feels it."""
+        """Replace a row's terms for every position not yet run; it affects the next token sampled."""
         ...
 
     def drop(self, rows: Sequence[int]) -> None:
@@ -229,7 +229,7 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the cache. A closed stream refuses all else by a LocalprobeError; closing twice is fine."""
+        """Free the cache. Any other call on a closed stream raises LocalprobeError; closing twice is fine."""
         ...
 
 
@@ -242,21 +242,21 @@ class Engine(Protocol):
     def encode(self, text: str, *, template: bool = False) -> IntArray:
         """Ids of a text.
 
-        Plain text (`template=False`) follows the model's own BOS rule, gets no EOS, and special tokens written in it
-        are read as ordinary characters. The output of a chat template (`template=True`) has its special tokens
-        read as such, and nothing is put before it.
+        Plain text (`template=False`) follows the model's own BOS rule and gets no EOS; special tokens written in it
+        are encoded as ordinary characters. In the output of a chat template (`template=True`) special tokens are
+        recognised, and nothing is added.
         """
         ...
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:
-        """Text of ids, special tokens left out, no clean-up of spaces; bytes that are not yet UTF-8 give U+FFFD."""
+        """Text of ids without special tokens and without clean-up of spaces; incomplete UTF-8 gives U+FFFD."""
         ...
 
     def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
         """One pass over a batch of rows, with no cache.
 
-        Residuals of `layers` (any order, may be empty) as each row's `spans` ask; log-probabilities as its `targets`
-        and `full` ask. Without either, the pass ends after the deepest layer. Rows do not see each other.
+        Returns residuals of `layers` (any order, may be empty) for each row's `spans`, and log-probabilities for its
+        `targets` and `full`. Without either of those, the pass ends after the deepest layer. Rows are independent.
 
         Raises OutOfMemory if the batch does not fit; the engine stays usable.
         """
@@ -272,9 +272,9 @@ class Engine(Protocol):
     ) -> Stream:
         """Prefill prompts and return the stream that decodes them; each row may grow by `room` tokens.
 
-        With `reuse`, row i goes on from row i of that stream (as many rows, copies=1), whose first `keep` positions
-        stay in the cache; the old stream is closed by this. The core has checked that tokens and steering of
-        those positions are the same.
+        With `reuse`, row i resumes row i of that stream (which has the same number of rows; copies=1): its first `keep`
+        positions stay in the cache, and the old stream is closed. The core has checked that tokens and steering of
+        those positions are equal.
 
         Raises OutOfMemory if the cache does not fit; the engine stays usable.
         """
@@ -287,7 +287,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model's weights are on this disk, as one engine will load them."""
+    """Local weights of a model, in the format that the engine will load."""
 
     name: str
     """The model's name as the user gave it, or its short name."""
@@ -300,7 +300,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How to load. An engine refuses, by UsageError, an option that it cannot honour."""
+    """How to load. An engine raises UsageError for an option that it does not support."""
 
     dtype: str | None = None
     """`float32`, `bfloat16`, `float16`; None lets the engine choose."""
@@ -315,14 +315,14 @@ class LoadOptions:
     gpu_layers: int | None = None
     """llama.cpp: blocks to put on the GPU; None puts all."""
     trust_remote_code: bool = False
-    """Run Python that came with the weights. Only ever by the user's own word."""
+    """Run Python code that comes with the weights. Set only if the user explicitly allows it."""
     low_memory: bool = False
-    """llama.cpp: weights stay in their file, mapped, and leave memory when it is needed. Down to half the speed."""
+    """llama.cpp: memory-map the weights, so that they can be evicted from memory. As slow as half the usual speed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an engine can be used here, and on what."""
+    """Whether an engine can be used here, and on which device."""
 
     installed: bool
     version: str = ""

@@ -1,11 +1,11 @@
-"""Every error that a user can cause, as one small tree.
+"""The errors that a user can cause, as one tree.
 
     LocalprobeError              printed as one line, exit status 2
     ├── UsageError               an argument out of range: a layer, an empty text, a position
     ├── DataError                a file of texts, pairs or captures that cannot be read
     ├── VectorError              a direction that is broken or belongs to another model
     ├── Cancelled                the user ended a load or a fit
-    ├── EndpointError            a server of models that refuses or fails; in contrast/endpoint_errors.py
+    ├── EndpointError            a model server that refuses or fails; in generators/endpoint_errors.py
     ├── ModelError               weights that cannot be found, read or fitted into memory
     │   ├── UnknownModel         a name that is neither known, a folder, a file nor a hub id
     │   ├── NotDownloaded        known, but not on this disk, and the network is away
@@ -16,9 +16,9 @@
         ├── UnknownEngine        no backend of that name is registered
         ├── EngineNotInstalled   registered, but its library is missing
         ├── EngineCrashed        its process died
-        └── CanaryFailed         it loads, but capture or steering does not do what it says
+        └── CanaryFailed         it loads, but capture or steering gives wrong results
 
-A message says what was wrong, with the value, and what to do now. A traceback is for bugs.
+A message says what was wrong, with the value, and what to do now. Tracebacks are for bugs.
 """
 
 
@@ -83,4 +83,4 @@ class EngineCrashed(EngineError):
 
 
 class CanaryFailed(EngineError):
-    """The model loads, but capture or steering does not do what it says."""
+    """The model loads, but capture or steering gives wrong results."""

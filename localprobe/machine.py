@@ -1,4 +1,4 @@
-"""What this machine is, as far as a choice or a measurement depends on it."""
+"""Facts about this machine that choices and measurements depend on."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def is_apple_silicon() -> bool:
 
 
 def has_gpu_driver() -> bool:
-    """Whether an NVIDIA or AMD driver is here: without one, torch need not be imported to learn that CUDA is absent."""
+    """Whether an NVIDIA or AMD driver is present. Without one there is no CUDA, and no need to import torch."""
     files = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
     return shutil.which("nvidia-smi") is not None or any(Path(file).exists() for file in files)
 
 
 def processor() -> str:
-    """The processor's name as the system gives it, `AMD EPYC 9354`; empty where it gives none."""
+    """The processor's name as the system reports it, e.g. `AMD EPYC 9354`; empty if unknown."""
     if sys.platform == "darwin":
         import subprocess
 

@@ -1,4 +1,4 @@
-"""How long work tells whoever asked for it how far it is: the core calls, the CLI or the app draws."""
+"""Progress callbacks: the core reports progress through them, the CLI or the app displays it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with (what is being done, bytes done, bytes in all), now and then, and once at the end with done == all.
-What cannot be counted in bytes is reported once, with 0 of 0."""
+"""Called with (description, bytes done, total bytes) from time to time, and at the end with done == total. Work that
+cannot be counted in bytes is reported once, as 0 of 0."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Draw nothing."""
+    """Display nothing."""

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 
 def close_match(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The one of `names` that `name` was probably meant to be, whatever its case; None if none is close.
-
-    `cutoff` is the least similarity, from 0 to 1, that counts as close."""
+    """The one of `names` that `name` was probably meant to be, ignoring case; None if none has a similarity of
+    `cutoff` (0 to 1) or more."""
     folded = {candidate.lower(): candidate for candidate in names}
     matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=cutoff)
     return folded[matches[0]] if matches else None

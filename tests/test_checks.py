@@ -64,7 +64,7 @@ def test_steering_that_this_engine_cannot_do() -> None:
     info = replace(INFO, capabilities=able)
     with pytest.raises(UsageError, match=r"^layer 0 cannot be steered by fake: the lowest that can is 1$"):
         check_rows(info, [Row(IDS, (Term(0, ZERO),))], [])
-    with pytest.raises(UsageError, match=r"^fake steers all positions or none: ask for `all`$"):
+    with pytest.raises(UsageError, match=r"^fake can only steer all positions: give positions `all`$"):
         check_rows(info, [Row(IDS, (Term(1, ZERO, 2),))], [])
     check_rows(info, [Row(IDS, (Term(1, ZERO),))], [0])  # layer 0 may still be read
 

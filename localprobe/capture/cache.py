@@ -1,8 +1,8 @@
-"""Captured residuals on disk, so that a text is captured once.
+"""The residual cache: pooled residuals on disk, so that each text is captured once.
 
-A file a text, named by a hash of all that its residuals depend on: weights, engine and versions, number type, pooling,
-and the tokens, which say the text and the chat template. A file is written whole or not at all, and carries a hash of
-its data, so a torn one is a miss.
+It holds one file per text, named by a hash of all that the residuals depend on: weights, engine and versions, dtype,
+pooling, and the tokens (hence the text and the chat template). A file is written atomically and holds a hash of its
+data; a damaged file counts as a miss.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from localprobe.errors import LocalprobeError
 _FORMAT = 1
 
 
-class Activations:
-    """Pooled residuals of one model on one engine."""
+class ResidualCache:
+    """The residual cache of one model on one engine, for one pooling."""
 
     def __init__(self, info: Info, pooling: str, folder: Path | None = None) -> None:
         from localprobe.store.paths import cache
@@ -31,25 +31,25 @@ class Activations:
         self._folder = folder or cache() / "activations"
 
     def get(self, ids: IntArray, layers: Sequence[int], answer: int | None = None) -> FloatArray | None:
-        """Residuals (layers, width) of a row of ids, or None unless all of these layers are kept and whole.
+        """Residuals (layers, width) of a row of ids, or None unless the cache holds all of these layers.
 
-        `answer` is where an answer that alone was pooled begins.
+        `answer` is the position where the answer begins, for pooling `answer`.
         """
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self._path(ids, answer), framework="numpy") as file:
                 about = file.metadata() or {}
-                kept = json.loads(about["layers"])
+                stored = json.loads(about["layers"])
                 residuals: FloatArray = file.get_tensor("residuals")
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
-        if hashlib.sha256(residuals.tobytes()).hexdigest() != about.get("sha256") or not set(layers) <= set(kept):
+        if hashlib.sha256(residuals.tobytes()).hexdigest() != about.get("sha256") or not set(layers) <= set(stored):
             return None
-        return residuals[[kept.index(layer) for layer in layers]]
+        return residuals[[stored.index(layer) for layer in layers]]
 
     def put(self, ids: IntArray, layers: Sequence[int], residuals: FloatArray, answer: int | None = None) -> None:
-        """Keep residuals (layers, width). A cache that cannot be written is no error: the text is captured again."""
+        """Store residuals (layers, width). Failing to write is no error: the text will be captured again."""
         from safetensors.numpy import save
 
         from localprobe.store.files import replacing
@@ -68,37 +68,37 @@ class Activations:
         return self._folder / name[:2] / f"{name}.safetensors"
 
 
-def pooled(
+def cached_residuals(
     engine: Engine,
     texts: Sequence[Text],
     layers: Sequence[int],
     pooling: str = "mean",
     *,
     limit: int | None = None,
-    store: Activations | None = None,
+    cache: ResidualCache | None = None,
     done: Callable[[int], None] = lambda tokens: None,
 ) -> FloatArray:
-    """Residuals of texts in their order, (texts, layers, width) float32, from the store where it has them.
+    """Residuals of texts in the given order, (texts, layers, width) float32, read from the cache where possible.
 
-    What is captured is kept at once, so an interrupted capture goes on where it was. `done` is told the tokens of
-    each text that had to be captured, and 0 for one that was known.
+    Each text is stored as soon as it is captured, so an interrupted capture resumes. `done` is called once per text,
+    with the number of tokens that the model ran: 0 if the text was cached.
     """
-    store = store or Activations(engine.info, pooling)
+    cache = cache or ResidualCache(engine.info, pooling)
     result = np.empty((len(texts), len(layers), engine.info.width), dtype=np.float32)
     missing: dict[int, int | None] = {}
     for i, text in enumerate(texts):
         encoded = encode(engine, text, i, limit)
         answer = encoded.answer if pooling == "answer" else None
-        known = store.get(encoded.ids, layers, answer)
-        if known is None:
+        cached = cache.get(encoded.ids, layers, answer)
+        if cached is None:
             missing[i] = answer
         else:
-            result[i] = known
+            result[i] = cached
             done(0)
     numbers = list(missing)
     for captured in capture(engine, [texts[i] for i in numbers], layers, pooling, limit=limit):
         number = numbers[captured.index]
         result[number] = captured.residuals
-        store.put(captured.ids, layers, captured.residuals, missing[number])
+        cache.put(captured.ids, layers, captured.residuals, missing[number])
         done(len(captured.ids))
     return result

@@ -1,8 +1,8 @@
-"""A file of captured residuals, written as they come, so that any number of texts takes the same memory.
+"""A file of captured residuals, written text by text in constant memory.
 
 Safetensors. `residuals` is float32 (texts, layers, width), or (tokens, layers, width) with `offsets` int64 (texts + 1,)
 when nothing was pooled: text i holds rows offsets[i] to offsets[i + 1]. `tokens` int64 (texts,) counts each text's
-tokens. The metadata holds one JSON text under `localprobe`: model, layers, pooling, and what was cut.
+tokens. The metadata entry `localprobe` is JSON: model, layers, pooling, and the number of texts cut.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from localprobe.vectors.vector import Origin
 
 
 class CaptureFile:
-    """A capture being written: `add` puts each text's residuals in their place."""
+    """A capture file being written."""
 
     def __init__(self, path: Path, origin: Origin, layers: list[int], tokens: NDArray[np.int64], cut: int) -> None:
         self._pooled = origin.pooling != "tokens"
@@ -43,18 +43,18 @@ class CaptureFile:
         self._file.write(np.ascontiguousarray(residuals, dtype="<f4").tobytes())
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         self._file.close()
 
     def _write_header(self, about: Any, arrays: dict[str, NDArray[np.int64]], shape: tuple[int, ...]) -> int:
         """Write the safetensors header and the small arrays; returns where the residuals begin."""
         header: dict[str, Any] = {"__metadata__": {"localprobe": json.dumps(about)}}
-        at = 0
+        end = 0
         for name, array in arrays.items():
-            header[name] = {"dtype": "I64", "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
-            at += array.nbytes
+            header[name] = {"dtype": "I64", "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+            end += array.nbytes
         size = int(np.prod(shape)) * 4
-        header["residuals"] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + size]}
+        header["residuals"] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         self._file.write(len(text).to_bytes(8, "little") + text)
@@ -69,7 +69,7 @@ class CaptureFile:
 def writing(
     path: Path, origin: Origin, layers: list[int], tokens: NDArray[np.int64], cut: int = 0
 ) -> Iterator[CaptureFile]:
-    """Write a capture whole or not at all."""
+    """Write a capture atomically: `path` exists only if the block ends without an error."""
     with replacing(path) as temporary:
         file = CaptureFile(temporary, origin, layers, tokens, cut)
         try:

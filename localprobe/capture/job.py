@@ -1,4 +1,4 @@
-"""Capturing many texts a slice at a time, so that whoever watches sees how far it is and can stop between two."""
+"""Capturing many texts in slices, so that a caller can show progress and stop between two slices."""
 
 from __future__ import annotations
 
@@ -8,41 +8,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localprobe.capture.cache import pooled
+from localprobe.capture.cache import cached_residuals
 from localprobe.capture.residuals import Text
 from localprobe.chat_template import Exchange
 from localprobe.engine import Engine
 
 _AIM = 0.5
-"""Seconds that a slice should take: a stop is felt at once, and batches are still worth their while."""
-_MOST = 64
+"""Target duration of a slice in seconds: short enough to stop promptly, long enough for efficient batches."""
+_MOST = 64  # texts per slice
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How far a capture is."""
+    """Progress of a capture."""
 
     texts: int
-    """Done, of `total`."""
+    """Texts done, of `total`."""
     total: int
-    known: int
-    """Of those done, how many were in the store already."""
     tokens: int
-    """Run by the model so far."""
+    """Tokens run by the model so far."""
     seconds: float
     left: float | None
-    """Seconds to go, if the rest goes as fast and none of it is in the store; None before that can be said."""
+    """Estimated seconds left, assuming that no further text is cached; None while there is no estimate."""
 
     @property
     def rate(self) -> float:
-        """Tokens a second."""
+        """Tokens per second."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
 class Capture:
-    """Pooled residuals of texts. Iterate over it, to the end, then read `residuals`.
+    """Pooled residuals of texts. Iterate over it to the end, then read `residuals`.
 
-    What was captured is in the store at once: a capture that was stopped goes on where it was when it is begun again.
+    Each text is cached as soon as it is captured: a stopped capture resumes when it is started again.
     """
 
     def __init__(
@@ -54,35 +52,31 @@ class Capture:
         """(texts, layers, width) float32, in the order of the texts."""
 
     def __iter__(self) -> Iterator[Amount]:
-        """Capture, the longest texts first: a lack of memory shows at once.
-
-        Raises what `localprobe.capture.cache.pooled` raises.
-        """
+        """Capture, the longest texts first, so that OutOfMemory comes at once. Raises as `cached_residuals` does."""
         order = sorted(range(len(self._texts)), key=lambda i: -_length(self._texts[i]))
-        characters, tokens, seconds, known, count, at = 0, 0, 0.0, 0, 2, 0
+        characters, tokens, seconds, count, position = 0, 0, 0.0, 2, 0
         rest = sum(map(_length, self._texts))
-        while at < len(order):
-            chosen = order[at : at + count]
-            ran: list[int] = []
+        while position < len(order):
+            batch = order[position : position + count]
+            ran_tokens: list[int] = []
             start = time.perf_counter()
-            self.residuals[chosen] = pooled(
+            self.residuals[batch] = cached_residuals(
                 self._engine,
-                [self._texts[i] for i in chosen],
+                [self._texts[i] for i in batch],
                 self._layers,
                 self._pooling,
                 limit=self._limit,
-                done=ran.append,
+                done=ran_tokens.append,
             )
             took = time.perf_counter() - start
-            at += len(chosen)
-            length = sum(_length(self._texts[i]) for i in chosen)
+            position += len(batch)
+            length = sum(_length(self._texts[i]) for i in batch)
             rest -= length
-            known += ran.count(0)
-            if any(ran):
-                characters, tokens, seconds = characters + length, tokens + sum(ran), seconds + took
-            count = max(1, min(_MOST, 2 * count, round(len(chosen) * _AIM / max(took, 1e-3))))
+            if any(ran_tokens):
+                characters, tokens, seconds = characters + length, tokens + sum(ran_tokens), seconds + took
+            count = max(1, min(_MOST, 2 * count, round(len(batch) * _AIM / max(took, 1e-3))))
             left = seconds * rest / characters if characters else None
-            yield Amount(at, len(order), known, tokens, seconds, left)
+            yield Amount(position, len(order), tokens, seconds, left)
 
 
 def _length(text: Text) -> int:

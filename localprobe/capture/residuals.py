@@ -1,4 +1,4 @@
-"""Residuals of texts: pooled a text, or at every token."""
+"""Residuals of texts: pooled per text, or at every token."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
 from localprobe.errors import EngineError, UsageError
 
 Pooling: TypeAlias = Literal["mean", "mean-without-first", "last", "answer", "tokens"]
-"""`mean` over all tokens is the paper's. The first token is an attention sink with a norm several times the rest, so
-`mean-without-first` leaves it out. `answer` is the mean over the answer of an `Exchange`. `tokens` pools nothing."""
+"""`mean` over all tokens is the paper's. `mean-without-first` leaves out the first token, an attention sink with a norm
+several times that of the others. `answer` is the mean over the answer of an `Exchange`. `tokens` pools nothing."""
 
 Text: TypeAlias = str | Exchange
-"""A text captured alone, or an answer within a chat by the model's own template."""
+"""A text captured on its own, or an answer captured within a chat, rendered by the model's chat template."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -27,13 +27,13 @@ class Captured:
     """The residuals of one text."""
 
     index: int
-    """Which text, in the order given."""
+    """Index of the text in the input."""
     ids: IntArray
-    """(n,) int32, after any cut."""
+    """(n,) int32, after truncation to the limit."""
     residuals: FloatArray
     """(layers, width), or (layers, n, width) for pooling `tokens`; float32."""
     cut: bool
-    """Whether tokens beyond the limit were left out."""
+    """Whether the text was truncated."""
 
     def __repr__(self) -> str:
         cut = ", cut" if self.cut else ""
@@ -45,16 +45,16 @@ class Encoded:
     """A text as ids."""
 
     ids: IntArray
-    """(n,) int32, after any cut."""
+    """(n,) int32, after truncation to the limit."""
     answer: int | None
-    """Where the answer of an `Exchange` begins."""
+    """Position where the answer of an `Exchange` begins."""
     cut: bool
 
 
 def spans(pooling: str, length: int, answer: int | None = None) -> tuple[Span, ...] | None:
-    """The span of a row of `length` tokens that a pooling averages; None keeps every position.
+    """The span of a row of `length` tokens that a pooling averages over; None keeps every position.
 
-    `answer` is where an answer begins, which the pooling of that name needs: UsageError without one.
+    `answer` is the position where the answer begins; pooling `answer` raises UsageError without it.
     """
     match pooling:
         case "mean":
@@ -65,7 +65,7 @@ def spans(pooling: str, length: int, answer: int | None = None) -> tuple[Span, .
             return ((length - 1, length),)
         case "answer":
             if answer is None:
-                raise UsageError("pooling 'answer' is of answers within a chat: these texts have no prompt")
+                raise UsageError("pooling 'answer' needs answers within a chat, but these texts have no prompt")
             return ((answer, length),)
         case "tokens":
             return None
@@ -81,15 +81,15 @@ def capture(
     limit: int | None = None,
     steering: Steering = (),
 ) -> Iterator[Captured]:
-    """Yield the residuals of texts, a batch at a time, in batches of like length (so not in order).
+    """Yield the residuals of texts. Texts of similar length share a batch, so they do not come in order.
 
-    Only a window of texts is held at once, so any number of texts takes the same memory. A text longer than the
-    model's context is a UsageError; with `limit`, texts are cut to that many tokens instead, and say so.
+    Memory does not grow with the number of texts. A text longer than the model's context raises UsageError; with
+    `limit`, texts are truncated to that many tokens instead, which `Captured.cut` records.
     """
     start = 0
     for window in batches.windows(texts):
         encoded = [encode(engine, text, start + i, limit) for i, text in enumerate(window)]
-        rows = [Row(each.ids, steering, spans(pooling, len(each.ids), each.answer)) for each in encoded]
+        rows = [Row(text.ids, steering, spans(pooling, len(text.ids), text.answer)) for text in encoded]
         check_rows(engine.info, rows, layers)
         for batch, outputs in batches.forward(engine, rows, layers):
             for i, output in zip(batch, outputs, strict=True):
@@ -106,7 +106,7 @@ def capture(
 def pooled(
     engine: Engine, texts: Sequence[Text], layers: Sequence[int], pooling: str = "mean", *, limit: int | None = None
 ) -> FloatArray:
-    """Residuals of texts that fit in memory, in their order: (texts, layers, width) float32."""
+    """Residuals of all texts at once, in input order: (texts, layers, width) float32."""
     result = np.empty((len(texts), len(layers), engine.info.width), dtype=np.float32)
     for captured in capture(engine, texts, layers, pooling, limit=limit):
         result[captured.index] = captured.residuals
@@ -114,9 +114,9 @@ def pooled(
 
 
 def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None) -> Encoded:
-    """Ids of a text, cut to `limit` tokens if one is given.
+    """Ids of a text, truncated to `limit` tokens if one is given.
 
-    UsageError names text `index`, counted from 1, if it is empty or longer than the model's context.
+    Raises UsageError, naming the text by `index` + 1, if it is empty or longer than the model's context.
     """
     said = text.answer if isinstance(text, Exchange) else text
     if not said.strip():
@@ -134,10 +134,10 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
 
 
 def _chat(engine: Engine, exchange: Exchange) -> tuple[IntArray, int]:
-    """Ids of a whole exchange, and where its answer begins."""
+    """Ids of a whole exchange, and the position where its answer begins."""
     opening = render(engine.info, exchange.messages)
     before = engine.encode(opening, template=True)
     ids = engine.encode(opening + exchange.answer, template=True)
-    shared = min(len(before), len(ids) - 1)  # a token may span the border: then it is the answer's
+    shared = min(len(before), len(ids) - 1)  # a token that spans the border belongs to the answer
     differs = np.flatnonzero(before[:shared] != ids[:shared])
     return ids, int(differs[0]) if len(differs) else shared

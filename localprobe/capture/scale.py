@@ -1,8 +1,8 @@
 """The scale of a model: the residual lengths that doses are measured in.
 
-A raw alpha means nothing across models, because residuals of one have a length of 5 and of another of 50,000. The dose
-of an addition is `alpha * |v| / scale` (`Direction.dose`), where the scale of a layer is the median residual length
-there, over the tokens other than the first (an attention sink, several times as long) of the neutral texts that ship.
+A raw alpha cannot be compared across models, whose residual lengths range from 5 to 50,000. The dose of an addition is
+`alpha * |v| / scale` (`Direction.dose`), where the scale of a layer is the median residual length there over the tokens
+of the neutral texts that ship, without the first token (an attention sink, several times as long).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from localprobe.engine import Engine, FloatArray
 from localprobe.store import memo
 
 _KIND = "scale"
-_TEXTS = 16  # the median of some 1,500 tokens moves by under 1 % with more
+_TEXTS = 16  # some 1,500 tokens; with more, the median changes by under 1 %
 
 
 def residual_scale(engine: Engine) -> FloatArray:
-    """Median residual length of every layer, (layers,) float32; measured once a model and engine, then remembered."""
-    kept = memo.recall(_KIND, engine.info)
-    if isinstance(kept, list) and len(kept) == engine.info.layers:
-        return np.array(kept, dtype=np.float32)
+    """Median residual length of every layer, (layers,) float32; measured once per model and engine, then cached."""
+    cached = memo.recall(_KIND, engine.info)
+    if isinstance(cached, list) and len(cached) == engine.info.layers:
+        return np.array(cached, dtype=np.float32)
     measured = measure(engine)
     memo.keep(_KIND, engine.info, [float(x) for x in measured])
     return measured

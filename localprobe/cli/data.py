@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from localprobe.cli.pairs import pair_options, read
 if TYPE_CHECKING:
     from localprobe.contrast.check import Checked
     from localprobe.contrast.findings import Finding
-    from localprobe.generators.generate import Generation, Outcome
+    from localprobe.generators.generate import GeneratedPair, Generation
 
 _SHOWN = 12  # line numbers, or groups of them; JSON has all
 
@@ -65,9 +64,14 @@ def _print(path: Path, checked: Checked) -> None:
     click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
     click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
     for finding in checked.findings:
-        colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
-        click.echo(f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}")
+        click.echo(finding_line(finding))
     click.echo(checked.judgement)
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding with its severity and its lines."""
+    colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
+    return f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}"
 
 
 def _where(finding: Finding) -> str:
@@ -192,21 +196,17 @@ def _recipe(scenarios: Path | None, system_prompts: Path | None, **options: Any)
     return Recipe(tuple(selected), prompts, **options)
 
 
-def _run(generation: Generation) -> list[Outcome]:
+def _run(generation: Generation) -> list[GeneratedPair]:
     """Generate the pairs, with one line per pair on stderr. After Ctrl-C it says how many are saved."""
+    from localprobe.cli.show import Writing
+
     total = len(generation.pending)
-    results: list[Outcome] = []
-    start = time.perf_counter()
+    results: list[GeneratedPair] = []
+    writing = Writing()
     try:
-        for outcome in generation:
-            results.append(outcome)
-            seconds = (time.perf_counter() - start) / len(results)
-            record = outcome.record
-            _note(
-                f"{len(results)}/{total}  {record['scenario']}, run {record['run']}, {record['generator']}: "
-                f"{'written' if outcome.accepted else 'rejected'}, {seconds:.1f} s per pair, "
-                f"{_minutes(seconds * (total - len(results)))} left"
-            )
+        for pair in generation:
+            results.append(pair)
+            writing(pair, len(results), total)
     except BaseException:
         if results:
             _note(f"{len(results)} of {total} pairs are saved; re-running the command resumes it")
@@ -235,10 +235,6 @@ def _summary(report: dict[str, Any], tokens: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _note(line: str) -> None:

@@ -13,7 +13,7 @@ from localprobe.errors import LocalprobeError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from localprobe.engine import Availability, FloatArray, Info
-    from localprobe.engines.agreement import Agreement
+    from localprobe.engines.agreement import LayerAgreement
     from localprobe.engines.canary import Check
 
 
@@ -62,14 +62,14 @@ def doctor(model: str, engine: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(2)
 
 
-def _healthy(examined: list[Examined], agreements: dict[tuple[str, str], list[Agreement]]) -> bool:
+def _healthy(examined: list[Examined], agreements: dict[tuple[str, str], list[LayerAgreement]]) -> bool:
     """Whether some engine loads the model, every one that does passes its canary, and they agree."""
     loaded = [result for result in examined if not result.refused]
     sound = all(not result.error and all(check.passed for check in result.checks) for result in loaded)
     return bool(loaded) and sound and all(map(_agree, agreements.values()))
 
 
-def _agree(layers: list[Agreement]) -> bool:
+def _agree(layers: list[LayerAgreement]) -> bool:
     return all(layer.pooled >= POOLED and layer.token >= TOKEN for layer in layers)
 
 
@@ -102,12 +102,12 @@ def _texts() -> list[str]:
     return read_texts(TEXT_SETS.path("neutral"))[:6]
 
 
-def _agreements(examined: list[Examined]) -> dict[tuple[str, str], list[Agreement]]:
-    """Agreement of each engine with the first that holds the same weights."""
+def _agreements(examined: list[Examined]) -> dict[tuple[str, str], list[LayerAgreement]]:
+    """LayerAgreement of each engine with the first that holds the same weights."""
     from localprobe.engines.agreement import compare
 
     first: dict[str, Examined] = {}
-    pairs: dict[tuple[str, str], list[Agreement]] = {}
+    pairs: dict[tuple[str, str], list[LayerAgreement]] = {}
     for result in examined:
         if result.info is None or not result.residuals:
             continue
@@ -161,7 +161,7 @@ def _show_examined(result: Examined) -> None:
         click.echo(f"FAIL {result.engine}: {result.error}")
 
 
-def _show_agreement(a: str, b: str, layers: list[Agreement]) -> None:
+def _show_agreement(a: str, b: str, layers: list[LayerAgreement]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -174,7 +174,7 @@ def _show_agreement(a: str, b: str, layers: list[Agreement]) -> None:
 
 
 def _as_json(
-    engines: dict[str, Availability], examined: list[Examined], agreements: dict[tuple[str, str], list[Agreement]]
+    engines: dict[str, Availability], examined: list[Examined], agreements: dict[tuple[str, str], list[LayerAgreement]]
 ) -> dict[str, Any]:
     return {
         "engines": {name: asdict(available) for name, available in engines.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def fit(
     from localprobe.probing.recorded import record
     from localprobe.store.json_values import to_json
     from localprobe.vectors import files as vector_files
-    from localprobe.vectors.library import Library
+    from localprobe.vectors.library import Library, is_path
 
     numbers = parse(layers)
     read_pairs = read(pairs, fields)
@@ -73,7 +74,8 @@ def fit(
         return
     _show(report)
     concept = report.result.concept
-    click.echo(f"-> {output or path}\nnext: localprobe validate {output or concept} {pairs}")
+    file = output or (path if is_path(concept) else concept)
+    click.echo(f"-> {output or path}\nnext: localprobe validate {shlex.quote(str(file))} {shlex.quote(pairs)}")
 
 
 def _show(report: ProbeReport) -> None:

@@ -1,4 +1,4 @@
-"""What a contrast set is worth before a probe is fitted on it: its measures, and findings with their lines."""
+"""Checking a contrast set before a probe is fitted on it: its measures, and findings with their lines."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A contrast set in numbers, and what was found in it."""
+    """The measures of a contrast set, and its findings."""
 
     pairs: int
     test_pairs: int
-    """Pairs that test the probe: of the test file, or held out by the default split."""
+    """Number of pairs that test the probe: those of the test file, or those held out by the default split."""
     scenarios: dict[str, int]
-    """Pairs of each."""
+    """Scenario -> number of pairs."""
     mean_words: tuple[float, float]
-    """Of a positive and of a negative text."""
+    """Mean number of words of a positive and of a negative text."""
     length_auroc: float
-    """How well the number of words alone tells the poles apart; 0.5 is not at all."""
+    """AUROC of the number of words alone; 0.5 is chance."""
     words_auroc: float
-    """The same of a bag of words, on pairs left out."""
+    """Cross-validated AUROC of a bag of words."""
     give_aways: tuple[GiveAway, ...]
-    """The most telling words."""
+    """The words that tell the poles apart best."""
     findings: tuple[Finding, ...]
     """Errors, then warnings, then notes."""
 
     def count(self, severity: Severity) -> int:
         """How many findings are of a severity."""
-        return sum(each.severity == severity for each in self.findings)
+        return sum(finding.severity == severity for finding in self.findings)
 
     @property
     def usable(self) -> bool:
@@ -51,7 +51,10 @@ class Checked:
     @property
     def judgement(self) -> str:
         """One line: whether to fit a probe on this set."""
-        kinds = {each: ", ".join(dict.fromkeys(f.kind for f in self.findings if f.severity == each)) for each in _ORDER}
+        kinds = {
+            severity: ", ".join(dict.fromkeys(f.kind for f in self.findings if f.severity == severity))
+            for severity in _ORDER
+        }
         if kinds["error"]:
             return f"Not usable as it stands ({kinds['error']}): mend or remove those lines first."
         if kinds["warning"]:
@@ -59,12 +62,12 @@ class Checked:
         return "Usable: nothing was found that would make a probe look better than it is."
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for scripts."""
+        """All measures and findings as JSON values."""
         return {**asdict(self), "usable": self.usable, "judgement": self.judgement}
 
 
 def check(pairs: Sequence[Pair], test: Sequence[Pair] | None = None, *, seed: int = 0) -> Checked:
-    """Check a set, with the pairs that will test its probe: `test`, or those that `split` holds out by this seed.
+    """Check a set together with the pairs that will test its probe: `test`, or those that `split` holds out for `seed`.
 
     Raises DataError for fewer than 2 pairs.
     """
@@ -79,7 +82,7 @@ def check(pairs: Sequence[Pair], test: Sequence[Pair] | None = None, *, seed: in
     held_out = bag_of_words(positive, negative)
     by_length, by_words = auroc(*counts), auroc(*held_out.astype(np.float32))
     tests = split(pairs, seed=seed)[1] if test is None else test
-    found = [
+    reported = [
         *findings.contradictions(pairs),
         *findings.repetitions(pairs, tests, own_file=test is not None),
         *findings.faults(pairs),
@@ -98,5 +101,5 @@ def check(pairs: Sequence[Pair], test: Sequence[Pair] | None = None, *, seed: in
         length_auroc=by_length,
         words_auroc=by_words,
         give_aways=tuple(telling[:5]),
-        findings=tuple(sorted(found, key=lambda each: _ORDER.index(each.severity))),
+        findings=tuple(sorted(reported, key=lambda finding: _ORDER.index(finding.severity))),
     )

@@ -1,4 +1,4 @@
-"""What can be wrong with a contrast set: each function looks for one fault and names the lines that have it."""
+"""Faults of a contrast set: each function looks for one kind and names the lines that have it."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from localprobe.contrast.words import GiveAway, tokens, words
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
 FEW_PAIRS, FEWER_PAIRS = 50, 30
-"""Below the first (the paper's number) a note, below the second a warning."""
+"""Fewer pairs than the first (the paper's number) give a note, fewer than the second a warning."""
 FEW_IN_SCENARIO = 4
 """With fewer pairs, 30 % of a scenario is one pair or none."""
 GIVE_AWAY, FEWEST_TEXTS = 0.75, 5
-"""AUROC of one word's presence from which it gives a pole away, if it is in so many more texts of that pole."""
+"""Least AUROC of a give-away word, and in how many more texts of one pole it must be."""
 LEXICAL, VERY_LEXICAL = 0.75, 0.9
-"""AUROC of a bag of words: from the first a note, from the second a warning."""
+"""AUROC of a bag of words that gives a note, and one that gives a warning."""
 MOST_UNEQUAL = 10
-"""Where lengths tell the poles apart, so many pairs are named."""
+"""Number of pairs named if the poles differ in length."""
 SWAPPED = 2
-"""Poles that differ in so many words, of at least three that they share, are one text with a keyword swapped."""
+"""Poles that differ in at most this many words, and share more, are one text with a keyword swapped."""
 
 
-_SURE = 2.6  # standard errors, so that a small set is not blamed for chance
+_SURE = 2.6  # standard errors, so that chance in a small set gives no finding
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to know of a set."""
+    """A fault of a set."""
 
     kind: str
-    """A name for scripts that does not change: `duplicates`, `give-away word`, ..."""
+    """A stable name for scripts: `duplicates`, `give-away word`, ..."""
     severity: Severity
-    """An error makes the set unusable as it stands; a warning makes a probe look other than it is."""
+    """An error makes the set unusable as it is; a warning makes a probe's figures misleading."""
     message: str
     lines: tuple[int, ...] = ()
     """Lines of the file that it concerns."""
     groups: tuple[tuple[int, ...], ...] = ()
-    """Those lines by what belongs together, such as the lines of one text."""
+    """Those lines in groups, such as the lines of one text."""
     test_lines: tuple[int, ...] = ()
     """Lines of the test file, if one was given."""
 
 
 def size(pairs: Sequence[Pair], test: Sequence[Pair]) -> Iterator[Finding]:
-    """Too few pairs for numbers that mean something."""
+    """Too few pairs for meaningful figures."""
     if len(pairs) >= FEW_PAIRS or not test:
         return
     chance = 0.5 + 1.645 * _by_chance(len(test))
@@ -65,7 +65,7 @@ def size(pairs: Sequence[Pair], test: Sequence[Pair]) -> Iterator[Finding]:
 
 
 def scenarios(pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """Scenarios with few pairs, or none to hold out whole."""
+    """Scenarios with few pairs, or a single scenario, which cannot be held out."""
     lines: dict[str, list[int]] = defaultdict(list)
     for pair in pairs:
         lines[pair.scenario].append(pair.line)
@@ -73,21 +73,21 @@ def scenarios(pairs: Sequence[Pair]) -> Iterator[Finding]:
         what = f"all pairs are of one scenario, {pairs[0].scenario!r}" if pairs[0].scenario else "no scenario is named"
         yield Finding("one scenario", "note", f"{what}: whether a probe holds in another cannot be tested")
         return
-    few = {name: found for name, found in lines.items() if len(found) < FEW_IN_SCENARIO}
+    few = {name: numbers for name, numbers in lines.items() if len(numbers) < FEW_IN_SCENARIO}
     if few:
-        named = ", ".join(f"{name or 'unnamed'} ({len(found)})" for name, found in list(few.items())[:8])
+        named = ", ".join(f"{name or 'unnamed'} ({len(numbers)})" for name, numbers in list(few.items())[:8])
         yield Finding(
             "few in scenario",
             "note" if len(few) < len(lines) / 2 else "warning",
             f"{len(few)} of {len(lines)} scenarios have fewer than {FEW_IN_SCENARIO} pairs ({named}"
             f"{', ...' if len(few) > 8 else ''}): "
             "a probe tested on a scenario left out is tested on too few texts there",
-            _sorted(line for found in few.values() for line in found),
+            _sorted(line for numbers in few.values() for line in numbers),
         )
 
 
 def contradictions(pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """The very same text labelled both ways."""
+    """Texts that are labelled both positive and negative."""
     alike = _sorted(pair.line for pair in pairs if pair.positive.strip() == pair.negative.strip())
     if alike:
         yield Finding("identical poles", "error", "the positive and the negative text are the same", alike)
@@ -111,28 +111,28 @@ def contradictions(pairs: Sequence[Pair]) -> Iterator[Finding]:
 def repetitions(pairs: Sequence[Pair], test: Sequence[Pair], *, own_file: bool) -> Iterator[Finding]:
     """Duplicates and near-duplicates, in the set and across the split.
 
-    `test` are the pairs that test the probe: from a file of their own, or some of `pairs`.
+    `test` are the pairs that test the probe: from a separate file (`own_file`), or some of `pairs`.
     """
     every = [*pairs, *test] if own_file else list(pairs)
     held_out = {id(pair) for pair in test}
     for kind, grouped in (("duplicates", same), ("near-duplicates", near)):
-        found = [
+        repeated = [
             [every[i] for i in group]
             for pole in ([pair.positive for pair in every], [pair.negative for pair in every])
             for group in grouped(pole)
         ]
-        inside = _groups([pair.line for pair in group if not (own_file and id(pair) in held_out)] for group in found)
+        inside = _groups([pair.line for pair in group if not (own_file and id(pair) in held_out)] for group in repeated)
         inside = tuple(group for group in inside if len(group) > 1)
         if inside:
             what = (
                 "the same text is in several pairs" if grouped is same else "texts of several pairs are nearly the same"
             )
             yield Finding(kind, "warning", f"{what}: they count as one", _flat(inside), inside)
-        yield from _leaks(kind, found, held_out, own_file)
+        yield from _leaks(kind, repeated, held_out, own_file)
 
 
 def _leaks(kind: str, groups: list[list[Pair]], held_out: set[int], own_file: bool) -> Iterator[Finding]:
-    """Texts that a probe would be fitted on and tested on."""
+    """Texts that a probe would be both fitted and tested on."""
     across = [group for group in groups if 0 < sum(id(pair) in held_out for pair in group) < len(group)]
     if not across:
         return
@@ -151,7 +151,7 @@ def _leaks(kind: str, groups: list[list[Pair]], held_out: set[int], own_file: bo
 
 
 def swaps(pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """Poles that are one text but for a keyword, for the order of words, or for form."""
+    """Poles that are the same text except for a keyword, the order of words, or punctuation."""
     swapped: dict[int, str] = {}
     reordered: list[int] = []
     for pair in pairs:
@@ -183,61 +183,63 @@ def faults(pairs: Sequence[Pair]) -> Iterator[Finding]:
                 lines[f"the {pole} text is {why}" if why != "repeats itself" else f"the {pole} text {why}"].append(
                     pair.line
                 )
-    for what, found in lines.items():
-        yield Finding("no answer", "warning", f"{what}: it shows how a model declines, not the concept", _sorted(found))
+    for what, numbers in lines.items():
+        yield Finding(
+            "no answer", "warning", f"{what}: it shows how a model declines, not the concept", _sorted(numbers)
+        )
 
 
-def lengths(pairs: Sequence[Pair], counts: NDArray[np.float32], alone: float) -> Iterator[Finding]:
-    """Poles that length alone tells apart. `counts` (2, pairs) are words, `alone` the AUROC of them."""
-    if abs(alone - 0.5) < max(0.1, _SURE * _by_chance(len(pairs))):
+def lengths(pairs: Sequence[Pair], counts: NDArray[np.float32], area: float) -> Iterator[Finding]:
+    """Poles that length alone tells apart. `counts` (2, pairs) are words, `area` is their AUROC."""
+    if abs(area - 0.5) < max(0.1, _SURE * _by_chance(len(pairs))):
         return
-    longer, shorter = counts if alone > 0.5 else counts[::-1]
+    longer, shorter = counts if area > 0.5 else counts[::-1]
     worst = np.argsort(shorter - longer, kind="stable")[:MOST_UNEQUAL]
     yield Finding(
         "length imbalance",
         "warning",
-        f"{'positive' if alone > 0.5 else 'negative'} texts are longer (mean words {longer.mean():.0f} to "
-        f"{shorter.mean():.0f}): length alone tells the poles apart with AUROC {max(alone, 1 - alone):.2f}; "
+        f"{'positive' if area > 0.5 else 'negative'} texts are longer (mean words {longer.mean():.0f} to "
+        f"{shorter.mean():.0f}): length alone tells the poles apart with AUROC {max(area, 1 - area):.2f}; "
         "the most unequal pairs are named",
         _sorted(pairs[i].line for i in worst if longer[i] > shorter[i]),
     )
 
 
 def one_word(pairs: Sequence[Pair], telling: Sequence[GiveAway]) -> Iterator[Finding]:
-    """Words any one of which gives a pole away, the most telling first."""
-    for found in telling[:3]:
-        if abs(found.auroc - 0.5) < GIVE_AWAY - 0.5 or abs(found.positive - found.negative) < FEWEST_TEXTS:
+    """Single words that reveal the pole, the most telling first."""
+    for word in telling[:3]:
+        if abs(word.auroc - 0.5) < GIVE_AWAY - 0.5 or abs(word.positive - word.negative) < FEWEST_TEXTS:
             return
-        positive = found.auroc > 0.5
+        positive = word.auroc > 0.5
         yield Finding(
             "give-away word",
             "warning",
-            f"{found.word!r} is in {found.positive} positive and {found.negative} negative texts: "
-            f"that word alone has AUROC {max(found.auroc, 1 - found.auroc):.2f}",
-            _sorted(pair.line for pair in pairs if found.word in tokens(pair.positive if positive else pair.negative)),
+            f"{word.word!r} is in {word.positive} positive and {word.negative} negative texts: "
+            f"that word alone has AUROC {max(word.auroc, 1 - word.auroc):.2f}",
+            _sorted(pair.line for pair in pairs if word.word in tokens(pair.positive if positive else pair.negative)),
         )
 
 
-def lexical(pairs: Sequence[Pair], scores: NDArray[np.float64], alone: float) -> Iterator[Finding]:
-    """Poles that a bag of words tells apart. `scores` (2, pairs) are of pairs left out, `alone` the AUROC of them."""
-    if alone < LEXICAL or alone - 0.5 < _SURE * _by_chance(len(pairs)):
+def lexical(pairs: Sequence[Pair], scores: NDArray[np.float64], area: float) -> Iterator[Finding]:
+    """Poles that a bag of words tells apart. `scores` (2, pairs) are cross-validated, `area` is their AUROC."""
+    if area < LEXICAL or area - 0.5 < _SURE * _by_chance(len(pairs)):
         return
     yield Finding(
         "words alone",
-        "warning" if alone >= VERY_LEXICAL else "note",
-        f"a bag of words, tested on pairs left out, tells the poles apart with AUROC {alone:.2f}: "
+        "warning" if area >= VERY_LEXICAL else "note",
+        f"a bag of words, tested on pairs left out, tells the poles apart with AUROC {area:.2f}: "
         "a probe that reaches no more has shown nothing but vocabulary",
         _sorted(pair.line for pair, high, low in zip(pairs, *scores, strict=True) if high > low),
     )
 
 
 def _by_chance(pairs: int) -> float:
-    """Standard error of an AUROC of so many texts a pole where nothing tells them apart (Mann-Whitney)."""
+    """Standard error of an AUROC at chance, with `pairs` texts per pole (Mann-Whitney)."""
     return float(((2 * pairs + 1) / 12) ** 0.5 / pairs)
 
 
 def _groups(groups: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
-    """Groups of lines in order, each once."""
+    """Groups of lines, sorted and without duplicates."""
     return tuple(sorted({_sorted(group) for group in groups}))
 
 

@@ -1,4 +1,4 @@
-"""A named set of contrast pairs, from whatever holds them: a set that ships, a file, tuples, a DataFrame."""
+"""A named set of contrast pairs, from a set that ships, a file, tuples or a DataFrame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PairSet(Sequence[Pair]):
     """What the positive pole is."""
     pairs: tuple[Pair, ...]
     source: str = ""
-    """Where they come from: a name, a path; empty for pairs made in Python."""
+    """Name or path that the pairs come from; empty for pairs made in Python."""
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -44,7 +44,7 @@ class PairSet(Sequence[Pair]):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all texts, whatever file they come from."""
+        """SHA-256 of all texts, independent of their file."""
         return hashlib.sha256("".join(pair.hash for pair in self.pairs).encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ def pairs(source: Any, *, concept: str = "", **fields: str) -> PairSet:
     """Contrast pairs from the name of a set that ships (`empathy`), the path of a JSONL file, a pandas DataFrame, or an
     iterable of (positive, negative) tuples, mappings or `Pair` objects.
 
-    `fields` name the columns of files, frames and mappings where they are not called so: `positive_field`,
+    `fields` name the columns of files, frames and mappings if they differ from the default: `positive_field`,
     `negative_field`, `scenario_field`. `concept` says what the positive pole is; the name or the file's stem if it is
     not given. DataError names what cannot be read.
     """
@@ -71,14 +71,14 @@ def pairs(source: Any, *, concept: str = "", **fields: str) -> PairSet:
         return source
     if isinstance(source, str | Path):
         path = PAIR_SETS.resolve(source)
-        found = read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
-        return PairSet(concept or path.stem, tuple(found), str(source))
+        read = read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
+        return PairSet(concept or path.stem, tuple(read), str(source))
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         source = source.to_dict("records")
-    made = tuple(_pair(number, item, fields) for number, item in enumerate(source, 1))
-    if not made:
+    items = tuple(_pair(number, item, fields) for number, item in enumerate(source, 1))
+    if not items:
         raise DataError("there are no pairs: give (positive, negative) tuples, or rows with positive and negative")
-    return PairSet(concept or "concept", made)
+    return PairSet(concept or "concept", items)
 
 
 def _pair(number: int, item: Any, fields: Mapping[str, str]) -> Pair:

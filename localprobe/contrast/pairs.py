@@ -14,30 +14,32 @@ from localprobe.store.shipped import Shipped
 
 PAIR_SETS = Shipped("contrast set", "contrast/data/pairs", ".jsonl")
 TEXT_SETS = Shipped("set of texts", "contrast/data/texts", ".jsonl")
+TEST_FRACTION = 0.3
+"""Share of each scenario's pairs that is measured on, if not given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts that differ in the concept alone."""
+    """Two texts that differ only in the concept."""
 
     positive: str
     negative: str
     scenario: str = ""
-    """What the pair is about: splits are stratified by it, and whole ones are held out."""
+    """The situation of the pair: splits are stratified by it, and whole scenarios are held out."""
     id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Every other field of the line."""
+    """All other fields of the line."""
     line: int = 0
-    """Where it stands in its file, from 1."""
+    """Its line in the file, from 1."""
 
     @property
     def hash(self) -> str:
-        """Names the two texts, whatever file they stand in."""
+        """Hash of the two texts, independent of their file."""
         return hashlib.sha256(f"{self.positive}\0{self.negative}".encode()).hexdigest()[:16]
 
 
 def prompt_of(pair: Pair) -> str:
-    """What the texts of a pair answer: its `prompt` field, or the prompt of its scenario, if that ships.
+    """The prompt that the texts of a pair answer: its `prompt` field, or the prompt of its scenario, if that ships.
 
     DataError for a pair without either.
     """
@@ -59,7 +61,7 @@ def read_pairs(
     negative_field: str = "negative",
     scenario_field: str = "scenario",
 ) -> list[Pair]:
-    """Read pairs, a JSON object a line. DataError names the file and the line of what cannot be read."""
+    """Read pairs from a JSONL file. DataError names the file and the line of what cannot be read."""
     pairs = []
     for number, record in records(path):
         rest = {k: v for k, v in record.items() if k not in (positive_field, negative_field, scenario_field, "id")}
@@ -75,13 +77,13 @@ def read_pairs(
         )
     if not pairs:
         raise DataError(
-            f"{path} holds no pairs: write one JSON object a line, with {positive_field} and {negative_field}"
+            f"{path} holds no pairs: write one JSON object per line, with {positive_field} and {negative_field}"
         )
     return pairs
 
 
 def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
-    """Write pairs in the usual field names, whole or not at all. LocalprobeError if the disk refuses."""
+    """Write pairs as JSONL with the default field names, atomically. LocalprobeError if that fails."""
     from localprobe.store.files import write_whole
 
     lines = [
@@ -92,9 +94,9 @@ def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
 
 
 def read_texts(path: Path) -> list[str]:
-    """Read texts: a line each of a .txt file, or `text` of each line of a .jsonl file; `-` is stdin, a text a line.
+    """Read texts: one per line of a .txt file or of stdin (`-`), or the field `text` of each line of a .jsonl file.
 
-    Empty lines of a .txt file are passed over. DataError names what cannot be read.
+    Empty lines of a .txt file are skipped. DataError names what cannot be read.
     """
     if path.suffix in (".jsonl", ".ndjson"):
         texts = [_text(path, number, record, "text") for number, record in records(path)]
@@ -106,7 +108,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a JSONL file with their line numbers. DataError for a line that is none."""
+    """The JSON objects of a JSONL file with their line numbers. DataError for a line that is not one."""
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
@@ -119,10 +121,12 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
-def split(pairs: Sequence[Pair], *, test_fraction: float = 0.3, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+def split(
+    pairs: Sequence[Pair], *, test_fraction: float = TEST_FRACTION, seed: int = 0
+) -> tuple[list[Pair], list[Pair]]:
     """Pairs to fit on and pairs to measure on: whole pairs, stratified by scenario, the same for the same seed.
 
-    Each scenario gives its share to the test pairs, rounded so that the whole comes out right; a scenario of one pair
+    Each scenario contributes its share of test pairs, rounded so that the total is right; a scenario of a single pair
     stays in the training pairs.
     """
     import numpy as np
@@ -133,16 +137,16 @@ def split(pairs: Sequence[Pair], *, test_fraction: float = 0.3, seed: int = 0) -
     groups: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         groups.setdefault(pair.scenario, []).append(i)
-    chosen: set[int] = set()
+    test: set[int] = set()
     owed = 0.0
     for name in sorted(groups):
         members = random.permutation(groups[name])
         owed += len(members) * test_fraction
         take = min(round(owed), len(members) - 1)
         owed -= take
-        chosen.update(int(i) for i in members[:take])
-    train = [pair for i, pair in enumerate(pairs) if i not in chosen]
-    return train, [pairs[i] for i in sorted(chosen)]
+        test.update(int(i) for i in members[:take])
+    train = [pair for i, pair in enumerate(pairs) if i not in test]
+    return train, [pairs[i] for i in sorted(test)]
 
 
 def _text(path: Path, number: int, record: dict[str, Any], name: str) -> str:
@@ -157,13 +161,13 @@ def _text(path: Path, number: int, record: dict[str, Any], name: str) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a file, whatever ends them, without a byte order mark."""
+    """Lines of a file with any line endings, without a byte order mark."""
     try:
         if str(path) == "-":
             import sys
 
             return sys.stdin.read().splitlines()
-        # Not splitlines(): U+2028 and its like may stand inside a JSON text.
+        # Not splitlines(): a JSON string may hold U+2028 and other line separators.
         return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error

@@ -26,7 +26,7 @@ class Rated:
 def read_rated(
     path: Path, *, text_field: str = "text", score_field: str = "score", scenario_field: str = "scenario"
 ) -> list[Rated]:
-    """Read rated texts, a JSON object a line. DataError names the line of what cannot be read."""
+    """Read rated texts from a JSONL file. DataError names the line of what cannot be read."""
     rated = []
     for number, record in records(path):
         for field in (text_field, score_field):
@@ -40,6 +40,6 @@ def read_rated(
         rated.append(Rated(text, float(score), str(record.get(scenario_field) or ""), str(record.get("id", number))))
     if not rated:
         raise DataError(
-            f"{path} holds no rated texts: write one JSON object a line, with {text_field} and {score_field}"
+            f"{path} holds no rated texts: write one JSON object per line, with {text_field} and {score_field}"
         )
     return rated

@@ -1,4 +1,4 @@
-"""Answers that are none: empty, a word or two, one phrase over and over, or a model's refusal (in English)."""
+"""Unusable answers: empty, too short, one phrase over and over, or a model's refusal (in English)."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ REFUSALS = tuple(
         r"\b(?:against|violates?|violating) (?:my|our|the) (?:programming|guidelines|usage polic|content polic|safety)",
     )
 )
-"""What refusals say near their beginning; the text is in lower case, with straight apostrophes."""
+"""Patterns near the beginning of refusals, for text in lower case with straight apostrophes."""
 
-_BEGINNING = 300  # characters: further on, an agent in a story may well decline something
-_DISTINCT = 0.15  # of words that differ: a story of 100 words has more than half
+_BEGINNING = 300  # characters: further on, a character of a story may decline something
+_DISTINCT = 0.15  # share of distinct words: above one half in a story of 100 words
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text begins as a model's refusal to write it. Someone who declines within a story is none."""
+    """Whether a text begins as a model's refusal to write it. Someone who declines within a story does not count."""
     beginning = " ".join(text.casefold().replace("\u2019", "'").split())[:_BEGINNING]
     return any(pattern.search(beginning) for pattern in REFUSALS)
 
 
 def fault(text: str, *, least: int = 3) -> str | None:
-    """Why a text is no answer, in a few words, or None; `least` is the fewest words that it must have."""
-    found = words(text)
-    if not found:
+    """Why a text is unusable, in a few words, or None; `least` is the minimum number of words."""
+    sequence = words(text)
+    if not sequence:
         return "empty"
     if is_refusal(text):
         return "a refusal"
-    if len(found) < least:
-        return f"only {len(found)} word{'s' if len(found) > 1 else ''}"
-    repeats = len(found) >= 20 and len(set(found)) / len(found) < _DISTINCT
+    if len(sequence) < least:
+        return f"only {len(sequence)} word{'s' if len(sequence) > 1 else ''}"
+    repeats = len(sequence) >= 20 and len(set(sequence)) / len(sequence) < _DISTINCT
     return "repeats itself" if repeats else None

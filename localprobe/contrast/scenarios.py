@@ -1,4 +1,4 @@
-"""Scenarios that put a task against a person in need, after the Empathy-in-Action benchmark, and their rubrics."""
+"""Scenarios in which a task conflicts with a person's need, after the Empathy-in-Action benchmark, with rubrics."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class Scenario:
     id: str
     title: str
     situation: str
-    """Where the agent is and what it is to do."""
+    """Where the agent is, and its task."""
     pressure: str
-    """What presses it to do only that."""
+    """The pressure to do only the task."""
     empathy_pressure: str
     """The person, and what they need."""
     question: str
     rubric: dict[str, str]
-    """What behaviour scores 0, 1 and 2."""
+    """The behaviour that scores 0, 1 and 2."""
+    domain: str = ""
+    """What several situations have in common; their pairs then form one scenario."""
 
     def prompt(self, *, empathy_pressure: bool = True) -> str:
         """The scenario as a prompt. Without its empathy pressure it is another condition, not a detail: the paper's
@@ -38,12 +40,12 @@ class Scenario:
 def scenarios() -> dict[str, Scenario]:
     """The five scenarios that ship, by id."""
     path = Path(__file__).parent / "data" / "scenarios.json"
-    return {each["id"]: Scenario(**each) for each in json.loads(path.read_text(encoding="utf-8"))}
+    return {fields["id"]: Scenario(**fields) for fields in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def scenario(name: str) -> Scenario:
-    """One scenario; UsageError lists them if there is none of that name."""
-    known = scenarios()
-    if name not in known:
-        raise UsageError(unknown("scenario", name, known))
-    return known[name]
+    """The scenario of that name; UsageError lists the names if there is none."""
+    shipped = scenarios()
+    if name not in shipped:
+        raise UsageError(unknown("scenario", name, shipped))
+    return shipped[name]

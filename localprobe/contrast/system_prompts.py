@@ -11,39 +11,39 @@ from localprobe.errors import DataError
 from localprobe.store.shipped import Shipped
 
 SYSTEM_PROMPTS = Shipped("set of system prompts", "contrast/data/system_prompts", ".json")
-"""By concept. The two of a set are alike in form and length, so that only the concept differs."""
+"""By concept. The two prompts of a set have the same form and length, so that only the concept differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemPrompts:
-    """What makes a model write one pole or the other."""
+    """The system prompts that make a model write one pole or the other."""
 
     positive: str
     negative: str
     task: str = ""
-    """What to write, the same for both poles: it follows the scenario in the user's message."""
+    """What to write, for both poles: it follows the scenario in the user's message."""
 
     @property
     def hash(self) -> str:
-        """Names these prompts in the lines written under them."""
+        """Hash of the prompts, recorded in every line generated with them."""
         return hashlib.sha256(json.dumps([self.positive, self.negative, self.task]).encode()).hexdigest()[:16]
 
 
 def read_system_prompts(path: Path) -> SystemPrompts:
-    """Read a JSON object with `positive`, `negative` and perhaps `task`. DataError says what it lacks."""
+    """Read a JSON object with `positive`, `negative` and optionally `task`. DataError says what is missing."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}): write an object with positive, negative and task") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} is a JSON {type(found).__name__}: write an object with positive, negative and task")
+    if not isinstance(values, dict):
+        raise DataError(f"{path} is a JSON {type(values).__name__}: write an object with positive, negative and task")
     for name in ("positive", "negative"):
-        if not isinstance(found.get(name), str) or not found[name].strip():
-            raise DataError(f"{path} has no text {name!r}; it has {', '.join(found) or 'nothing'}")
-    if found["positive"].strip() == found["negative"].strip():
+        if not isinstance(values.get(name), str) or not values[name].strip():
+            raise DataError(f"{path} has no text {name!r}; it has {', '.join(values) or 'nothing'}")
+    if values["positive"].strip() == values["negative"].strip():
         raise DataError(f"{path}: positive and negative are the same prompt, so the pairs would not differ")
-    if not isinstance(found.get("task", ""), str):
+    if not isinstance(values.get("task", ""), str):
         raise DataError(f"{path}: task is not a text")
-    return SystemPrompts(found["positive"].strip(), found["negative"].strip(), found.get("task", "").strip())
+    return SystemPrompts(values["positive"].strip(), values["negative"].strip(), values.get("task", "").strip())

@@ -1,4 +1,4 @@
-"""Words of texts, and how far words alone tell two poles apart."""
+"""Words of texts, and how well words alone tell two poles apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-# Scripts without spaces between words are read a character at a time.
+# In scripts without spaces between words, each character counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:'[^\W{_UNSPACED}]+)*")
 _TOKEN = re.compile(rf"{_WORD.pattern}|[^\w\s]")
@@ -22,41 +22,41 @@ _TOKEN = re.compile(rf"{_WORD.pattern}|[^\w\s]")
 
 @dataclass(frozen=True, slots=True)
 class GiveAway:
-    """A word (or mark of punctuation) that is in the texts of one pole more often than in the other's."""
+    """A word (or punctuation mark) that is in more texts of one pole than of the other."""
 
     word: str
     positive: int
-    """How many positive texts hold it."""
+    """Number of positive texts that contain it."""
     negative: int
     auroc: float
     """AUROC of its presence alone; below 0.5 if it marks the negative pole."""
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, without case, punctuation or differences that Unicode calls the same."""
+    """The words of a text, without case and punctuation, in Unicode normal form."""
     return _WORD.findall(_folded(text))
 
 
 def tokens(text: str) -> list[str]:
-    """Words and marks of punctuation: a dash or a question mark can give a pole away too."""
+    """Words and punctuation marks: a dash or a question mark can reveal the pole too."""
     return _TOKEN.findall(_folded(text))
 
 
 def give_aways(positive: Sequence[str], negative: Sequence[str]) -> list[GiveAway]:
-    """Every word of the texts, the most telling first; row i of both is one pair, neither is empty."""
+    """Every word of the texts, the most telling first. Row i of both is one pair; neither is empty."""
     with_word = [_texts_with(texts) for texts in (positive, negative)]
-    found = [
+    rated = [
         GiveAway(word, p, n, 0.5 + (p / len(positive) - n / len(negative)) / 2)
         for word in with_word[0] | with_word[1]
         for p, n in [(with_word[0].get(word, 0), with_word[1].get(word, 0))]
     ]
-    return sorted(found, key=lambda each: (-abs(each.auroc - 0.5), each.word))
+    return sorted(rated, key=lambda word: (-abs(word.auroc - 0.5), word.word))
 
 
 def word_model() -> Pipeline:
-    """Logistic regression on which words and marks a text holds: the bag of words that probes are compared with.
+    """Logistic regression on the presence of words and punctuation marks: the baseline that probes are compared with.
 
-    No weights by rarity: tf-idf makes little of the one common word that gives a pole away, the very thing to look for
+    No tf-idf weights: they play down a common word that reveals the pole, which is exactly what this has to detect
     (60 pairs with such a word in 50 positive texts and no negative one: AUROC 0.6 with it, 0.84 without).
     """
     from sklearn.feature_extraction.text import CountVectorizer
@@ -67,9 +67,9 @@ def word_model() -> Pipeline:
 
 
 def bag_of_words(positive: Sequence[str], negative: Sequence[str], *, folds: int = 5) -> NDArray[np.float64]:
-    """Scores (2, pairs) that `word_model` gives to texts of pairs that it was not fitted on; at least 2 pairs.
+    """Cross-validated scores (2, pairs) of `word_model`; at least 2 pairs.
 
-    Whole pairs are left out: the poles of a pair share most of their words, so a pair in both parts would leak.
+    Folds hold whole pairs: the poles of a pair share most of their words, so splitting one would leak.
     """
     from sklearn.model_selection import GroupKFold
 

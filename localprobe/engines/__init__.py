@@ -1,1 +1,1 @@
-"""Loading an engine with a model in it, and checking that it does what it says."""
+"""Loading an engine with a model in it, and checking that it works correctly."""

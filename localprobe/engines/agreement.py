@@ -1,4 +1,4 @@
-"""Do two engines, or two loads of one model, see the same residuals?"""
+"""Comparing the residuals and predictions of two engines, or of two loads of one model."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from localprobe.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """How alike the residuals of one layer are on two engines."""
+class LayerAgreement:
+    """Similarity of the residuals of one layer on two engines."""
 
     layer: int
     pooled: float
-    """Lowest cosine of the mean-pooled residuals of a text."""
+    """Lowest cosine over texts, of mean-pooled residuals."""
     token: float
-    """Lowest cosine of the residuals of a token."""
+    """Lowest cosine over tokens."""
 
 
 def residuals(engine: Engine, texts: Sequence[str], *, limit: int | None = None) -> list[FloatArray]:
     """Residuals of every layer and token: (layers, n, width) for each text, cut to `limit` tokens."""
-    found: list[FloatArray] = [np.empty(0, np.float32)] * len(texts)
+    rows: list[FloatArray] = [np.empty(0, np.float32)] * len(texts)
     for captured in capture(engine, texts, range(engine.info.layers), "tokens", limit=limit):
-        found[captured.index] = captured.residuals
-    return found
+        rows[captured.index] = captured.residuals
+    return rows
 
 
-def compare(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> list[Agreement]:
-    """Agreement layer by layer of the `residuals` of the same texts. UsageError if they have other shapes: other tokens
-    or another model."""
+def compare(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> list[LayerAgreement]:
+    """Agreement per layer of the `residuals` of the same texts. UsageError if tokens or models differ."""
     if [x.shape for x in a] != [x.shape for x in b]:
         raise UsageError("the two engines split the texts into different tokens, or hold different models")
     return [
-        Agreement(
+        LayerAgreement(
             layer,
             min(float(cosine(x[layer].mean(axis=0), y[layer].mean(axis=0))) for x, y in zip(a, b, strict=True)),
             min(float(cosine(x[layer], y[layer]).min()) for x, y in zip(a, b, strict=True)),

@@ -1,7 +1,7 @@
-"""The canary: does this engine, on this model, do what capture and steering say?
+"""The canary: checks that capture and steering work on this engine and model.
 
-Silent no-ops are the commonest fault of this field: a hook that never fires, a vector one layer off, a mask that
-steers nothing in one-token decode steps. Each check here would catch one of them.
+It catches silent failures: a hook that never fires, a vector one layer off, a mask that steers nothing in one-token
+decode steps.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _KIND = "canary"
 _TEXT = "The lighthouse keeper wrote a short letter and put it under the door before the storm came in."
 _TOLERANCE = {"float32": 2e-3, "float16": 2e-2, "bfloat16": 5e-2}
 _ROUNDING = 5e-2
-"""How far apart a batch and a row alone may be where weights are quantised: kernels of such weights round activations
-to 8 bits, and a batch of 64 tokens takes other kernels than one of 24, so roundings fall otherwise (measured: 2 %)."""
+"""Tolerance between a batch and a single row with quantised weights: their kernels round activations to 8 bits, and a
+batch of 64 tokens uses other kernels than one of 24, which round differently (2 % measured)."""
 _DOSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise, and whether it was kept."""
+    """The outcome of one check."""
 
     name: str
     passed: bool
@@ -36,10 +36,10 @@ class Check:
 
 
 def ensure(engine: Engine) -> tuple[Check, ...]:
-    """Run the canary, or recall that it passed before for these weights, engine and versions; CanaryFailed if not."""
-    kept = memo.recall(_KIND, engine.info)
-    if isinstance(kept, list) and kept:
-        return tuple(Check(**check) for check in kept)
+    """Run the canary, unless it passed before for these weights, engine and versions; CanaryFailed if a check fails."""
+    stored = memo.recall(_KIND, engine.info)
+    if isinstance(stored, list) and stored:
+        return tuple(Check(**check) for check in stored)
     checks = run(engine)
     failed = [check for check in checks if not check.passed]
     if failed:
@@ -52,7 +52,7 @@ def ensure(engine: Engine) -> tuple[Check, ...]:
 
 
 def run(engine: Engine) -> tuple[Check, ...]:
-    """Run every check, a few short passes in all."""
+    """Run every check: a few short passes."""
     return tuple(_checks(engine))
 
 
@@ -96,7 +96,7 @@ def _stopped(engine: Engine, ids: IntArray, layer: int, plain: Output, tolerance
 def _rows(
     engine: Engine, ids: IntArray, layer: int, delta: FloatArray, plain: Output, steered: Output, tolerance: float
 ) -> Iterator[Check]:
-    """Rows of their own: one steered from its first token, one from its third, one not at all."""
+    """One batch of three rows: steered from the first token, steered from the fourth, and unsteered."""
     capabilities = engine.info.capabilities
     if not (capabilities.row_steering and capabilities.span_steering):
         return
@@ -108,16 +108,16 @@ def _rows(
     ]
     whole, part, none = (output.residuals[0] for output in engine.forward(rows, [layer]))
     off = max(_distance(whole, steered.residuals[1]), _distance(none, plain.residuals[1]))
-    yield Check("rows of a batch are steered each for itself", off < tolerance, f"relative difference {off:.2g}")
+    yield Check("each row of a batch has its own steering", off < tolerance, f"relative difference {off:.2g}")
     off = max(_distance(part[:3], plain.residuals[1, :3]), _distance(part[3:] - delta, none[3:]))
     yield Check("a span steers its positions alone", off < tolerance, f"relative difference {off:.2g}")
 
 
 def _decode(engine: Engine, ids: IntArray, layer: int, delta: FloatArray, tolerance: float) -> Check:
-    """Steered decode steps against one steered pass over the same tokens, by live scores along `delta` itself.
+    """Compare steered decode steps with one steered pass over the same tokens, by live scores along `delta`.
 
-    There a step that is not steered is off by half a residual. In units of what residuals vary by along one direction
-    (sd), that is half of the square root of their width, far beyond any rounding.
+    An unsteered step would be off by half a residual length. In standard deviations of residuals along one direction
+    that is half the square root of the width, far more than rounding.
     """
     steering: Steering = (Term(layer, delta),)
     watched = min(layer + 1, engine.info.layers - 1)
@@ -140,7 +140,7 @@ def _decode(engine: Engine, ids: IntArray, layer: int, delta: FloatArray, tolera
     reference = residuals @ probe
     size = float(np.median(np.linalg.norm(residuals, axis=-1))) / np.sqrt(engine.info.width)
     off = float(np.abs(np.array(answer.scores) - reference).max()) / size
-    # A batch of one and a batch of many add up in another order, so this is not held to the last bit.
+    # Batches of different sizes sum in different orders, so the results are not bitwise equal.
     return Check("a decode step is steered as a prefill is", bool(off < tolerance), f"live scores off by {off:.2g} sd")
 
 

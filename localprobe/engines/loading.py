@@ -3,7 +3,7 @@
     loader = Loader(ModelSpec("smollm2-135m"), report=show)
     engine = loader.load()
 
-Whoever has something to do between two stages takes them one by one with `stages`.
+To act between two stages, iterate over `stages` instead.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Step: TypeAlias = Literal["weights", "memory", "engine", "canary", "scale"]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a load is doing, and how far that is."""
+    """The current stage of a load, and its progress."""
 
     step: Step
     name: str
-    """In words for a user, e.g. `downloading model.safetensors`."""
+    """Description for a user, e.g. `downloading model.safetensors`."""
     done: int = 0
     """Bytes downloaded, converted or hashed so far."""
     total: int = 0
-    """Bytes in all; 0 where that is not known."""
+    """Bytes in all; 0 if unknown."""
 
 
 class Loader:
@@ -57,14 +57,14 @@ class Loader:
         """Median residual length of every layer, (layers,), if it was to be measured."""
         self._remote, self._check, self._measure = remote, check, measure
         self._report = report
-        self._lock = threading.Lock()  # held while the child or the engine changes hands: no cancel comes between
+        self._lock = threading.Lock()  # held while ownership of the child or the engine changes, so that `cancel` waits
         self._cancelled = threading.Event()
         self._child: Loading | None = None
-        self._unchecked: Engine | None = None  # loaded, but not through all stages yet
+        self._unchecked: Engine | None = None  # loaded, but not all stages are done
         self._engine: Engine | None = None
 
     def load(self) -> Engine:
-        """Go through all stages. Raises ModelError, EngineError, UsageError, or Cancelled after `cancel`."""
+        """Run all stages. Raises ModelError, EngineError, UsageError, or Cancelled after `cancel`."""
         for _ in self.stages():
             pass
         return self.engine
@@ -76,10 +76,10 @@ class Loader:
         return self._engine
 
     def stages(self) -> Generator[Stage]:
-        """Each stage before it runs: weights, memory, engine, then canary and scale where they were asked for.
+        """Yields each stage before it runs: weights, memory, engine, then canary and scale if requested.
 
-        From the stage `memory` on the weights are on this disk. An error ends the load, and so does closing this
-        iterator: then nothing stays loaded. Raises what `load` raises.
+        From the stage `memory` on the weights are on this disk. An error or closing this iterator ends the load, and
+        nothing stays loaded. Raises what `load` raises.
         """
         try:
             yield from self._stages()
@@ -92,8 +92,8 @@ class Loader:
     def cancel(self) -> None:
         """End the load, from any thread: `stages` raises Cancelled.
 
-        A child process that loads or checks the model is gone when this returns. What runs in this process ends at its
-        next report. After the last stage it does nothing.
+        A child process that loads or checks the model has ended when this returns. A load in this process ends at its
+        next report. After the last stage, `cancel` does nothing.
         """
         with self._lock:
             self._cancelled.set()
@@ -102,7 +102,7 @@ class Loader:
                 end(self._unchecked)
 
     def _stages(self) -> Generator[Stage]:
-        # Imported here, in the thread that loads: elsewhere they would hold up the screen of an app.
+        # Imported here, in the loading thread: these imports are slow and would block an app's screen.
         from localprobe import discovery, models
         from localprobe.capture.scale import residual_scale
         from localprobe.engines import canary
@@ -165,7 +165,7 @@ class Loader:
 
 
 def end(engine: Engine | None) -> None:
-    """Close an engine. Whatever it is doing, a child process is gone when this returns."""
+    """Close an engine. A child process has ended when this returns, even if it was busy."""
     if kill := getattr(engine, "kill", None):
         kill()
     if engine is not None:

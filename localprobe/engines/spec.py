@@ -1,4 +1,4 @@
-"""Which model to load, on which engine, and how."""
+"""The specification of a model to load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ModelSpec:
     name: str
     """A short name, a Hugging Face id (`org/name`, `org/name:file.gguf`), a folder, or a GGUF file."""
     engine: str | None = None
-    """A registered engine; None takes the best one installed that loads what the name stands for."""
+    """A registered engine; None takes the best installed engine that can load the model."""
     options: LoadOptions = field(default_factory=LoadOptions)
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from localprobe.experiments.cells import CellAnswer, Judgement
 from localprobe.experiments.experiment import Experiment, JudgeChoice, PromptChoice
-from localprobe.generators.generator import Ask, Generator
+from localprobe.generators.generator import Generator, TextRequest
 from localprobe.generators.names import generators
 
 _SYSTEM = (
@@ -66,7 +66,7 @@ def _judged(generator: Generator, prompt: PromptChoice, text: str) -> Judgement:
         return Judgement(min(map(int, prompt.rubric)), "", "")
     rubric = "\n".join(f"{score}: {meaning}" for score, meaning in prompt.rubric.items())
     question = f"SITUATION\n{prompt.text}\n\nRUBRIC\n{rubric}\n\nANSWER\n{text}"
-    (reply,) = generator.answer([Ask(_SYSTEM, question, 0, 0.0, _TOKENS)])
+    (reply,) = generator.answer([TextRequest(_SYSTEM, question, 0, 0.0, _TOKENS)])
     return Judgement(_score(reply.text, prompt.rubric), reply.text, reply.model)
 
 

@@ -1,4 +1,4 @@
-"""An answer put together from the events of its row: text, token ids, log-probabilities, and a score for each token."""
+"""A generated answer, built from the events of its row: text, token ids, log-probabilities and scores per token."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Answer:
     """(n,) float32, read-only: natural log of each token's probability under the steered model at temperature 1."""
     projections: FloatArray
     """(n, watches) float32, read-only: dot product of each token's own residual with every watched vector, in residual
-    units. NaN for a token that was not scored: the last one, where generation was interrupted."""
+    units. NaN for a token that was not scored, such as the last one if generation was interrupted."""
     reason: Reason
-    """Why it ended: `end` (the model's end token), `stop` (a stop string), `length` (the most tokens asked for),
+    """Why it ended: `end` (the model's end token), `stop` (a stop string), `length` (the token limit),
     `context` (the context is full) or `stopped` (it was interrupted)."""
     midpoint: float = 0.0
-    """The score that a notebook gives no tint: the midpoint between the poles, plus what steering itself adds."""
+    """The score without a tint in notebooks: the midpoint between the poles, plus what steering adds directly."""
     reach: float = 0.0
     """Distance from `midpoint` at which the tint is full; 0 takes the largest distance in this answer."""
 
     @property
     def text(self) -> str:
-        """The text."""
+        """The text of the answer."""
         return "".join(self.pieces)
 
     @property
@@ -56,7 +56,7 @@ class Answer:
 
     @property
     def mean_score(self) -> float | None:
-        """Mean of the scores that are known; None if there is none."""
+        """Mean of the scores that are not NaN; None if there is none."""
         scores = self.scores[~np.isnan(self.scores)]
         return float(scores.mean(dtype=np.float64)) if len(scores) else None
 
@@ -84,13 +84,13 @@ class Answer:
 
 
 class AnswerBuilder:
-    """An answer while it is generated: `take` its events as they come, read what there is so far at any time."""
+    """An answer while it is generated: `take` its events as they come, and read the partial answer at any time."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.pieces: list[str] = []
         self.scores: list[float] = []
-        """The first watched projection of each token, NaN where it is not known yet."""
+        """The first watched projection of each token, NaN until it is known."""
         self.text = ""
         self.reason: Reason | None = None
         """Why it ended; None while it is being generated."""
@@ -118,14 +118,14 @@ class AnswerBuilder:
 
     @property
     def projections(self) -> FloatArray:
-        """(tokens, watches) float32, NaN where they are not known yet."""
+        """(tokens, watches) float32, NaN until they are known."""
         watches = max((len(values) for values in self._projections if values is not None), default=0)
         unknown = np.full(watches, np.nan, dtype=np.float32)
         rows = [unknown if values is None else values for values in self._projections]
         return np.array(rows, dtype=np.float32).reshape(len(rows), watches)
 
     def answer(self, midpoint: float = 0.0, reach: float = 0.0) -> Answer:
-        """The answer as far as it is; its reason is `stopped` if its row did not finish."""
+        """The answer so far; its reason is `stopped` if its row has not finished."""
         ids, logprobs = np.array(self.ids, dtype=np.int32), np.array(self._logprobs, dtype=np.float32)
         projections = self.projections
         for array in (ids, logprobs, projections):
@@ -134,7 +134,7 @@ class AnswerBuilder:
 
 
 def collect(events: Iterable[Event], rows: int, midpoint: float = 0.0, reach: float = 0.0) -> list[Answer]:
-    """Put together the answers of `rows` rows from all of their events."""
+    """Build the answers of `rows` rows from all of their events."""
     builders = [AnswerBuilder() for _ in range(rows)]
     for event in events:
         builders[event.row].take(event)

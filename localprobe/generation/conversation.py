@@ -1,7 +1,7 @@
 """A chat that remembers the steering of every token that it holds.
 
-The next turn goes on from the cache of the last as far as both the tokens and the steering that each was computed
-under are the same. Where the cache is gone, a prefill repeats the steering that each token had.
+The next turn reuses the cache of the last one as far as both the tokens and the steering that each was computed under
+are the same. If the cache is gone, a prefill repeats the steering that each token had.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from localprobe.generation.events import Event, Token
 from localprobe.steering.positions import ended, same_until
 
 _MARK = "\ue000answer\ue000"  # private use: no template or user writes it
-_TAIL = 4  # ids that tell how the next one is written
+_TAIL = 4  # ids of context needed to decode the next one
 SteeringOf = Callable[[int, int], Steering]
 """(prompt length, first new position) -> terms of a turn."""
 
@@ -29,9 +29,9 @@ SteeringOf = Callable[[int, int], Steering]
 class Conversation:
     """Turns of a chat with one model.
 
-    `say` starts an answer and yields its events; `steer` changes the strength in the middle of one, from the very
-    next token on. What was said is in `messages` at every moment, an answer that was stopped or torn included.
-    `messages` may be replaced between answers, and `watch` too: what still holds of the cache is used.
+    `say` starts an answer and yields its events; `steer` changes the steering during an answer, from the next token
+    on. `messages` is always up to date, including answers that were stopped or interrupted. `messages` and `watch`
+    may be replaced between answers: the part of the cache that is still valid is reused.
     """
 
     def __init__(self, engine: Engine, system: str = "", watch: Sequence[Watch] = ()) -> None:
@@ -40,19 +40,19 @@ class Conversation:
         """The projections that answers are scored by."""
         self.messages: list[Message] = [Message("system", system)] if system else []
         self._decoding: Decoding | None = None
-        self._ids: list[int] = []  # the last prompt and its answer, as it was sampled
+        self._ids: list[int] = []  # the last prompt and its answer, as sampled
         self._prompt = ""  # the last prompt's text
-        self._turn = 0  # where in `_ids` the last turn began
-        self._before: list[Message] | None = None  # what was said before it
-        self._steering: Steering = ()  # what each position of `_ids` was, or is to be, computed under
-        self._rows: list[AnswerBuilder] = []  # what is being generated
-        self._said = ""  # the answer that it continues
-        self._text = ""  # the last answer
-        self._held: list[tuple[list[int], Steering, str]] = []  # what each row of the last answer left
+        self._turn = 0  # index in `_ids` where the last turn began
+        self._before: list[Message] | None = None  # messages before the last turn
+        self._steering: Steering = ()  # of the positions of `_ids`, run or still pending
+        self._rows: list[AnswerBuilder] = []  # answers being generated
+        self._said = ""  # the text that they continue
+        self._text = ""  # text of the last answer
+        self._held: list[tuple[list[int], Steering, str]] = []  # (ids, steering, text) of each row of the last answer
         self.prompt = 0
-        """Positions of the last prompt."""
+        """Number of positions of the last prompt."""
         self.reused = 0
-        """Those of them that came from the cache."""
+        """Number of those that came from the cache."""
 
     def say(
         self,
@@ -89,9 +89,9 @@ class Conversation:
         """Answer the last message, yielding the events of each step together.
 
         With `beside`, row 1 of the same batch answers the same messages with the same random numbers and no steering
-        at any position; the chat goes on from row 0, or from row 1 after `take(1)`.
+        at any position; the chat continues from row 0, or from row 1 after `take(1)`.
         """
-        if self.messages[:-1] == self._before:  # the last turn begins anew, its message too, under the steering of now
+        if self.messages[:-1] == self._before:  # a repeated turn is steered anew, its message included
             self._ids = self._ids[: self._turn]
         ids, start = self._tokens()
         self._prompt, self._turn = render(self.engine.info, self.messages), start
@@ -106,9 +106,9 @@ class Conversation:
     def go_on(
         self, steering: SteeringOf | None = None, *, sampler: Sampler | None = None, key: str = "0", tokens: int = 400
     ) -> Generator[list[Event]]:
-        """Generate more of the last answer, yielding the events of each step together.
+        """Continue the last answer, yielding the events of each step together.
 
-        `key` should be another than the answer's own, whose random numbers it would repeat. UsageError if the last
+        `key` should differ from that of the answer, or its random numbers are repeated. UsageError if the last
         message is not an answer.
         """
         if not self.messages or self.messages[-1].role != "assistant":
@@ -121,27 +121,29 @@ class Conversation:
             ids = self.engine.encode(text, template=True)
             self._prompt, self._turn = render(self.engine.info, self.messages[:-1]), 0
             self._before = None
-        start = min(_common(self._ids, ids), len(ids) - 1)  # the last position is run again: it predicts what comes
+        start = min(
+            _common_prefix(self._ids, ids), len(ids) - 1
+        )  # the last position is run again to predict the next token
         terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         yield from self._generate([Request(ids, terms, sampler or Sampler(), key, tokens)], said)
 
     @property
     def answers(self) -> list[str]:
-        """What each row of the last batch said."""
+        """The answer of each row of the last batch."""
         return [text for _, _, text in self._held]
 
     def take(self, row: int) -> None:
-        """Go on from the answer of another row of the last batch."""
+        """Continue the chat from the answer of another row of the last batch."""
         self._ids, self._steering, self._text = self._held[row]
         self.messages[-1] = Message("assistant", self._text)
 
     def steer(self, steering: Steering) -> None:
-        """Change the steering of the answer that is being generated, from the very next token on."""
+        """Change the steering of the answer that is being generated, from the next token on."""
         if self._decoding and not self._decoding.done:
             self._decoding.steer(0, steering)
 
     def stop(self) -> list[Event]:
-        """End the answer that is being generated, keeping what was said."""
+        """End the answer that is being generated, keeping its text so far."""
         events = self._decoding.stop() if self._decoding else []
         self._add(events)
         return events
@@ -153,7 +155,7 @@ class Conversation:
             self._decoding = None
 
     def _generate(self, requests: Sequence[Request], said: str | None = None) -> Generator[list[Event]]:
-        """Run requests, the rows of one batch, until they are done; `said` is the answer that they continue."""
+        """Run requests, the rows of one batch, until they are done; `said` is the text that they continue."""
         decoding = self._open(requests)
         if said is not None:
             self.messages.pop()
@@ -176,25 +178,25 @@ class Conversation:
             self.take(0)
 
     def _add(self, events: Sequence[Event]) -> None:
-        """Take the text of events into the message."""
+        """Add the text of events to the message."""
         for event in events:
             self._rows[event.row].take(event)
         if events:
             self.messages[-1] = Message("assistant", self._said + self._rows[0].text)
 
     def _joined(self, tail: list[int], event: Event) -> Event:
-        """The first token of a continuation, with the space that some tokenizers write only between words."""
+        """The first token of a continuation, with the space that some tokenizers write only between two words."""
         if not isinstance(event, Token) or not event.text:
             return event
         text = self.engine.decode([*tail, event.id]).removeprefix(self.engine.decode(tail))
         return replace(event, text=text) if text.endswith(event.text) else event
 
     def _open(self, requests: Sequence[Request]) -> Decoding:
-        """Decode from the cache where it serves every row, else from nothing."""
+        """Start decoding from the cache if it is usable for every row, else without it."""
         old, keep = self._decoding, [0] * len(requests)
         self._decoding = None
         if old is not None and old.intact and old.rows == len(requests) and self.engine.info.capabilities.reuse:
-            keep = [_kept(*old.history(row), request) for row, request in enumerate(requests)]
+            keep = [_reusable(*old.history(row), request) for row, request in enumerate(requests)]
         if old is not None and not all(keep):
             old.close()
             old = None
@@ -203,19 +205,19 @@ class Conversation:
         return self._decoding
 
     def _tokens(self) -> tuple[IntArray, int]:
-        """Ids of the rendered chat, and how many of them are of earlier turns.
+        """Ids of the rendered chat, and how many of them belong to earlier turns.
 
-        An answer keeps the ids that were sampled: read again from its text, they might be others.
+        An answer keeps the ids that were sampled, because encoding its text again might give others.
         """
         rest = self._after_answer()
         if rest is not None:
             tail = self.engine.encode(rest, template=True)
             return np.concatenate([np.array(self._ids, dtype=np.int32), tail]), len(self._ids)
         ids = self.engine.encode(render(self.engine.info, self.messages), template=True)
-        return ids, min(_common(self._ids, ids), len(ids) - 1)
+        return ids, min(_common_prefix(self._ids, ids), len(ids) - 1)
 
     def _after_answer(self) -> str | None:
-        """What the template puts after the last answer, if what stands before it is the last prompt unchanged."""
+        """The text that the template puts after the last answer, if the text before it is the unchanged last prompt."""
         if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._text) or not self._ids:
             return None
         marked = [*self.messages[:-2], Message("assistant", _MARK), self.messages[-1]]
@@ -230,14 +232,14 @@ def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
             yield from events
 
 
-def _kept(held: Sequence[int], under: Steering, request: Request) -> int:
-    """How many first positions of a row in the cache a request can go on from."""
-    same = same_until(under, request.steering, _common(held, request.ids))
+def _reusable(held: Sequence[int], under: Steering, request: Request) -> int:
+    """The number of leading positions of a cached row that a request can reuse."""
+    same = same_until(under, request.steering, _common_prefix(held, request.ids))
     return min(same, len(request.ids) - 1)
 
 
-def _common(a: Sequence[int], b: IntArray) -> int:
-    """Length of the common start of two rows of ids."""
+def _common_prefix(a: Sequence[int], b: IntArray) -> int:
+    """Length of the common prefix of two rows of ids."""
     n = min(len(a), len(b))
     different = np.nonzero(np.asarray(a[:n], dtype=np.int32) != b[:n])[0]
     return int(different[0]) if len(different) else n

@@ -1,8 +1,8 @@
-"""The decode loop, the same for every engine: rows, stop rules, seeds, text, and live scores set against their tokens.
+"""The decode loop, the same for every engine: rows, stop rules, seeds, text, and live scores matched to their tokens.
 
 A token's score is the projection of its own residual, which exists one step after the token was sampled; so a `Score`
 follows its `Token` one step later, and the last token of a row gets one more pass before the row is finished. The end
-token that a model samples is no part of the answer: it gives no `Token`, and its row is `Finished` with reason "end".
+token that a model samples is not part of the answer: it gives no `Token`, and its row is `Finished` with reason "end".
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Request:
     steering: Steering = ()
     sampler: Sampler = Sampler()
     key: str = "0"
-    """Names the stream of random numbers. Same key, prompt and steering: same answer, in any batch."""
+    """Names the stream of random numbers. The same key, prompt and steering give the same answer in any batch."""
     tokens: int = 200
-    """The most tokens to generate."""
+    """Maximum number of tokens to generate."""
     stops: tuple[str, ...] = ()
-    """Texts that end the answer; they are not part of it."""
+    """Stop strings: they end the answer and are not part of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,12 +48,12 @@ class _Row:
     number: int
     request: Request
     limit: int
-    at_limit: Reason  # why it ends there
+    at_limit: Reason  # reason if the limit is reached
     detokenizer: Detokenizer
     stops: StopStrings
     steering: Steering
     ids: list[int] = field(default_factory=list)
-    run: int = 0  # tokens of the answer whose residual exists
+    run: int = 0  # tokens of the answer that have been run
     ending: Reason | None = None
     uniforms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
@@ -72,8 +72,8 @@ class _Row:
 class Decoding:
     """Answers being generated in one batch, step by step.
 
-    `numbers` are the rows' numbers in events (0.. if not given). With `reuse`, row i goes on from the cache of row i of
-    an earlier decoding, whose `keep[i]` first positions stay.
+    `numbers` are the rows' numbers in events (0, 1, ... by default). With `reuse`, row i resumes from the cache of row
+    i of an earlier decoding, of which the first `keep[i]` positions are kept.
 
     Raises UsageError for a prompt that leaves no room in the context, OutOfMemory if the cache does not fit.
     """
@@ -103,7 +103,7 @@ class Decoding:
         self.prompt_scores: dict[int, FloatArray] = {
             numbers[i]: scores for group, scores in zip(groups, self._stream.prompt_scores, strict=True) for i in group
         }
-        """For each row: (positions that its prefill computed, watches) scores of its prompt."""
+        """Row number -> scores of its prompt (positions computed by the prefill, watches)."""
 
     @property
     def done(self) -> bool:
@@ -111,7 +111,7 @@ class Decoding:
         return not self._live
 
     def step(self) -> list[Event]:
-        """Sample a token for each row that goes on; its events, after the scores of the tokens of the step before."""
+        """Sample a token for each unfinished row. Returns scores of the previous tokens, then the new events."""
         if all(row.ending for row in self._live):
             return self._stepped(self._stream.settle())
         step = self._stream.step(np.array([row.uniform() for row in self._live]))
@@ -130,26 +130,26 @@ class Decoding:
         return events + self._finish()
 
     def steer(self, number: int, steering: Steering) -> None:
-        """Change a row's steering for everything not yet run; what was run keeps what it had."""
+        """Change a row's steering for all positions not yet run."""
         for live, row in enumerate(self._live):
             if row.number == number:
                 row.steering = (*ended(row.steering, row.length), *begun(steering, row.length))
                 self._stream.steer(live, row.steering)
 
     def stop(self) -> list[Event]:
-        """End every row now, keeping what was said; their last tokens are run and scored."""
+        """End every row now, keeping the text so far; their last tokens are run and scored."""
         for row in self._live:
             row.ending = row.ending or "stopped"
         return self._stepped(self._stream.settle()) if self._live else []
 
     @property
     def rows(self) -> int:
-        """How many rows there are, finished ones included."""
+        """Number of rows, including finished ones."""
         return len(self._rows)
 
     @property
     def intact(self) -> bool:
-        """Whether the cache still holds every row that was opened, so that another decoding can go on from it."""
+        """Whether the cache still holds every row that was opened, so that another decoding can reuse it."""
         return self._opened == len(self._rows)
 
     def history(self, number: int = 0) -> tuple[list[int], Steering]:
@@ -158,7 +158,7 @@ class Decoding:
         return [*row.request.ids.tolist(), *row.ids[: row.run]], ended(row.steering, row.length)
 
     def planned(self, number: int = 0) -> Steering:
-        """The steering of a row as asked for, of tokens that were sampled but not run too."""
+        """The steering of a row, including that of tokens sampled but not yet run."""
         return self._rows[number].steering
 
     def answer(self, number: int = 0) -> list[int]:
@@ -187,7 +187,7 @@ class Decoding:
         )
 
     def _token(self, row: _Row, token: int, logprob: float) -> Token | None:
-        """Take a sampled token into its row; None for the end token."""
+        """Add a sampled token to its row; None for the end token."""
         if token in self._end:
             row.ending = "end"
             return None
@@ -214,7 +214,7 @@ class Decoding:
         return events
 
     def _finish(self) -> list[Event]:
-        """Take out the rows that have ended and wait for no score."""
+        """Remove the rows that have ended and whose scores are complete."""
         over = [i for i, row in enumerate(self._live) if row.ending and (row.run == len(row.ids) or not self._watched)]
         if not over:
             return []
@@ -222,7 +222,7 @@ class Decoding:
             Finished(row.number, row.ending or "end", _rest(row)) for row in map(self._live.__getitem__, over)
         ]
         self._live = [row for i, row in enumerate(self._live) if i not in set(over)]
-        if self._live:  # the last rows stay in the cache, for another decoding to go on from
+        if self._live:  # the last rows stay in the cache for another decoding to reuse
             self._stream.drop(over)
             self._opened -= len(over)
         return events
@@ -233,7 +233,7 @@ def generate(
 ) -> Iterator[Event]:
     """Generate any number of answers, `width` at a time; rows in events are indices into `requests`.
 
-    A batch that does not fit is cut in two and tried again; a single row that does not fit raises OutOfMemory.
+    A batch that does not fit into memory is halved and retried; OutOfMemory is raised for a single row.
     """
     for events in steps(engine, requests, watch, width=width):
         yield from events
@@ -244,7 +244,7 @@ def steps(
 ) -> Iterator[list[Event]]:
     """As `generate`, with the events of each step in a list, so that rows that end together can be handled together.
 
-    What does not fit once will not fit again: later batches are as narrow as the one that did.
+    After a batch did not fit, later batches are no wider than the one that did.
     """
     pending = _waves(engine, requests, width)
     most = width
@@ -271,7 +271,7 @@ def steps(
 def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list[int]]:
     """Indices of the requests in batches, the first batch last.
 
-    All rows of a batch get the same room, so prompts that nearly fill the context go with others of their length.
+    All rows of a batch get the same room, so prompts that nearly fill the context are grouped by length.
     """
     most = max((request.tokens for request in requests), default=0)
     kinds: dict[object, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Text out of tokens as they arrive: whole characters only, and stop strings that may fall across tokens."""
+"""Streaming detokenization: whole characters only, and stop strings that may span tokens."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ REPLACEMENT = "\ufffd"
 class Detokenizer:
     """Turns a growing list of ids into text, one token at a time, in time linear in the answer.
 
-    Tokens may hold part of a character, and some tokenizers put a space between words only when they see both, so a
-    token's text is the difference of two decodings of a short window, held back while it ends inside a character.
+    A token may hold part of a character, and some tokenizers put a space between words only when decoding both. So a
+    token's text is the difference of two decodings of a short window, held back until its last character is complete.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
         self._ids: list[int] = []
-        self._window = 0  # first id of the window
-        self._read = 0  # ids whose text was given
+        self._window = 0  # index of the window's first id
+        self._read = 0  # number of ids whose text was returned
         self._before = ""  # the window's text up to `_read`
 
     def push(self, token: int) -> str:
         """Text that `token` completes; empty while a character is unfinished."""
         self._ids.append(token)
         text = self._decode(self._ids[self._window :])
-        if text.endswith(REPLACEMENT) and len(self._ids) - self._read < 8:  # no character needs more tokens
+        if text.endswith(REPLACEMENT) and len(self._ids) - self._read < 8:  # no character has more tokens
             return ""
         new = text[len(self._before) :]
         self._window, self._read = self._read, len(self._ids)
@@ -33,7 +33,7 @@ class Detokenizer:
         return new
 
     def flush(self) -> str:
-        """Text still held back, broken characters and all."""
+        """Text still held back, including incomplete characters."""
         text = self._decode(self._ids[self._window :])[len(self._before) :]
         self._window = self._read = len(self._ids)
         self._before = ""
@@ -48,7 +48,7 @@ class StopStrings:
         self._held = ""
 
     def push(self, text: str) -> tuple[str, bool]:
-        """Text that is safe to show, and whether a stop string was met."""
+        """Text that is safe to show, and whether a stop string was found."""
         if not self._stops:
             return text, False
         self._held += text
@@ -66,7 +66,7 @@ class StopStrings:
         return held
 
     def _pending(self) -> int:
-        """Length of the longest end of the held text that begins a stop string."""
+        """Length of the longest suffix of the held text that is a prefix of a stop string."""
         longest = min(len(self._held), max(len(s) for s in self._stops) - 1)
         for length in range(longest, 0, -1):
             if any(stop.startswith(self._held[-length:]) for stop in self._stops):

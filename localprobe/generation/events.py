@@ -1,4 +1,4 @@
-"""What decoding tells, step by step: tokens, their scores one step later, and the end of each row."""
+"""The events of decoding: tokens, their scores one step later, and the end of each row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from localprobe.engine import FloatArray
 
 Reason: TypeAlias = Literal["end", "stop", "length", "context", "stopped"]
-"""Why a row ended: the model's own end token, a stop string, the most tokens asked for, a full context, or the user."""
+"""Why a row ended: the model's own end token, a stop string, the token limit, a full context, or the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +17,20 @@ class Token:
 
     row: int
     index: int
-    """Its place in the answer, from 0."""
+    """Index of the token in the answer, from 0."""
     id: int
     text: str
-    """What it adds to the text: empty in the middle of a character or of a possible stop string."""
+    """Text that it adds: empty within a character or a possible stop string."""
     logprob: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """The watched projections of a token sampled before, (watches,) float32."""
+    """The watched projections (watches,) float32 of a token sampled earlier."""
 
     row: int
     index: int
-    """The token's place in the answer, the `index` of its `Token`."""
+    """The `index` of its `Token`."""
     values: FloatArray
 
 
@@ -41,7 +41,7 @@ class Finished:
     row: int
     reason: Reason
     text: str
-    """What was still held back; the row's texts and this one joined are its answer."""
+    """Text that was still held back: the answer is the row's texts and this one, joined."""
 
 
 Event: TypeAlias = Token | Score | Finished

@@ -1,4 +1,4 @@
-"""What the errors of an endpoint mean for the one who asked, on top of the `openai` client's own classes."""
+"""Interpreting the errors of endpoints, beyond the classes of the `openai` client."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _UNSUPPORTED = re.compile(
 
 
 class EndpointError(LocalprobeError):
-    """An endpoint cannot be reached, or will not answer."""
+    """An endpoint cannot be reached, or does not answer."""
 
 
 def advice(error: Exception) -> str:
-    """What the endpoint did and what to do now: the end of a sentence that begins with its URL."""
+    """What the endpoint did and what to do: the predicate of a sentence whose subject is its URL."""
     import openai
 
     match error:
         case openai.RateLimitError():
-            return f"still refuses ({what(error)}): run the same command later, nothing is asked twice"
+            return f"still refuses ({what(error)}): run the same command later; finished pairs are kept"
         case openai.InternalServerError():
             return f"fails ({what(error)}): look at its log, then run the same command again"
         case openai.APIStatusError():
@@ -32,32 +32,32 @@ def advice(error: Exception) -> str:
 
 
 def pause(error: Exception, otherwise: float | None) -> float | None:
-    """Seconds until a busy server is asked again: as it says, or `otherwise`.
+    """Seconds until the next attempt at a busy server: what it says, or `otherwise`.
 
-    None to give up: no try is left (`otherwise` is None), no money, or the wait is too long."""
+    None to give up: no attempt is left (`otherwise` is None), the quota is used up, or the wait is too long."""
     if otherwise is None or getattr(error, "code", None) == "insufficient_quota":
         return None
     response = getattr(error, "response", None)
     try:
-        asked = float(response.headers["retry-after"]) if response is not None else otherwise
-    except (KeyError, ValueError):  # not said, or a date
-        asked = otherwise
-    return max(asked, 0.0) if asked <= _LONGEST_WAIT else None
+        seconds = float(response.headers["retry-after"]) if response is not None else otherwise
+    except (KeyError, ValueError):  # absent, or a date
+        seconds = otherwise
+    return max(seconds, 0.0) if seconds <= _LONGEST_WAIT else None
 
 
 def filtered(error: Exception) -> bool:
-    """Whether a hosted filter, rather than the request's form, is why it was refused."""
+    """Whether the request was refused by a content filter rather than for its form."""
     return "content_filter" in f"{getattr(error, 'code', '')} {error}" or "content management policy" in str(error)
 
 
 def unsupported(error: Exception, options: Sequence[str]) -> str | None:
-    """Which of the options a server says that it does not know or allow at all."""
-    said = str(error)
-    return next((name for name in options if name in said), None) if _UNSUPPORTED.search(said) else None
+    """The option that a server reports as unknown or not allowed, if any."""
+    message = str(error)
+    return next((name for name in options if name in message), None) if _UNSUPPORTED.search(message) else None
 
 
 def what(error: Exception) -> str:
-    """The cause of an error, on one line and not too long."""
+    """The cause of an error, shortened to one line."""
     import openai
 
     status = f"{error.status_code}: " if isinstance(error, openai.APIStatusError) else ""

@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints that write texts: Ollama, LM Studio, llama-server, hosted ones."""
+"""Generators behind OpenAI-compatible endpoints: Ollama, LM Studio, llama-server, hosted ones."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from localprobe.generators.endpoint_errors import EndpointError, advice, filtered, pause, unsupported, what
-from localprobe.generators.generator import Ask, Completion, spoken
+from localprobe.generators.generator import Completion, TextRequest, spoken
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Seconds before asking a busy server again, unless it says how long."""
+"""Seconds before each new attempt at a busy server that does not say how long to wait."""
 _OPTIONAL = ("max_tokens", "seed", "temperature")
-"""What a server may not know or allow: it is left out where it says so, and the line tells."""
-_SHORT = 10.0  # seconds, for questions that need no model
+"""Options that a server may not support: they are left out if it refuses them, and the line records that."""
+_SHORT = 10.0  # seconds, for requests that run no model
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key: its value leaves this process only in the header of a request."""
+    """An API key. Its value leaves this process only in the header of a request."""
 
     variable: str
     """The environment variable that it comes from."""
@@ -36,8 +36,8 @@ class Key:
 class Endpoint:
     """A model behind an OpenAI-compatible endpoint.
 
-    `start` says what to do if nobody listens at `url`; `notify` is told of waiting and of what a server does not
-    know; `sleep` waits so many seconds.
+    `start` says what to do if no server listens at `url`. `notify` is called with a line when an attempt is repeated.
+    `sleep` waits a number of seconds.
     """
 
     in_memory = False
@@ -60,21 +60,21 @@ class Endpoint:
         self._unknown: list[str] = []
 
     def ready(self) -> None:
-        """Ask for its list of models, once and shortly, to see that somebody listens."""
+        """Request the list of models, with a short timeout, to check that a server listens."""
         client = self._client
         import openai
 
         try:
             client.models.list(timeout=min(self._timeout, _SHORT))
         except openai.APITimeoutError:
-            return  # it may be loading a model: the first text will tell
+            return  # it may be loading a model; a failure shows at the first text
         except openai.APIConnectionError as error:
             self._fail(error)
         except (openai.OpenAIError, ValueError):
-            return  # not every server lists models, or takes the key in this way
+            return  # not every server lists models or accepts the key here
 
-    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
-        return [self._answer(ask) for ask in asks]
+    def answer(self, requests: Sequence[TextRequest]) -> list[Completion]:
+        return [self._answer(request) for request in requests]
 
     def provenance(self) -> dict[str, Any]:
         return {"endpoint": self.url, **({"not_sent": list(self._unknown)} if self._unknown else {})}
@@ -90,7 +90,7 @@ class Endpoint:
             raise EndpointError(
                 f"{self.name} needs the openai client: run pip install 'localprobe[generate]'"
             ) from error
-        # Waiting is done here, where the user can be told of it; the client requires some key.
+        # Retries are made here, so that the user can be notified. The client requires a key in any case.
         return openai.OpenAI(
             base_url=self.url,
             api_key=self._key.value if self._key else "none",
@@ -98,14 +98,14 @@ class Endpoint:
             max_retries=0,
         )
 
-    def _answer(self, ask: Ask) -> Completion:
+    def _answer(self, request: TextRequest) -> Completion:
         client = self._client
         import openai
 
         waits = iter(WAITS)
         while True:
             try:
-                return self._read(self._request(client, ask))
+                return self._read(self._request(client, request))
             except openai.APITimeoutError as error:
                 self._fail(error)
             except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
@@ -124,14 +124,18 @@ class Endpoint:
             except (openai.OpenAIError, ValueError) as error:
                 self._fail(error)
 
-    def _request(self, client: OpenAI, ask: Ask) -> Any:
-        options: dict[str, Any] = {"max_tokens": ask.tokens, "seed": ask.seed, "temperature": ask.temperature}
+    def _request(self, client: OpenAI, request: TextRequest) -> Any:
+        options: dict[str, Any] = {
+            "max_tokens": request.tokens,
+            "seed": request.seed,
+            "temperature": request.temperature,
+        }
         options = {name: value for name, value in options.items() if name not in self._unknown}
-        if "max_tokens" in self._unknown:  # its newer name, which many servers and older clients do not know
-            options["extra_body"] = {"max_completion_tokens": ask.tokens}
+        if "max_tokens" in self._unknown:  # its newer name, which many servers do not know
+            options["extra_body"] = {"max_completion_tokens": request.tokens}
         return client.chat.completions.create(
             model=self.model,
-            messages=[{"role": "system", "content": ask.system}, {"role": "user", "content": ask.prompt}],
+            messages=[{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}],
             **options,
         )
 
@@ -172,11 +176,11 @@ class Endpoint:
         return f"{self.url} {advice(error)}"
 
     def _models(self) -> str:
-        """The models that the server does have, or what else may be wrong."""
+        """The models that the server has, or what else may be wrong."""
         import openai
 
         try:
-            names = [each.id for each in self._client.models.list(timeout=_SHORT).data]
+            names = [model.id for model in self._client.models.list(timeout=_SHORT).data]
         except (openai.OpenAIError, ValueError, AttributeError, TypeError):
             names = []
         if not names:

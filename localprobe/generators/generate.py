@@ -1,7 +1,7 @@
 """Generating pairs as the paper did: the same scenarios under two opposite system prompts, rotating over generators.
 
-Work is cut into cells, one a pair: a scenario, a run and the generator whose turn it is. A cell's key is a hash of all
-that its texts depend on, and stands in its line: a run that is started again asks only for what its file does not hold.
+Each planned pair has a scenario, a run number and a generator. Its key, a hash of all that its texts depend on, is
+recorded in its line, so a run that is started again generates only the pairs missing from its file.
 """
 
 from __future__ import annotations
@@ -21,39 +21,43 @@ from localprobe.contrast.refusals import fault
 from localprobe.contrast.scenarios import Scenario
 from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.errors import LocalprobeError
-from localprobe.generators.generator import Ask, Completion, Generator
+from localprobe.generators.generator import Completion, Generator, TextRequest
 from localprobe.generators.lines import Lines
 from localprobe.version import __version__
 
 POLES = ("positive", "negative")
 LEAST_WORDS = 10
-"""A text with fewer is no answer to a scenario."""
+"""Minimum number of words of an answer to a scenario."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What pairs to make."""
+    """Which pairs to generate."""
 
     scenarios: tuple[Scenario, ...]
     prompts: SystemPrompts
     runs: int = 1
-    """Pairs of each scenario."""
+    """Number of pairs per scenario."""
     temperature: float = 0.7
     tokens: int = 300
-    """The most tokens of a text."""
+    """Maximum number of tokens of a text."""
     seed: int = 0
+    most: int | None = None
+    """Maximum number of pairs; None for all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cell:
-    """One pair to make."""
+class PlannedPair:
+    """One pair to be generated."""
 
     scenario: str
     prompt: str
-    """What the generator is asked, by the user's message."""
+    """The user's message to the generator."""
     run: int
     generator: Generator
     recipe: Recipe
+    domain: str = ""
+    """What several scenarios have in common; empty if this one stands alone."""
 
     @property
     def key(self) -> str:
@@ -62,42 +66,44 @@ class Cell:
         content = [self.scenario, self.prompt, self.run, self.generator.name, recipe.prompts.hash]
         return _hash([*content, recipe.temperature, recipe.tokens, recipe.seed])[:16]
 
-    def ask(self, pole: str, attempt: int) -> Ask:
-        """The request for one pole; each attempt has a seed of its own."""
+    def request(self, pole: str, attempt: int) -> TextRequest:
+        """The request for one pole; each attempt has another seed."""
         recipe = self.recipe
-        seed = int(_hash([self.key, pole, attempt])[:8], 16) >> 1  # 31 bits: servers read it as a signed number
-        return Ask(getattr(recipe.prompts, pole), self.prompt, seed, recipe.temperature, recipe.tokens)
+        seed = int(_hash([self.key, pole, attempt])[:8], 16) >> 1  # 31 bits: servers parse it as a signed integer
+        return TextRequest(getattr(recipe.prompts, pole), self.prompt, seed, recipe.temperature, recipe.tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A cell that is done: a line of the output file, or of the file of rejected ones."""
+class GeneratedPair:
+    """A finished pair: a line of the output file, or of the file of rejected pairs."""
 
     record: dict[str, Any]
     accepted: bool
     tokens: int
-    """How many were generated for it."""
+    """Number of tokens generated for it."""
 
 
-def cells(recipe: Recipe, generators: Sequence[Generator]) -> list[Cell]:
-    """Every pair to make, in the order in which they are made.
+def planned_pairs(recipe: Recipe, generators: Sequence[Generator]) -> list[PlannedPair]:
+    """All pairs to generate, in order.
 
-    Generators take turns from run to run and from scenario to scenario, so that none has a scenario to itself. Those
-    that take memory come last, one after another.
+    Generators rotate over runs and scenarios, so that every scenario is written by all of them. Those that load a model
+    into memory come last, one after another.
     """
-    made = [
-        Cell(scenario.id, _prompt(scenario, recipe.prompts), run, generators[(place + run) % len(generators)], recipe)
+    pairs = [
+        PlannedPair(scenario.id, prompt, run, generators[(place + run) % len(generators)], recipe, scenario.domain)
         for run in range(recipe.runs)
         for place, scenario in enumerate(recipe.scenarios)
+        for prompt in [_prompt(scenario, recipe.prompts)]
     ]
-    return sorted(made, key=lambda cell: generators.index(cell.generator) if cell.generator.in_memory else -1)
+    first = pairs[: recipe.most]
+    return sorted(first, key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1)
 
 
 class Generation:
     """Pairs being generated into a file. Use it as a context manager, and iterate over it to do the work.
 
-    An answer that is none (`localprobe.contrast.refusals`) is asked for `retries` times more, each with another seed;
-    then its cell goes to the file of rejected ones, and is not asked for again while it is there. Raises DataError if
+    An unusable answer (`localprobe.contrast.refusals`) is retried `retries` times with other seeds. Then its pair goes
+    to the file of rejected pairs, and is not tried again while it is there. Raises DataError if
     `output` is not JSONL, LocalprobeError if it cannot be written or another process is writing it.
     """
 
@@ -116,48 +122,50 @@ class Generation:
             stack.enter_context(_alone(output))
             self._output = stack.enter_context(Lines(output, notify))
             self._rejected = stack.enter_context(Lines(self.rejected_path, notify))
-            wanted = cells(recipe, generators)
-            there, refused = (
+            planned = planned_pairs(recipe, generators)
+            stored, refused = (
                 {str(record.get("key")) for record in file.records} for file in (self._output, self._rejected)
             )
-            self.pending = [cell for cell in wanted if cell.key not in there | refused]
-            """What is still to be made."""
-            self.already = sum(cell.key in there for cell in wanted)
-            """Pairs asked for that the file holds."""
-            self.refused_before = sum(cell.key in refused - there for cell in wanted)
-            """Pairs asked for that were rejected before."""
+            self.pending = [pair for pair in planned if pair.key not in stored | refused]
+            """Pairs still to be generated."""
+            self.already = sum(pair.key in stored for pair in planned)
+            """Number of planned pairs that the file holds."""
+            self.refused_before = sum(pair.key in refused - stored for pair in planned)
+            """Number of planned pairs that were rejected before."""
             self.others = len(self._output.records) - self.already
-            """Lines of the file that were not asked for now: written under other settings, or by others."""
+            """Number of other lines in the file, e.g. written with other settings."""
             self._open = stack.pop_all()
 
-    def __iter__(self) -> Iterator[Outcome]:
-        """Make what is pending. Every outcome is on the disk when it is delivered."""
-        for generator in {id(cell.generator): cell.generator for cell in self.pending}.values():
+    def __iter__(self) -> Iterator[GeneratedPair]:
+        """Generate the pending pairs. Each is on disk before it is yielded."""
+        for generator in {id(pair.generator): pair.generator for pair in self.pending}.values():
             generator.ready()
         current: Generator | None = None
-        for cell in self.pending:
-            if current is not None and cell.generator is not current and current.in_memory:
+        for pair in self.pending:
+            if current is not None and pair.generator is not current and current.in_memory:
                 current.rest()
-            current = cell.generator
-            outcome = self._make(cell)
-            (self._output if outcome.accepted else self._rejected).append(outcome.record)
-            yield outcome
+            current = pair.generator
+            generated = self._make(pair)
+            (self._output if generated.accepted else self._rejected).append(generated.record)
+            yield generated
 
-    def _make(self, cell: Cell) -> Outcome:
+    def _make(self, pair: PlannedPair) -> GeneratedPair:
         started = _now()
         answers: dict[str, Completion] = {}
         seeds: dict[str, int] = {}
         faults: list[dict[str, Any]] = []
         tokens = 0
-        # At temperature 0 another seed changes nothing.
-        for attempt in range(1 + self._retries if cell.recipe.temperature > 0 else 1):
-            asks = {pole: cell.ask(pole, attempt) for pole in POLES if pole not in answers}
-            for (pole, ask), answer in zip(asks.items(), cell.generator.answer(list(asks.values())), strict=True):
+        # At temperature 0 the seed has no effect.
+        for attempt in range(1 + self._retries if pair.recipe.temperature > 0 else 1):
+            requests = {pole: pair.request(pole, attempt) for pole in POLES if pole not in answers}
+            for (pole, request), answer in zip(
+                requests.items(), pair.generator.answer(list(requests.values())), strict=True
+            ):
                 tokens += answer.tokens
                 if why := _fault(answer):
-                    faults.append({"pole": pole, "seed": ask.seed, "why": why, "text": answer.text})
+                    faults.append({"pole": pole, "seed": request.seed, "why": why, "text": answer.text})
                 else:
-                    answers[pole], seeds[pole] = answer, ask.seed
+                    answers[pole], seeds[pole] = answer, request.seed
             if len(answers) == 2 and normal(answers["positive"].text) == normal(answers["negative"].text):
                 same = answers.pop("negative")
                 faults.append(
@@ -166,8 +174,8 @@ class Generation:
             if len(answers) == 2:
                 break
         accepted = len(answers) == 2
-        record = _record(cell, answers, seeds, faults, accepted)
-        return Outcome({**record, "started": started, "finished": _now()}, accepted, tokens)
+        record = _record(pair, answers, seeds, faults, accepted)
+        return GeneratedPair({**record, "started": started, "finished": _now()}, accepted, tokens)
 
     def close(self) -> None:
         """Free the generators and close the files."""
@@ -183,30 +191,35 @@ class Generation:
 
 
 def _record(
-    cell: Cell, answers: dict[str, Completion], seeds: dict[str, int], faults: list[dict[str, Any]], accepted: bool
+    pair: PlannedPair,
+    answers: dict[str, Completion],
+    seeds: dict[str, int],
+    faults: list[dict[str, Any]],
+    accepted: bool,
 ) -> dict[str, Any]:
-    """A line: the texts, and all that it takes to know where they come from."""
+    """The line of a pair: its texts and their provenance."""
     texts = {pole: answers[pole].text for pole in POLES} if accepted else {}
-    if accepted:  # what was wrong before is told, but is no text of the set
-        faults = [{name: value for name, value in each.items() if name != "text"} for each in faults]
+    if accepted:  # rejected texts are not stored in the set, only why they were rejected
+        faults = [{name: value for name, value in entry.items() if name != "text"} for entry in faults]
     return {
-        "id": f"{cell.scenario}-{cell.key[:8]}",
+        "id": f"{pair.scenario}-{pair.key[:8]}",
         **texts,
-        "scenario": cell.scenario,
-        "generator": cell.generator.name,
+        "scenario": pair.domain or pair.scenario,
+        **({"situation": pair.scenario} if pair.domain else {}),
+        "generator": pair.generator.name,
         "model": next((answer.model for answer in answers.values()), None),
-        **cell.generator.provenance(),
-        "run": cell.run,
-        "system_prompts": cell.recipe.prompts.hash,
-        "prompt": _hash(cell.prompt)[:16],
-        "temperature": cell.recipe.temperature,
-        "tokens": cell.recipe.tokens,
-        "seed": cell.recipe.seed,
+        **pair.generator.provenance(),
+        "run": pair.run,
+        "system_prompts": pair.recipe.prompts.hash,
+        "prompt": pair.prompt,
+        "temperature": pair.recipe.temperature,
+        "tokens": pair.recipe.tokens,
+        "seed": pair.recipe.seed,
         "seeds": seeds,
         "finish": {pole: answer.finish for pole, answer in answers.items()},
         "faults": faults,
         "localprobe": __version__,
-        "key": cell.key,
+        "key": pair.key,
     }
 
 
@@ -217,13 +230,14 @@ def _fault(answer: Completion) -> str | None:
 
 
 def _prompt(scenario: Scenario, prompts: SystemPrompts) -> str:
-    """A scenario, and what to write of it."""
-    situation = " ".join(part for part in scenario.prompt().split(" ") if part)  # a user's may lack parts
+    """The user's message: a scenario, and the task."""
+    # Parts of a user's scenario may be empty.
+    situation = " ".join(part for part in scenario.prompt().split(" ") if part)
     return f"{situation}\n\n{prompts.task}" if prompts.task else situation
 
 
 def _alone(output: Path) -> AbstractContextManager[Any]:
-    """A lock on the output that dies with its process: two runs would ask, and pay, for the same pairs."""
+    """A lock on the output, released when the process ends: two runs would pay for the same pairs twice."""
     from filelock import FileLock, Timeout
 
     from localprobe.store.paths import cache

@@ -1,4 +1,4 @@
-"""What writes the texts of pairs: models behind OpenAI-compatible endpoints, or on an engine of ours."""
+"""Generators of texts: models behind OpenAI-compatible endpoints, or local models on one of our engines."""
 
 from __future__ import annotations
 
@@ -12,70 +12,71 @@ from localprobe.errors import UsageError
 from localprobe.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from localprobe.engine import Info
     from localprobe.model import Model
 
 
 Loading: TypeAlias = Callable[[str], AbstractContextManager[Progress]]
-"""Shows that a model of that name is being loaded."""
+"""Displays that the model of that name is being loaded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One text to be written."""
+class TextRequest:
+    """A request for one text."""
 
     system: str
     prompt: str
     seed: int
     temperature: float = 0.7
     tokens: int = 300
-    """The most to generate."""
+    """Maximum number of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a generator wrote."""
+    """A text that a generator wrote."""
 
     text: str
     finish: str
-    """`stop`, `length` if it was cut at the most tokens, `content_filter` or `refusal`."""
+    """`stop`, `length` if it reached the token limit, `content_filter` or `refusal`."""
     model: str
-    """The model's name as its own server or engine gives it."""
+    """The model's name as reported by its server or engine."""
     tokens: int = 0
-    """How many were generated; 0 if the server does not say."""
+    """Number of tokens generated; 0 if unknown."""
 
 
 class Generator(Protocol):
-    """Something that writes texts when asked."""
+    """Writes texts on request."""
 
     name: str
-    """As the user wrote it; it stands in every line."""
+    """The name as the user wrote it; recorded in every line."""
     in_memory: bool
-    """Whether it takes this machine's memory while it is used, so that such ones work one after another."""
+    """Whether it loads a model into this machine's memory: only one such generator is loaded at a time."""
 
     def ready(self) -> None:
-        """Raise a LocalprobeError if it plainly cannot be used, before anything is asked of any generator."""
+        """Raise LocalprobeError if it clearly cannot be used; called before any generator is used."""
         ...
 
-    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
-        """Write texts. Raises a LocalprobeError if it cannot."""
+    def answer(self, requests: Sequence[TextRequest]) -> list[Completion]:
+        """Write one text per request. Raises LocalprobeError on failure."""
         ...
 
     def provenance(self) -> dict[str, Any]:
-        """What else there is to know of it, for every line; called after it has answered."""
+        """Further fields for every line; called after it has answered."""
         ...
 
     def rest(self) -> None:
-        """Free what it holds; it may be asked again."""
+        """Free its resources; it may be used again."""
         ...
 
 
 def silently(name: str) -> AbstractContextManager[Progress]:
-    """Show nothing."""
+    """Display nothing."""
     return nullcontext(silent)
 
 
 class LocalModel:
-    """A model on an engine of ours, loaded when it is first asked."""
+    """A model on one of our engines, loaded on first use."""
 
     in_memory = True
 
@@ -85,25 +86,40 @@ class LocalModel:
         self._loading = loading
         self._loaded: Model | None = None
         self._provenance: dict[str, Any] = {}
+        self._borrowed = False
+
+    @classmethod
+    def of(cls, model: Model) -> LocalModel:
+        """A model that is loaded already; it stays open when the generator rests. UsageError for a base model."""
+        generator = cls(model.info.model, model.info.engine)
+        generator._borrowed = True
+        generator._take(model)
+        return generator
+
+    def would_load(self, info: Info) -> bool:
+        """Whether this is a model that is loaded elsewhere already, on the same engine or on any."""
+        return self._loaded is None and self._model_name == info.model and self._engine in (None, info.engine)
 
     def ready(self) -> None:
         from localprobe import discovery, models
 
+        if self._borrowed:
+            return
         discovery.choose(self._engine, None if self._engine else models.formats(self._model_name))
 
-    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
+    def answer(self, requests: Sequence[TextRequest]) -> list[Completion]:
         from localprobe.engine import Sampler
 
         model = self._model()
-        requests = [
+        prepared = [
             model.request(
-                ask.prompt,
-                system=ask.system,
-                sampler=Sampler(temperature=ask.temperature),
-                key=f"generate {ask.seed}",
-                tokens=ask.tokens,
+                request.prompt,
+                system=request.system,
+                sampler=Sampler(temperature=request.temperature),
+                key=f"generate {request.seed}",
+                tokens=request.tokens,
             )
-            for ask in asks
+            for request in requests
         ]
         return [
             Completion(
@@ -112,14 +128,14 @@ class LocalModel:
                 model.info.model,
                 len(answer),
             )
-            for answer in model.answers(requests)
+            for answer in model.answers(prepared)
         ]
 
     def provenance(self) -> dict[str, Any]:
         return self._provenance
 
     def rest(self) -> None:
-        if self._loaded is not None:
+        if self._loaded is not None and not self._borrowed:
             self._loaded.close()
             self._loaded = None
 
@@ -129,27 +145,35 @@ class LocalModel:
         if self._loaded is None:
             with self._loading(self._model_name) as progress:
                 model = Model.load(self._model_name, self._engine, progress=progress)
-            info = model.info
-            if info.chat_template is None:
+            try:
+                return self._take(model)
+            except UsageError:
                 model.close()
-                raise UsageError(
-                    f"{info.model} has no chat template: it is a base model, and cannot be told which pole to write; "
-                    "give an instruct model"
-                )
-            self._loaded = model
-            self._provenance = {
-                "engine": info.engine,
-                "engine_version": info.version,
-                "weights": info.weights,
-                "dtype": info.dtype,
-                "quantisation": info.quantisation,
-            }
+                raise
         return self._loaded
+
+    def _take(self, model: Model) -> Model:
+        """Use a loaded model. UsageError if it is a base model."""
+        info = model.info
+        if info.chat_template is None:
+            raise UsageError(
+                f"{info.model} has no chat template: it is a base model, and cannot follow a system prompt; "
+                "give an instruct model"
+            )
+        self._loaded = model
+        self._provenance = {
+            "engine": info.engine,
+            "engine_version": info.version,
+            "weights": info.weights,
+            "dtype": info.dtype,
+            "quantisation": info.quantisation,
+        }
+        return model
 
 
 _THOUGHT = re.compile(r"\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL)
 
 
 def spoken(text: str) -> str:
-    """A text without the thoughts that reasoning models put before it, and without space around it."""
+    """A text without the reasoning that some models write before it, stripped of whitespace."""
     return _THOUGHT.sub("", text, count=1).strip() if _THOUGHT.match(text) else text.strip()

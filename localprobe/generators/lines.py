@@ -1,4 +1,4 @@
-"""A JSONL file that grows by a line at a time and survives a crash: what was appended is on the disk."""
+"""A JSONL file that is appended to line by line; an appended line survives a crash."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from localprobe.errors import DataError, LocalprobeError
 class Lines:
     """A JSONL file open for appending, and the records it holds already.
 
-    A last line that a crash left half written is taken off, and `notify` told. Use it as a context manager; a file that
-    was made and got no line is removed. Raises DataError for a file that is not JSONL, and then leaves it as it is.
+    An incomplete last line, left by a crash, is removed, and `notify` is called. Use it as a context manager. A new
+    file without lines is deleted. Raises DataError for a file that is not JSONL, and then leaves it as it is.
     """
 
     def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
         self.path = path
         self.records: list[dict[str, Any]] = []
-        """What the file held when it was opened."""
+        """The records that the file held when it was opened."""
         try:
             whole, newline = self._read(notify) if path.exists() else (0, b"")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ class Lines:
             raise LocalprobeError(f"cannot write {path}: {error.strerror}") from error
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line, in one write, and wait until it is on the disk."""
+        """Append a line in a single write, and wait until it is on disk."""
         line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         try:
             written = self._file.write(line)
@@ -57,7 +57,7 @@ class Lines:
         self.close()
 
     def _read(self, notify: Callable[[str], None]) -> tuple[int, bytes]:
-        """Take in the records; returns how many bytes of the file to keep, and what to put behind them."""
+        """Read the records. Returns the number of bytes of the file to keep, and the bytes to append to them."""
         data = self.path.read_bytes()
         *lines, last = data.split(b"\n")
         for number, line in enumerate(lines, 1):
@@ -69,9 +69,9 @@ class Lines:
             self.records.append(self._record(len(lines) + 1, last))
             return len(data), b"\n"
         except DataError:
-            if not last.startswith(b"{"):  # not what we write: nothing to take off
+            if not last.startswith(b"{"):  # not written by us, so not removed
                 raise
-        notify(f"{self.path}: its last line was torn by a crash and is taken off; its pair is asked for again")
+        notify(f"{self.path}: its last line was incomplete after a crash and was removed; its pair is generated again")
         return len(data) - len(last), b""
 
     def _record(self, number: int, line: bytes) -> dict[str, Any]:

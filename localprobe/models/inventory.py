@@ -13,7 +13,7 @@ from localprobe import discovery
 from localprobe.engine import Backend, LoadOptions
 from localprobe.errors import EngineError, ModelError
 from localprobe.models import fits
-from localprobe.models.catalogue import CATALOGUE, Entry, Repository
+from localprobe.models.catalogue import CATALOGUE, CatalogueEntry, Repository
 from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
 from localprobe.models.names import Source, locate, variant
 
@@ -68,7 +68,7 @@ def _backends() -> dict[Backend, bool]:
     return found
 
 
-def _known(entry: Entry, backends: dict[Backend, bool], free: int) -> Iterator[Item]:
+def _known(entry: CatalogueEntry, backends: dict[Backend, bool], free: int) -> Iterator[Item]:
     """One item for each of a model's weights that some engine uses."""
     sources: dict[Source, list[Backend]] = {}
     for backend in backends:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from localprobe.errors import ModelError, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
 from localprobe.models import download as hub
-from localprobe.models.catalogue import CATALOGUE, FAKE, Entry, Package, Repository
+from localprobe.models.catalogue import CATALOGUE, FAKE, CatalogueEntry, Package, Repository
 from localprobe.models.checkpoint import check_folder, check_gguf, is_split
 from localprobe.progress import Progress, silent
 from localprobe.suggest import close_match
@@ -85,7 +85,7 @@ def source(name: str) -> Repository | Path:
     )
 
 
-def variant(entry: Entry, backend: Backend) -> Source:
+def variant(entry: CatalogueEntry, backend: Backend) -> Source:
     """Which of a known model's weights an engine uses."""
     chosen: Source | None = entry.package
     if chosen is None and backend.name == "mlx":

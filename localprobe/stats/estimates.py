@@ -1,4 +1,4 @@
-"""Figures with 95 % intervals: one with any interval, and means with Student's t."""
+"""Figures with 95 % intervals, and means with intervals by Student's t."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from localprobe.stats.intervals import Interval
 
 _LARGEST = 700.0
-"""e to a higher power is no float."""
+"""The exponential of a larger number overflows a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Mean:
     """None, as `high` is, for the mean of a single value."""
     high: float | None
     of: int
-    """How many values it is of."""
+    """Number of values."""
 
     @property
     def interval(self) -> Interval | None:
@@ -65,7 +65,7 @@ def geometric_ratio(logs: Sequence[float], others: Sequence[float]) -> Mean | No
     difference = float(np.mean(logs) - np.mean(others))
     if min(len(logs), len(others)) < 2:
         return Mean(bounded_exp(difference), None, None, len(logs))
-    errors = [float(np.var(each, ddof=1)) / len(each) for each in (logs, others)]
+    errors = [float(np.var(group, ddof=1)) / len(group) for group in (logs, others)]
     spread = sum(errors)
     freedom = spread**2 / sum(e**2 / (len(x) - 1) for e, x in zip(errors, (logs, others), strict=True)) if spread else 1
     half = _student(freedom) * sqrt(spread) if spread else 0.0
@@ -74,7 +74,7 @@ def geometric_ratio(logs: Sequence[float], others: Sequence[float]) -> Mean | No
 
 
 def bounded_exp(value: float) -> float:
-    """e to the power of `value`, at most e to the power of 700, so that it is finite."""
+    """exp(`value`), with `value` limited to 700 so that the result is finite."""
     return exp(min(value, _LARGEST))
 
 

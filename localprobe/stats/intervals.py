@@ -1,20 +1,20 @@
 """95 % intervals of the measures, by bootstrap over pairs: the two texts of a pair are not independent.
 
-What they cover is the chance in the test pairs; the probe is taken as given.
+They cover the sampling error of the test pairs; the probe is taken as fixed.
 
-A percentile bootstrap has nothing to resample where every text is right: it gives a perfect AUROC the interval [1, 1].
-So for AUROC and accuracy the bootstrap gives the variance alone, and the interval is a score interval, which asks which
-true values would make the one seen likely. For accuracy it is Wilson's (1927); for AUROC, Newcombe's fifth method
-(2006, Statistics in Medicine 25:559) with the variance of Hanley and McNeil (1982, Radiology 143:29). Each formula
-speaks of independent texts; it is multiplied by the ratio of the bootstrap's variance to it. Near 1 that ratio rests
-on the few texts that are wrong, so it is blended with a prior ratio that counts as much as one text of information.
+A percentile bootstrap gives a perfect AUROC the interval [1, 1], because no resample contains an error. So for AUROC
+and accuracy the bootstrap only estimates the variance, and the interval is a score interval: the true values for which
+the observed value lies within z standard errors. For accuracy it is Wilson's (1927); for AUROC, Newcombe's fifth method
+(2006, Statistics in Medicine 25:559) with the variance of Hanley and McNeil (1982, Radiology 143:29). Both formulas
+assume independent texts, so they are multiplied by the ratio of the bootstrap variance to their own. Near 1 that ratio
+rests on the few misclassified texts, so it is blended with a prior ratio that weighs as much as one text.
 
 In simulations (AUROC 0.55 to 0.99, 8 to 50 pairs, normal and exponential scores, equal and unequal spreads, independent
 and correlated pairs) the AUROC interval covers in 91 to 98 %, in 95.7 % on average. A perfect AUROC on 15 pairs
-gets [0.89, 1]. Other ways were worse: DeLong's variance on the logit scale covers 36 to 92 % at a true 0.99.
+gets [0.89, 1]. Alternatives were worse: DeLong's variance on the logit scale covers in 36 to 92 % at a true 0.99.
 
 Separation: percentiles, widened to the t distribution (Hesterberg 2015, American Statistician 69:371). Standard
-deviations: log scale, where they are nearer to normal; scores with long tails still get too short an interval.
+deviations: on the log scale, where they are nearer to normal; for long-tailed scores the interval is too short.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def bootstrap(
     separation = _percentiles(weights @ (high - low), pairs)
     spreads = _spread(high, weights), _spread(low, weights)
     return tuple(
-        Intervals(*((float(each[0][b]), float(each[1][b])) for each in (areas, accuracy, separation, *spreads)))
+        Intervals(*((float(ends[0][b]), float(ends[1][b])) for ends in (areas, accuracy, separation, *spreads)))
         for b in range(high.shape[1])
     )
 
@@ -81,14 +81,14 @@ def bootstrap(
 def auroc_interval(
     positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Interval of the AUROC of scores (pairs,), row i of both being one pair. Of one pair it rests on the prior."""
+    """Interval of the AUROC of scores (pairs,), row i of both being one pair. For one pair it rests on the prior."""
     weights = _resamples(len(positive), resamples, seed)
     low, high = _auroc(positive[:, None].astype(np.float64), negative[:, None].astype(np.float64), weights)
     return float(low[0]), float(high[0])
 
 
 def unpaired_auroc_interval(area: float, positive: int, negative: int) -> Interval:
-    """Interval of an AUROC of so many texts of each pole that are no pairs: Newcombe's fifth method as it stands."""
+    """Interval of an AUROC of unpaired texts, given their number at each pole: Newcombe's fifth method unmodified."""
     low, high = _score_interval(np.array([area]), np.ones(1), positive, negative)
     return float(low[0]), float(high[0])
 
@@ -97,8 +97,8 @@ def wilson(successes: int, of: int) -> Interval:
     """Wilson's score interval of a share of independent texts."""
     from scipy.stats import binomtest
 
-    found = binomtest(successes, of).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(successes, of).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def area(
@@ -134,51 +134,53 @@ def _resamples(pairs: int, resamples: int, seed: int) -> Array:
 def _auroc(high: Array, low: Array, weights: Array) -> tuple[Array, Array]:
     """Lower and upper ends (layers,), of scores (pairs, layers)."""
     pairs, layers = high.shape
-    seen, variance = np.empty(layers), np.empty(layers)
+    observed, variance = np.empty(layers), np.empty(layers)
     for b in range(layers):
         wins = _wins(high[:, b], low[:, b])
-        seen[b] = wins.mean()
+        observed[b] = wins.mean()
         variance[b] = ((weights @ wins) * weights).sum(axis=1).var()
-    formula = _hanley_mcneil(seen, pairs, pairs)
-    return _score_interval(seen, _inflation(seen, variance, formula, pairs, "auroc"), pairs, pairs)
+    formula = _hanley_mcneil(observed, pairs, pairs)
+    return _score_interval(observed, _inflation(observed, variance, formula, pairs, "auroc"), pairs, pairs)
 
 
-def _accuracy(seen: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
-    """Wilson's interval, for as many independent texts as the 2 * pairs are worth."""
-    texts = 2 * pairs / _inflation(seen, variance, seen * (1 - seen) / (2 * pairs), pairs, "accuracy")
-    centre = (seen + _Z**2 / texts / 2) / (1 + _Z**2 / texts)
-    half = _Z / (1 + _Z**2 / texts) * np.sqrt(seen * (1 - seen) / texts + _Z**2 / texts**2 / 4)
-    return np.minimum(np.maximum(centre - half, 0), seen), np.maximum(np.minimum(centre + half, 1), seen)
+def _accuracy(observed: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
+    """Wilson's interval for the effective number of independent texts."""
+    texts = 2 * pairs / _inflation(observed, variance, observed * (1 - observed) / (2 * pairs), pairs, "accuracy")
+    centre = (observed + _Z**2 / texts / 2) / (1 + _Z**2 / texts)
+    half = _Z / (1 + _Z**2 / texts) * np.sqrt(observed * (1 - observed) / texts + _Z**2 / texts**2 / 4)
+    return np.minimum(np.maximum(centre - half, 0), observed), np.maximum(np.minimum(centre + half, 1), observed)
 
 
-def _inflation(seen: Array, variance: Array, formula: Array, pairs: int, measure: str) -> Array:
-    """Variance by bootstrap over that of the formula, blended with a prior where few texts are wrong."""
-    variance = variance * pairs / max(pairs - 1, 1)  # a bootstrap's is too small by this; of one pair there is none
-    ratio = np.divide(variance, formula, out=np.ones_like(seen), where=formula > 0)
-    information = 4 * pairs * seen * (1 - seen)
+def _inflation(observed: Array, variance: Array, formula: Array, pairs: int, measure: str) -> Array:
+    """Ratio of the bootstrap variance to that of the formula, blended with a prior where few texts are wrong."""
+    variance = (
+        variance * pairs / max(pairs - 1, 1)
+    )  # a bootstrap underestimates it by this factor; one pair has no variance
+    ratio = np.divide(variance, formula, out=np.ones_like(observed), where=formula > 0)
+    information = 4 * pairs * observed * (1 - observed)
     return np.asarray((information * ratio + _PRIOR[measure]) / (information + 1))
 
 
 def _hanley_mcneil(area: Array, positive: int, negative: int) -> Array:
-    """Variance of an AUROC of so many independent texts of each pole, in the symmetric form that Newcombe uses."""
+    """Variance of an AUROC of independent texts, by their number at each pole, in Newcombe's symmetric form."""
     others = (positive + negative) / 2 - 1
     return np.asarray(
         area * (1 - area) * (1 + others * (1 - area) / (2 - area) + others * area / (1 + area)) / (positive * negative)
     )
 
 
-def _score_interval(seen: Array, inflation: Array, positive: int, negative: int) -> tuple[Array, Array]:
-    """The true areas from which `seen` lies within z standard errors, the error being that of the true area."""
+def _score_interval(observed: Array, inflation: Array, positive: int, negative: int) -> tuple[Array, Array]:
+    """The range of true areas within z standard errors of `observed`, the error being that of the true area."""
 
     def end(outside: Array) -> Array:
-        inside = seen
+        inside = observed
         for _ in range(_BISECTIONS):
             middle = (outside + inside) / 2
-            likely = (seen - middle) ** 2 <= _Z**2 * inflation * _hanley_mcneil(middle, positive, negative)
+            likely = (observed - middle) ** 2 <= _Z**2 * inflation * _hanley_mcneil(middle, positive, negative)
             inside, outside = np.where(likely, middle, inside), np.where(likely, outside, middle)
         return inside
 
-    return end(np.zeros_like(seen)), end(np.ones_like(seen))
+    return end(np.zeros_like(observed)), end(np.ones_like(observed))
 
 
 def _percentiles(resampled: Array, pairs: int) -> tuple[Array, Array]:
@@ -194,18 +196,18 @@ def _spread(scores: Array, weights: Array) -> tuple[Array, Array]:
     from scipy.special import stdtrit
 
     scores = scores - scores.mean(axis=0)
-    seen = scores.std(axis=0)
+    observed = scores.std(axis=0)
     variance = np.maximum(weights @ scores**2 - (weights @ scores) ** 2, 0)
-    varied = variance > 1e-12 * seen**2  # the others drew one pair only
+    varied = variance > 1e-12 * observed**2  # the other resamples drew a single pair
     logs = np.log(variance, out=np.zeros_like(variance), where=varied) / 2
     count = np.maximum(varied.sum(axis=0), 1)
     mean = logs.sum(axis=0) / count
     error = np.sqrt((((logs - mean) ** 2) * varied).sum(axis=0) / count)
     half = -stdtrit(len(scores) - 1, 0.025) * error
-    known = np.log(np.where(seen > 0, seen, 1))
-    centre = 2 * known - mean  # a bootstrap's is too small by as much as ours is
-    low, high = np.exp(np.minimum(centre - half, known)), np.exp(np.maximum(centre + half, known))
-    return np.where(seen > 0, low, 0), np.where(seen > 0, high, 0)
+    log_observed = np.log(np.where(observed > 0, observed, 1))
+    centre = 2 * log_observed - mean  # corrects for the bias of the bootstrap, which equals that of our own estimate
+    low, high = np.exp(np.minimum(centre - half, log_observed)), np.exp(np.maximum(centre + half, log_observed))
+    return np.where(observed > 0, low, 0), np.where(observed > 0, high, 0)
 
 
 def bracketed(value: float, interval: Interval, spec: str = ".2f", *, value_spec: str = "") -> str:

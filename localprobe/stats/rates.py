@@ -1,4 +1,4 @@
-"""Shares with 95 % intervals: Wilson's (1927), made wider where the things counted go together in groups."""
+"""Shares with 95 % intervals: Wilson's (1927), widened where the items counted are correlated within groups."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _Z = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of a number of things, with its 95 % interval."""
+    """A share of a number of items, with its 95 % interval."""
 
     share: float
     """In [0, 1]."""
     low: float
     high: float
     of: int
-    """How many things there are; at least 1."""
+    """Number of items; at least 1."""
 
     @property
     def count(self) -> int:
-        """How many of them were counted."""
+        """Number of items counted."""
         return round(self.share * self.of)
 
     @property
@@ -37,22 +37,22 @@ class Rate:
 
 
 def rate(count: int, of: int) -> Rate:
-    """A share of independent things; at least one."""
+    """A share of independent items."""
     return Rate(count / of, *_wilson(count / of, of), of)
 
 
 def grouped_rate(groups: Sequence[tuple[int, int]]) -> Rate:
-    """A share of things in groups, each (count, of): cells of one curve, which share a baseline, are not independent.
+    """A share of items in groups, each (count, of). Items of one group are correlated, as cells that share a baseline.
 
-    The interval is that of fewer independent things: their number is divided by the design effect, the variance of the
-    share with whole groups as the unit over that of independent things (Kish 1965), and by at least 1.
+    The interval is that of fewer independent items: their number is divided by the design effect (Kish 1965), the
+    variance of the share between groups over that of independent items, or by 1 if that is less.
     """
     count, of = sum(group[0] for group in groups), sum(group[1] for group in groups)
     share, k = count / of, len(groups)
     independent = share * (1 - share) / of
     design = 1.0
     if k > 1 and independent > 0:
-        between = sum((got - size * share) ** 2 for got, size in groups) / of**2 * k / (k - 1)
+        between = sum((counted - size * share) ** 2 for counted, size in groups) / of**2 * k / (k - 1)
         design = max(1.0, between / independent)
     return Rate(share, *_wilson(share, of / design), of)
 

@@ -1,1 +1,1 @@
-"""What steers: a direction at a strength, the positions where it applies, and what a strength means."""
+"""Steering: a direction at a strength, and the positions where it applies."""

@@ -1,4 +1,4 @@
-"""A knob: one direction of a vector, the strength that it is added with, and where in a row it applies."""
+"""A knob: one direction of a vector, the strength at which it is added, and the positions where it applies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from localprobe.vectors.vector import Direction, Vector
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Knob:
-    """`alpha` times the direction of `vector` at `layer`, at the positions named."""
+    """Adds `alpha` times the direction of `vector` at `layer` to the residuals of the named positions."""
 
     vector: Vector
     layer: int
@@ -51,23 +51,23 @@ def steering(knobs: Iterable[Knob], prompt: int, start: int = 0) -> Steering:
 
 
 def watch(vector: Vector, layer: int) -> Watch:
-    """Scores on a vector's direction, brought to length 1, so that scores on different directions compare."""
+    """A projection on a vector's direction, normalised to length 1 so that scores on different directions compare."""
     direction = vector.directions[layer].vector
     return Watch(layer, np.asarray(direction / np.linalg.norm(direction), dtype=np.float32))
 
 
 def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:
-    """What knobs add to a score by themselves: the projection of alpha * v on the watched vector, summed over the knobs
-    whose addition the residual stream carries to the watched layer at the positions of the answer."""
+    """What knobs add to a score directly: the projection of alpha * v on the watched vector, summed over the knobs that
+    steer the positions of the answer at or below the watched layer."""
     reaching = [knob for knob in knobs if knob.layer <= watched.layer and knob.positions != "prompt"]
     return float(sum(knob.alpha * (knob.direction.vector @ watched.vector) for knob in reaching))
 
 
 def strength(alpha: float | None, dose: float | None) -> float:
-    """The one of alpha and dose that is given; UsageError for both, neither, or a value that is not finite."""
-    given = [value for value in (alpha, dose) if value is not None]
-    if len(given) != 1:
+    """Whichever of alpha and dose is given; UsageError for both, neither, or a value that is not finite."""
+    strengths = [value for value in (alpha, dose) if value is not None]
+    if len(strengths) != 1:
         raise UsageError("give one strength, either `dose` or `alpha`, not both")
-    if not np.isfinite(given[0]):
-        raise UsageError(f"strength {given[0]} is not a finite number")
-    return given[0]
+    if not np.isfinite(strengths[0]):
+        raise UsageError(f"strength {strengths[0]} is not a finite number")
+    return strengths[0]

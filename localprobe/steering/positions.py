@@ -1,4 +1,4 @@
-"""Where a steering applies in a row: `all`, `prompt` or `response`, turned into terms of the contract."""
+"""The positions where steering applies (`all`, `prompt`, `response`), turned into terms of the engine contract."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Positions = Literal["all", "prompt", "response"]
 
 
 def span(positions: str, prompt: int, start: int = 0) -> tuple[int, int | None]:
-    """The span `[first, stop)` that a name means for a prompt that ends before position `prompt`.
+    """The span `[first, stop)` that a name stands for, for a prompt that ends before position `prompt`.
 
-    `all` is the paper's way and llama.cpp's own. `response` begins at the prompt's last position, because that one
-    predicts the first token of the answer; `prompt` is all before it. `start` is the first position of a later turn of
-    a chat, whose earlier positions keep the steering that they were computed under.
+    `all` is what the paper and llama.cpp do. `response` begins at the prompt's last position, which predicts the first
+    token of the answer; `prompt` is everything before it. `start` is the first position of a later turn of a chat,
+    whose earlier positions keep the steering that they were computed under.
     """
     match positions:
         case "all":
@@ -30,12 +30,12 @@ def span(positions: str, prompt: int, start: int = 0) -> tuple[int, int | None]:
 
 
 def term(layer: int, vector: FloatArray, alpha: float, where: tuple[int, int | None] = (0, None)) -> Term:
-    """`h' = h + alpha * vector` at `layer` over a span (the paper's equation 2); multiplied once, in float32."""
+    """`h' = h + alpha * vector` at `layer` over a span (the paper's equation 2), multiplied in float32."""
     return Term(layer, times(alpha, vector), *where)
 
 
 def ended(steering: Iterable[Term], stop: int) -> Steering:
-    """The same terms reaching no position from `stop` on: what the past of a row was computed under."""
+    """The terms restricted to positions before `stop`: the steering that the past of a row was computed under."""
     closed = []
     for t in steering:
         end = stop if t.stop is None else min(t.stop, stop)
@@ -45,14 +45,14 @@ def ended(steering: Iterable[Term], stop: int) -> Steering:
 
 
 def begun(steering: Iterable[Term], start: int) -> Steering:
-    """The same terms reaching no position before `start`: what is still to come of a row."""
+    """The terms restricted to positions from `start` on: the steering of what is still to be computed."""
     return tuple(
         Term(t.layer, t.delta, max(t.start, start), t.stop) for t in steering if t.stop is None or t.stop > start
     )
 
 
 def same_until(a: Steering, b: Steering, limit: int) -> int:
-    """The number of first positions, at most `limit`, that two steerings treat alike, bit for bit."""
+    """The number of leading positions, at most `limit`, to which two steerings add the same, bit for bit."""
     edges = {0, limit}
     for t in (*a, *b):
         edges.update(e for e in (t.start, t.stop) if e is not None and e < limit)
@@ -67,5 +67,5 @@ def _alike(a: Steering, b: Steering, position: int) -> bool:
 
 
 def _at(steering: Steering, position: int) -> list[tuple[int, bytes]]:
-    """What is added at a position, in a form that compares: (layer, bytes) of each term that is not zero."""
+    """What is added at a position, as comparable values: (layer, bytes) of each term that is not zero."""
     return sorted((t.layer, t.delta.tobytes()) for t in steering if t.covers(position) and t.delta.any())

@@ -1,4 +1,4 @@
-"""What the tokens of an answer are scored by, and how a score is to be read where the answer was steered."""
+"""The projection that scores the tokens of an answer, and the scale to read scores of steered answers on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from localprobe.vectors.vector import Vector
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scoring:
-    """A projection to read at every token, and the scale to read it on."""
+    """A projection to compute at every token, and the scale to read it on."""
 
     watch: Watch
     midpoint: float
-    """The score halfway between the poles, plus what the knobs add to a score by themselves. Where the poles' scores
-    are not known (control vectors, results of arithmetic), what the knobs add alone."""
+    """The score halfway between the poles, plus what the knobs add to a score directly. Where the poles' scores
+    are unknown (control vectors, results of arithmetic), only what the knobs add."""
     reach: float = 0.0
-    """Distance from the midpoint of a clearly positive or negative token; 0 where the poles are not known."""
+    """Distance from the midpoint of a clearly positive or negative token; 0 where the poles' scores are unknown."""
 
     @classmethod
     def of(cls, vector: Vector, layer: int, knobs: Sequence[Knob] = ()) -> Scoring:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from html import escape
 
 HIGH, LOW = "#d9822b", "#3f8fd2"
-"""Orange for scores above the midpoint, blue below it: told apart with any colour vision, on dark and on light."""
+"""Orange for scores above the midpoint, blue below it: distinct for any colour vision, on dark and on light."""
 REACH = 3.0
 """Full tint, in distances between the means of the poles' texts: 1.3 standard deviations of the tokens of such texts
 (SmolLM2-135M, empathy: one is 1.7 to 2.9 such distances at layers 10 to 29). Tokens scatter far more than means."""
 SPREAD = 3.0
 """By how many times more the tokens of a generated answer scatter."""
 OPACITY = 0.5
-"""Of the strongest tint. Text in the page's own colour stays readable on it, on white paper and on black."""
+"""Opacity of the strongest tint: text in the page's own colour stays readable, on white and on black."""
 
 
 def strengths(scores: Sequence[float], midpoint: float = 0.0, reach: float = 0.0) -> list[float]:

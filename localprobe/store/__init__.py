@@ -1,1 +1,1 @@
-"""Everything localprobe keeps on disk: runs, memoised measurements, atomic file writes, folders."""
+"""Everything localprobe stores on disk: runs, memoised measurements, atomic file writes, folders."""

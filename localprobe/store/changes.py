@@ -1,4 +1,4 @@
-"""Changing the JSON of runs that are in a store: what the steps of `localprobe.store.migrations` are made of."""
+"""Changing the JSON of stored runs: building blocks of `localprobe.store.migrations`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localprobe.store.sqlite import json_text
 
 
 class StoredRun(NamedTuple):
-    """The two parts of a run that are kept as JSON."""
+    """The two parts of a run that are stored as JSON."""
 
     about: dict[str, Any]
     result: dict[str, Any]
@@ -24,8 +24,8 @@ Change: TypeAlias = Callable[[StoredRun], StoredRun]
 def rewrite_runs(database: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
     """Change the JSON of all runs whose kind is a key of `changes`.
 
-    A run that its function cannot read (KeyError, TypeError, ValueError, IndexError) is left as it is, so that one
-    such run does not close the whole store.
+    A run that its function cannot read (KeyError, TypeError, ValueError, IndexError) is left unchanged, so that it does
+    not make the whole store unusable.
     """
     for kind, change in changes.items():
         rows = database.execute("SELECT rowid FROM runs WHERE kind = ?", (kind,)).fetchall()

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: a crash, a full disk or Ctrl-C never leaves half a file in a good one's place."""
+"""Writing files atomically: a crash, a full disk or Ctrl-C never replaces a good file by half of a new one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from localprobe.errors import LocalprobeError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place if the block ends well, and is gone if not.
+    """A temporary path beside `path`. It replaces `path` if the block ends without an error, and is deleted otherwise.
 
-    An OSError (no such folder that can be made, no permission, no space) is raised as a LocalprobeError.
+    An OSError (a folder that cannot be created, no permission, no space) is raised as LocalprobeError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write bytes to `path`, whole or not at all, and safely on the disk."""
+    """Write bytes to `path`, atomically, and flush them to disk."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()

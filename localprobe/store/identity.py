@@ -1,4 +1,4 @@
-"""Which model a result was measured on."""
+"""The identity of the model that a result was measured on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from localprobe.engine import Info
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """A model on an engine, as a result names it: the part of `localprobe.engine.Info` that figures depend on."""
+    """A model on an engine: the fields of `localprobe.engine.Info` that results depend on."""
 
     model: str
     engine: str
     architecture: str = ""
     version: str = ""
-    """The libraries that computed, e.g. `torch 2.13.0, transformers 5.23.0`."""
+    """The libraries that did the computation, e.g. `torch 2.13.0, transformers 5.23.0`."""
     device: str = ""
     dtype: str = ""
     quantisation: str | None = None
@@ -35,6 +35,6 @@ class ModelIdentity:
         return f"{self.model} ({', '.join(filter(None, (self.engine, self.quantisation)))})"
 
     def same_weights(self, other: ModelIdentity) -> bool:
-        """Whether both are loads of one model: its own name and architecture, or else its weights, say so."""
+        """Whether both are the same model, by name and architecture or by weights."""
         named = (self.model, self.architecture) == (other.model, other.architecture)
         return named or (self.weights == other.weights and bool(self.weights))

@@ -3,7 +3,7 @@
     values = to_json(result)                    # dicts, lists, strings, numbers, booleans, None
     result = from_json(SweepResult, values)
 
-The fields of a dataclass are the keys of its JSON object, in order. A class needs no code of its own for this.
+The fields of a dataclass are the keys of its JSON object, in order. Classes need no extra code.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """Dataclasses and mappings as dicts, tuples and NumPy arrays as lists, NumPy scalars as numbers. NaN and infinities
-    become None, which JSON has no other value for; every other float keeps all of its digits.
+    """Dataclasses and mappings as dicts, tuples and NumPy arrays as lists, NumPy scalars as numbers. NaN and infinity
+    become None, as JSON has no value for them; all other floats keep full precision.
 
     TypeError for a value of any other type.
     """
@@ -27,11 +27,11 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: type[T], values: Any) -> T:
-    """The `kind` that `to_json` made these values of. Keys that `kind` does not have are ignored, and a missing key
+    """The instance of `kind` that `to_json` turned into these values. Unknown keys are ignored, and a missing key
     takes the default of its field.
 
-    DataError names the first value that is missing or has the wrong type; nothing is converted between types, except
-    an integer where a float is expected.
+    DataError names the first value that is missing or has the wrong type; types are not converted, except
+    integers to floats.
     """
     try:
         return msgspec.convert(values, kind, str_keys=True)

@@ -1,6 +1,6 @@
-"""Small facts that are measured once and kept: a model's scale, its canary's answer, which library is faster here.
+"""Memoised measurements: a model's scale, the outcome of its canary, which library is faster on this machine.
 
-Each is a JSON file of its own in the cache, named by a hash of its key, so two processes cannot tear it.
+Each is a separate JSON file in the cache, named by a hash of its key, so concurrent processes do not conflict.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from localprobe.errors import LocalprobeError
 from localprobe.version import __version__
 
 Key: TypeAlias = Info | Sequence[str]
-"""What a fact is about: a model on an engine, or whatever strings name."""
+"""What was measured: a model on an engine, or anything that strings identify."""
 
 
 def recall(kind: str, key: Key) -> Any | None:
-    """The value kept for a kind and a key, or None. An unreadable file counts as none."""
+    """The stored value of a kind and a key, or None. An unreadable file counts as missing."""
     try:
         return json.loads(_path(kind, key).read_text())
     except (OSError, ValueError):
@@ -28,7 +28,7 @@ def recall(kind: str, key: Key) -> Any | None:
 
 
 def keep(kind: str, key: Key, value: Any) -> None:
-    """Keep a JSON value. A cache that cannot be written is no error: the fact is measured again next time."""
+    """Store a JSON value. Failing to write is no error: it will be measured again."""
     from localprobe.store.files import write_whole
 
     try:

@@ -1,7 +1,7 @@
 """The formats of the store of runs: one function for each step from a format to the next.
 
 A step changes tables by SQL, and stored JSON by pure functions, one for each kind of run (`localprobe.store.changes`).
-The functions of a released step stay as they were. Tests run all of them on a store that 0.1.0 wrote
+The functions of a released step never change. Tests run all of them on a store that 0.1.0 wrote
 (`tests/store/data`).
 """
 
@@ -14,7 +14,7 @@ from localprobe.store.changes import rewrite_runs
 
 
 def _format_1(database: sqlite3.Connection) -> None:
-    """The runs, as 0.1.0 kept them."""
+    """The table of runs, as in 0.1.0."""
     database.execute(
         """
         CREATE TABLE IF NOT EXISTS runs (
@@ -30,7 +30,7 @@ def _format_1(database: sqlite3.Connection) -> None:
 
 
 def _format_2(database: sqlite3.Connection) -> None:
-    """Results as dataclasses write them. The table of cells in every store: 0.1.0 made it with the first sweep."""
+    """Results in the form of the dataclasses, and the table of cells, which 0.1.0 created with the first sweep."""
     database.execute(
         """
         CREATE TABLE IF NOT EXISTS cells (

@@ -1,7 +1,7 @@
-"""Results as localprobe 0.1.0 kept them, turned into those of today: one pure function for each kind of run.
+"""Converting results stored by localprobe 0.1.0: one pure function for each kind of run.
 
-0.1.0 kept the figures of a probe in one flat object, and of its choices only some. The others are read from the
-command, where they differ from 0.1.0's defaults.
+0.1.0 stored the figures of a probe in one flat object, and only some of its options. The others are read from the
+command if they differ from 0.1.0's defaults.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LIKENESS = ("pearson", "spearman", "within_poles")
 
 
 def fit(run: StoredRun) -> StoredRun:
-    """A fit, of which 0.1.0 kept no figures."""
+    """A fit; 0.1.0 stored no figures for it."""
     about, old = run
     on = about["measured_on"]
     origin = {name: on[name] for name in ("model", "engine", "architecture", "weights", "width", "layers")}
@@ -71,7 +71,7 @@ def sweep(run: StoredRun) -> StoredRun:
 
 
 def reproduce(run: StoredRun) -> StoredRun:
-    """A comparison, and a sweep's result if it came so far."""
+    """A comparison, and the result of the sweep if there was one."""
     result = {"ratings": run.result["ratings"], "detection": compare(run).result}
     if "steering" in run.result:
         result["steering"] = sweeps_0_1_0.steering(run.result["steering"])
@@ -100,7 +100,7 @@ def _probe(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _config(about: Mapping[str, Any], method: str, pooling: str) -> dict[str, Any]:
-    """The choices of a study, those that were not kept from the command's options or else 0.1.0's defaults."""
+    """The configuration of a probe: stored options, else those of the command, else 0.1.0's defaults."""
     words = shlex.split(about["command"].replace("=", " "))
     config: dict[str, Any] = {"method": method, "pooling": pooling, "random_directions": 100}
     for name, default in _OPTIONS.items():

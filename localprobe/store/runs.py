@@ -1,7 +1,7 @@
-"""What was done, and its results: every fit, validation, comparison and sweep, in one SQLite file.
+"""The store of runs: every fit, validation, comparison and sweep with its result, in one SQLite file.
 
-A run holds its whole result as JSON, and what it takes to repeat it: the command, versions, machine and hashes. The
-cells of a sweep are in a table beside it (`localprobe.experiments.cells`).
+A run holds its whole result as JSON, and what is needed to repeat it: command, versions, machine and hashes. The cells
+of a sweep are in a separate table (`localprobe.experiments.cells`).
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ INSERT INTO runs ({_RUN}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE S
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One thing that was done."""
+    """One stored run."""
 
     id: str
-    """Eight hexadecimal digits; any beginning that is unique names it too."""
+    """The run id: eight hexadecimal digits, of which any unique prefix is accepted too."""
     kind: str
     """`fit`, `validate`, `compare`, `correlate`, `reproduce`, `sweep`, ..."""
     name: str
-    """What it was about, for people: a concept and a model."""
+    """Description for people: a concept and a model."""
     created: str
     """UTC, ISO 8601."""
     about: Mapping[str, Any]
-    """What it takes to repeat it: `command`, `versions`, `machine`, and hashes of what went in."""
+    """What is needed to repeat it: `command`, `versions`, `machine`, and hashes of the inputs."""
     result: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a list shows of a run; read without the rest of its result."""
+    """A run as shown in a list; read without the rest of its result."""
 
     id: str
     kind: str
@@ -74,15 +74,15 @@ class RunSummary:
 class Runs:
     """The runs in a file, by default in localprobe's data folder. The file is made when something is written.
 
-    Every method raises LocalprobeError for a torn file, one of a newer localprobe, one that stays locked, or a full
-    disk; what the file held before stays.
+    Every method raises LocalprobeError for a damaged file, one of a newer localprobe, one that stays locked, or a full
+    disk; the file then keeps its previous content.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         from localprobe.store.paths import data
 
         self.file = SqliteFile(path or data() / "runs.sqlite", SCHEMA)
-        """For tables that belong to runs."""
+        """The SQLite file, for other tables that belong to runs."""
 
     @property
     def path(self) -> Path:
@@ -97,41 +97,40 @@ class Runs:
         about: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 (it is what a run calls it)
     ) -> Run:
-        """Keep a run; what it takes to repeat it is added to `about`. With the `id` of a run that is there, it takes
-        that run's place."""
+        """Store a run, adding `circumstances` to `about`. It replaces a stored run of the same `id`."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         run = Run(id or secrets.token_hex(4), kind, name, created, {**circumstances(), **(about or {})}, result)
         row = (run.id, run.kind, run.name, run.created, json_text(run.about), json_text(run.result))
         with self.file.writing() as database:
-            database.execute(_KEEP, row)  # never REPLACE, which would take the run's cells with it
+            database.execute(_KEEP, row)  # not REPLACE, which would delete the run's cells
         return run
 
     def summaries(self) -> list[RunSummary]:
-        """All runs for a list, the newest first."""
+        """Summaries of all runs, the newest first."""
         with self.file.reading() as database:
             return [_summary(row) for row in database.execute(f"SELECT {_SUMMARY} FROM runs {_NEWEST_FIRST}")]
 
     def all(self, kind: str | None = None) -> list[Run]:
-        """Runs with their results, the newest first; of one kind if it is given."""
+        """Runs with their results, the newest first; only those of `kind` if given."""
         where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
         with self.file.reading() as database:
             rows = database.execute(f"SELECT {_RUN} FROM runs {where} {_NEWEST_FIRST}", values).fetchall()
         return [_run(row) for row in rows]
 
     def find(self, id: str) -> Run | None:  # noqa: A002 (it is what a run calls it)
-        """The run of exactly this id, or None."""
+        """The run with exactly this id, or None."""
         with self.file.reading() as database:
             return _find(database, id)
 
     def get(self, reference: str) -> Run:
-        """The run of an id, a unique beginning of one, or `last`. UsageError if there is none, or several."""
+        """The run of an id, of a unique prefix of one, or the `last` run. UsageError if there is none, or several."""
         with self.file.reading() as database:
             run = _find(database, self._resolved(database, reference))
         assert run is not None  # in the same transaction
         return run
 
     def delete(self, reference: str) -> RunSummary:
-        """Take out a run, named as for `get`, with its cells; returns what it was."""
+        """Delete a run, named as for `get`, with its cells; returns its summary."""
         with self.file.writing() as database:
             run = self._resolved(database, reference)
             row = database.execute(f"SELECT {_SUMMARY} FROM runs WHERE id = ?", (run,)).fetchone()
@@ -139,7 +138,7 @@ class Runs:
         return _summary(row)
 
     def _resolved(self, database: sqlite3.Connection, reference: str) -> str:
-        """The id that a reference names."""
+        """The run id that a reference stands for."""
         ids = _ids(database, "" if reference == "last" else reference)
         if reference == "last":
             ids = ids[:1]
@@ -152,7 +151,7 @@ class Runs:
 
 
 def circumstances() -> dict[str, Any]:
-    """What it takes to repeat what is being done now: the command as it was typed, versions, and the machine."""
+    """What is needed to repeat the current command: the command line, versions, and the machine."""
     import os
     import platform
     import shlex
@@ -179,10 +178,10 @@ def _versions() -> Mapping[str, str]:
     return versions
 
 
-def _ids(database: sqlite3.Connection, beginning: str = "") -> list[str]:
-    """Ids with this beginning, the newest first."""
-    where = "WHERE substr(id, 1, length(:beginning)) = :beginning"
-    rows = database.execute(f"SELECT id FROM runs {where} {_NEWEST_FIRST}", {"beginning": beginning})
+def _ids(database: sqlite3.Connection, prefix: str = "") -> list[str]:
+    """Ids with this prefix, the newest first."""
+    where = "WHERE substr(id, 1, length(:prefix)) = :prefix"
+    rows = database.execute(f"SELECT id FROM runs {where} {_NEWEST_FIRST}", {"prefix": prefix})
     return [reference for (reference,) in rows]
 
 

@@ -1,11 +1,11 @@
-"""SQLite files of localprobe's own: opened, brought to the present format, read and written in transactions.
+"""localprobe's SQLite files: opened, migrated to the current format, read and written in transactions.
 
     file = SqliteFile(path, Schema("runs", (make_table, add_column)))
     with file.writing() as database:
         database.execute("INSERT INTO ...")
 
-A transaction is kept whole or not at all, even if the process is killed or the disk fills up in the middle of it, and
-SQLite keeps two processes from corrupting each other's work. Whatever fails is one LocalprobeError that names the file.
+Transactions are atomic even if the process is killed or the disk fills up, and concurrent processes are safe. Failures
+raise LocalprobeError, naming the file.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ Migration: TypeAlias = Callable[[sqlite3.Connection], None]
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What the files of one kind hold."""
+    """The schema of one kind of file."""
 
     holds: str
     """A plural for error messages: `runs`, `chats`."""
     migrations: tuple[Migration, ...]
-    """The i-th takes a file from format i to format i + 1, and a new file goes through all of them. Add to the end;
-    never change one that was released."""
+    """The i-th migrates a file from format i to format i + 1; a new file goes through all of them. Append only; never
+    change a released one."""
 
     @property
     def format(self) -> int:
-        """The present format. A file keeps its own as `PRAGMA user_version`; a new one has 0."""
+        """The current format. A file stores its own as `PRAGMA user_version`; a new one has 0."""
         return len(self.migrations)
 
 
 class SqliteFile:
-    """One file of a schema, made when it is first written. A writer waits up to `wait` seconds for another one.
+    """One file of a schema, created when it is first written. A writer waits up to `wait` seconds for another one.
 
-    Each transaction opens the file of that name anew. So it may be used from any thread, and a file that was deleted or
-    replaced meanwhile is noticed: SQLite would go on writing into one that nobody finds.
+    Each transaction opens the file again. So it may be used from any thread, and a file that was deleted or replaced
+    in the meantime is not written to any more.
     """
 
     def __init__(self, path: Path, schema: Schema, *, wait: float = 30.0) -> None:
@@ -52,13 +52,13 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that reads. A missing file reads as an empty one, and is not made. Raises LocalprobeError."""
+        """A transaction that reads. A missing file reads as empty and is not created. Raises LocalprobeError."""
         with self._transaction("DEFERRED", create=False, fails="cannot read the {} in {}: {}") as database:
             yield database
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes, committed if the block ends well, else undone. Raises LocalprobeError."""
+        """A transaction that writes, rolled back if the block raises. Raises LocalprobeError."""
         fails = "cannot write the {} in {}: {}; nothing was changed there"
         with self._transaction("IMMEDIATE", create=True, fails=fails) as database:
             yield database
@@ -95,7 +95,7 @@ class SqliteFile:
         return sqlite3.connect(address, timeout=self._wait, isolation_level=None, uri=True)
 
     def _prepared(self, database: sqlite3.Connection, *, in_place: bool = True) -> sqlite3.Connection:
-        """A connection to a file of the present format: this one, or to a copy in memory if it may not be changed."""
+        """A connection to a file of the current format: this one, or a copy in memory if it must not be changed."""
         try:
             if not in_place and _format(database) < self._schema.format:
                 copy = _in_memory()
@@ -110,21 +110,21 @@ class SqliteFile:
         return database
 
     def _migrate(self, database: sqlite3.Connection) -> None:
-        """Take a file to the present format step by step; another process may take some of the steps."""
-        while (found := _format(database)) != self._schema.format:
-            if found > self._schema.format:
+        """Migrate a file to the current format; another process may do some of the steps at the same time."""
+        while (current := _format(database)) != self._schema.format:
+            if current > self._schema.format:
                 raise LocalprobeError(
-                    f"{self.path} was written by a newer localprobe (format {found}; this one reads "
+                    f"{self.path} was written by a newer localprobe (format {current}; this one reads "
                     f"{self._schema.format}): upgrade localprobe, or move the file away"
                 )
             with _transaction(database, "IMMEDIATE"):
-                if _format(database) == found:  # no other process was faster
-                    self._schema.migrations[found](database)
-                    database.execute(f"PRAGMA user_version = {found + 1}")
+                if _format(database) == current:  # else another process did this step
+                    self._schema.migrations[current](database)
+                    database.execute(f"PRAGMA user_version = {current + 1}")
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """A value as a column of JSON keeps it. ValueError for NaN and infinity, which JSON does not have."""
+    """A value as JSON text for a column. ValueError for NaN and infinity, which JSON does not have."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -133,8 +133,8 @@ def _in_memory() -> sqlite3.Connection:
 
 
 def _format(database: sqlite3.Connection) -> int:
-    (found,) = database.execute("PRAGMA user_version").fetchone()
-    return int(found)
+    (number,) = database.execute("PRAGMA user_version").fetchone()
+    return int(number)
 
 
 @contextmanager
@@ -144,6 +144,6 @@ def _transaction(database: sqlite3.Connection, mode: str) -> Iterator[None]:
         yield
         database.execute("COMMIT")
     except BaseException:
-        with suppress(sqlite3.Error):  # SQLite has rolled back itself where the disk is full
+        with suppress(sqlite3.Error):  # SQLite has already rolled back if the disk is full
             database.execute("ROLLBACK")
         raise

@@ -1,4 +1,4 @@
-"""The result of a stored run as the dataclass that wrote it."""
+"""The result of a stored run as a dataclass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def result_of(kind: type[T], run: Run, part: str = "") -> T:
-    """The result of a run, or one `part` of it, as a `kind`. DataError names a run that another version wrote."""
+    """The result of a run, or one `part` of it, as a `kind`. DataError for a run of an incompatible version."""
     try:
         return from_json(kind, run.result.get(part) if part else run.result)
     except DataError as error:

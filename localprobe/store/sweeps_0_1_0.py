@@ -1,7 +1,7 @@
-"""The results of sweeps as localprobe 0.1.0 kept them, turned into those of today: pure functions on JSON values.
+"""Converting results of sweeps stored by localprobe 0.1.0: pure functions on JSON values.
 
-The two differ in two places. 0.1.0 kept a series without curves while its baseline was missing, with null for what it
-could not compare; and a sweep that was killed before its first result had none.
+There are two differences. 0.1.0 stored a series without curves, with nulls, while its baseline was missing; and a
+sweep that was killed before its first result had no result.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 
 def sweep(about: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a run of kind `sweep`; `about` is what its run keeps beside it."""
+    """The result of a run of kind `sweep`, whose other stored part is `about`."""
     return steering(result) if result else _nothing_yet(about)
 
 
 def steering(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A sweep's result that is not empty: as a sweep keeps it, or a run of kind `reproduce` as `steering`."""
+    """The non-empty result of a sweep, or the part `steering` of a run of kind `reproduce`."""
     models = [
         {**model, "series": [series for series in model["series"] if series["curves"]]} for model in result["models"]
     ]
@@ -24,7 +24,7 @@ def steering(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nothing_yet(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Of an experiment without any answers; the cells that a store has beside it are counted when it is shown."""
+    """The result of an experiment without answers; its stored cells are counted when it is shown."""
     experiment = about["experiment"]
     expected = sum(facts["expected"] for facts in about["models"]) + sum(about["waiting"].values())
     names = ("name", "concept", "positions", "samples", "tokens", "seed", "arms")

@@ -1,11 +1,11 @@
-"""A TOML file read strictly into values of declared types: every mistake is one line with its file, place and key.
+"""Reading a TOML file strictly into declared types: every mistake gives one line with file, table and key.
 
     class Sampling(Table):
         temperature: Annotated[float, Meta(ge=0)] = 0.7
 
     read_toml(path, Sampling)     # mine.toml: temperature: -1 is not a number of 0 or more
 
-What a value must be is read off its type, or off the `description` of its `Meta` where the type does not say enough.
+Messages describe a value by its type, or by the `description` of its `Meta`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from localprobe.suggest import close_match
 
 
 class Table(msgspec.Struct, forbid_unknown_fields=True):
-    """Base of the tables of a file. Keys that it does not declare are refused: a misspelt one would be ignored."""
+    """Base class of the tables of a file. Undeclared keys are errors, since they may be misspelt."""
 
 
 T = TypeVar("T", bound=Table)
@@ -33,7 +33,7 @@ _KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
-    """The file as a table of that kind. DataError in one line if it cannot be read or says what it should not."""
+    """The file as a table of that kind. DataError, in one line, if it cannot be read or is invalid."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return msgspec.convert(values, kind)
@@ -48,9 +48,9 @@ def read_toml(path: Path, kind: type[T]) -> T:
 
 
 def _explained(error: str, value: Any, kind: inspect.Type) -> str:
-    """The place, key, value and what to write, from msgspec's message, `Expected ... - at `$.models[0].name``."""
+    """Place, key, value and what to write, from msgspec's message, `Expected ... - at `$.models[0].name``."""
     message, _, where = error.partition(" - at `$")
-    place, key, wanted = "", "", ""
+    place, key, expected = "", "", ""
     for name, number in _STEP.findall(where):
         if name:
             place += f", [{key}]" if key else ""
@@ -59,13 +59,13 @@ def _explained(error: str, value: Any, kind: inspect.Type) -> str:
             value, kind = value[int(number)], _item(kind)
             if isinstance(value, dict):
                 place, key = f"{place}, {key} {int(number) + 1}", ""
-        wanted = _wanted(kind)
+        expected = _described(kind)
     inside = f"{place}, [{key}]" if isinstance(value, dict) and key else place
-    if found := _KEY.fullmatch(message):
-        return f"{inside}: {f'{found[2]} is missing' if 'missing' in found[1] else _unknown(found[2], kind)}"
-    if not message.startswith(("Expected", "Invalid")):  # a table's own check
+    if match := _KEY.fullmatch(message):
+        return f"{inside}: {f'{match[2]} is missing' if 'missing' in match[1] else _unknown(match[2], kind)}"
+    if not message.startswith(("Expected", "Invalid")):  # raised by a check of the table itself
         return f"{inside}: {message}"
-    return f"{place}: {key}: {value!r} is not {wanted}"
+    return f"{place}: {key}: {value!r} is not {expected}"
 
 
 def _unknown(key: str, kind: inspect.Type) -> str:
@@ -74,8 +74,8 @@ def _unknown(key: str, kind: inspect.Type) -> str:
     return f"unknown key {key!r}: {f'did you mean {near!r}? It' if near else 'it'} may be one of {', '.join(keys)}"
 
 
-def _wanted(kind: inspect.Type) -> str:
-    """What a value of this type is, in words."""
+def _described(kind: inspect.Type) -> str:
+    """Description of the values of a type."""
     plain, description = _plain(kind)
     if description:
         return description
@@ -100,14 +100,14 @@ def _fields(kind: inspect.Type) -> dict[str, inspect.Type]:
 
 
 def _item(kind: inspect.Type) -> inspect.Type:
-    """The type of a list's items; the list may be one of several things that are allowed."""
+    """The type of a list's items, also if the list is one of several allowed types."""
     plain = _plain(kind)[0]
     options = [_plain(option)[0] for option in getattr(plain, "types", (plain,))]
     return next(option.item_type for option in options if isinstance(option, inspect.VarTupleType))
 
 
 def _plain(kind: inspect.Type) -> tuple[Any, str]:
-    """The type itself, without the None of an optional one, and its description."""
+    """The type without None if it is optional, and its description."""
     if isinstance(kind, inspect.Metadata):
         return _plain(kind.type)[0], str((kind.extra_json_schema or {}).get("description", ""))
     if isinstance(kind, inspect.UnionType):

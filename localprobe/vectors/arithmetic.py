@@ -1,12 +1,12 @@
 """Directions scaled, added, subtracted and made orthogonal, layer by layer.
 
-Directions are taken as their files hold them, and a result is not normalised: its length counts, and its dose is
-`alpha * |v| / scale` as of any direction. Two vectors are combined at the layers that both have.
+Neither operands nor results are normalised: the dose of a result is `alpha * |v| / scale`, as of any direction. Two
+vectors are combined at the layers that both have.
 
 The result of two vectors keeps the `scale` of the layer, which belongs to the model. Its `norm` is its length; its
 `threshold` is 0 (unknown) and its `measures` are empty, since no texts were scored along it. Its `trained_on` holds the
-pairs of both, so that it is tested on neither's. Its `best` layer is the first vector's (the second's if the first has
-none), or the nearest layer that both have. Its origin keeps what the two have in common.
+pairs of both, so that it is never tested on them. Its `best` layer is that of the first vector (or of the second if the
+first has none), or the nearest layer that both have. Its origin keeps the fields on which the two agree.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ T = TypeVar("T")
 _Array: TypeAlias = NDArray[np.float64]
 _METHOD = "arithmetic"
 _NOTHING = 1e-6
-"""A result shorter than this share of what it was made of is the rounding of float32, not a direction."""
+"""A result shorter than this fraction of its operands is a float32 rounding error, not a direction."""
 
 
 def only(vector: Vector, layers: Sequence[int]) -> Vector:
-    """The vector at these layers alone; `best` is the nearest of them. UsageError for none, or one that it lacks."""
+    """The vector restricted to these layers; `best` is the nearest of them. UsageError for none, or an absent one."""
     if not layers:
         raise UsageError(f"name at least one layer of {vector.concept}")
     directions = {vector.layer(layer): vector.directions[layer] for layer in layers}
@@ -40,8 +40,8 @@ def only(vector: Vector, layers: Sequence[int]) -> Vector:
 def scale(vector: Vector, factor: float) -> Vector:
     """Every direction times `factor`, in float32, exactly what steering at alpha = `factor` adds.
 
-    A positive factor keeps what was measured along a direction. A negative one reverses it: its threshold changes sign
-    and its measures are dropped. UsageError for a factor that is 0 or not finite, VectorError if float32 cannot hold
+    A positive factor keeps the measures of a direction. A negative one reverses it: the threshold changes sign and the
+    measures are dropped. UsageError for a factor that is 0 or not finite, VectorError if float32 cannot hold
     the result.
     """
     _check_strength("factor", factor)
@@ -49,7 +49,7 @@ def scale(vector: Vector, factor: float) -> Vector:
 
 
 def at_dose(vector: Vector, dose: float) -> Vector:
-    """Every direction as long as makes it this dose at strength 1, by the residual lengths that the file records.
+    """Every direction scaled so that alpha 1 is this dose, by the residual lengths that the file records.
 
     UsageError for a dose that is 0 or not finite, or for a layer whose residual length is not recorded.
     """
@@ -57,29 +57,29 @@ def at_dose(vector: Vector, dose: float) -> Vector:
     for layer, direction in sorted(vector.directions.items()):
         if not direction.scale > 0:
             raise UsageError(
-                f"{vector.concept} does not record how long residuals are at layer {layer}, so a dose means nothing "
+                f"{vector.concept} does not record the residual length at layer {layer}, so a dose is undefined "
                 "there: give an alpha"
             )
     return _scaled(vector, {b: d.alpha(dose, d.scale) for b, d in vector.directions.items()})
 
 
 def add(a: Vector, b: Vector) -> Vector:
-    """a + b. VectorError as of `check`, or where the two cancel."""
+    """a + b. VectorError as for `check`, or if the two cancel."""
     return _combined(a, b, "+", lambda x, y: x + y)
 
 
 def subtract(a: Vector, b: Vector) -> Vector:
-    """a - b. VectorError as of `check`, or where the two are the same."""
+    """a - b. VectorError as for `check`, or if the two are equal."""
     return _combined(a, b, "-", lambda x, y: x - y)
 
 
 def orthogonalise(a: Vector, b: Vector) -> Vector:
-    """a without its part along b, `a - (a . b / |b|^2) b`. VectorError as of `check`, or where a lies along b."""
+    """a without its part along b, `a - (a . b / |b|^2) b`. VectorError as for `check`, or if a is parallel to b."""
     return _combined(a, b, "without", lambda x, y: x - (x @ y) / (y @ y) * y)
 
 
 def cosines(a: Vector, b: Vector) -> dict[int, float]:
-    """Cosine of the two at every layer that both have. VectorError as of `check`."""
+    """Cosine of the two at every layer that both have. VectorError as for `check`."""
     check(a, b)
     cosine_of = {}
     for layer in _common(a, b):
@@ -91,8 +91,8 @@ def cosines(a: Vector, b: Vector) -> dict[int, float]:
 def check(a: Vector, b: Vector) -> tuple[str, ...]:
     """Check that two vectors can be combined; returns warnings for the user.
 
-    Another width, or no layer in common, is a VectorError. Another base model of the same width is a warning that names
-    both; other weights of the same base model are the normal case.
+    A different width, or no layer in common, raises VectorError. A different base model of the same width gives a
+    warning; different weights of the same base model are normal.
     """
     widths = [{len(direction.vector) for direction in vector.directions.values()} for vector in (a, b)]
     if widths[0] != widths[1]:
@@ -108,7 +108,7 @@ def check(a: Vector, b: Vector) -> tuple[str, ...]:
     one, other = a.origin.model, b.origin.model
     if one == other or not (one and other) or a.origin.weights == b.origin.weights != "":
         return ()
-    return (f"{a.concept!r} was made for {one}, {b.concept!r} for {other}: expect little of them together",)
+    return (f"{a.concept!r} was made for {one}, {b.concept!r} for {other}: do not expect the combination to work",)
 
 
 def _combined(a: Vector, b: Vector, sign: str, operation: Callable[[_Array, _Array], _Array]) -> Vector:
@@ -120,7 +120,7 @@ def _combined(a: Vector, b: Vector, sign: str, operation: Callable[[_Array, _Arr
         result = operation(x, y)
         length = float(np.linalg.norm(result))
         if length <= _NOTHING * max(np.linalg.norm(x), np.linalg.norm(y)):
-            raise VectorError(f"{concept} leaves nothing at layer {layer}: the two lie along each other there")
+            raise VectorError(f"{concept} leaves nothing at layer {layer}: the two are parallel there")
         recorded = a.directions[layer].scale or b.directions[layer].scale
         directions[layer] = Direction(_held(concept, result, layer), norm=length, scale=recorded)
     best = _nearest(directions, a.best if a.best is not None else b.best)
@@ -131,7 +131,7 @@ def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
     directions = {}
     for layer, direction in vector.directions.items():
         factor = factors[layer]
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is refused in the next line
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is checked in the next line
             product = times(factor, direction.vector)
         values = _held(f"{vector.concept} times {factor:g}", product, layer)
         if factor > 0:
@@ -152,7 +152,7 @@ def _check_strength(name: str, value: float) -> None:
 
 
 def _held(concept: str, values: NDArray[Any], layer: int) -> FloatArray:
-    """The values as a direction; VectorError if float32 cannot hold them."""
+    """The values as float32; VectorError if they overflow."""
     try:
         return checked(values, layer)
     except VectorError as error:
@@ -178,7 +178,7 @@ def _grouped(concept: str) -> str:
 
 
 def _origin(a: Origin, b: Origin) -> Origin:
-    """What two origins have in common."""
+    """The fields on which two origins agree."""
     return Origin(
         model=a.model or b.model,
         weights=_shared(a.weights, b.weights, ""),

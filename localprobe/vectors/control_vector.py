@@ -1,7 +1,7 @@
 """Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` per layer.
 
-`direction.b` is added to the residual after block b, in llama.cpp as here; it cannot reach block 0. Our own files carry
-our metadata besides, which other programs pass over, so that nothing is lost on the way back.
+`direction.b` is added to the residual after block b, in llama.cpp as here; it cannot reach block 0. Our own files also
+hold our metadata, which other programs ignore, so that loading them again loses nothing.
 
 A file of another program does not say after which block a direction was *measured*: repeng names it by that block, but
 llama.cpp's `cvector-generator` one block later. `load_gguf` reads a file as llama.cpp applies it; `measured` moves
@@ -27,15 +27,15 @@ from localprobe.vectors.vector import Direction, Origin, Vector, checked
 from localprobe.version import __version__
 
 PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
-"""Program that writes control vectors -> by how many blocks its name for a direction is later than its measurement."""
+"""Program that writes control vectors -> number of blocks between the measurement of a direction and its name."""
 _KEY = f"{metadata.KEY}.vector"
 _VERSION = f"{metadata.KEY}.version"
 
 
 def save_gguf(vector: Vector, path: Path) -> None:
-    """Write a control vector that llama.cpp and repeng load, whole or not at all. At strength 1 they add it as it is.
+    """Write a control vector for llama.cpp and repeng, atomically. At strength 1 they add it unscaled.
 
-    VectorError for a direction at block 0; LocalprobeError if the disk refuses.
+    VectorError for a direction at block 0; LocalprobeError if writing fails.
     """
     from localprobe.store.files import replacing
 
@@ -54,7 +54,7 @@ def _write(vector: Vector, path: Path) -> None:
     from gguf import GGUFWriter
 
     with closing(GGUFWriter(path, "controlvector")) as writer:
-        # An empty text would be left out by the writer, and repeng refuses a file without the field.
+        # The writer omits empty strings, and repeng rejects a file without this field.
         writer.add_string("controlvector.model_hint", vector.origin.architecture or "unknown")
         writer.add_uint32("controlvector.layer_count", len(vector.directions))
         writer.add_string(_VERSION, __version__)
@@ -73,7 +73,7 @@ def _written(layers: Sequence[int]) -> str:
 
 
 def load_gguf(path: Path) -> Vector:
-    """Read a control vector. VectorError if the file is torn, is a model, or has a direction for block 0."""
+    """Read a control vector. VectorError if the file is damaged, is a model, or has a direction for block 0."""
     from localprobe.gguf import read_header
 
     try:
@@ -121,10 +121,10 @@ def _foreign(path: Path, hint: str, tensors: Mapping[str, FloatArray]) -> Vector
 
 
 def measured(vector: Vector, program: str | None) -> Vector:
-    """A vector with every direction at the layer after which it was measured.
+    """Move every direction of a control vector to the layer after which it was measured.
 
-    One of our own is that already, and takes no `program`. One that another program wrote needs its name, of PROGRAMS.
-    UsageError says so; VectorError if a direction would lie before block 0.
+    `program`, one of PROGRAMS, wrote the file. UsageError if it is missing, or given for a file of our own, which needs
+    no move; VectorError if a direction would lie before block 0.
     """
     if vector.origin.version:
         if program is None:

@@ -1,7 +1,7 @@
 """Vector files: our safetensors, control vectors in GGUF, npz arrays.
 
-The native file is safetensors: a float32 tensor `direction.<layer>` of shape (width,) for every layer, and one JSON
-text of metadata (`localprobe.vectors.metadata`).
+The native file is safetensors: a float32 tensor `direction.<layer>` of shape (width,) for every layer, and its
+metadata as JSON (`localprobe.vectors.metadata`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FORMATS = (".safetensors", ".gguf", ".npz")
 
 
 def save(vector: Vector, path: Path) -> None:
-    """Write a vector as safetensors, whole or not at all. LocalprobeError if the disk refuses."""
+    """Write a vector as safetensors, atomically. LocalprobeError if writing fails."""
     from safetensors.numpy import save as encode
 
     from localprobe.store.files import write_whole
@@ -27,10 +27,10 @@ def save(vector: Vector, path: Path) -> None:
 
 
 def export(vector: Vector, path: Path) -> None:
-    """Write a vector in the format that the path's suffix names, one of FORMATS, whole or not at all.
+    """Write a vector, atomically, in the format of the path's suffix, one of FORMATS.
 
-    Reading it again with `load` gives an equal vector. UsageError for another suffix, VectorError for a direction that
-    the format cannot hold (GGUF: block 0), LocalprobeError if the disk refuses.
+    `load` reads an equal vector back. UsageError for another suffix, VectorError for a direction that the format cannot
+    hold (GGUF: block 0), LocalprobeError if writing fails.
     """
     from localprobe.vectors import control_vector, npz
 
@@ -47,7 +47,7 @@ def suffix(path: Path) -> str:
 
 
 def load(path: Path) -> Vector:
-    """Read a vector: our safetensors or npz, or a control vector in GGUF, whatever the file is called.
+    """Read a vector: our safetensors or npz, or a control vector in GGUF, by the content of the file.
 
     A control vector is read as llama.cpp applies it: tensor `direction.b` at layer b. VectorError says what is wrong
     with the file.

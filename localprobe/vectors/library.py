@@ -1,11 +1,13 @@
 """The library of vectors: fitted directions kept under a name, one file per name and model.
 
-A file is called `NAME@WEIGHTS.safetensors`, by the hash of the weights that it was fitted on, so two vectors of one
-name for two models do not clash. Files of other names in the folder belong to the library too, under their concept.
+A file is called `NAME@WEIGHTS.safetensors`, by the hash of the weights that it was fitted on, so vectors of the
+same name for different models do not clash. A name that no file can have is shortened and given a digest. Other files
+in the folder belong to the library too, under their concept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,11 +19,12 @@ from localprobe.vectors import files
 from localprobe.vectors.vector import Vector
 
 _NAME = re.compile(r"[\w][\w .+-]*")
-_HASH = 16  # digits of a weights hash in a file's name
+_HASH = 16  # digits of the weights hash in a file name
+_LONGEST = 80  # characters of a vector's name in a file name
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LibraryEntry:
     """One vector of the library."""
 
     name: str
@@ -29,7 +32,7 @@ class Entry:
     vector: Vector
 
     def made_for(self, info: Info) -> bool:
-        """Whether it was fitted on this model: on these weights, or on others of the same base model."""
+        """Whether it was fitted on these weights, or on others of the same base model."""
         origin = self.vector.origin
         if origin.width and origin.width != info.width:
             return False
@@ -45,44 +48,43 @@ class Library:
         self.folder = folder or data() / "vectors"
 
     def keep(self, vector: Vector, name: str = "") -> Path:
-        """Keep a vector under a name (its concept if none is given), in place of the one of that name for the same
-        weights. Returns its file.
+        """Store a vector under a name (by default its concept), replacing one of that name for the same weights.
 
-        UsageError for a name that cannot be a file's, LocalprobeError if the disk refuses.
+        Returns its file. UsageError for an empty name, LocalprobeError if writing fails.
         """
         path = self.path(name or vector.concept, vector.origin.weights)
         files.save(vector, path)
         return path
 
     def path(self, name: str, weights: str) -> Path:
-        """The file of a name and a weights hash, whether it exists or not. UsageError for a name that cannot be one."""
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name a vector: use letters, digits, spaces and . + - _")
-        return self.folder / f"{name}@{weights[:_HASH] or 'unknown'}.safetensors"
+        """The file of a name and a weights hash, existing or not. UsageError for an empty name."""
+        return self.folder / f"{_stem(name)}@{weights[:_HASH] or 'unknown'}.safetensors"
 
-    def entries(self) -> list[Entry]:
-        """Every vector, the newest first. Unreadable files are passed over."""
+    def entries(self) -> list[LibraryEntry]:
+        """All vectors, the newest first. Unreadable files are skipped."""
         entries = []
         for path in sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True):
             with suppress(LocalprobeError, OSError):
                 vector = files.load(path)
-                entries.append(Entry(path.stem.rpartition("@")[0] or vector.concept, path, vector))
+                stem = path.stem.rpartition("@")[0]
+                shortened = "~" in stem and stem == _stem(vector.concept or stem)
+                entries.append(LibraryEntry(vector.concept if shortened or not stem else stem, path, vector))
         return entries
 
-    def named(self, name: str) -> list[Entry]:
-        """The vectors of a name, the newest first; one per model."""
+    def named(self, name: str) -> list[LibraryEntry]:
+        """The vectors of a name, one per model, the newest first."""
         return [entry for entry in self.entries() if entry.name == name]
 
-    def find(self, name: str, info: Info) -> Entry | None:
-        """The vector of a name for a model: fitted on these very weights, or else on others of the same base model."""
+    def find(self, name: str, info: Info) -> LibraryEntry | None:
+        """The vector of a name for a model: fitted on its weights, or else on others of the same base model."""
         exact = self.path(name, info.weights)
         if exact.is_file():
-            return Entry(name, exact, files.load(exact))
+            return LibraryEntry(name, exact, files.load(exact))
         return next((entry for entry in self.named(name) if entry.made_for(info)), None)
 
     def vector(self, reference: str | Path, info: Info | None = None) -> Vector:
-        """The vector of a file, or of a name: for a model, or the only one of that name. VectorError if there is none,
-        or if it is of several models and none is given."""
+        """The vector of a file, or of a name: the one for the model, or the only one of that name. VectorError if there
+        is none, or if there are several and no model is given."""
         if is_path(reference):
             return files.load(Path(reference).expanduser())
         name = str(reference)
@@ -97,8 +99,18 @@ class Library:
         raise VectorError(f"vectors called {name!r} are kept for {models}: name the `model`, or the file")
 
 
+def _stem(name: str) -> str:
+    """The part of the file name that stands for a vector's name. UsageError for an empty name."""
+    if not name.strip():
+        raise UsageError(f"{name!r} cannot name a vector: give it a `concept`, such as empathy")
+    if _NAME.fullmatch(name) and len(name) <= _LONGEST:
+        return name
+    readable = re.sub(r"[^\w+-]+", "-", name).strip("-")[:_LONGEST]
+    return f"{readable}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def is_path(reference: str | Path) -> bool:
-    """Whether a reference to a vector is meant as a file: it exists, or is written as one."""
+    """Whether a reference to a vector is a file: it exists, or looks like a path."""
     path = Path(reference).expanduser()
     written = isinstance(reference, Path) or "/" in reference or path.suffix in files.FORMATS
     return written or path.is_file()

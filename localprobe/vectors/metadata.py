@@ -1,4 +1,4 @@
-"""What a vector file says besides its tensors, as one JSON text: the same in safetensors, npz and our own GGUF."""
+"""The metadata of a vector file as JSON: the same in safetensors, npz and our own GGUF files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from localprobe.vectors.vector import Direction, Origin, Vector, checked
 
 FORMAT = 1
 KEY = "localprobe"
-"""Where a file holds the text."""
+"""Key under which a file holds the metadata."""
 _TENSOR = "direction."
 
 
@@ -30,7 +30,7 @@ def tensors_of(vector: Vector) -> dict[str, FloatArray]:
 
 
 def text_of(vector: Vector) -> str:
-    """All of a vector but its tensors, as JSON in ASCII."""
+    """All of a vector except its tensors, as ASCII JSON."""
     about = {
         "format": FORMAT,
         "concept": vector.concept,
@@ -50,7 +50,7 @@ def text_of(vector: Vector) -> str:
 
 
 def read(path: Path, text: str, tensors: Mapping[str, FloatArray]) -> Vector:
-    """The vector of a file's text and tensors. VectorError, which names the path, if they do not fit together."""
+    """The vector of a file's metadata and tensors. VectorError, naming the path, if they are inconsistent."""
     try:
         about = json.loads(text)
         if about.get("format", 0) > FORMAT:
@@ -90,7 +90,7 @@ def _direction(vector: FloatArray, details: dict[str, Any]) -> Direction:
 
 
 def check_directions(directions: Mapping[int, Direction]) -> None:
-    """VectorError unless there is a direction, and all are of one width."""
+    """VectorError unless there is at least one direction, and all have the same width."""
     if not directions:
         raise VectorError("it holds no direction")
     widths = sorted({len(direction.vector) for direction in directions.values()})

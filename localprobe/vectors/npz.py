@@ -1,4 +1,4 @@
-"""Vectors as npz, for numpy without localprobe: one array `direction.<layer>` per layer, and one text. No pickle."""
+"""Vectors as npz, for numpy without localprobe: one array `direction.<layer>` per layer, and metadata. No pickle."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from localprobe.vectors.vector import Vector
 
 
 def save_npz(vector: Vector, path: Path) -> None:
-    """Write float32 arrays `direction.<layer>` (width,) and the metadata as an array of one text, whole or not at all.
+    """Write float32 arrays `direction.<layer>` (width,) and the metadata as an array of one string, atomically.
 
-    LocalprobeError if the disk refuses.
+    LocalprobeError if writing fails.
     """
     from localprobe.store.files import write_whole
 
@@ -32,7 +32,7 @@ def save_npz(vector: Vector, path: Path) -> None:
 
 
 def load_npz(path: Path) -> Vector:
-    """Read what `save_npz` wrote. VectorError if it is torn, holds pickled objects, or is not ours."""
+    """Read what `save_npz` wrote. VectorError for a damaged file, pickled objects, or another program's file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in archive.files}

@@ -17,13 +17,13 @@ from localprobe.errors import UsageError, VectorError
 from localprobe.version import __version__
 
 SCALE_TOLERANCE = 0.1
-"""By what share a file's residual lengths may differ from a model's before the user is told. Quantisations of one model
-differ by far less."""
+"""Relative difference between a file's residual lengths and a model's that gives a warning. Quantisations of one model
+differ far less."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Origin:
-    """Where a vector comes from: enough to know whether a model can use it, and to make it again."""
+    """Where a vector comes from: enough to check whether a model can use it, and to fit it again."""
 
     model: str
     """The base model's name."""
@@ -34,20 +34,20 @@ class Origin:
     layers: int = 0
     engine: str = ""
     method: str = ""
-    """`mean-difference`, ...; `arithmetic` for what was made of other vectors."""
+    """`mean-difference`, ...; `arithmetic` for results of vector arithmetic."""
     pooling: str = ""
     bos: bool | None = None
-    """Whether texts began with a BOS token when captured: it moves a pooled residual."""
+    """Whether captured texts began with a BOS token, which affects pooled residuals."""
     template: str = ""
     """Hash of the chat template."""
     version: str = __version__
-    """Version of localprobe that made it; empty for a file of another program that was not imported."""
+    """Version of localprobe that wrote it; empty for a file of another program."""
     trained_on: tuple[str, ...] = ()
-    """Hashes of the pairs that it was fitted on, so that it is never measured on them."""
+    """Hashes of the pairs that it was fitted on, so that it is never evaluated on them."""
 
     @classmethod
     def of(cls, info: Info, *, method: str, pooling: str, trained_on: tuple[str, ...] = ()) -> Origin:
-        """The origin of a vector that is fitted now, on this model."""
+        """The origin of a vector that is being fitted on this model."""
         import hashlib
 
         template = hashlib.sha256(info.chat_template.encode()).hexdigest()[:16] if info.chat_template else ""
@@ -76,16 +76,16 @@ class Direction:
     """A direction at one layer."""
 
     vector: FloatArray
-    """(width,) float32. Of length 1 where it was fitted; a control vector or a result of arithmetic has another."""
+    """(width,) float32. Of length 1 if fitted; control vectors and results of arithmetic have other lengths."""
     norm: float = 1.0
-    """The length that it had before it was brought to length 1, or scaled. Of a fit: how far apart the poles lie."""
+    """Its length before it was normalised or scaled. For a fitted direction, the distance between the poles."""
     threshold: float = 0.0
-    """Midpoint of the two poles' mean scores on the training texts, along the direction at length 1: a score above it
-    reads as positive. 0 where it is not known: in control vectors, and after arithmetic."""
+    """Midpoint of the two poles' mean scores on the training texts, along the normalised direction: a score above it
+    counts as positive. 0 if unknown, as in control vectors and after arithmetic."""
     scale: float = 0.0
-    """Median length of a residual at this layer, of the model that it was fitted on; 0 if unknown."""
+    """Median residual length at this layer of the model that it was fitted on; 0 if unknown."""
     measures: Mapping[str, float] = field(default_factory=dict)
-    """What was measured when it was fitted, e.g. `auroc`."""
+    """Measures from the fit, e.g. `auroc`."""
 
     @property
     def length(self) -> float:
@@ -95,13 +95,13 @@ class Direction:
     def alpha(self, dose: float, scale: float) -> float:
         """The coefficient alpha of a dose: dose * scale / |v|.
 
-        `scale` is the median residual length at this layer of the model to be steered (`Model.scale[layer]`). Only
-        where no model is loaded, take the direction's own.
+        `scale` is the median residual length at this layer of the model to be steered (`Model.scale[layer]`). Use
+        the direction's own scale only if no model is loaded.
         """
         return dose * scale / self.length
 
     def dose(self, alpha: float, scale: float) -> float:
-        """The dose of a coefficient alpha: alpha * |v| / scale, with `scale` as of `alpha`."""
+        """The dose of a coefficient alpha: alpha * |v| / scale, with `scale` as for `alpha`."""
         return alpha * self.length / scale
 
     def __repr__(self) -> str:
@@ -117,10 +117,10 @@ class Vector:
     origin: Origin
     directions: Mapping[int, Direction]
     best: int | None = None
-    """The layer to use where the user names none; None means all of them together, as control vectors are used."""
+    """The default layer; None means all layers together, as control vectors are applied."""
 
     def layer(self, layer: int | None = None) -> int:
-        """The layer asked for, or the best one. UsageError if the vector has no such layer, or none is best."""
+        """`layer`, or the best one if None. UsageError if the vector has no such layer, or no best one."""
         layer = self.best if layer is None else layer
         if layer is None:
             raise UsageError(f"{self.concept} has directions at layers {self.span}: give one of them as `layer`")
@@ -130,7 +130,7 @@ class Vector:
 
     @property
     def span(self) -> str:
-        """Its layers, for people: `0 to 29`, or `3, 8`."""
+        """Its layers as text: `0 to 29`, or `3, 8`."""
         layers = sorted(self.directions)
         whole = layers == list(range(layers[0], layers[-1] + 1)) and len(layers) > 2
         return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
@@ -138,9 +138,9 @@ class Vector:
     def check_compatible(self, info: Info) -> tuple[str, ...]:
         """Check that the vector can steer or score a model; returns warnings for the user.
 
-        Another width or a layer that the model does not have is a VectorError. Another base model of the same width
-        is a warning that names both; other weights of the same base model (Hugging Face, MLX 4-bit, GGUF) are the
-        normal case.
+        A different width, or a layer that the model does not have, raises VectorError. A different base model of the
+        same width gives a warning; different weights of the same base model (Hugging Face, MLX 4-bit, GGUF) are
+        normal.
         """
         self.check_shape(info.model, info.layers, info.width)
         same = self.origin.weights == info.weights or self.origin.model == info.model or not self.origin.model
@@ -165,8 +165,8 @@ class Vector:
     def check_scale(self, scale: FloatArray, layers: Iterable[int]) -> tuple[str, ...]:
         """Compare the residual lengths that the directions record with a model's, `scale` (layers,), at some layers.
 
-        Doses are of the model's own lengths. Where the two differ by more than SCALE_TOLERANCE, the same dose is
-        another alpha than where the vector was fitted: returns one line for the user, of the layer where they differ
+        Doses use the model's own lengths. If the two differ by more than SCALE_TOLERANCE, the same dose is a different
+        alpha than on the model that the vector was fitted on: returns one warning, for the layer where they differ
         most.
         """
         ratios = {
@@ -189,17 +189,17 @@ class Vector:
 
 
 def times(alpha: float, vector: NDArray[Any]) -> FloatArray:
-    """alpha * vector, multiplied once, in float32: what steering adds to a residual, (width,)."""
+    """alpha * vector in float32, (width,): what steering adds to a residual."""
     return np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
 
 
 def checked(vector: NDArray[Any], layer: int) -> FloatArray:
-    """The vector as float32 (width,); VectorError if it is not of real numbers, finite, one-dimensional, or is zero."""
+    """The vector as float32 (width,); VectorError unless it is real, finite, one-dimensional and not zero."""
     if vector.ndim != 1 or not len(vector):
         raise VectorError(f"the direction at layer {layer} has shape {vector.shape}, not (width,)")
     if vector.dtype.kind not in "fiu":
         raise VectorError(f"the direction at layer {layer} holds {vector.dtype}, not real numbers")
-    with np.errstate(over="ignore"):  # a float64 too large for float32 is infinity, and refused below
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinity, which is checked below
         vector = np.asarray(vector, dtype=np.float32)
     if not np.isfinite(vector).all():
         raise VectorError(f"the direction at layer {layer} holds NaN or infinity")

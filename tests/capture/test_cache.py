@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localprobe.capture.cache import Activations, pooled
+from localprobe.capture.cache import ResidualCache, cached_residuals
 from localprobe.capture.residuals import pooled as uncached
 from localprobe.chat_template import Exchange
 from localprobe.engine import Output, Row
@@ -35,7 +35,7 @@ def counting() -> Counting:
 
 
 def capture(engine: FakeEngine, folder: Path, texts: Sequence[str] = TEXTS, layers: Sequence[int] = LAYERS):  # type: ignore[no-untyped-def]
-    return pooled(engine, texts, layers, store=Activations(engine.info, "mean", folder))
+    return cached_residuals(engine, texts, layers, cache=ResidualCache(engine.info, "mean", folder))
 
 
 def test_a_second_capture_runs_nothing_and_gives_the_same_bits(counting: Counting, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_other_weights_and_other_poolings_are_other_residuals(tmp_path: Path) ->
     other = Counting(seed=1)
     capture(other, tmp_path)
     assert other.ran == 3
-    assert Activations(FakeEngine().info, "last", tmp_path).get(other.encode(TEXTS[0]), LAYERS) is None
+    assert ResidualCache(FakeEngine().info, "last", tmp_path).get(other.encode(TEXTS[0]), LAYERS) is None
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-7], lambda data: data[:-4] + b"\0\0\0\0", lambda data: b""])
@@ -81,17 +81,17 @@ def test_a_torn_file_is_captured_again(counting: Counting, tmp_path: Path, damag
     assert counting.ran == before + 1
 
 
-def test_an_interrupted_capture_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_capture_resumes(tmp_path: Path) -> None:
     engine = Counting()
-    store = Activations(engine.info, "mean", tmp_path)
+    cache = ResidualCache(engine.info, "mean", tmp_path)
 
     def interrupt(tokens: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pooled(engine, TEXTS, LAYERS, store=store, done=interrupt)
+        cached_residuals(engine, TEXTS, LAYERS, cache=cache, done=interrupt)
     before = engine.ran
-    pooled(engine, TEXTS, LAYERS, store=store)
+    cached_residuals(engine, TEXTS, LAYERS, cache=cache)
     assert engine.ran == before + 2
 
 
@@ -103,9 +103,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(engine: FakeEngine, tmp_path
 
 def test_progress_tells_the_tokens_that_were_run(engine: FakeEngine, tmp_path: Path) -> None:
     told: list[int] = []
-    store = Activations(engine.info, "mean", tmp_path)
+    cache = ResidualCache(engine.info, "mean", tmp_path)
     for _ in range(2):
-        pooled(engine, TEXTS, LAYERS, store=store, done=told.append)
+        cached_residuals(engine, TEXTS, LAYERS, cache=cache, done=told.append)
     assert sorted(told[:3]) == sorted(len(engine.encode(text)) for text in TEXTS)
     assert told[3:] == [0, 0, 0]
 
@@ -116,7 +116,7 @@ def test_an_answer_is_kept_apart_from_the_whole_chat_and_from_another_template(t
         engine = Counting()
         engine.info = replace(engine.info, chat_template=template)
         found = [
-            pooled(engine, texts, LAYERS, pooling, store=Activations(engine.info, pooling, tmp_path))
+            cached_residuals(engine, texts, LAYERS, pooling, cache=ResidualCache(engine.info, pooling, tmp_path))
             for pooling in ("answer", "mean", "answer", "mean")
         ]
         assert engine.ran == 2

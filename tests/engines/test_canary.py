@@ -57,7 +57,7 @@ class Leaking(FakeEngine):
 
 
 def test_rows_that_are_all_steered_alike_are_caught() -> None:
-    assert "rows of a batch are steered each for itself" in failures(Leaking())
+    assert "each row of a batch has its own steering" in failures(Leaking())
 
 
 class Rounding(FakeEngine):
@@ -70,7 +70,7 @@ class Rounding(FakeEngine):
 
 def test_kernels_of_quantised_weights_may_round_otherwise_in_a_batch_and_no_others_may() -> None:
     engine = Rounding()
-    assert "rows of a batch are steered each for itself" in failures(engine)
+    assert "each row of a batch has its own steering" in failures(engine)
     engine.info = replace(engine.info, quantisation="Q4_0")
     assert failures(engine) == []
 

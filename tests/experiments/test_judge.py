@@ -12,7 +12,7 @@ from localprobe.experiments import judge, sweep
 from localprobe.experiments.cells import Cells
 from localprobe.experiments.experiment import Experiment
 from localprobe.experiments.experiment_file import read_experiment
-from localprobe.generators.generator import Ask, Completion
+from localprobe.generators.generator import Completion, TextRequest
 from localprobe.store.runs import Runs
 from tests.experiments.conftest import Write, loaded
 
@@ -24,7 +24,7 @@ class Judge:
 
     def __init__(self, replies: Sequence[str], fail_after: int = 1000) -> None:
         self.replies, self.fail_after = replies, fail_after
-        self.asks: list[Ask] = []
+        self.asks: list[TextRequest] = []
 
     def ready(self) -> None: ...
 
@@ -33,7 +33,7 @@ class Judge:
     def provenance(self) -> dict[str, Any]:
         return {}
 
-    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
+    def answer(self, asks: Sequence[TextRequest]) -> list[Completion]:
         if len(self.asks) >= self.fail_after:
             raise LocalprobeError("judge: cannot connect")
         self.asks += asks

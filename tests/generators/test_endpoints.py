@@ -10,10 +10,10 @@ import pytest
 
 from localprobe.generators.endpoint_errors import EndpointError
 from localprobe.generators.endpoints import WAITS, Endpoint, Key
-from localprobe.generators.generator import Ask, Completion, spoken
+from localprobe.generators.generator import Completion, TextRequest, spoken
 from tests.generators.openai_server import Reply, Server, serving, story
 
-ASK = Ask("Be kind.", "A man sits in the rain.", seed=7, temperature=0.5, tokens=60)
+ASK = TextRequest("Be kind.", "A man sits in the rain.", seed=7, temperature=0.5, tokens=60)
 BUSY = Reply(status=429, error={"message": "slow down", "code": "rate_limit_exceeded"})
 
 

@@ -9,17 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localprobe.contrast.pairs import read_pairs
+from localprobe.contrast.pairs import prompt_of, read_pairs
 from localprobe.contrast.scenarios import Scenario
-from localprobe.contrast.system_prompts import SystemPrompts, read_system_prompts
+from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
 from localprobe.errors import DataError, LocalprobeError, UsageError
-from localprobe.generators.generate import Generation, Outcome, Recipe, cells
-from localprobe.generators.generator import Ask, Completion, LocalModel
+from localprobe.fake import FakeEngine
+from localprobe.generators.generate import GeneratedPair, Generation, Recipe, planned_pairs
+from localprobe.generators.generator import Completion, LocalModel, TextRequest
+from localprobe.model import Model
 from localprobe.version import __version__
 from tests.generators.openai_server import serving, story
 
@@ -33,13 +36,13 @@ class Scripted:
     def __init__(self, name: str = "scripted", reply: Any = None, *, in_memory: bool = False) -> None:
         self.name, self.in_memory = name, in_memory
         self.reply = reply or (lambda ask: f"{ask.system} I look at what there is and do it, number {ask.seed}.")
-        self.asks: list[Ask] = []
+        self.asks: list[TextRequest] = []
         self.rests = 0
 
     def ready(self) -> None:
         pass
 
-    def answer(self, asks: Sequence[Ask]) -> list[Completion]:
+    def answer(self, asks: Sequence[TextRequest]) -> list[Completion]:
         self.asks += asks
         return [Completion(self.reply(ask), "stop", "m", 10) for ask in asks]
 
@@ -54,7 +57,7 @@ def recipe(runs: int = 2, **how: Any) -> Recipe:
     return Recipe(**{"scenarios": SCENARIOS, "prompts": PROMPTS, "runs": runs, **how})
 
 
-def run(output: Path, *generators: Any, of: Recipe | None = None, **how: Any) -> list[Outcome]:
+def run(output: Path, *generators: Any, of: Recipe | None = None, **how: Any) -> list[GeneratedPair]:
     with Generation(of or recipe(), generators, output, notify=quiet, **how) as generation:
         return list(generation)
 
@@ -69,7 +72,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_generators_take_turns_over_scenarios_and_runs() -> None:
     a, b = Scripted("a"), Scripted("b")
-    made = [(cell.run, cell.scenario, cell.generator.name) for cell in cells(recipe(), [a, b])]
+    made = [(cell.run, cell.scenario, cell.generator.name) for cell in planned_pairs(recipe(), [a, b])]
     assert made == [
         (0, "bus", "a"),
         (0, "dog", "b"),
@@ -82,7 +85,7 @@ def test_generators_take_turns_over_scenarios_and_runs() -> None:
 
 def test_local_models_come_last_one_after_another(tmp_path: Path) -> None:
     a, b, c = Scripted("a", in_memory=True), Scripted("b"), Scripted("c", in_memory=True)
-    names = [cell.generator.name for cell in cells(recipe(4), [a, b, c])]
+    names = [cell.generator.name for cell in planned_pairs(recipe(4), [a, b, c])]
     assert names == ["b"] * 4 + ["a"] * 4 + ["c"] * 4
     run(tmp_path / "out.jsonl", a, b, c)
     assert (a.rests, b.rests, c.rests) == (2, 1, 1)  # a rests before c begins, and all at the end
@@ -105,6 +108,7 @@ def test_a_line_has_the_pair_and_where_it_comes_from(tmp_path: Path) -> None:
         "where": "here",
         "run": 0,
         "system_prompts": PROMPTS.hash,
+        "prompt": positive.prompt,
         "temperature": 0.9,
         "tokens": 50,
         "seed": 3,
@@ -117,6 +121,25 @@ def test_a_line_has_the_pair_and_where_it_comes_from(tmp_path: Path) -> None:
     assert line["started"] <= line["finished"]
     [pair] = read_pairs(tmp_path / "out.jsonl")
     assert (pair.scenario, pair.metadata["generator"]) == ("bus", "scripted")
+    assert prompt_of(pair) == positive.prompt  # what pooling `answer` reads the texts as answers to
+
+
+def test_a_pair_of_a_domain_belongs_to_that_and_names_its_situation(tmp_path: Path) -> None:
+    scenarios = [replace(scenario, domain="town") for scenario in SCENARIOS]
+    run(tmp_path / "out.jsonl", Scripted(), of=recipe(1, scenarios=scenarios, most=2))
+    made = [(line["scenario"], line["situation"], line["id"][:4]) for line in lines(tmp_path / "out.jsonl")]
+    assert made == [("town", "bus", "bus-"), ("town", "dog", "dog-")]
+
+
+def test_a_model_that_is_lent_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(FakeEngine(context=4096))
+    closed: list[Model] = []
+    monkeypatch.setattr(Model, "close", closed.append)
+    generator = LocalModel.of(model)
+    generator.ready()
+    [completion] = generator.answer([TextRequest("Care.", "At the bus.", 1, tokens=5)])
+    generator.rest()
+    assert (generator.name, completion.model, closed) == ("local:fake@fake", "fake", [])
 
 
 def test_what_the_file_holds_is_not_asked_again(tmp_path: Path) -> None:
@@ -148,7 +171,7 @@ def test_other_settings_are_other_pairs(tmp_path: Path) -> None:
 
 
 def test_refusals_are_asked_again_with_another_seed_and_only_for_that_pole(tmp_path: Path) -> None:
-    def reply(ask: Ask) -> str:
+    def reply(ask: TextRequest) -> str:
         if ask.system == "Win." and len([a for a in generator.asks if a.system == "Win."]) < 3:
             return "I'm sorry, but I can't help with that."
         return f"{ask.system} I look at what there is and do what I think of it, {ask.seed}."
@@ -168,7 +191,7 @@ def test_refusals_are_asked_again_with_another_seed_and_only_for_that_pole(tmp_p
 def test_what_stays_refused_goes_to_a_side_file_and_is_not_asked_again(tmp_path: Path) -> None:
     output, side = tmp_path / "out.jsonl", tmp_path / "out.jsonl.rejected.jsonl"
 
-    def reply(ask: Ask) -> str:
+    def reply(ask: TextRequest) -> str:
         return (
             ""
             if "dog" in ask.prompt and ask.system == "Care."
@@ -205,7 +228,7 @@ def test_poles_that_come_out_the_same_are_no_pair(tmp_path: Path) -> None:
 def test_an_error_loses_the_pair_in_flight_and_no_more(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
 
-    def reply(ask: Ask) -> str:
+    def reply(ask: TextRequest) -> str:
         if len(generator.asks) > 6:
             raise LocalprobeError("the server has gone")
         return f"{ask.system} I do what there is to do and I go on, {ask.seed}."
@@ -220,7 +243,7 @@ def test_an_error_loses_the_pair_in_flight_and_no_more(tmp_path: Path) -> None:
     with Generation(recipe(), [again := Scripted()], output, notify=told.append) as generation:
         assert (generation.already, len(generation.pending)) == (2, 4)
         assert len(list(generation)) == 4
-    assert "torn" in told[0]
+    assert "incomplete" in told[0]
     run(tmp_path / "whole.jsonl", Scripted())
     assert {line["key"] for line in lines(output)} == {line["key"] for line in lines(tmp_path / "whole.jsonl")}
     # The pair that was lost is made from the same seeds as it would have been.
@@ -284,7 +307,9 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
 def test_a_local_model_on_an_engine_of_ours() -> None:
     generator = LocalModel("fake", "fake")
     generator.ready()
-    asks = [Ask(system, "At the bus.", seed, 1.0, 20) for system, seed in (("Care.", 1), ("Win.", 2), ("Win.", 2))]
+    asks = [
+        TextRequest(system, "At the bus.", seed, 1.0, 20) for system, seed in (("Care.", 1), ("Win.", 2), ("Win.", 2))
+    ]
     answers = generator.answer(asks)
     assert answers[1] == answers[2] != answers[0]
     assert (answers[0].model, answers[0].tokens, answers[0].finish) == ("fake", 20, "length")
@@ -304,20 +329,15 @@ def test_a_local_model_that_is_not_there_is_said_before_anything_is_asked(tmp_pa
 
 
 def test_a_base_model_cannot_be_told_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from localprobe.fake import FakeEngine
-    from localprobe.model import Model
-
     engine = FakeEngine()
     engine.info = replace(engine.info, chat_template=None)
     monkeypatch.setattr(Model, "load", lambda *args, **how: Model(engine))
     with pytest.raises(UsageError, match="base model"):
-        LocalModel("fake").answer([Ask("Care.", "At the bus.", 1)])
+        LocalModel("fake").answer([TextRequest("Care.", "At the bus.", 1)])
 
 
 def test_system_prompts_that_ship_and_a_users_own(tmp_path: Path) -> None:
-    ours = read_system_prompts()
+    ours = read_system_prompts(SYSTEM_PROMPTS.path("empathy"))
     assert abs(len(ours.positive.split()) - len(ours.negative.split())) <= 5
     path = tmp_path / "p.json"
     path.write_text('{"positive": " Be warm. ", "negative": "Be cold."}')

@@ -134,7 +134,7 @@ def test_a_length_of_1_makes_a_dose_at_strength_1() -> None:
 
 def test_a_dose_needs_the_residual_length() -> None:
     bare = dataclasses.replace(KIND, directions={4: Direction(unit(1, 1))})
-    with pytest.raises(UsageError, match=r"kind does not record how long residuals are at layer 4.* give an alpha"):
+    with pytest.raises(UsageError, match=r"kind does not record the residual length at layer 4.* give an alpha"):
         arithmetic.at_dose(bare, 0.1)
 
 
@@ -166,7 +166,7 @@ def test_another_width_is_an_error_that_names_both_models() -> None:
 
 def test_another_model_is_a_warning_that_names_both() -> None:
     (warning,) = arithmetic.check(KIND, vector("other", {2: unit(1, 1)}, model="qwen", weights="v"))
-    assert warning == "'kind' was made for fake, 'other' for qwen: expect little of them together"
+    assert warning == "'kind' was made for fake, 'other' for qwen: do not expect the combination to work"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_other_weights_of_a_model_are_the_normal_case(origin: dict[str, str]) ->
 
 @pytest.mark.parametrize("operation", [arithmetic.subtract, arithmetic.orthogonalise])
 def test_nothing_left_is_an_error(operation) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(VectorError, match="leaves nothing at layer 1: the two lie along each other"):
+    with pytest.raises(VectorError, match="leaves nothing at layer 1: the two are parallel"):
         operation(KIND, KIND)
 
 

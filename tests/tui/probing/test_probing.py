@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
 
-from localprobe.capture.cache import Activations
+from localprobe.capture.cache import ResidualCache
 from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
@@ -226,8 +226,8 @@ def test_cancelled_work_frees_the_model_and_keeps_what_was_captured(
     shouting: Path, nothing_known: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    put = Activations.put
-    monkeypatch.setattr(Activations, "put", lambda *given: (kept.append(1), put(*given))[1])
+    put = ResidualCache.put
+    monkeypatch.setattr(ResidualCache, "put", lambda *given: (kept.append(1), put(*given))[1])
 
     async def scenario(pilot: Pilot[None], page: ProbingScreen) -> None:
         session: EngineSession = page.session
