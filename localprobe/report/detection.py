@@ -94,7 +94,6 @@ def slug(name: str) -> str:
 
 
 def _grouped(models: Sequence[Detection]) -> dict[str, list[Detection]]:
-    """Models by label, in order of appearance."""
     groups: dict[str, list[Detection]] = {}
     for detection in models:
         groups.setdefault(detection.label, []).append(detection)

@@ -61,7 +61,6 @@ def one(arms: Arms, verdict: SteeringVerdict) -> Section:
 
 
 def _terms(result: SweepResult) -> tuple[str, ...]:
-    """The settings of the sweep, and what is missing."""
     cells = result.cells
     sampling = ", ".join(f"{name} {value:g}" for name, value in asdict(result.sampling).items() if value)
     lines = [

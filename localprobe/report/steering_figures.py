@@ -222,7 +222,6 @@ def _alphas(own: Series, layers: Sequence[int]) -> str:
 
 
 def _panels(name: str, number: int, height: float) -> AbstractContextManager[Sheet]:
-    """A drawing with one panel per model."""
     columns = min(3, number)
     rows = -(-number // columns)
     width = {1: 6.4, 2: 8.0}.get(columns, 10.0)

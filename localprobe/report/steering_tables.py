@@ -258,5 +258,4 @@ def _costs(arms: Arms, down: End, up: End) -> list[TableCell]:
 
 
 def _share(rate: Rate | None) -> Measured:
-    """A share without its interval."""
     return Measured(rate.share if rate else None, percent=True)

@@ -193,7 +193,6 @@ class LocalprobeApp(App[None]):
         self.theme_changed_signal.subscribe(self, self._keep_theme)
 
     def _keep_theme(self, theme: Theme) -> None:
-        """Save the selected theme."""
         if theme.name == self._kept_theme:
             return
         self._kept_theme = theme.name

@@ -102,7 +102,6 @@ class ChatScreen(ChatActions, KnobActions, Page):
         self._changed()
 
     def _changed(self) -> None:
-        """The chat changed: redraw it with the next frame."""
         if not self._due and self.is_mounted:
             self._due = True
             self.set_timer(self._pause, self._paint)

@@ -168,7 +168,6 @@ class EngineSession:
         self._thread.close(_PATIENCE)
 
     def _load(self, loader: Loader) -> Model:
-        """Every stage of a load, in the thread."""
         from localprobe.model import Model
 
         with closing(loader.stages()) as stages:

@@ -99,7 +99,6 @@ class ModelsScreen(Page):
         self._describe()
 
     def _mark(self) -> None:
-        """Mark the row of the loaded model."""
         info = self.session.model.info if self.session.model else None
         for number, (item, use) in enumerate(self._rows):
             loaded = info is not None and (item.name, use.engine) == (info.model, info.engine)

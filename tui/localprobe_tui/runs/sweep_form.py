@@ -203,7 +203,6 @@ class SweepForm(ModalScreen["Experiment | None"]):
         return self._vectors[int(key)].concept if key.isdigit() else key.removeprefix("fit:")
 
     def _saved(self, key: str) -> str:
-        """The file of a vector of the chat."""
         from localprobe.store.paths import data
         from localprobe.vectors import files as vector_files
 
