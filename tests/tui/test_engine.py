@@ -177,7 +177,7 @@ def test_a_disk_that_refuses_does_not_end_an_answer_and_what_was_said_is_written
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         nonlocal full
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: "cannot write the chats: disk full. It will be tried again." in screen(app))
+        await wait_until(pilot, lambda: "cannot write the chats: disk full. Trying again." in screen(app))
         assert app.talk.answering
         full = False
         await wait_until(pilot, lambda: app.talk.writer.trouble is None)

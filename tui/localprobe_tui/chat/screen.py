@@ -118,7 +118,7 @@ class ChatScreen(ChatActions, KnobActions, Page):
             await self._show_numbers()
         if talk.writer.trouble is not None and str(talk.writer.trouble) != self._told:
             self._told = str(talk.writer.trouble)
-            self.notify(f"{talk.writer.trouble}. It will be tried again.", severity="error")
+            self.notify(f"{talk.writer.trouble}. Trying again.", severity="error")
         self._pace()
 
     async def _show_numbers(self) -> None:
