@@ -89,7 +89,6 @@ def _warn(file: Path, file_samples: SampleFile, audited: Audit) -> None:
 
 
 def _show(audited: Audit) -> None:
-    """One block per model, then the totals."""
     from rich.console import Console
 
     from localprobe.experiments.findings import sentences
@@ -125,7 +124,6 @@ def _curves(model: AuditedModel) -> Table:
 
 
 def _strengths(model: AuditedModel) -> Table:
-    """One row per alpha, over all layers and scenarios."""
     table = _table("alpha", "answers", "rate", "coherent", "degenerate", "yet coherent")
     for condition in model.conditions:
         table.add_row(

@@ -59,7 +59,6 @@ def capture(
 def _write(
     model: Model, texts: list[str], output: Path, layers: list[int], pooling: str, limit: int | None
 ) -> dict[str, Any]:
-    """Capture to the file; returns a summary."""
     import numpy as np
 
     from localprobe.capture.file import writing

@@ -63,7 +63,6 @@ def export(
 
 
 def _layers(vector: Vector, layers: str | None, suffix: str) -> Vector:
-    """The vector at the layers to write."""
     from localprobe.cli.layers import parse
     from localprobe.vectors.arithmetic import only
 

@@ -88,5 +88,5 @@ def _show(report: ProbeReport) -> None:
         measured = f", AUROC {auroc} on the {result.test_pairs} held out"
     click.echo(
         f"{result.concept}: {result.config.method} at {len(layers)} layers of {result.origin.model}, fitted on "
-        f"{result.train_pairs} pairs; layer {result.layer} chosen inside the training pairs{measured}"
+        f"{result.train_pairs} pairs; layer {result.layer} cross-validated inside the training pairs{measured}"
     )

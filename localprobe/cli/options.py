@@ -125,18 +125,16 @@ def parsed(text: str, engine: str | None, options: LoadOptions) -> Labelled:
 
 def model_options(command: F) -> F:
     """`--model`, `--engine` and how to load; the command gets them as one argument, `chosen`."""
-
-    @wraps(command)
-    def collected(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, chosen=_chosen(kwargs), **kwargs)
-
-    for option in reversed(_OPTIONS):
-        collected = option(collected)
-    return collected  # type: ignore[return-value]
+    return _OPTIONS[0](_loading_options(command))
 
 
 def model_argument(command: F) -> F:
     """An argument `MODEL`, the bundled one if not given, `--engine` and how to load; the command gets one `chosen`."""
+    return click.argument("model", required=False)(_loading_options(command))
+
+
+def _loading_options(command: F) -> F:
+    """`--engine` and how to load, collected with `model` into the command's argument `chosen`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
@@ -144,7 +142,7 @@ def model_argument(command: F) -> F:
 
     for option in reversed(_OPTIONS[1:]):
         collected = option(collected)
-    return click.argument("model", required=False)(collected)  # type: ignore[return-value]
+    return collected  # type: ignore[return-value]
 
 
 def _chosen(kwargs: dict[str, Any]) -> Chosen:

@@ -53,7 +53,6 @@ def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
 
 
 def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any]) -> None:
-    """Generate and print; Ctrl-C ends the answer early."""
     from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.generation.events import Score

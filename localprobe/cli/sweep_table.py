@@ -48,7 +48,6 @@ def _series(console: Console, concept: str, model: ModelResult, series: Series, 
 
 
 def _row(points: list[Grouped]) -> list[str]:
-    """One strength over all prompts."""
     reasons = Counter[str]()
     for _, point in points:
         reasons.update(point.reasons)

@@ -183,6 +183,5 @@ def _model(table: ModelTable) -> ModelChoice:
 
 
 def _twice(names: Iterable[T]) -> T | None:
-    """The first name that occurs twice."""
     listed = list(names)
     return next((name for name in listed if listed.count(name) > 1), None)

@@ -173,7 +173,6 @@ def _validation(
     config: ProbeConfig,
     progress: Progress,
 ) -> Validation:
-    """The controls, still without a verdict."""
     counts = {"resamples": config.resamples, "seed": config.seed}
     high, low = probe.scores(test.positive), probe.scores(test.negative)  # (pairs, layers)
     progress("baselines")

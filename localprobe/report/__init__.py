@@ -1,9 +1,6 @@
-"""Runs as one HTML page that needs no network: verdicts first, then figures and tables, then what it takes to repeat
-them.
+"""Runs as one HTML page that needs no network: verdicts first, then figures and tables, then how to repeat the runs.
 
-    page(runs)            the page, as text
-    write(runs, path)     the same, to a file
-    write_csv(runs, folder)  every table in it, as CSV
+`page` returns the page as text, `write` writes it to a file, and `write_csv` writes each of its tables as CSV.
 """
 
 from __future__ import annotations
@@ -21,8 +18,8 @@ from localprobe.store.stored_result import result_of
 
 
 def sections(run: Run) -> list[Section]:
-    """The sections of one run. UsageError for a kind that has nothing to show, DataError for what another version
-    wrote."""
+    """The sections of one run. Raises UsageError for a kind of run without a report, DataError for a result of another
+    version."""
     from localprobe.report import detection
 
     match run.kind:
@@ -46,25 +43,25 @@ def tables(runs: Sequence[Run]) -> list[Table]:
 
 
 def page(runs: Sequence[Run]) -> str:
-    """One HTML page of runs, in the order given. UsageError for runs that have nothing to show."""
+    """One HTML page of runs, in the given order. Raises UsageError for a kind of run without a report."""
     from jinja2 import Environment
 
     source = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    shown = [{"run": run, "sections": sections(run), "repeat": _repeat(run)} for run in runs]
+    entries = [{"run": run, "sections": sections(run), "repeat": _repeat(run)} for run in runs]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    return environment.from_string(source).render(runs=shown, title=title)
+    return environment.from_string(source).render(runs=entries, title=title)
 
 
 def write(runs: Sequence[Run], path: Path) -> None:
-    """Write the page to a file, whole or not at all. UsageError, or LocalprobeError if the disk refuses."""
+    """Write the page to a file atomically. Raises UsageError, or LocalprobeError if the disk refuses."""
     from localprobe.store.files import write_whole
 
     write_whole(path, page(runs).encode())
 
 
 def write_csv(runs: Sequence[Run], folder: Path) -> int:
-    """Write every table to a file of its own in a folder; returns how many. LocalprobeError if the disk refuses."""
+    """Write each table to its own file in a folder; returns how many. Raises LocalprobeError if the disk refuses."""
     from localprobe.store.files import write_whole
 
     files = [(f"{run.id}-{table.name}.csv", table) for run in runs for table in tables([run])]
@@ -81,7 +78,7 @@ def _steering(run: Run, part: str = "") -> list[Section]:
 
 
 def _repeat(run: Run) -> list[tuple[str, str]]:
-    """What it takes to repeat a run, line by line."""
+    """How to repeat a run, as (name, value) lines."""
     about = run.about
     lines = [("command", str(about.get("command", ""))), ("in folder", str(about.get("folder", "")))]
     lines += [("machine", str(about.get("machine", ""))), ("made", run.created), ("run", run.id)]
@@ -91,6 +88,8 @@ def _repeat(run: Run) -> list[tuple[str, str]]:
     probes = [model if "measured_on" in model else model.get("probe") or model for model in result.get("models", ())]
     loads = [result.get("measured_on"), *(probe.get("measured_on", probe) for probe in probes)]
     for load in filter(None, loads):
-        how = ", ".join(str(load[name]) for name in ("engine", "device", "dtype", "quantisation") if load.get(name))
-        lines.append((f"weights of {load['model']}", f"{load['weights']} ({how}; {load['version']})"))
+        load_info = ", ".join(
+            str(load[name]) for name in ("engine", "device", "dtype", "quantisation") if load.get(name)
+        )
+        lines.append((f"weights of {load['model']}", f"{load['weights']} ({load_info}; {load['version']})"))
     return [(name, value) for name, value in lines if value]

@@ -1,4 +1,4 @@
-"""Sections about probes: one for each model, and one for all together."""
+"""Sections about probes: one per model, and one for all models."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from localprobe.probing.result import ProbeResult, Validation
 from localprobe.report import detection_figures as figures
 from localprobe.report import detection_tables as tables
 from localprobe.report.section import Section
+from localprobe.stats.intervals import bracketed
 
 Rated = tuple[str, Behaviour]
-"""A model's name, with its label, and its scores against ratings."""
+"""A model's name with its label, and its correlation with ratings."""
 
 
 def compared(comparison: Comparison) -> list[Section]:
-    """What the probes of some models show: together if there are several, then one after another."""
+    """The probes of some models: first together if there are several, then one after another."""
     models = comparison.models
     sections = [together(models, comparison.agreement)] if len(models) > 1 else []
     rated = [(detection.titled, detection.behaviour) for detection in models if detection.behaviour]
@@ -26,7 +27,7 @@ def compared(comparison: Comparison) -> list[Section]:
 
 
 def rated(ratings: Ratings) -> list[Section]:
-    """Probes against rated texts."""
+    """Probes and rated texts."""
     return [behaviour([(model.name, model.behaviour) for model in ratings.models])]
 
 
@@ -86,14 +87,13 @@ def behaviour(models: Sequence[Rated]) -> Section:
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's name or an id."""
+    """A name made safe for file names and ids."""
     import re
 
     return re.sub(r"[^\w.]+", "-", name).strip("-")
 
 
 def _grouped(models: Sequence[Detection]) -> dict[str, list[Detection]]:
-    """Models by label, in order of appearance."""
     groups: dict[str, list[Detection]] = {}
     for detection in models:
         groups.setdefault(detection.label, []).append(detection)
@@ -115,8 +115,8 @@ def _method(result: ProbeResult, validation: Validation) -> list[str]:
     return lines
 
 
-def _reading(name: str, found: Behaviour) -> str:
-    r = found.pearson
+def _reading(name: str, rated: Behaviour) -> str:
+    r = rated.pearson
     low, high = r.interval
     if low > 0:
         says = "texts rated higher score higher"
@@ -124,4 +124,4 @@ def _reading(name: str, found: Behaviour) -> str:
         says = "texts rated higher score lower: it reads the opposite, or something else"
     else:
         says = "no relation is shown"
-    return f"{name}: r = {r.value:.2f} [{low:.2f}, {high:.2f}], p = {r.p:.3f}: {says}."
+    return f"{name}: r = {bracketed(r.value, r.interval)}, p = {r.p:.3f}: {says}."

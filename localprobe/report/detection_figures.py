@@ -1,4 +1,4 @@
-"""The paper's Figures 1 to 5, out of results: each model's own, and all together."""
+"""The paper's Figures 1 to 5 from results: of each model, and of all models."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from localprobe.report.section import Figure
 
 
 def auroc_by_layer(result: ProbeResult, name: str) -> Figure:
-    """Figure 1, with what it should be read against: random directions, a bag of words, and the cross-validated
-    layer."""
+    """Figure 1 with its controls: random directions, a bag of words, and the cross-validated layer."""
     with drawing(f"figure-1-{name}") as sheet:
         result.draw_auroc(*sheet)
     return Figure(
@@ -81,7 +80,7 @@ def histogram(result: ProbeResult, name: str) -> Figure | None:
 
 
 def cross_model(models: Sequence[Detection]) -> Figure:
-    """Figure 4: AUROC by layer of every model, over its depth."""
+    """Figure 4: AUROC of every model by relative depth of the layer."""
     with drawing("figure-4") as sheet:
         (axis,) = sheet
         for i, detection in enumerate(models):
@@ -97,7 +96,7 @@ def cross_model(models: Sequence[Detection]) -> Figure:
 
 
 def behaviour(models: Sequence[tuple[str, Behaviour]]) -> Figure:
-    """Figure 5: scores against ratings, a panel for every model."""
+    """Figure 5: scores against ratings, one panel per model."""
     columns = min(3, len(models))
     rows = -(-len(models) // columns)
     with drawing("figure-5", columns, rows, width=3.2 * columns, height=2.8 * rows) as sheet:

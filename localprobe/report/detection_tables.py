@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 3, and the figures that they should be read against."""
+"""The paper's Tables 1 to 3 and tables of their controls."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def layers(result: ProbeResult, name: str, only: Container[int] | None = None) -
         "All layers" if only is None else f"Table 1. {result.test_pairs} pairs held out",
         columns,
         rows,
-        "* chosen inside the training pairs; + best on these pairs, which flatters it. Brackets: 95 % intervals, by "
+        "* cross-validated inside the training pairs; + best on these pairs, which flatters it. Brackets: 95 %, by "
         "bootstrap over pairs. z: the probe among random directions.",
     )
 
 
 def baselines(result: ProbeResult, name: str) -> list[Table]:
-    """What else separates the same texts; no table where the texts are not known."""
+    """Baselines on the same texts; no table if the texts are unknown."""
     if result.validation is None or (simpler := result.validation.baselines) is None:
         return []
     chosen = result.chosen
@@ -64,7 +64,7 @@ def baselines(result: ProbeResult, name: str) -> list[Table]:
 
 
 def left_out(validation: Validation, name: str) -> list[Table]:
-    """Probes fitted without a scenario, or without a generator, on what they have not seen."""
+    """Probes fitted without a scenario or generator, scored on it."""
     tables = []
     for by, left in validation.leave_one_out.items():
         rows: list[tuple[TableCell, ...]] = [
@@ -80,7 +80,7 @@ def left_out(validation: Validation, name: str) -> list[Table]:
 
 
 def models(detections: Sequence[Detection]) -> Table:
-    """Table 2, with the cross-validated layer beside the best one."""
+    """Table 2, with the cross-validated layer and the best one."""
     rows = []
     for detection in detections:
         probe, best, chosen = detection.probe, detection.probe.best, detection.probe.chosen
@@ -114,7 +114,7 @@ def models(detections: Sequence[Detection]) -> Table:
 
 
 def agreement(pairs: Sequence[ModelAgreement]) -> Table:
-    """Do two models score the same texts alike?"""
+    """Agreement of two models on the same texts."""
     rows = tuple(
         (
             *pair.models,
@@ -130,33 +130,33 @@ def agreement(pairs: Sequence[ModelAgreement]) -> Table:
         "Agreement of scores",
         ("one", "other", "Pearson r", "Spearman rho", "r within the poles", "lowest cosine of directions"),
         rows,
-        "Probes that both separate the poles agree for that reason alone; within the poles that is taken off. "
+        "Probes that both separate the poles agree for that reason alone; r within the poles excludes it. "
         "Directions are compared between two loads of one model only.",
     )
 
 
 def binary(models: Sequence[tuple[str, Behaviour]]) -> Table:
-    """Table 3, one column for every model."""
-    shown = [(name, rated.binary) for name, rated in models]
+    """Table 3, one column per model."""
+    results = [(name, rated.binary) for name, rated in models]
     shares = ("accuracy", "precision", "recall", "f1", "specificity")
     counts = ("true_positive", "false_positive", "true_negative", "false_negative")
-    rows: list[tuple[TableCell, ...]] = [("texts", *(b.n for _, b in shown))]
+    rows: list[tuple[TableCell, ...]] = [("texts", *(b.n for _, b in results))]
     rows += [
-        (_title(share), *(Measured(getattr(b, share), getattr(b, f"{share}_interval")) for _, b in shown))
+        (_title(share), *(Measured(getattr(b, share), getattr(b, f"{share}_interval")) for _, b in results))
         for share in shares
     ]
-    rows += [(_title(count), *(getattr(b, count) for _, b in shown)) for count in counts]
-    rows.append(("AUROC", *(Measured(b.auroc, b.auroc_interval) for _, b in shown)))
+    rows += [(_title(count), *(getattr(b, count) for _, b in results)) for count in counts]
+    rows.append(("AUROC", *(Measured(b.auroc, b.auroc_interval) for _, b in results)))
     note = (
         "At the threshold from the training pairs; texts rated in the middle are left out. AUROC needs no threshold. "
-        "Brackets: 95 %, Wilson's and for AUROC Newcombe's interval; perfect figures on a few texts leave much open."
+        "Brackets: 95 %, Wilson's and for AUROC Newcombe's interval; few texts give wide intervals."
     )
-    columns = ("metric", *(name for name, _ in shown))
+    columns = ("metric", *(name for name, _ in results))
     return Table("table-3", "Table 3. Rated texts, yes or no", columns, tuple(rows), note)
 
 
 def correlations(models: Sequence[tuple[str, Behaviour]]) -> Table:
-    """Coefficients of every model, none left out."""
+    """Correlation coefficients of every model."""
     rows = tuple(
         (
             name,

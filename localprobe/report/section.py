@@ -1,4 +1,4 @@
-"""What a report is made of: sections of verdicts, figures and tables, in the order in which they should be read."""
+"""The parts of a report: sections of verdicts, figures and tables, in reading order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSample:
-    """A text that a model wrote, and under what."""
+    """A text that a model wrote, and how it was steered."""
 
     under: str
     text: str
@@ -29,12 +29,12 @@ class AnswerSample:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One subject: what it says first, then what that rests on."""
+    """One subject: first the conclusions, then the evidence."""
 
     title: str
     headline: str = ""
     lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Sentences under a heading each, e.g. what a probe shows."""
+    """(heading, sentences), such as what a probe shows."""
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     details: tuple[Table, ...] = ()

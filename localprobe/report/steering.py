@@ -1,4 +1,4 @@
-"""Sections about steering: all models together, then each vector in each model, verdicts first."""
+"""Sections about steering: all models together, then each vector in each model, with the verdicts first."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from localprobe.report.steering_verdict import SteeringVerdict, steering_verdict
 
 
 def sections(result: SweepResult) -> list[Section]:
-    """What a sweep shows, whole or half done."""
+    """The sections of a sweep, finished or not."""
     vectors = every(result)
     verdicts = [steering_verdict(arms) for arms in vectors]
     return [together(result, vectors, verdicts), *map(one, vectors, verdicts)]
 
 
 def together(result: SweepResult, vectors: Sequence[Arms], verdicts: Sequence[SteeringVerdict]) -> Section:
-    """Table 4, Figures 6 to 9, and a line for every vector and model, those of one label together."""
+    """Table 4, Figures 6 to 9, and one line per vector and model, grouped by label."""
     lines: dict[str, list[str]] = {}
     for arms, verdict in zip(vectors, verdicts, strict=True):
         lines.setdefault(arms.model.label or "Models", []).append(f"{arms.name}: {verdict.headline}")
@@ -45,33 +45,32 @@ def together(result: SweepResult, vectors: Sequence[Arms], verdicts: Sequence[St
 def one(arms: Arms, verdict: SteeringVerdict) -> Section:
     """One vector in one model."""
     drawn = figures.dose_response(arms)
-    shown = [tables.sceptic(arms), tables.system_prompts(arms), tables.pressure(arms)]
+    own_tables = [tables.sceptic(arms), tables.system_prompts(arms), tables.pressure(arms)]
     folded = [tables.other_doses(arms), tables.conditions(arms)]
     if arms.series("vector"):
-        shown.insert(0, tables.doses(arms))
+        own_tables.insert(0, tables.doses(arms))
     return Section(
         f"{arms.vector} in {arms.model.model} on {arms.model.engine}",
         verdict.headline,
         lists=verdict.lists,
         figures=(drawn,) if drawn else (),
-        tables=tuple(table for table in shown if table),
+        tables=tuple(table for table in own_tables if table),
         details=tuple(table for table in folded if table.rows),
         samples=samples(arms),
     )
 
 
 def _terms(result: SweepResult) -> tuple[str, ...]:
-    """The terms of the sweep, and what is missing of it."""
     cells = result.cells
     sampling = ", ".join(f"{name} {value:g}" for name, value in asdict(result.sampling).items() if value)
     lines = [
-        f"{result.samples} answers of at most {result.tokens} tokens a condition, {sampling}, seed "
+        f"{result.samples} answers of at most {result.tokens} tokens per condition, {sampling}, seed "
         f"{result.seed}; steered at {result.positions} positions; arms: {', '.join(result.arms)}."
     ]
     if missing := cells.missing:
         lines.append(
-            f"Not finished: {missing:,} of {cells.expected:,} answers are not yet generated. What is below "
-            "holds for those that are there."
+            f"Not finished: {missing:,} of {cells.expected:,} answers are not yet generated. This report "
+            "covers the others."
         )
     if unmeasured := cells.done - cells.measured:
         lines.append(f"Perplexity, KL and readings of {unmeasured:,} answers were not measured.")

@@ -1,7 +1,7 @@
-"""What one vector did to one model, read out of a sweep's result: the conditions of its arms, and differences of rates.
+"""The effect of one vector on one model, from a sweep's result: the conditions of its arms, and differences of rates.
 
-An arm is looked at where the vector keeps answers usable: at the largest such strength each way, layer by layer, which
-the vector's own answers settle and not how well it steers. Everything else is compared at the same strengths.
+All arms are compared at the ends of the vector's usable range: at each layer, the largest strength in each direction at
+which the vector's own answers stay usable, regardless of how well it steers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from localprobe.stats.estimates import Estimate, Mean, mean
 from localprobe.stats.rates import Rate
 
 PromptPoint: TypeAlias = tuple[PromptKey, Point]
-"""A condition, and the prompt that it is of."""
+"""A condition and its prompt."""
 End: TypeAlias = tuple[Literal["vector", "random", "both", "prompt", "baseline"], int]
-"""An arm, and which way: 1 towards the positive pole, -1 away from it, 0 for the baseline. `prompt` is the system
+"""An arm and its direction: 1 towards the positive pole, -1 away from it, 0 for the baseline. `prompt` is the system
 prompt of that pole without a vector."""
 
 BASELINE: End = ("baseline", 0)
@@ -47,7 +47,7 @@ class Arms:
 
     @cached_property
     def name(self) -> str:
-        """The model, with its engine and the vector where those are needed to tell it from others."""
+        """The model, with its engine and the vector if they are needed to distinguish it."""
         loads = sum(other.model == self.model.model for other in self.result.models)
         vectors = {series.vector for model in self.result.models for series in model.series}
         engine = f" on {self.model.engine}" if loads > 1 else ""
@@ -55,12 +55,12 @@ class Arms:
 
     @property
     def titled(self) -> str:
-        """Its name, and its label behind it."""
+        """The name followed by the label."""
         return f"{self.name} ({self.model.label})" if self.model.label else self.name
 
     @property
     def slug(self) -> str:
-        """For names of files."""
+        """For file names."""
         return slug(f"{self.model.model}-{self.model.engine}-{self.vector}")
 
     @cached_property
@@ -70,24 +70,24 @@ class Arms:
 
     @cached_property
     def titles(self) -> dict[PromptKey, str]:
-        """The prompts as people know them."""
+        """The titles of the prompts."""
         return {
             key: f"{prompt.title}{'' if prompt.pressure else ', no pressure'}" for key, prompt in self.prompts.items()
         }
 
     @property
     def split(self) -> bool:
-        """Whether prompts were asked both with and without their pressure."""
+        """Whether prompts were used both with and without their pressure."""
         return len({pressure for _, pressure in self.titles}) > 1
 
     @property
     def main(self) -> tuple[PromptKey, ...]:
-        """The prompts that a verdict is on: those with their pressure, where there are both kinds."""
+        """The prompts that a verdict uses: those with pressure, if there are both kinds."""
         return tuple(prompt for prompt in self.titles if prompt[1] or not self.split)
 
     @cached_property
     def all_series(self) -> list[Series]:
-        """Those of the vector: its own first, then random directions, then each system prompt with the vector."""
+        """All series of the vector: its own first, then random directions, then each system prompt with the vector."""
         return [series for series in self.model.series if series.vector == self.vector]
 
     def series(self, arm: str, pole: str = "") -> Series | None:
@@ -96,12 +96,12 @@ class Arms:
 
     @cached_property
     def ends(self) -> dict[int, tuple[float, float]]:
-        """Layer -> the largest usable strengths down and up; 0 where there is none."""
+        """Layer -> the largest usable strengths down and up; 0 if there is none."""
         own = self.series("vector")
         return {at.layer: at.response.usable or (0.0, 0.0) for at in own.layers} if own else {}
 
     def usable(self, way: int) -> bool:
-        """Whether any layer has a usable strength one way."""
+        """Whether any layer has a usable strength in a direction."""
         return any(ends[way > 0] for ends in self.ends.values())
 
     def point(self, end: End, layer: int, prompt: PromptKey) -> Point | None:
@@ -118,7 +118,7 @@ class Arms:
         return next((point for point in points if self.model.strength(point) == strength), None)
 
     def points(self, end: End, prompts: Sequence[PromptKey] = ()) -> list[PromptPoint]:
-        """The conditions at an end, of all layers and the main prompts, or of others; each once."""
+        """The distinct conditions at an end, over all layers and the main prompts, or `prompts`."""
         points = {
             id(point): (prompt, point)
             for prompt in prompts or self.main
@@ -128,13 +128,13 @@ class Arms:
         return list(points.values())
 
     def rate(self, end: End, prompts: Sequence[PromptKey] = ()) -> Rate | None:
-        """The share of answers in the concept's language at an end, over layers and the main prompts, or others."""
+        """The share of answers in the concept's language at an end, over layers and the main prompts, or `prompts`."""
         points = self.points(end, prompts)
         return pooled(points, "rate") if points else None
 
     def difference(self, *terms: tuple[int, End], prompts: Sequence[PromptKey] = ()) -> Estimate | None:
-        """A sum of rates with signs, as ((1, up), (-1, down)), where every one of them was run. The mean over prompts;
-        the interval is made as in `localprobe.experiments.dose_response`: Jeffreys draws of each rate, the prompts
+        """A signed sum of rates, such as ((1, up), (-1, down)): the mean over prompts where all of them were run. The
+        interval is computed as in `localprobe.experiments.dose_response`: Jeffreys draws of each rate, and prompts
         drawn with replacement, all layers of one together. None if nothing can be compared."""
         sums: dict[PromptKey, list[list[_SignedPoint]]] = {}
         for prompt in prompts or self.main:
@@ -145,8 +145,8 @@ class Arms:
         return _estimate(list(sums.values())) if sums else None
 
     def reading(self) -> Mean | None:
-        """How far the probe's score of the text, read with nothing added, goes from one end of the vector's usable
-        range to the other, over the main prompts; None if not measured."""
+        """Difference of the probe's score of the text, read with nothing added, between the ends of the vector's usable
+        range, over the main prompts; None if not measured."""
         differences = []
         for prompt in self.main:
             up, down = (average(self.points(end, (prompt,)), "reading") for end in (UP, DOWN))
@@ -156,7 +156,7 @@ class Arms:
 
 
 def every(result: SweepResult) -> list[Arms]:
-    """Each vector in each model that has been steered with it, models of one label together."""
+    """Each vector in each model that was steered with it, grouped by label."""
     labels = list(dict.fromkeys(model.label for model in result.models))
     return [
         Arms(result, model, vector)
@@ -171,9 +171,9 @@ def steered(series: Series) -> Iterator[PromptPoint]:
 
 
 def _estimate(sums: list[list[list[_SignedPoint]]]) -> Estimate:
-    """Prompts, each with the sums of its layers, each of signed conditions."""
+    """Estimate from prompts, their layers, and each layer's signed conditions."""
     random = np.random.default_rng(0)
-    draws: dict[int, Array] = {}  # by identity: a baseline that layers share is drawn once
+    draws: dict[int, Array] = {}  # by identity: a shared baseline is drawn once
 
     def draw(point: Point) -> Array:
         if id(point) not in draws:
@@ -181,7 +181,7 @@ def _estimate(sums: list[list[list[_SignedPoint]]]) -> Estimate:
             draws[id(point)] = random.beta(count + 0.5, of - count + 0.5, _RESAMPLES)
         return draws[id(point)]
 
-    seen = [np.mean([sum(sign * point.rate.share for sign, point in layer) for layer in prompt]) for prompt in sums]
+    observed = [np.mean([sum(sign * point.rate.share for sign, point in layer) for layer in prompt]) for prompt in sums]
     drawn = np.stack(
         [
             np.mean([np.sum([sign * draw(point) for sign, point in layer], axis=0) for layer in prompt], axis=0)
@@ -190,5 +190,5 @@ def _estimate(sums: list[list[list[_SignedPoint]]]) -> Estimate:
     )
     weights = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _RESAMPLES) / len(sums)
     low, high = np.quantile((drawn.T * weights).sum(axis=1), [0.025, 0.975])
-    value = float(np.mean(seen))
+    value = float(np.mean(observed))
     return Estimate(value, min(float(low), value), max(float(high), value))

@@ -1,4 +1,4 @@
-"""The paper's Figures 6 to 9 out of a sweep's result: small multiples with intervals, random directions in grey."""
+"""The paper's Figures 6 to 9 from a sweep's result: small multiples with intervals, random directions in grey."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROWS, _COLUMNS = 4, 4
-"""The most layers and scenarios that are drawn: more panels cannot be read."""
+"""The most layers and scenarios that are drawn, so that panels stay legible."""
 _MODELS = 6
 _STYLES = {True: "-", False: "--"}
 
 
 def dose_response(arms: Arms) -> Figure | None:
-    """Figures 6 and 9: a panel for each layer and scenario."""
+    """Figures 6 and 9: one panel per layer and scenario."""
     own, random = arms.series("vector"), arms.series("random")
     if own is None:
         return None
     layers = draw.spread([at.layer for at in own.layers], _ROWS)
     scenarios = list(dict.fromkeys(curve.scenario for curve in own.curves))
-    shown = scenarios[:_COLUMNS]
+    drawn = scenarios[:_COLUMNS]
     name = f"figure-6-{arms.slug}"
-    size = {"width": 1.6 + 2.4 * len(shown), "height": 1.1 + 1.9 * len(layers)}
-    with drawing(name, len(shown), len(layers), **size) as sheet:
-        panels = [(layer, scenario) for layer in layers for scenario in shown]
+    size = {"width": 1.6 + 2.4 * len(drawn), "height": 1.1 + 1.9 * len(layers)}
+    with drawing(name, len(drawn), len(layers), **size) as sheet:
+        panels = [(layer, scenario) for layer in layers for scenario in drawn]
         for i, (axis, (layer, scenario)) in enumerate(zip(sheet.axes, panels, strict=True)):
             for series in filter(None, (random, own)):
                 for curve in series.at(layer):
                     if curve.scenario == scenario:
                         _curve(axis, curve, series, arms.split)
-            first = i % len(shown) == 0
+            first = i % len(drawn) == 0
             axis.set(ylim=(-0.04, 1.04), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%") if first else ())
-            if i < len(shown):
+            if i < len(drawn):
                 axis.set_title(arms.titles.get((scenario, True), scenario))
             if first:
                 axis.set_ylabel(f"layer {layer}")
             axis.locator_params(axis="x", nbins=5)
-            if i >= len(panels) - len(shown):
+            if i >= len(panels) - len(drawn):
                 axis.set_xlabel("dose")
         sheet.finish()
     left_out = [
         f"{len(every) - len(some)} {what} are in the tables only"
-        for every, some, what in ((own.layers, layers, "layers"), (scenarios, shown, "prompts"))
+        for every, some, what in ((own.layers, layers, "layers"), (scenarios, drawn, "prompts"))
         if len(every) > len(some)
     ]
     return Figure(
@@ -68,20 +68,20 @@ def dose_response(arms: Arms) -> Figure | None:
 
 def models_dose_response(vectors: Sequence[Arms]) -> Figure | None:
     """Figure 6 for several models at once, over their layers; None for one, which has its own."""
-    shown = [arms for arms, _ in _own(vectors)]
-    if len(shown) < 2:
+    drawn = [arms for arms, _ in _own(vectors)]
+    if len(drawn) < 2:
         return None
-    titles = {prompt: title for arms in shown for prompt, title in arms.titles.items()}
+    titles = {prompt: title for arms in drawn for prompt, title in arms.titles.items()}
     prompts = list(titles)[: 2 * _COLUMNS]
     columns = min(3, len(prompts))
     rows = -(-len(prompts) // columns)
     with drawing("figure-6", columns, rows, width=1.4 + 2.6 * columns, height=0.9 + 2.1 * rows) as sheet:
         for axis, prompt in zip(sheet.axes, prompts, strict=False):
-            for i, arms in enumerate(shown):
+            for i, arms in enumerate(drawn):
                 _pooled_curve(axis, arms, prompt, i)
             axis.set(title=titles[prompt], xlabel="dose", ylim=(-0.04, 1.04))
         sheet.finish(len(prompts))
-        sheet.axes[0].set_ylabel(f"{shown[0].concept} language")
+        sheet.axes[0].set_ylabel(f"{drawn[0].concept} language")
     return Figure(
         "figure-6",
         "Dose-response of each model over its layers, with 95 % intervals (the paper's Figure 6). A cross: half of the "
@@ -122,12 +122,12 @@ def baselines(vectors: Sequence[Arms]) -> Figure | None:
 
 
 def by_scenario(vectors: Sequence[Arms]) -> Figure | None:
-    """Figure 8: does a prompt resist? Success by both rules, with what had no room marked."""
-    shown = _own(vectors)
-    if not shown:
+    """Figure 8, whether a prompt resists: success by both rules, with prompts that had no room marked."""
+    drawn = _own(vectors)
+    if not drawn:
         return None
-    with _panels("figure-8", len(shown), 0.9 + 0.3 * max(len(arms.titles) for arms, _ in shown)) as sheet:
-        for axis, (arms, own) in zip(sheet.axes, shown, strict=False):
+    with _panels("figure-8", len(drawn), 0.9 + 0.3 * max(len(arms.titles) for arms, _ in drawn)) as sheet:
+        for axis, (arms, own) in zip(sheet.axes, drawn, strict=False):
             titles = list(arms.titles.values())
             for y, (key, prompt) in enumerate(arms.prompts.items()):
                 if resisting := resistance(own, key):
@@ -140,24 +140,24 @@ def by_scenario(vectors: Sequence[Arms]) -> Figure | None:
             axis.axvline(0.5, color=NEUTRAL, linewidth=0.6)
             axis.set(yticks=range(len(titles)), yticklabels=titles, xlim=(-0.03, 1.03), ylim=(len(titles) - 0.5, -0.5))
             axis.set(title=arms.titled, xlabel="success")
-        sheet.finish(len(shown))
+        sheet.finish(len(drawn))
     return Figure(
         "figure-8",
         "Success by prompt, over layers (the paper's Figure 8): by the paper's rule, and strictly, among the cells "
         "where the unsteered share left room to move, with 95 % intervals. A baseline of 100 % scores exactly "
         "the share of negative strengths by the paper's rule, whatever the model does: that is no resistance.",
         sheet.svg,
-        wide=len(shown) > 1,
+        wide=len(drawn) > 1,
     )
 
 
 def by_layer(vectors: Sequence[Arms]) -> Figure | None:
     """Figure 9 and the detection-steering gap: AUROC and success by layer on one axis."""
-    shown = _own(vectors)
-    if not shown:
+    drawn = _own(vectors)
+    if not drawn:
         return None
-    with _panels("figure-9", len(shown), 2.6) as sheet:
-        for axis, (arms, own) in zip(sheet.axes, shown, strict=False):
+    with _panels("figure-9", len(drawn), 2.6) as sheet:
+        for axis, (arms, own) in zip(sheet.axes, drawn, strict=False):
             draw.by_layer(
                 axis,
                 [at.layer for at in own.layers],
@@ -166,19 +166,19 @@ def by_layer(vectors: Sequence[Arms]) -> Figure | None:
                 [at.auroc for at in own.layers],
             )
             axis.set_title(arms.titled)
-        sheet.finish(len(shown))
+        sheet.finish(len(drawn))
     return Figure(
         "figure-9",
         "Reading and steering by layer: AUROC on pairs held out, and steering success over prompts and strengths, with "
         "95 % intervals (the paper's Figure 9 and its detection-steering gap). The layer that reads best need not be "
         "the one that steers best.",
         sheet.svg,
-        wide=len(shown) > 1,
+        wide=len(drawn) > 1,
     )
 
 
 def _curve(axis: Axes, curve: CurvePoints, series: Series, split: bool) -> None:
-    """One line, with its intervals unless they would lie on those of the same prompt with its pressure."""
+    """One line with intervals, unless they would overlap those of the same prompt with its pressure."""
     own = series.arm == "vector"
     draw.dose_response(
         axis,
@@ -215,14 +215,13 @@ def _pooled_curve(axis: Axes, arms: Arms, prompt: PromptKey, number: int) -> Non
 
 
 def _alphas(own: Series, layers: Sequence[int]) -> str:
-    """What a dose is in raw alphas, which differs by layer."""
+    """The alpha of a dose at each layer."""
     steered = {layer: (p for curve in own.at(layer) for p in curve.points if p.dose) for layer in layers}
     ratios = {layer: point.alpha / point.dose for layer, points in steered.items() if (point := next(points, None))}
     return f"Alpha is the dose times {', '.join(f'{ratio:.3g} at layer {layer}' for layer, ratio in ratios.items())}."
 
 
 def _panels(name: str, number: int, height: float) -> AbstractContextManager[Sheet]:
-    """A drawing with a panel for each model."""
     columns = min(3, number)
     rows = -(-number // columns)
     width = {1: 6.4, 2: 8.0}.get(columns, 10.0)
@@ -230,5 +229,5 @@ def _panels(name: str, number: int, height: float) -> AbstractContextManager[She
 
 
 def _own(vectors: Sequence[Arms]) -> list[tuple[Arms, Series]]:
-    """The vectors that were tried alone, each with its own series; as many as can be told apart in one figure."""
+    """The vectors that were used alone, with their series; at most as many as one figure can distinguish."""
     return [(arms, own) for arms in vectors if (own := arms.series("vector"))][:_MODELS]

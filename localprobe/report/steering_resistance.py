@@ -1,4 +1,5 @@
-"""Whether a prompt resists steering, as the paper's Figure 8 says of one: only where the strict figures allow it."""
+"""Whether a prompt resists steering, as the paper's Figure 8 says of one: a claim that the strict figures must
+support."""
 
 from __future__ import annotations
 
@@ -20,21 +21,21 @@ class Resistance:
     paper: float
     """Its success by the paper's rule."""
     own: Rate | None
-    """Strict success where there was room: no positive strength can raise a baseline of 1, no negative one lower a
-    baseline of 0. None if there was none."""
+    """Strict success where there was room: a baseline of 1 cannot be raised, one of 0 cannot be lowered. None if there
+    was no room."""
     others_paper: float | None
-    """The others' by the paper's rule; None if there are none."""
+    """The other prompts' success by the paper's rule; None without other prompts."""
     others: Rate | None
 
     @property
     def seems_to(self) -> bool:
-        """By the paper's rule."""
+        """Whether it resists by the paper's rule."""
         return self.others_paper is not None and self.paper <= self.others_paper - SEEMS
 
     @property
     def resists(self) -> bool:
-        """Whether it moves less often than the others do where there is room, by more than chance: the interval of the
-        difference (Newcombe 1998, method 10) lies above 0."""
+        """Whether it moves less often than the others where there is room: the interval of the difference (Newcombe
+        1998, method 10) lies above 0."""
         if self.own is None or self.others is None:
             return False
         down = self.others.share - self.others.low
@@ -43,7 +44,7 @@ class Resistance:
 
 
 def resistance(series: Series, prompt: PromptKey) -> Resistance | None:
-    """A prompt of a series against its others; None if it is not there."""
+    """A prompt of a series compared with the others; None if it is missing."""
     own = [curve for curve in series.curves if curve.key == prompt]
     others = [curve for curve in series.curves if curve.key != prompt]
     if not own:
@@ -57,7 +58,7 @@ def _paper(curves: Sequence[CurvePoints]) -> float:
 
 
 def _strict(curves: Sequence[CurvePoints]) -> Rate | None:
-    """Cells with room; those of one curve go together in the interval."""
+    """Success of cells with room; the interval treats a curve as the unit."""
     groups = []
     for curve in curves:
         rates = {point.alpha: point.rate.share for point in curve.points}

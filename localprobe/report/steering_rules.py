@@ -1,4 +1,4 @@
-"""What a vector costs, and what the paper's rule makes of it beside the strict one, in plain words."""
+"""The cost of a vector, and success by the paper's rule and by the strict one, as sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, steered
 from localprobe.report.steering_resistance import resistance
 
 FLUENT = 2.0
-"""An answer this many times as perplexing to the unsteered model is no longer what it would write."""
+"""The unsteered model would hardly write an answer of this perplexity ratio."""
 
 
 def cost(arms: Arms, own: Series) -> Iterator[str]:
@@ -44,7 +44,7 @@ def cost(arms: Arms, own: Series) -> Iterator[str]:
 
 
 def rules(arms: Arms, own: Series) -> Iterator[str]:
-    """The paper's figure and the strict one, and what lies between them."""
+    """Success by the paper's rule and by the strict one, and why they differ."""
     yield from on_success(own.success)
     if random := arms.series("random"):
         yield (
@@ -55,7 +55,7 @@ def rules(arms: Arms, own: Series) -> Iterator[str]:
     for prompt in arms.titles:
         seeming = resistance(own, prompt)
         if seeming and seeming.seems_to and not seeming.resists:
-            room = f"{seeming.own} against {seeming.others or 'not known'}" if seeming.own else "there was none"
+            room = f"{seeming.own} against {seeming.others or 'unknown'}" if seeming.own else "there was none"
             yield (
                 f"{arms.titles[prompt]!r} is not shown to resist (the paper's Figure 8): by the paper's rule it has "
                 f"{seeming.paper:.0%} against {seeming.others_paper:.0%} for the others, but strictly, where there was "
@@ -64,7 +64,7 @@ def rules(arms: Arms, own: Series) -> Iterator[str]:
 
 
 def _room(arms: Arms) -> Iterator[str]:
-    """Prompts that start at an end of the scale, where one way can have no effect."""
+    """Prompts that start at an end of the scale, where one direction can have no effect."""
     rates = {key: prompt.baseline.rate.share for key, prompt in arms.prompts.items() if prompt.baseline}
     if full := [arms.titles[prompt] for prompt, rate in rates.items() if rate == 1]:
         yield (

@@ -1,4 +1,4 @@
-"""What was written at each strength: a few texts of every series."""
+"""Sample texts at each strength of every series."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from localprobe.report.section import AnswerSample
 from localprobe.report.steering_arms import Arms
 
 _PROMPTS = {"vector": 3}
-"""Prompts that texts are shown of; 1 for other arms. Always the same ones, so that strengths can be compared."""
+"""Prompts with sample texts; 1 for other arms. They are the same at every strength, for comparison."""
 
 
 def samples(arms: Arms) -> tuple[AnswerSample, ...]:
@@ -25,18 +25,18 @@ def _of(arms: Arms, series: Series) -> Iterator[AnswerSample]:
     for curve in curves[: _PROMPTS.get(series.arm, 1)]:
         for point in curve.points:
             if not point.alpha and series.arm != "vector":
-                continue  # the unsteered one is the vector's, that of a system prompt comes at the end
+                continue  # the vector's series shows the unsteered text, and system prompts come at the end
             strength = f"dose {point.dose:+.2f} (alpha {point.alpha:+.3g})" if point.alpha else "unsteered"
             parts = (arms.titles[curve.key], f"layer {layer}", strength, words.get(series.arm, ""))
             yield from _sample(arms, point, " · ".join(filter(None, parts)))
 
 
 def _layer(arms: Arms, series: Series) -> int:
-    """That of the vector's own series, where it is in this one too."""
+    """The layer of the vector's own series, if this series has it too."""
     own = arms.series("vector") or series
-    there = {at.layer for at in series.layers}
-    layers = [at for at in own.layers if at.layer in there] or series.layers
-    return max(layers, key=lambda at: at.success.strict.share).layer
+    numbers = {at.layer for at in series.layers}
+    shared = [at for at in own.layers if at.layer in numbers] or series.layers
+    return max(shared, key=lambda at: at.success.strict.share).layer
 
 
 def _system(arms: Arms) -> Iterator[AnswerSample]:

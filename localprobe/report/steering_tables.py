@@ -1,4 +1,4 @@
-"""The paper's Table 4 out of a sweep's result, and the tables that it should be read beside."""
+"""The paper's Table 4 from a sweep's result, and tables of its controls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from localprobe.stats.rates import Rate, grouped_rate
 _Row = tuple[TableCell, ...]
 
 
-def table_4(shown: Sequence[Arms]) -> Table:
-    """Success by model, layer and scenario, the strict one beside the paper's."""
+def table_4(vectors: Sequence[Arms]) -> Table:
+    """Success by model, layer and scenario, by the paper's rule and the strict one."""
     rows: list[_Row] = []
-    for arms in shown:
+    for arms in vectors:
         own = arms.series("vector")
         for curve in own.curves if own else ():
             points = [(curve.key, point) for point in curve.points if point.alpha]
@@ -48,9 +48,9 @@ def table_4(shown: Sequence[Arms]) -> Table:
     )
 
 
-def totals(shown: Sequence[Arms]) -> Table:
+def totals(vectors: Sequence[Arms]) -> Table:
     """Every series of every model as a whole."""
-    rows = [_total(arms, series) for arms in shown for series in arms.all_series]
+    rows = [_total(arms, series) for arms in vectors for series in arms.all_series]
     columns = (
         *("model", "arm", "success, paper's rule", "success, strict", "null effects", "broken", "cells"),
         *("degenerate", "slope", "usable"),
@@ -61,8 +61,8 @@ def totals(shown: Sequence[Arms]) -> Table:
         columns,
         tuple(rows),
         "Brackets: 95 % intervals. Broken: strict successes where half of the answers or more are incoherent or "
-        "degenerate. Slope: change of the share for one unit of strength. Usable: strengths at which, and at all "
-        "smaller ones, more than half of the answers are whole.",
+        "degenerate. Slope: change of the share per unit of strength. Usable: strengths at which, and at all "
+        "smaller ones, more than half of the answers are coherent and not degenerate.",
     )
 
 
@@ -73,13 +73,13 @@ def doses(arms: Arms) -> Table:
 
 
 def other_doses(arms: Arms) -> Table:
-    """The same of random directions, and of the vector under each system prompt."""
+    """The measures of random directions, and of the vector under each system prompt."""
     others = [series for series in arms.all_series if series.arm != "vector"]
     return _doses(arms, others, f"doses-of-other-arms-{arms.slug}", "Measures by dose of the other arms")
 
 
 def conditions(arms: Arms) -> Table:
-    """Every condition by itself, with every interval."""
+    """Every condition with all its measures and intervals."""
     rows = [
         (_arm(series), curve.layer, arms.titles[curve.key], *_condition(point))
         for series in arms.all_series
@@ -115,19 +115,19 @@ def system_prompts(arms: Arms) -> Table | None:
 
 
 def sceptic(arms: Arms) -> Table:
-    """The vector at the ends of its usable range, beside all that it should be compared with."""
+    """The vector at the ends of its usable range, compared with the other arms."""
     ends: dict[str, tuple[End, End]] = {
         "vector": (DOWN, UP),
         "random directions, same strength": (("random", -1), ("random", 1)),
         "system prompts, no vector": (("prompt", -1), ("prompt", 1)),
         "both": (("both", -1), ("both", 1)),
     }
-    plain = Measured.of(arms.rate(BASELINE))
-    rows: list[_Row] = [("nothing", Measured(None), plain, *_costs(arms, BASELINE, BASELINE))]
-    for what, (down, up) in ends.items():
+    unsteered = Measured.of(arms.rate(BASELINE))
+    rows: list[_Row] = [("nothing", Measured(None), unsteered, *_costs(arms, BASELINE, BASELINE))]
+    for arm, (down, up) in ends.items():
         rates = arms.rate(down), arms.rate(up)
         if any(rates):
-            rows.append((what, *map(Measured.of, rates), *_costs(arms, down, up)))
+            rows.append((arm, *map(Measured.of, rates), *_costs(arms, down, up)))
     columns = (
         *("what", f"{arms.concept}, pulled away", f"{arms.concept}, pulled towards", "degenerate, away"),
         *("degenerate, towards", "perplexity ratio, away", "perplexity ratio, towards", "KL, away", "KL, towards"),
@@ -193,15 +193,15 @@ def _doses(arms: Arms, several: Sequence[Series], name: str, title: str) -> Tabl
         *(["arm"] if len({row[0] for row in rows}) < 2 else []),
         *(["judge"] if all(str(row[-1]) == "-" for row in rows) else []),
     }
-    kept = [i for i, column in enumerate(columns) if column not in needless]
+    filled = [i for i, column in enumerate(columns) if column not in needless]
     return Table(
         name,
         title,
-        tuple(columns[i] for i in kept),
-        tuple(tuple(row[i] for i in kept) for row in rows),
+        tuple(columns[i] for i in filled),
+        tuple(tuple(row[i] for i in filled) for row in rows),
         f"Over all prompts, {arms.concept} being the share of answers in which the positive pole's words outnumber the "
-        "other's. Fooled: degenerate answers that the paper's rule calls coherent. Score: the probe's as it was while "
-        "steered, the added vector in it. Reading: the probe's of the same text with nothing added. Perplexity and KL: "
+        "other's. Fooled: degenerate answers that the paper's rule calls coherent. Score: the probe's score while "
+        "steered, including the added vector. Reading: its score with nothing added. Perplexity and KL: "
         "under the unsteered model.",
     )
 
@@ -258,5 +258,4 @@ def _costs(arms: Arms, down: End, up: End) -> list[TableCell]:
 
 
 def _share(rate: Rate | None) -> Measured:
-    """Without its interval."""
     return Measured(rate.share if rate else None, percent=True)

@@ -1,8 +1,8 @@
-"""A verdict in plain words on what a vector did to a model: whether it steers, what that costs, what the paper's rule
-makes of it, and what a system prompt does as well.
+"""A verdict on a vector in a model: whether it steers, at what cost, by which rule, and what a system prompt does as
+well.
 
-Each rule is one function or one line with its limit beside it, so that it can be argued with. Nothing is said to differ
-unless the 95 % interval of the difference leaves out 0.
+Each rule is one function or one line with a named limit, so that it can be checked and disputed. Nothing is said to
+differ unless the 95 % interval of the difference excludes 0.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from localprobe.report.steering_words import above, below, goes, points, signed,
 from localprobe.stats.estimates import Estimate
 
 FEW = 5
-"""Answers to a condition: with fewer, hardly any difference can show."""
+"""Answers per condition: with fewer, hardly any difference can be shown."""
 WIDE = 0.5
 """An interval of a condition's rate wider than this says little of that condition."""
 NEAR_AN_END = 0.2
-"""An unsteered share this near to 0 or 1 leaves little room one way."""
+"""An unsteered share this near to 0 or 1 leaves little room in one direction."""
 RANDOM_UP: End = ("random", 1)
 RANDOM_DOWN: End = ("random", -1)
 
@@ -38,9 +38,9 @@ class SteeringVerdict:
     does_not_show: tuple[str, ...] = ()
     cost: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
-    """The paper's figure and the strict one, and what lies between them."""
+    """Success by the paper's rule and by the strict one, and why they differ."""
     prompts: tuple[str, ...] = ()
-    """The sceptic's question: what does the vector do that a prompt does not?"""
+    """The sceptic's question: what the vector does that a prompt does not."""
 
     @property
     def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -71,12 +71,12 @@ def steering_verdict(arms: Arms) -> SteeringVerdict:
 
 
 def change(arms: Arms, prompts: tuple[PromptKey, ...] = ()) -> Estimate | None:
-    """How far the rate goes from one end of the usable range to the other."""
+    """Difference of the rate between the ends of the usable range."""
     return arms.difference((1, UP), (-1, DOWN), prompts=prompts)
 
 
 def beyond_random(arms: Arms) -> Estimate | None:
-    """How much further than with random directions of the same dose; None if those were not run."""
+    """By how much that exceeds random directions of the same dose; None if those were not run."""
     if arms.series("random") is None:
         return None
     return arms.difference((1, UP), (-1, DOWN), (-1, RANDOM_UP), (1, RANDOM_DOWN))
@@ -105,7 +105,7 @@ def _change(arms: Arms, moved: Estimate, further: Estimate | None) -> str:
     if below(moved):
         return f"It steers the wrong way: {where} {moves}."
     if not above(moved):
-        return f"Not shown: {where} {moves}, which chance may do."
+        return f"Not shown: {where} {moves}, which is not distinguishable from chance."
     if further is None:
         return f"It steers, but no random direction was tried: {where} {moves}."
     if not above(further):
@@ -129,13 +129,13 @@ def _shows(arms: Arms, own: Series) -> Iterator[str]:
     if above(slope) or below(slope):
         yield (
             f"Over all strengths the share {'rises' if above(slope) else 'falls'} with the {arms.model.unit}: by "
-            f"{slope.value:+.2f} a unit ({slope.low:+.2f} to {slope.high:+.2f})."
+            f"{slope.value:+.2f} per unit ({slope.low:+.2f} to {slope.high:+.2f})."
         )
-    read = arms.reading()
-    if read and read.low is not None and read.low > 0:
+    reading = arms.reading()
+    if reading and reading.low is not None and reading.low > 0:
         yield (
             f"The texts themselves change, by the probe's own reading with nothing added: its score goes up by "
-            f"{read.value:.2f} ({read.low:.2f} to {read.high:.2f} over {read.of} prompts) from one end of "
+            f"{reading.value:.2f} ({reading.low:.2f} to {reading.high:.2f} over {reading.of} prompts) from one end of "
             "the usable range to the other."
         )
     yield from _asymmetry(arms, own)
@@ -162,7 +162,7 @@ def _does_not_show(arms: Arms, own: Series) -> Iterator[str]:
     yield from _samples(arms, own)
     done, expected = arms.model.done, arms.model.expected
     if done < expected:
-        yield f"What the {expected - done:,} of {expected:,} answers would show that are not yet generated."
+        yield f"What {expected - done:,} of {expected:,} answers would show, which are not yet generated."
 
 
 def _not_moved(arms: Arms, moved: Estimate | None, further: Estimate | None) -> Iterator[str]:
@@ -182,12 +182,12 @@ def _samples(arms: Arms, own: Series) -> Iterator[str]:
     conditions = [point for curve in own.curves for point in curve.points]
     least = min(point.samples for point in conditions)
     if least < FEW:
-        yield f"Much of any one condition: too few samples, down to {least} answer{'s' * (least > 1)} each."
+        yield f"Much about single conditions: too few samples, down to {least} answer{'s' * (least > 1)} per condition."
     else:
         widest = max((point.rate for point in conditions), key=lambda rate: rate.high - rate.low)
         if widest.high - widest.low > WIDE:
             yield (
-                f"Much of any one condition: few samples, {widest.of} answers, so a rate of {widest.share:.0%} "
+                f"Much about single conditions: few samples, {widest.of} answers, so a rate of {widest.share:.0%} "
                 f"may be anything from {widest.low:.0%} to {widest.high:.0%}."
             )
     if len({curve.scenario for curve in own.curves}) == 1:
@@ -209,24 +209,26 @@ def _asymmetry(arms: Arms, own: Series) -> Iterator[str]:
 
 
 def _room(arms: Arms) -> str:
-    plain = arms.rate(BASELINE)
-    if plain is None or NEAR_AN_END < plain.share < 1 - NEAR_AN_END:
+    unsteered = arms.rate(BASELINE)
+    if unsteered is None or NEAR_AN_END < unsteered.share < 1 - NEAR_AN_END:
         return ""
-    return f"; the unsteered {plain.share:.0%} leaves little room to {'lower' if plain.share < 0.5 else 'raise'}"
+    return (
+        f"; the unsteered {unsteered.share:.0%} leaves little room to {'lower' if unsteered.share < 0.5 else 'raise'}"
+    )
 
 
 def _pressure(arms: Arms) -> Iterator[str]:
-    """With and without the scenario's pressure: two conditions."""
+    """The change with and without the scenarios' pressure."""
     without = {scenario for scenario, pressure in arms.titles if not pressure}
     both = [scenario for scenario, pressure in arms.titles if pressure and scenario in without]
     ways = {words: change(arms, tuple((s, p) for s in both)) for p, words in ((True, "with"), (False, "without"))}
     if both and all(ways.values()):
-        said = ", ".join(f"{words} it {points(moved)}" for words, moved in ways.items() if moved)
-        yield f"The scenarios' pressure is a condition of its own. Change over the usable range: {said}."
+        changes = ", ".join(f"{words} it {points(moved)}" for words, moved in ways.items() if moved)
+        yield f"The scenarios' pressure is a condition of its own. Change over the usable range: {changes}."
 
 
 def _gap(own: Series) -> Iterator[str]:
-    """The layer that reads best against the layer that steers best."""
+    """Whether the layer with the best AUROC is the one that steers best."""
     aurocs = {at.layer: at.auroc for at in own.layers if at.auroc is not None}
     strict = {at.layer: at.success.strict for at in own.layers if at.layer in aurocs}
     if len(aurocs) < 2:
@@ -234,7 +236,7 @@ def _gap(own: Series) -> Iterator[str]:
     reads = max(aurocs, key=lambda layer: aurocs[layer])
     steers = max(aurocs, key=lambda layer: strict[layer].share)
     if strict[reads].share < strict[steers].share:
-        chance = ", though that may be chance" if strict[reads].high >= strict[steers].low else ""
+        chance = ", though that is not distinguishable from chance" if strict[reads].high >= strict[steers].low else ""
         yield (
             f"That the layer to read is the layer to steer: layer {reads} reads best (AUROC {aurocs[reads]:.2f}; "
             f"strict success {strict[reads]}), layer {steers} steers best ({strict[steers]}; AUROC "
@@ -243,7 +245,7 @@ def _gap(own: Series) -> Iterator[str]:
 
 
 def _reach(arms: Arms) -> str:
-    """`layer 12: dose -0.2 to +0.2; layers ...`, layers of one range together."""
+    """`dose -0.2 to +0.2 at layers 12, 13; ...`: layers with the same range together."""
     ranges: dict[tuple[float, float], list[int]] = {}
     for layer, ends in arms.ends.items():
         ranges.setdefault(ends, []).append(layer)

@@ -1,4 +1,4 @@
-"""Figures of a verdict as words; nothing differs unless the interval of the difference leaves out 0."""
+"""Figures of a verdict as words; nothing differs unless the interval of the difference excludes 0."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def goes(start: Rate | None, end: Rate | None) -> str:
 
 
 def points(difference: Estimate, way: int = 1) -> str:
-    """`+50 points, +30 to +68`; a difference that was turned round by `way` is turned back."""
+    """`+50 points, +30 to +68`; `way` -1 changes its sign."""
     return f"{signed(difference, way)} points, {span(difference, way)}"
 
 

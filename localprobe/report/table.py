@@ -1,4 +1,4 @@
-"""A table of results: for people as text with intervals, for machines as plain columns."""
+"""A table of results: text with intervals for people, plain columns for machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localprobe.stats.rates import Rate
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure, perhaps with its 95 % interval."""
+    """A figure, with its 95 % interval if there is one."""
 
     value: float | None
     interval: Sequence[float] | None = None
@@ -27,7 +27,7 @@ class Measured:
         text = self._number(self.value)
         if self.interval is None:
             return text
-        low, high = (self._number(each) for each in self.interval)
+        low, high = (self._number(bound) for bound in self.interval)
         return f"{text} [{low}, {high}]"
 
     @classmethod
@@ -77,7 +77,7 @@ class Table:
         return range(len(self.columns))
 
     def numeric(self, column: int) -> bool:
-        """Whether a column holds figures, which are set flush right."""
+        """Whether a column holds figures, which are right-aligned."""
         return all(not isinstance(row[column], str) for row in self.rows)
 
 

@@ -168,7 +168,6 @@ def _foreign(text: str, script: str) -> float:
 
 
 def _scripts(text: str) -> Counter[str]:
-    """Letters of a text by script."""
     scripts: Counter[str] = Counter()
     for letter, count in Counter(unicodedata.normalize("NFKC", text)).items():
         if letter.isalpha():

@@ -76,7 +76,7 @@ def test_what_was_measured_is_said_and_without_pairs_held_out_nothing_is(
 ) -> None:
     told = " ".join(run("fit", theirs, "-o", tmp_path / "p", *PAPER, *FAKE).out.split())
     assert "theirs: mean-difference at 6 layers of fake, fitted on 14 pairs; layer " in told
-    assert re.search(r"chosen inside the training pairs, AUROC \d\.\d\d \[.*\] on the 6 held out -> ", told)
+    assert re.search(r"cross-validated inside the training pairs, AUROC \d\.\d\d \[.*\] on the 6 held out -> ", told)
     whole = " ".join(run("fit", theirs, "-o", tmp_path / "p", *PAPER, *FAKE, "--test-fraction", 0).out.split())
     assert "fitted on 20 pairs" in whole
     assert "AUROC" not in whole

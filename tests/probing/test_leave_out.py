@@ -51,7 +51,7 @@ def test_names_that_leave_nothing_to_do_are_refused() -> None:
     examples = meant_examples(6, [1.0])
     with pytest.raises(DataError, match="all pairs have the generator 'x'"):
         leave_out(examples, ["x"] * 6, [0], by="generator")
-    with pytest.raises(DataError, match="takes a scenario for every pair: some have none"):
+    with pytest.raises(DataError, match="needs the scenario of every pair: some have none"):
         leave_out(examples, ["x"] * 5 + [""], [0], by="scenario")
     with pytest.raises(DataError, match="without the scenario 'x' there is 1 pair left"):
         leave_out(examples, ["x"] * 5 + ["y"], [0], by="scenario")

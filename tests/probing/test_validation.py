@@ -214,7 +214,7 @@ def test_a_layer_that_was_not_captured_is_a_usage_error() -> None:
 
 
 def test_without_training_pairs_the_layer_must_be_given() -> None:
-    with pytest.raises(UsageError, match="no layer can be chosen: give the `layer`"):
+    with pytest.raises(UsageError, match="no layer can be chosen: give the probe's `layer`"):
         given(fit(*TRAIN.poles), None, layer=None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from localprobe.probing.agreement import Agreement
+from localprobe.probing.agreement import PairAgreement
 from localprobe.probing.baselines import Baseline, Baselines
 from localprobe.probing.config import ProbeConfig
 from localprobe.probing.examples import Examples
@@ -209,7 +209,7 @@ def test_random_directions_that_do_as_well_are_said(sound: ProbeResult) -> None:
 
 
 def test_a_direction_that_is_not_stable_is_said(sound: ProbeResult) -> None:
-    loose = but_chosen(sound, agreement=Agreement(0.05, 0.4))
+    loose = but_chosen(sound, agreement=PairAgreement(0.05, 0.4))
     assert "two halves of the pairs give directions with cosine 0.40" in lacks(loose)
 
 

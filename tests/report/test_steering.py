@@ -61,7 +61,7 @@ def test_a_model_has_its_verdict_first() -> None:
 def test_terms_of_the_sweep() -> None:
     (_, how) = sections(sweep(writes))[0].lists[-1]
     assert how == (
-        "10 answers of at most 40 tokens a condition, temperature 0.7, top_p 1, seed 0; steered at all positions; "
+        "10 answers of at most 40 tokens per condition, temperature 0.7, top_p 1, seed 0; steered at all positions; "
         "arms: vector, random, system, both.",
     )
 

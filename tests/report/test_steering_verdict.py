@@ -144,10 +144,10 @@ def test_headline(case: Case, headline: str) -> None:
         ("the vector adds to the prompt", STEERS, FLAT),
         ("the prompt goes further", Case(prompt_does_all), STEERS),
         ("Nothing is shown that a system prompt does not do as well", Case(prompt_does_all), STEERS),
-        ("What a system prompt does was not measured", Case(steers, {"arms": ("vector", "random")}), STEERS),
+        ("System prompts were not measured", Case(steers, {"arms": ("vector", "random")}), STEERS),
         ("The scenarios' pressure is a condition of its own", Case(only_with_pressure, {"prompts": PRESSURE}), STEERS),
         ("layer 1 reads best (AUROC 0.90", Case(second_layer_only), STEERS),
-        ("too few samples, down to 3 answers each", Case(steers, {"samples": 3}), STEERS),
+        ("too few samples, down to 3 answers per condition", Case(steers, {"samples": 3}), STEERS),
         ("few samples, 5 answers, so a rate of", Case(steers, {"samples": 5}), Case(steers, {"samples": 20})),
         ("all answers are to one", Case(steers, {"prompts": [("bus", True)]}), STEERS),
         ("its score goes up by 0.80 (0.80 to 0.80 over 3 prompts)", FLAT, Case(steers, {"measured": False})),
@@ -184,7 +184,7 @@ def test_asymmetry_without_room_says_so() -> None:
 
 def test_unfinished_run_says_how_many_are_missing() -> None:
     found = text(verdict(sweep(lambda at: steers(at) if at.layer != 2 else None)))
-    assert "What the 480 of 1,050 answers would show that are not yet generated" in found
+    assert "What 480 of 1,050 answers would show, which are not yet generated" in found
 
 
 def test_prompts_that_have_no_unsteered_answers_yet_are_not_judged() -> None:

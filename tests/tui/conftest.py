@@ -17,7 +17,7 @@ from localprobe.store import memo
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Direction, Origin, Vector
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 from tests.tui import slow
 from tests.tui.waiting import wait_until
 
@@ -83,7 +83,7 @@ def play(own_data: Path) -> Play:
         scene: Scene, *, size: tuple[int, int] = (120, 36), remote: bool = False, load: str | None = "fake"
     ) -> None:
         async def whole() -> None:
-            app = LocalprobeApp(load and ModelSpec(load), session=Session(remote=remote))
+            app = LocalprobeApp(load and ModelSpec(load), session=EngineSession(remote=remote))
             async with app.run_test(size=size, notifications=True) as pilot:
                 if load is not None:
                     await wait_until(pilot, lambda: app.session.state == "ready")

@@ -10,7 +10,7 @@ from textual.screen import Screen
 from localprobe.engines.spec import ModelSpec
 from localprobe.vectors.vector import Vector
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 
 
 class Host(LocalprobeApp):
@@ -22,7 +22,7 @@ class Host(LocalprobeApp):
     def __init__(self, mode: str, *, remote: bool = False) -> None:
         self.MODES = {mode: LocalprobeApp.MODES[mode]}  # type: ignore[misc]
         self.DEFAULT_MODE = mode  # type: ignore[misc]
-        super().__init__(None, session=Session(remote=remote))
+        super().__init__(None, session=EngineSession(remote=remote))
         self.used: list[Vector] = []
 
     def use_vector(self, vector: Vector) -> None:

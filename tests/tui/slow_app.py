@@ -5,7 +5,7 @@ from __future__ import annotations
 from localprobe import discovery
 from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 from tests.tui import slow
 
 
@@ -21,7 +21,7 @@ class Asking(LocalprobeApp):
 
 
 discovery.choose = lambda *_: slow.backend
-app = Asking(ModelSpec("fake"), session=Session(remote=False))
+app = Asking(ModelSpec("fake"), session=EngineSession(remote=False))
 try:
     app.run()
 finally:

@@ -15,7 +15,7 @@ from localprobe.chats.turns import Chat, Turn
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import LocalprobeError
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.widgets.dialogs import Notice
 from tests.children import children
@@ -55,7 +55,7 @@ def test_an_error_is_a_dialog_with_the_line_of_the_command_line(play: Play, size
         await pilot.press("escape")
         await wait_until(pilot, lambda: isinstance(app.screen, ChatScreen))
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
 
     play(scene, size=size)
 
@@ -63,7 +63,7 @@ def test_an_error_is_a_dialog_with_the_line_of_the_command_line(play: Play, size
 def test_a_message_too_long_for_the_model_is_told_and_the_chat_goes_on(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         app.run_worker(app.talk.send("short"), exit_on_error=False)
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
         screen_ = app.screen
         assert isinstance(screen_, ChatScreen)
         screen_._run(app.talk.send("x" * 600))
@@ -123,7 +123,7 @@ def test_the_chat_is_locked_with_a_reason_while_the_model_works_for_another_scre
             await wait_until(pilot, lambda: "The model is busy capturing for a probe." in screen(app))
         assert app.talk.chat.turns == {}
         await pilot.press("enter")
-        await wait_until(pilot, lambda: app.query(Answer))
+        await wait_until(pilot, lambda: app.query(AnswerView))
 
     play(scene)
 
@@ -152,10 +152,10 @@ def test_chats_that_cannot_be_kept_are_told_of_and_the_app_works(play: Play, own
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         told = await message(pilot)
         assert "file is not a database" in told
-        assert "This session's chats will not be kept" in told
+        assert "This session's chats will not be saved" in told
         await dismiss(pilot)
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
 
     play(scene)
 
@@ -177,7 +177,7 @@ def test_a_disk_that_refuses_does_not_end_an_answer_and_what_was_said_is_written
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         nonlocal full
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: "cannot write the chats: disk full. It is tried again." in screen(app))
+        await wait_until(pilot, lambda: "cannot write the chats: disk full. Trying again." in screen(app))
         assert app.talk.answering
         full = False
         await wait_until(pilot, lambda: app.talk.writer.trouble is None)

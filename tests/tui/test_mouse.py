@@ -8,8 +8,9 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 from localprobe import discovery
+from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.chat.transcript import Transcript
 from localprobe_tui.runs.screen import RunsScreen
@@ -42,13 +43,13 @@ def test_no_line_of_the_panel_that_can_be_clicked_moves_once_it_is_drawn(
 
         drawn = rows()
         monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
-        app.load_model("fake")
+        app.load_model(ModelSpec("fake"))
         await wait_until(pilot, lambda: "Cancel ^x" in screen(app))
         assert rows() == drawn
         await pilot.press("ctrl+x")
         await wait_until(pilot, lambda: "Cancel ^x" not in screen(app))
         monkeypatch.setattr(discovery, "choose", choose)
-        app.load_model("fake")
+        app.load_model(ModelSpec("fake"))
         await wait_until(pilot, lambda: "kindness  layer 2" in screen(app))
         assert rows() == drawn
         await pilot.press("ctrl+b", "right_square_bracket", *"hi", "enter")
@@ -77,7 +78,7 @@ def test_a_dose_is_set_while_the_prompt_keeps_the_keys(play: Play) -> None:
         await wait_until(pilot, lambda: app.talk.knobs[0].dose > 0.1)
         await click(app, pilot, "Say something below")
         await pilot.press(*"do it")
-        assert app.query_one(Prompt).text == "do it"
+        assert app.query_one(PromptBox).text == "do it"
         assert app.talk.knobs[0].on
 
     play(scene)

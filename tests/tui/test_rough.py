@@ -13,8 +13,8 @@ from localprobe import discovery
 from localprobe.chats.store import Chats
 from localprobe.engines.spec import ModelSpec
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.answer import AnswerView
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.screen import ChatScreen
 from tests.children import children
 from tests.tui import slow
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 def test_a_window_of_40_by_10_and_back_while_an_answer_comes(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+b", *"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer))
+        await wait_until(pilot, lambda: app.query(AnswerView))
         for width, height in ((40, 10), (20, 5), (1, 1), (40, 10)):
             await pilot.resize_terminal(width, height)
             await pilot.pause(0.1)
@@ -80,8 +80,8 @@ def test_an_empty_message_is_none(play: Play) -> None:
 
 def test_a_pasted_text_beyond_the_context_is_told_and_can_be_edited(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        app.query_one(Prompt).post_message(Paste("many words " * 20_000))
-        await wait_until(pilot, lambda: len(app.query_one(Prompt).text) > 200_000)
+        app.query_one(PromptBox).post_message(Paste("many words " * 20_000))
+        await wait_until(pilot, lambda: len(app.query_one(PromptBox).text) > 200_000)
         await pilot.press("enter")
         assert "shorten it" in await message(pilot)
         await pilot.press("escape")
@@ -143,7 +143,7 @@ def test_chats_of_a_newer_version_are_left_alone_and_told_of(play: Play, own_dat
         assert "written by a newer localprobe" in await message(pilot)
         await pilot.press("escape")
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
 
     play(scene)
 
@@ -161,7 +161,7 @@ def test_a_chat_whose_turn_is_missing_can_still_be_opened(play: Play, own_data: 
         with sqlite3.connect(own_data / "chats.sqlite") as database:
             database.execute("DELETE FROM turn WHERE role = 'user'")
         await pilot.press("ctrl+n", "ctrl+o")
-        await wait_until(pilot, lambda: "search what was said" in screen(app))
+        await wait_until(pilot, lambda: "search titles and messages" in screen(app))
         await pilot.press("enter")
         await wait_until(pilot, lambda: app.talk.chat.id == chat.id)
         assert len(app.talk.chat.path()) == 1

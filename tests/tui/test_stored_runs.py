@@ -9,7 +9,7 @@ import pytest
 
 from localprobe.store.runs import Runs
 from localprobe_tui.runs.detail import opened
-from localprobe_tui.runs.run_list import found
+from localprobe_tui.runs.run_list import result_text
 
 STORE = Path(__file__).parents[1] / "store" / "data" / "runs-0.1.0.sqlite"
 
@@ -20,7 +20,7 @@ def runs(tmp_path: Path) -> Runs:
 
 
 def test_the_list_says_what_each_run_found(runs: Runs) -> None:
-    assert {run.id: found(run) for run in runs.summaries() if found(run)} == {
+    assert {run.id: result_text(run) for run in runs.summaries() if result_text(run)} == {
         "6a73e993": "11/11",
         "345ddba6": "25/44",
         "abbc9cc2": "12/12",

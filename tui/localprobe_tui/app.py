@@ -22,7 +22,7 @@ from localprobe.chats.store import Chats
 from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
 from localprobe.vectors.library import Library, is_path
 from localprobe_tui import screens
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 from localprobe_tui.models import choice as model_choice
 from localprobe_tui.settings import bindings, config
 from localprobe_tui.settings.keys_sheet import KeysSheet
@@ -46,12 +46,12 @@ _WATCH = 0.5  # seconds between looks at the child
 class LocalprobeApp(App[None]):
     """localprobe in the terminal.
 
-    `load` is the model to load at the start, None for none; `opening` is what the first chat begins with. `session`
-    may be given by tests. VectorError if the file of the opening's vector cannot be read.
+    `load` is the model to load at the start, None for none; `opening` are the settings of the first chat. `session`
+    is for tests. VectorError if the file of the opening's vector cannot be read.
     """
 
     TITLE = "localprobe"
-    # A field that has the focus can be told without colour too.
+    # The focused field must be visible without colour too.
     CSS = "Select.-textual-compact:focus > SelectCurrent > #label { text-style: reverse; }"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "chat": screens.chat,
@@ -73,11 +73,11 @@ class LocalprobeApp(App[None]):
         self,
         load: ModelSpec | None = None,
         *,
-        session: Session | None = None,
+        session: EngineSession | None = None,
         opening: Opening | None = None,
     ) -> None:
         super().__init__()
-        self.session = session or Session()
+        self.session = session or EngineSession()
         self._state = self.session.state
         self._unkept: LocalprobeError | None = None
         self.vectors: list[Vector] = []
@@ -86,7 +86,7 @@ class LocalprobeApp(App[None]):
         self._first = load
         self.talk = ChatController(self.session, self._open_chats())
         self._opening = opening or Opening()
-        self._given: Vector | None = None  # its vector, until a model is there to steer
+        self._given: Vector | None = None  # its vector, until a model is loaded
         self.talk.chat.system = self._opening.system
         self.talk.sampling = self._opening.sampling(self.talk.sampling)
         self._named: str | None = None  # or its name, which may have to be fitted
@@ -97,37 +97,37 @@ class LocalprobeApp(App[None]):
             self._named = vector
 
     def on_mount(self) -> None:
-        # Python's 5 ms are a token's time: the engine's thread would wait so long whenever a frame is being drawn.
+        # Python's default of 5 ms is the time of a token: the engine's thread would wait that long for each frame.
         sys.setswitchinterval(_SWITCH)
         self.session.subscribe(self._session_changed)
         on_hangup(self.exit)
         self._configure()
         if self._unkept is not None:
-            self.show_error(LocalprobeError(f"{self._unkept}. This session's chats will not be kept."))
+            self.show_error(LocalprobeError(f"{self._unkept}. This session's chats will not be saved."))
         self.set_interval(_WATCH, self.session.check)
         if self._first is not None:
             self.call_after_refresh(self.load_model, self._first)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's, but that NO_COLOR leaves no greys either."""
+        """Textual's filters, but NO_COLOR removes greys too."""
         return [COLOURLESS] if self.no_color else super().get_line_filters()
 
     def get_driver_class(self) -> type[Driver]:
-        """Textual's, but that a terminal may go away."""
+        """Textual's driver, made safe for a terminal that closes."""
         return outliving(super().get_driver_class())
 
     def on_unmount(self) -> None:
         self.leave()
 
     def leave(self) -> None:
-        """Write what was said and end the engine. Called on every way out; twice is fine."""
+        """Save the chat and end the engine. Called on every exit; calling it twice is allowed."""
         self.talk.flush()
         self.session.close()
 
     @work(exclusive=True, group="load")
     async def load_model(self, spec: ModelSpec) -> None:
-        """Load a model, in place of one that is being loaded; every screen shows how far it is and can cancel it. An
-        error becomes a dialog."""
+        """Load a model, replacing one that is being loaded; every screen shows the progress and can cancel it. An error
+        is shown in a dialog."""
         try:
             model = await self.session.load(spec)
         except Cancelled:
@@ -138,11 +138,11 @@ class LocalprobeApp(App[None]):
             return
         for note in model.info.notes:
             self.notify(note)
-        gc.freeze()  # what is imported by now stays: looking through it for garbage halts the screen for 40 ms
+        gc.freeze()  # garbage collection of all that is imported would halt the screen for 40 ms
         await self._take_vectors(model)
 
     def use_vector(self, vector: Vector) -> None:
-        """Take a direction into the chat, as a probe and as a knob, and show the chat."""
+        """Add a direction to the chat, as a probe and as a knob, and show the chat."""
         try:
             warnings = self.talk.add(vector)
         except LocalprobeError as error:
@@ -156,44 +156,43 @@ class LocalprobeApp(App[None]):
         self._look_up_ranges()
 
     def offer_model(self) -> None:
-        """Say that there is no model, and why, and offer to load one."""
+        """Show why there is no model, and offer to load one."""
         dead = self.session.state == "dead"
         message = self.session.message if dead else "No model is loaded."
-        buttons = ("Load it again", "Other models") if dead or self.session.asked else ("Other models",)
+        buttons = ("Load it again", "Other models") if dead or self.session.last_spec else ("Other models",)
 
-        def chosen(label: str | None) -> None:
-            if label == "Load it again" and self.session.asked:
-                self.load_model(self.session.asked)
+        def answer(label: str | None) -> None:
+            if label == "Load it again" and self.session.last_spec:
+                self.load_model(self.session.last_spec)
             elif label:
                 self.switch_mode("models")
 
-        self.push_screen(Notice("No model", message, buttons, error=dead), chosen)
+        self.push_screen(Notice("No model", message, buttons, error=dead), answer)
 
     def show_error(self, error: LocalprobeError) -> None:
-        """An error as the CLI words it, in a dialog that can be read and dismissed."""
+        """Show an error in a dialog, in the CLI's words."""
         if isinstance(error, EngineCrashed) and self.session.state == "dead":
-            return  # it was told when it was noticed, with what can be done about it
+            return  # a dialog has already reported it
         self.push_screen(Notice("That did not work", str(error), error=True))
 
     def _configure(self) -> None:
-        """Take the user's keys and theme; a file that is wrong is told, and the app's own stay."""
+        """Use the user's keys and theme; for a faulty file, show the error and keep the defaults."""
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
         try:
-            found = config.read(
+            settings = config.read(
                 lambda: bindings.ids([type(self), *screens.with_keys()]), frozenset(self.available_themes)
             )
         except LocalprobeError as error:
             self.show_error(error)
             return
-        self.theme = found.theme or self.theme
-        self.set_keymap(found.keys)
+        self.theme = settings.theme or self.theme
+        self.set_keymap(settings.keys)
         self._kept_theme = self.theme
         self.theme_changed_signal.subscribe(self, self._keep_theme)
 
     def _keep_theme(self, theme: Theme) -> None:
-        """A theme that was chosen is there the next time too."""
         if theme.name == self._kept_theme:
             return
         self._kept_theme = theme.name
@@ -203,7 +202,7 @@ class LocalprobeApp(App[None]):
             self.show_error(error)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette finds: the screen's own commands first, then the app's."""
+        """The commands of the palette: the screen's own first, then the app's."""
         own: Callable[[], Iterable[SystemCommand]] | None = getattr(screen, "commands", None)
         yield from own() if own else ()
         yield SystemCommand("Load a model", "Choose a model and an engine", self.action_pick_model)
@@ -216,8 +215,8 @@ class LocalprobeApp(App[None]):
                 yield command
 
     def _load_again(self) -> None:
-        if self.session.asked:
-            self.load_model(self.session.asked)
+        if self.session.last_spec:
+            self.load_model(self.session.last_spec)
 
     @work
     async def action_pick_model(self) -> None:
@@ -229,11 +228,11 @@ class LocalprobeApp(App[None]):
         """Offer the vectors that fit a model just loaded, and put the newest on the panel if nothing on it fits."""
         info = model.info
         kept = await asyncio.to_thread(first_vector.kept, info)
-        known = [(each.concept, each.origin) for each in self.vectors]
-        self.vectors += [each for each in kept if (each.concept, each.origin) not in known]
+        present = [(vector.concept, vector.origin) for vector in self.vectors]
+        self.vectors += [vector for vector in kept if (vector.concept, vector.origin) not in present]
         for knob in [knob for knob in self.talk.knobs if not first_vector.fits(knob.vector, info)]:
             self.talk.knobs.remove(knob)
-            self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it is off the panel.")
+            self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it was removed from the panel.")
         try:
             if self._named is not None:
                 self._given = await self.session.call(first_vector.named, model, self._named)
@@ -251,7 +250,7 @@ class LocalprobeApp(App[None]):
         await usable.look_up(self.talk)
 
     def _open_chats(self) -> Chats | None:
-        """The user's chats; without them the app goes on, and says that nothing is kept."""
+        """The user's chats; None if they cannot be opened, of which the user is notified."""
         try:
             return Chats()
         except LocalprobeError as error:
@@ -259,7 +258,7 @@ class LocalprobeApp(App[None]):
             return None
 
     def _session_changed(self) -> None:
-        """Tell the screens, and the user if the engine has died."""
+        """Notify the screens, and the user if the engine died."""
         self.session_changed.publish(None)
         if self.session.state == "dead" and self._state != "dead":
             self.offer_model()
@@ -281,11 +280,11 @@ class LocalprobeApp(App[None]):
 
 
 if TYPE_CHECKING:
-    _: type[Shell] = LocalprobeApp  # its screens rely on it
+    _: type[Shell] = LocalprobeApp  # checks the protocol that the screens rely on
 
 
 def run(load: ModelSpec, **opening: Any) -> None:
-    """Run the app until it is left; no process of it stays behind. `opening` are the fields of `Opening`."""
+    """Run the app until it is closed; no process of it remains. `opening` are the fields of `Opening`."""
     app = LocalprobeApp(load, opening=Opening(**opening))
     try:
         app.run()

@@ -34,13 +34,13 @@ def models() -> Screen[Any]:
 
 def with_keys() -> tuple[type[DOMNode], ...]:
     """The screens and widgets whose keys a user can set."""
-    from localprobe_tui.chat.prompt import Prompt
+    from localprobe_tui.chat.prompt import PromptBox
     from localprobe_tui.chat.screen import ChatScreen
     from localprobe_tui.knobs.card import KnobCard
-    from localprobe_tui.models.screen import ModelsScreen, ModelTable
+    from localprobe_tui.models.screen import ModelList, ModelsScreen
     from localprobe_tui.probing.screen import ProbingScreen
     from localprobe_tui.runs.run_list import RunList
     from localprobe_tui.runs.screen import RunsScreen
     from localprobe_tui.widgets.slider import Slider
 
-    return ChatScreen, ProbingScreen, RunsScreen, ModelsScreen, KnobCard, ModelTable, Prompt, RunList, Slider
+    return ChatScreen, ProbingScreen, RunsScreen, ModelsScreen, KnobCard, ModelList, PromptBox, RunList, Slider

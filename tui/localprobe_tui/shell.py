@@ -1,4 +1,4 @@
-"""What screens and widgets may ask of the app around them. They know it by this alone, so that it may know them."""
+"""The interface of the app to its screens and widgets, which avoids an import circle."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
     from localprobe.errors import LocalprobeError
     from localprobe.vectors.vector import Vector
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
     from localprobe_tui.talk.controller import ChatController
 
 
 class Shell(Protocol):
     """The app, as its screens see it."""
 
-    session: Session
+    session: EngineSession
     """The engine."""
     session_changed: Signal[None]
     """Published after each change of the session."""
@@ -29,13 +29,13 @@ class Shell(Protocol):
     """Directions that the chat can steer with."""
 
     def load_model(self, spec: ModelSpec) -> object:
-        """Load a model; every screen shows how far it is. An error becomes a dialog."""
+        """Load a model; every screen shows the progress. An error is shown in a dialog."""
 
     def offer_model(self) -> None:
-        """Say that there is no model, and offer to load one."""
+        """Show that there is no model, and offer to load one."""
 
     def use_vector(self, vector: Vector) -> None:
-        """Take a direction into the chat, and show the chat."""
+        """Add a direction to the chat, and show the chat."""
 
     def show_error(self, error: LocalprobeError) -> None:
         """Show an error in a dialog."""
@@ -55,7 +55,7 @@ class ShellScreen(Screen[None]):
         return shell(self)
 
     @property
-    def session(self) -> Session:
+    def session(self) -> EngineSession:
         """The engine."""
         return self.localprobe.session
 

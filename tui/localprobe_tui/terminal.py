@@ -1,4 +1,4 @@
-"""The terminal that the app draws on: once it is closed, it takes nothing more and holds nothing up."""
+"""The terminal of the app, whose closing must not block the app."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from textual.driver import Driver
 
 
 def on_hangup(leave: Callable[[], object]) -> None:
-    """A terminal that is closed, or a `kill`, ends the app as a quit does: nothing that was said is lost.
+    """End the app as quitting does when the terminal is closed or on `kill`, so that no chat is lost.
 
-    A signal that was ignored when the app was started, as `nohup` has it, stays ignored.
+    A signal that was ignored when the app was started, as with `nohup`, stays ignored.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -24,10 +24,10 @@ def on_hangup(leave: Callable[[], object]) -> None:
 
 
 class _Outlet:
-    """A file that swallows what cannot be written.
+    """A file that drops what cannot be written.
 
-    Textual's writing thread would end at the first error. The app then waits for ever to hand it the next frame, and
-    neither a closed window nor a signal ends it.
+    Textual's writing thread would end at the first error, and the app would wait forever for it to take the next frame,
+    so that neither a closed window nor a signal could end it.
     """
 
     def __init__(self, file: IO[str]) -> None:

@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 
 from localprobe.chats.store import Chats
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.chat.chat_list import ChatList
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.screen import ChatScreen
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
@@ -38,7 +38,7 @@ def test_an_answer_again_stands_beside_the_old_one_and_both_can_be_had_back(play
         await wait_until(pilot, lambda: "2 of 2" in screen(app))
         await pilot.press("alt+left")
         await wait_until(pilot, lambda: "1 of 2" in screen(app))
-        assert app.query_one(Answer).turn is first
+        assert app.query_one(AnswerView).turn is first
 
     play(scene)
 
@@ -62,7 +62,7 @@ def test_the_last_message_is_edited_in_the_prompt_and_the_old_one_stays(play: Pl
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await say(app, pilot, "hi")
         await pilot.press("up")
-        await wait_until(pilot, lambda: app.query_one(Prompt).text == "hi")
+        await wait_until(pilot, lambda: app.query_one(PromptBox).text == "hi")
         await say(app, pilot, "gh")
         assert app.talk.chat.path()[0].content == "high"
         await wait_until(pilot, lambda: "high   ◂ 2 of 2 ▸" in screen(app))

@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
@@ -17,12 +17,12 @@ from tests.tui.waiting import screen, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vector_file")]
 
 
-async def ask_twice(app: LocalprobeApp, pilot: Pilot[None]) -> tuple[Answer, Answer]:
+async def ask_twice(app: LocalprobeApp, pilot: Pilot[None]) -> tuple[AnswerView, AnswerView]:
     await wait_until(pilot, lambda: app.query(Slider))
     await pilot.press("ctrl+b", "right_square_bracket", "right_square_bracket", *"hi", "enter")
-    await wait_until(pilot, lambda: len(app.query(Answer)) == 2)
+    await wait_until(pilot, lambda: len(app.query(AnswerView)) == 2)
     await wait_until(pilot, lambda: not app.talk.answering)
-    plain, steered = app.query(Answer)
+    plain, steered = app.query(AnswerView)
     return plain, steered
 
 
@@ -38,8 +38,8 @@ def test_two_answers_stand_side_by_side_and_the_unsteered_one_is_what_a_dose_of_
         app.query_one(Slider).turn(0.0)
         app.talk.new()
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: len(app.query(Answer)) == 1 and not app.talk.answering)
-        assert app.query_one(Answer).turn.content == plain.turn.content
+        await wait_until(pilot, lambda: len(app.query(AnswerView)) == 1 and not app.talk.answering)
+        assert app.query_one(AnswerView).turn.content == plain.turn.content
 
     play(scene)
 
@@ -89,7 +89,7 @@ def test_the_chat_goes_on_from_the_answer_that_is_chosen(play: Play) -> None:
         assert app.talk.chat.path()[-1] is steered.turn
         await pilot.press("alt+left")
         assert app.talk.chat.path()[-1] is plain.turn
-        await wait_until(pilot, lambda: app.query(Answer).first().has_class("-kept"))
+        await wait_until(pilot, lambda: app.query(AnswerView).first().has_class("-kept"))
         await pilot.press(*"and", "enter")
         await wait_until(pilot, lambda: len(app.talk.chat.path()) == 4 and not app.talk.answering)
         assert app.talk.chat.path()[1] is plain.turn

@@ -11,7 +11,7 @@ from localprobe.chats.store import Chats
 from localprobe.generation.decode import Decoding
 from localprobe.generation.events import Event
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
+from localprobe_tui.chat.answer import AnswerView
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
 
@@ -27,8 +27,8 @@ async def say(pilot: Pilot[None], text: str) -> None:
 def test_an_answer_comes_token_by_token_and_says_how_fast(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await say(pilot, "hi")
-        await wait_until(pilot, lambda: app.query(Answer))
-        answer = app.query_one(Answer)
+        await wait_until(pilot, lambda: app.query(AnswerView))
+        answer = app.query_one(AnswerView)
         await wait_until(pilot, lambda: len(answer.turn.pieces) > 3)
         seen = answer.turn.content
         await wait_until(pilot, lambda: seen in screen(app).replace("▌", ""))
@@ -76,15 +76,15 @@ def test_stop_takes_effect_within_two_tokens_and_keeps_what_was_said(
 def test_what_was_said_before_is_not_drawn_anew(play: Play) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await say(pilot, "one")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
-        first = app.query_one(Answer)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
+        first = app.query_one(AnswerView)
         await say(pilot, "two")
-        await wait_until(pilot, lambda: len(app.query(Answer)) == 2 and not app.talk.answering)
-        assert app.query(Answer).first() is first
+        await wait_until(pilot, lambda: len(app.query(AnswerView)) == 2 and not app.talk.answering)
+        assert app.query(AnswerView).first() is first
         await pilot.press("ctrl+r")
         await wait_until(pilot, lambda: "2 of 2" in screen(app))
-        assert app.query(Answer).first() is first
+        assert app.query(AnswerView).first() is first
         await pilot.press("ctrl+n")
-        await wait_until(pilot, lambda: not app.query(Answer) and "Say something below" in screen(app))
+        await wait_until(pilot, lambda: not app.query(AnswerView) and "Say something below" in screen(app))
 
     play(scene)

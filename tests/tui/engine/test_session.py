@@ -19,16 +19,16 @@ from localprobe.engine import Engine, FloatArray, LoadOptions
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import Cancelled, EngineCrashed, UnknownModel, UsageError
 from localprobe.store import memo
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 from tests.children import children
 from tests.tui import slow
 
 FAKE = ModelSpec("fake")
 
 
-def run(scene: Callable[[Session], Awaitable[None]], *, remote: bool = False) -> None:
+def run(scene: Callable[[EngineSession], Awaitable[None]], *, remote: bool = False) -> None:
     async def whole() -> None:
-        session = Session(remote=remote)
+        session = EngineSession(remote=remote)
         try:
             await scene(session)
         finally:
@@ -38,7 +38,7 @@ def run(scene: Callable[[Session], Awaitable[None]], *, remote: bool = False) ->
 
 
 def test_a_model_is_loaded_and_its_stages_are_told() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         seen: list[tuple[str, str | None]] = []
         session.subscribe(lambda: seen.append((session.state, session.stage and session.stage.step)))
         model = await session.load(FAKE)
@@ -60,7 +60,7 @@ def test_the_scale_is_measured_in_the_load_even_where_nothing_can_be_kept(monkey
     monkeypatch.setattr(memo, "recall", lambda *_: None)
     monkeypatch.setattr(scale, "measure", measure)
 
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         model = await session.load(FAKE)
         assert model.scale.tolist() == [1.0] * model.info.layers
         assert measured == ["fake"]
@@ -71,7 +71,7 @@ def test_the_scale_is_measured_in_the_load_even_where_nothing_can_be_kept(monkey
 def test_what_is_told_of_a_load_is_told_in_the_context_of_whoever_asked() -> None:
     app = ContextVar("app", default="none")  # as Textual's own, by which a widget finds its app
 
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         seen: set[str] = set()
         app.set("mine")
         session.subscribe(lambda: seen.add(app.get()))
@@ -82,7 +82,7 @@ def test_what_is_told_of_a_load_is_told_in_the_context_of_whoever_asked() -> Non
 
 
 def test_an_unknown_model_is_the_same_error_as_on_the_command_line_and_the_old_model_stays() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         model = await session.load(FAKE)
         with pytest.raises(UnknownModel, match=r"no model is named 'smolm2-135m'.*did you mean"):
             await session.load(ModelSpec("smolm2-135m"))
@@ -93,7 +93,7 @@ def test_an_unknown_model_is_the_same_error_as_on_the_command_line_and_the_old_m
 
 
 def test_an_option_that_cannot_be_honoured_leaves_no_model() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         with pytest.raises(UsageError, match="float32"):
             await session.load(ModelSpec("fake", options=LoadOptions(dtype="float16")))
         assert session.state == "empty"
@@ -104,7 +104,7 @@ def test_an_option_that_cannot_be_honoured_leaves_no_model() -> None:
 def test_a_load_that_hangs_is_cancelled_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
 
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         loading = asyncio.ensure_future(session.load(FAKE))
         while not children():
             await asyncio.sleep(0.02)
@@ -120,7 +120,7 @@ def test_a_load_that_hangs_is_cancelled_and_leaves_no_process(monkeypatch: pytes
 def test_a_load_whose_caller_is_cancelled_gives_way_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "choose", lambda *_: slow.endless)
 
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         loading = asyncio.ensure_future(session.load(FAKE))
         while not children():
             await asyncio.sleep(0.02)
@@ -136,7 +136,7 @@ def test_a_load_whose_caller_is_cancelled_gives_way_to_the_next_one(monkeypatch:
 
 
 def test_what_a_function_raises_is_raised_where_it_is_awaited() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         await session.load(FAKE)
         assert session.model is not None
         with pytest.raises(UsageError, match="layer 99 is out of range"):
@@ -159,7 +159,7 @@ def test_items_come_while_the_loop_lives_and_leaving_it_closes_the_generator() -
         finally:
             closed.append(1)
 
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         async def tick() -> None:
             while True:
                 ticked.set()
@@ -182,7 +182,7 @@ def test_an_error_in_a_stream_comes_after_its_items() -> None:
         yield 1
         raise UsageError("no more")
 
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         seen = []
         with pytest.raises(UsageError, match="no more"):
             async for number in session.iterate(broken):
@@ -193,7 +193,7 @@ def test_an_error_in_a_stream_comes_after_its_items() -> None:
 
 
 def test_the_engine_is_reserved_for_one_purpose_at_a_time() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         with pytest.raises(UsageError, match="no model is loaded"), session.reserved("anything"):
             pass
         await session.load(FAKE)
@@ -210,7 +210,7 @@ def test_the_engine_is_reserved_for_one_purpose_at_a_time() -> None:
 
 
 def test_a_child_killed_by_hand_is_noticed_told_and_loaded_again() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         await session.load(FAKE)
         os.kill(children()[0].pid, signal.SIGKILL)
         while session.state != "dead":
@@ -219,15 +219,15 @@ def test_a_child_killed_by_hand_is_noticed_told_and_loaded_again() -> None:
         assert "SIGKILL" in session.message
         assert "the model can be loaded again" in session.message
         assert session.model is None
-        assert session.asked == FAKE
-        again = await session.load(session.asked)
+        assert session.last_spec == FAKE
+        again = await session.load(session.last_spec)
         assert await session.call(again.engine.decode, [72, 105]) == "Hi"
 
     run(scene, remote=True)
 
 
 def test_a_child_killed_in_a_stream_is_the_streams_error() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         model = await session.load(FAKE)
 
         def decoding() -> Iterator[str]:
@@ -246,7 +246,7 @@ def test_a_child_killed_in_a_stream_is_the_streams_error() -> None:
 
 @pytest.mark.usefixtures("slowly")
 def test_closing_does_not_wait_for_an_answer_and_leaves_no_process() -> None:
-    async def scene(session: Session) -> None:
+    async def scene(session: EngineSession) -> None:
         model = await session.load(FAKE)
         talk = model.conversation()
         answer = asyncio.ensure_future(drain(session, lambda: talk.say("Hello", tokens=400)))
@@ -261,6 +261,6 @@ def test_closing_does_not_wait_for_an_answer_and_leaves_no_process() -> None:
     run(scene, remote=True)
 
 
-async def drain(session: Session, factory: Callable[[], Iterator[object]]) -> None:
+async def drain(session: EngineSession, factory: Callable[[], Iterator[object]]) -> None:
     async for _ in session.iterate(factory):
         pass

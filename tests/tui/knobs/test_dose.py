@@ -8,11 +8,11 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.answer import AnswerView
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.knobs.card import KnobCard
-from localprobe_tui.widgets.dialogs import Ask, Choose
+from localprobe_tui.widgets.dialogs import Choose, TextDialog
 from localprobe_tui.widgets.slider import Slider
 from tests.tui.conftest import Play
 from tests.tui.waiting import screen, wait_until
@@ -37,7 +37,7 @@ def test_the_brackets_turn_the_knob_only_while_nothing_is_typed(play: Play) -> N
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await wait_until(pilot, lambda: app.talk.knobs)
         await pilot.press("left_square_bracket", "a", "left_square_bracket")
-        await wait_until(pilot, lambda: app.query_one(Prompt).text == "a[")
+        await wait_until(pilot, lambda: app.query_one(PromptBox).text == "a[")
         assert app.talk.knobs[0].dose == -0.05
 
     play(scene)
@@ -64,7 +64,7 @@ def test_a_dose_or_an_alpha_is_typed(play: Play) -> None:
         await wait_until(pilot, lambda: app.query(KnobCard))
         for typed, dose in (("0.31", 0.31), ("nonsense", 0.31), ("-.7", -0.7), ("a5", None)):
             await pilot.press("f5")
-            await wait_until(pilot, lambda: isinstance(app.screen, Ask))
+            await wait_until(pilot, lambda: isinstance(app.screen, TextDialog))
             await pilot.press("ctrl+u", *typed, "enter")
             await wait_until(pilot, lambda: isinstance(app.screen, ChatScreen))
             if dose is not None:
@@ -161,8 +161,8 @@ def test_several_vectors_steer_at_once_each_by_its_slider(play: Play) -> None:
         await pilot.pause()
         app.talk.knobs[1].layer = 4
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
-        knobs = app.query_one(Answer).turn.parts[0].knobs
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
+        knobs = app.query_one(AnswerView).turn.parts[0].knobs
         assert [(each.layer, round(each.dose, 3)) for each in knobs] == [(2, 0.1), (4, -0.2)]
         await wait_until(pilot, lambda: "kindness +0.10 @2, kindness -0.20 @4" in screen(app))
 
@@ -174,7 +174,7 @@ def test_a_dose_beyond_the_usable_range_is_warned_of_in_words(play: Play) -> Non
         await wait_until(pilot, lambda: app.query(Slider))
         app.query_one(Slider).turn(0.5)
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
         await wait_until(pilot, lambda: "Dose +0.50 is beyond the usable" in screen(app))
 
     play(scene)

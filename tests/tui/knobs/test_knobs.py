@@ -22,9 +22,9 @@ from localprobe.text_metrics.word_lists import WordLists
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Direction, Origin, Vector
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
-from localprobe_tui.chat.prompt import Prompt
-from localprobe_tui.engine.session import Session
+from localprobe_tui.chat.answer import AnswerView
+from localprobe_tui.chat.prompt import PromptBox
+from localprobe_tui.engine.session import EngineSession
 from localprobe_tui.talk.opening import Opening
 from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.widgets.slider import Slider
@@ -120,7 +120,7 @@ def test_the_probe_reads_at_the_layer_that_is_chosen(play: Play, vector_file: Pa
         await pilot.press("down", "enter")
         await wait_until(pilot, lambda: "kindness at layer 0" in screen(app))
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
         reading = app.talk.chat.path()[-1].reading
         assert reading is not None
         assert reading.layer == 0
@@ -133,7 +133,7 @@ def test_a_bracket_is_a_key_of_the_knob_even_if_text_follows_at_once(play: Play,
         await wait_until(pilot, lambda: app.talk.knobs)
         app.simulate_key("right_square_bracket")
         app.simulate_key("h")
-        await wait_until(pilot, lambda: app.query_one(Prompt).text == "h")
+        await wait_until(pilot, lambda: app.query_one(PromptBox).text == "h")
         assert app.talk.knobs[0].dose == 0.05
 
     play(scene)
@@ -145,7 +145,7 @@ def test_enter_sends_all_that_was_typed_before_it_however_fast(play: Play) -> No
             app.simulate_key(key)
         await wait_until(pilot, lambda: app.talk.chat.turns)
         assert app.talk.chat.path()[0].content == "hi\nyou"
-        await wait_until(pilot, lambda: app.query_one(Prompt).text == "!")
+        await wait_until(pilot, lambda: app.query_one(PromptBox).text == "!")
         await wait_until(pilot, lambda: not app.talk.answering)
 
     play(scene)
@@ -155,7 +155,7 @@ def opened(opening: Opening, scene: Any) -> None:
     """Run the app with an opening, as `localprobe chat` does."""
 
     async def whole() -> None:
-        app = LocalprobeApp(ModelSpec("fake"), session=Session(remote=False), opening=opening)
+        app = LocalprobeApp(ModelSpec("fake"), session=EngineSession(remote=False), opening=opening)
         async with app.run_test(size=(120, 36), notifications=True) as pilot:
             await wait_until(pilot, lambda: app.session.state == "ready")
             await scene(app, pilot)
@@ -181,7 +181,7 @@ def test_a_vector_of_another_width_is_told_and_the_chat_is_there(tmp_path: Path)
         assert "vector 'narrow' has width 24, but fake has" in await message(pilot)
         await pilot.press("escape")
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
 
     opened(Opening(tmp_path / "narrow.safetensors", dose=0.2), scene)
 

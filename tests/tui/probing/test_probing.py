@@ -20,7 +20,7 @@ from localprobe.probing.result import ProbeResult
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Runs
 from localprobe.vectors import files as vector_files
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 from localprobe_tui.probing.results import Histogram, Results, VerdictDialog
 from localprobe_tui.probing.screen import ProbingScreen
 from tests.tui.hosting import Host
@@ -230,7 +230,7 @@ def test_cancelled_work_frees_the_model_and_keeps_what_was_captured(
     monkeypatch.setattr(ResidualCache, "put", lambda *given: (kept.append(1), put(*given))[1])
 
     async def scenario(pilot: Pilot[None], page: ProbingScreen) -> None:
-        session: Session = page.session
+        session: EngineSession = page.session
         assert session.model is not None
         session.model.engine = Slow()
         page.query_one("#pairs", Select).value = "a file"

@@ -138,7 +138,7 @@ def test_a_run_is_deleted_only_after_a_yes(runs: Runs) -> None:
     async def scenario(pilot: Pilot[None], page: RunsScreen) -> None:
         await listed(pilot, page, 2)
         await pilot.press("x")
-        assert "It cannot be brought back" in await message(pilot)
+        assert "This cannot be undone" in await message(pilot)
         await pilot.press("enter")
         assert pilot.app.screen is page
         assert len(runs.all()) == 2

@@ -122,7 +122,7 @@ def test_a_sweep_shows_how_far_it_is_and_stops_with_what_is_done(experiment: Pat
         cells = Runs().all()[0].result["cells"]
         assert 0 < cells["done"] < cells["expected"] == 200
         await open_first(pilot, page)
-        await wait_until(pilot, lambda: "would show that are still to be" in screen(pilot).replace("\n", " "))
+        await wait_until(pilot, lambda: "answers would show, which are not" in screen(pilot).replace("\n", " "))
 
     play(scenario, loaded=True)
 
@@ -132,7 +132,7 @@ def test_one_sweep_at_a_time_and_the_next_form_is_filled_in_as_the_last(experime
         await start_a_long_one(pilot, page, experiment)
         await wait_until(pilot, lambda: "generating" in screen(pilot) and "^x Stop" in screen(pilot))
         await pilot.press("n")
-        await wait_until(pilot, lambda: any("is under way" in each.message for each in pilot.app._notifications))
+        await wait_until(pilot, lambda: any("is running" in notice.message for notice in pilot.app._notifications))
         assert page.session.busy == "sweeping grid (F3 shows it)"
         await pilot.press("ctrl+x")
         await wait_until(pilot, lambda: page.session.busy is None, "the end")

@@ -9,8 +9,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input, TextArea
 
 from localprobe_tui.app import LocalprobeApp
-from localprobe_tui.chat.answer import Answer
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.answer import AnswerView
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.knobs.line import KnobLine
 from localprobe_tui.knobs.sampling_sheet import SamplingSheet
@@ -39,11 +39,11 @@ def test_at_80_by_24_the_knobs_are_one_line_and_a_key_opens_them(play: Play) -> 
         await pilot.press("escape")
         await wait_until(pilot, lambda: "kindness +0.06 @2 (alpha" in screen(app))
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
         lines = screen(app).splitlines()
         assert len(lines) == 24
         assert all(len(line) <= 80 for line in lines)
-        assert app.query_one(Prompt).region.bottom <= 23
+        assert app.query_one(PromptBox).region.bottom <= 23
 
     play(scene, size=(80, 24))
 
@@ -82,7 +82,7 @@ def test_keys_are_listed_with_their_ids_and_can_be_others(play: Play, own_data: 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[keys]\n"chat.stpo" = "x"', "nothing has the id 'chat.stpo'"),
+        ('[keys]\n"chat.stpo" = "x"', "there is no id 'chat.stpo'"),
         ('theme = "beige"', "theme: 'beige'"),
         ("colour = 1", "unknown key 'colour'"),
         ("theme = ", "is not TOML"),
@@ -108,7 +108,7 @@ def test_no_color_leaves_no_colour_and_no_grey_and_marks_stay(play: Play, monkey
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         assert app.no_color
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
         await pilot.pause(0.2)
         segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
         styles = [segment.style for segment in segments if segment.style]
@@ -172,7 +172,7 @@ def test_a_system_prompt_is_read_by_the_model_and_kept_with_the_chat(play: Play)
             app.simulate_key(key)
         await wait_until(pilot, lambda: "system: Kindly" in screen(app))
         await pilot.press(*"hi", "enter")
-        await wait_until(pilot, lambda: app.query(Answer) and not app.talk.answering)
+        await wait_until(pilot, lambda: app.query(AnswerView) and not app.talk.answering)
         assert app.talk.used > len("Kindly") + len("hi")
         await pilot.press("ctrl+n")
         assert app.talk.chat.system == "Kindly"
@@ -196,7 +196,7 @@ def test_a_scenario_of_the_paper_goes_into_the_prompt(play: Play) -> None:
         await pilot.press("ctrl+g")
         await wait_until(pilot, lambda: "The Listener" in screen(app))
         await pilot.press(*"listener", "enter")
-        await wait_until(pilot, lambda: len(app.query_one(Prompt).text) > 100)
+        await wait_until(pilot, lambda: len(app.query_one(PromptBox).text) > 100)
 
     play(scene)
 

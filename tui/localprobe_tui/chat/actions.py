@@ -1,4 +1,4 @@
-"""What can be done to the chat as a whole: begin, find, branch, copy and export it, and go through its answers."""
+"""Actions on the whole chat: begin, find, branch, copy and export it, and browse its answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from textual import work
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui.chat.chat_list import ChatList
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.shell import ShellScreen
 from localprobe_tui.talk import export
 
@@ -19,7 +19,7 @@ class ChatActions(ShellScreen):
     def action_new(self) -> None:
         if not self.answering():
             self.talk.new()
-            self.query_one(Prompt).focus()
+            self.query_one(PromptBox).focus()
 
     def action_copy(self) -> None:
         """Copy the last answer to the clipboard."""
@@ -29,7 +29,7 @@ class ChatActions(ShellScreen):
             self.notify("The last answer is on the clipboard.")
 
     def action_variant(self, step: int) -> None:
-        """Go through the answers to the last message, or, with only one, through the wordings of that message."""
+        """Browse the answers to the last message, or, if there is only one, the versions of that message."""
         path = self.talk.chat.path()
         for turn in reversed(path):
             if len(self.talk.chat.siblings(turn)) > 1:
@@ -37,9 +37,9 @@ class ChatActions(ShellScreen):
                 return
 
     def action_sibling(self, turn: str, step: int) -> None:
-        """Go on from what stands beside a turn: another answer, or another wording of a message."""
+        """Switch to a sibling of a turn: another answer, or another version of a message."""
         siblings = self.talk.chat.siblings(self.talk.chat.turns[turn])
-        at = next(i for i, each in enumerate(siblings) if each.id == turn)
+        at = next(i for i, sibling in enumerate(siblings) if sibling.id == turn)
         if not self.answering():
             self.talk.choose(siblings[(at + step) % len(siblings)])
 
@@ -52,19 +52,19 @@ class ChatActions(ShellScreen):
             return
         if self.answering():
             return
-        chosen = await self.app.push_screen_wait(ChatList(chats))
-        if chosen is not None:
+        choice = await self.app.push_screen_wait(ChatList(chats))
+        if choice is not None:
             try:
-                self.talk.open(chats.read(chosen))
+                self.talk.open(chats.read(choice))
             except LocalprobeError as error:
                 self.localprobe.show_error(error)
 
     def action_branch(self) -> None:
-        """Go on in a new chat that begins as this one."""
+        """Continue in a new chat that begins as this one."""
         if not self.answering():
             self.talk.open(self.talk.chat.branch())
             self.talk.keep()
-            self.notify("This is a new chat now. The one that it came from is kept (ctrl+o).")
+            self.notify("This is a new chat. The original is kept (ctrl+o).")
 
     def action_export(self, kind: str) -> None:
         """Write the chat to a file in the folder that localprobe was started in."""
@@ -76,7 +76,7 @@ class ChatActions(ShellScreen):
             self.notify(f"Written to {path}")
 
     def answering(self) -> bool:
-        """Whether an answer is being generated; the user is told that it must be stopped first."""
+        """Whether an answer is being generated; notifies the user that it must be stopped first."""
         if self.talk.answering:
             self.notify("An answer is being generated: stop it first.", severity="warning")
         return bool(self.talk.answering)

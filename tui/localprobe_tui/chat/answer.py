@@ -1,4 +1,4 @@
-"""One answer as it is shown: what it was steered by, its text coloured by the live score, and a sparkline of it."""
+"""An answer on the screen: its knobs, its text coloured by the live score, and a sparkline of the score."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from localprobe_tui.widgets.scores import spark, strengths, style_of
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
 
-_STEPS = 8  # strengths are rounded to eighths, so that neighbouring tokens of one strength are drawn as one
+_STEPS = 8  # strengths are rounded to eighths, so that similar neighbouring tokens are drawn together
 _SPARK = 24  # cells of a sparkline, where there is room
 _MEAN = 9  # cells of a foot between its bars and its words: a mean such as -123.4, and spaces
-_ROOM = 4  # rows that a growing text gets at a time: moving the screen costs far more than filling a row
+_ROOM = 4  # rows by which a growing text grows: a new layout costs far more than filling a row
 _REASONS = {
     "length": "at the limit",
     "context": "context full",
@@ -33,11 +33,11 @@ _REASONS = {
 }
 
 
-class Answer(Vertical, GrowsDown):
-    """Shows a turn; `paint` draws what has come since."""
+class AnswerView(Vertical, GrowsDown):
+    """Shows a turn; `paint` draws the new tokens."""
 
     DEFAULT_CSS = """
-    Answer {
+    AnswerView {
         height: auto; width: 1fr; padding: 0 1; margin: 0 0 1 0; border-left: outer $secondary;
         & > .head { color: $text-secondary; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
         & > .foot { color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -53,7 +53,7 @@ class Answer(Vertical, GrowsDown):
         super().__init__(classes="" if turn.parts and turn.parts[0].knobs else "-plain")
         self.turn = turn
         self.tinted = tinted
-        """Whether tokens wear their score."""
+        """Whether tokens are coloured by their score."""
         self._place = place  # its number among the answers to the same message, and how many there are
         self._painted: tuple[object, ...] = ()
         self._going = False
@@ -71,7 +71,7 @@ class Answer(Vertical, GrowsDown):
         self.paint(going=self._going)
 
     def paint(self, *, going: bool) -> None:
-        """Draw the turn as it is now. Without anything new it costs nothing."""
+        """Redraw the turn; it costs nothing without new tokens."""
         turn = self.turn
         self._going = going
         new = (len(turn.pieces), len(turn.content), len(turn.parts), turn.reason, self._known())
@@ -81,7 +81,7 @@ class Answer(Vertical, GrowsDown):
         self._painted = state
         self.query_one(".head", Static).update(self._head(), layout=False)
         body, text = self.query_one(Growing), self._body(going)
-        # Laying the screen out anew costs several times what drawing the text does: only for another height.
+        # A new layout costs several times as much as drawing the text: only if the height changes.
         width, height = body.size
         rows = text.get_height({}, width) if width else 0
         if going:
@@ -96,7 +96,7 @@ class Answer(Vertical, GrowsDown):
             warning.update(words)
 
     def _known(self) -> int:
-        """How many scores there are. Only the last token's can be missing."""
+        """The number of scores. Only the last token's can be missing."""
         scores = self.turn.scores
         return len(scores) - bool(scores and math.isnan(scores[-1]))
 
@@ -132,12 +132,12 @@ class Answer(Vertical, GrowsDown):
         read = turn.reading if self.tinted else None
         if read is None:
             return ((piece, None) for piece in turn.pieces)
-        found = strengths(turn.own(), threshold=read.threshold, norm=SPREAD * read.norm)
+        token_strengths = strengths(turn.own(), threshold=read.threshold, norm=SPREAD * read.norm)
         styles: dict[float, Style] = {}
-        rounded = [round(each * _STEPS) / _STEPS for each in found]
-        for each in set(rounded) - {0.0}:
-            styles[each] = style_of(each)
-        return ((piece, styles.get(each)) for piece, each in zip(turn.pieces, rounded, strict=True))
+        rounded = [round(strength * _STEPS) / _STEPS for strength in token_strengths]
+        for strength in set(rounded) - {0.0}:
+            styles[strength] = style_of(strength)
+        return ((piece, styles.get(strength)) for piece, strength in zip(turn.pieces, rounded, strict=True))
 
     def _foot(self, going: bool) -> Content:
         turn = self.turn

@@ -1,4 +1,4 @@
-"""The chats that were kept: found by any word that was said in them, opened, and deleted."""
+"""The saved chats: search them by any word, open and delete them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ChatList(ModalScreen[str | None]):
-    """Gives the id of the chat that was chosen."""
+    """Returns the id of the selected chat."""
 
     DEFAULT_CSS = (
         "ChatList {"
@@ -47,7 +47,7 @@ class ChatList(ModalScreen[str | None]):
         with Vertical() as box:
             box.border_title = "Chats"
             box.border_subtitle = f"enter opens · [@click=screen.delete]ctrl+d deletes[/] · {closes()}"
-            yield Input(placeholder="search what was said")
+            yield Input(placeholder="search titles and messages")
             yield OptionList()
             yield Static("No chat holds these words.", id="none")
 
@@ -57,21 +57,21 @@ class ChatList(ModalScreen[str | None]):
     @on(Input.Changed)
     def _fill(self) -> None:
         try:
-            found = self._chats.find(self.query_one(Input).value)
+            summaries = self._chats.find(self.query_one(Input).value)
         except LocalprobeError as error:
             shell(self).show_error(error)
             return
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(_line(each), id=each.id) for each in found])
-        options.highlighted = 0 if found else None
-        self.query_one("#none").display = not found
+        options.add_options([Option(_line(chat), id=chat.id) for chat in summaries])
+        options.highlighted = 0 if summaries else None
+        self.query_one("#none").display = not summaries
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
     def _open(self) -> None:
-        if (chosen := self._highlighted()) is not None:
-            self.dismiss(chosen)
+        if (selected := self._highlighted()) is not None:
+            self.dismiss(selected)
 
     def action_move(self, way: str) -> None:
         options = self.query_one(OptionList)
@@ -79,15 +79,15 @@ class ChatList(ModalScreen[str | None]):
 
     @work
     async def action_delete(self) -> None:
-        chosen = self._highlighted()
-        if chosen is None:
+        selected = self._highlighted()
+        if selected is None:
             return
         answer = await self.app.push_screen_wait(
             Notice("Delete", "Delete this chat for good?", ("Keep it", "Delete it"))
         )
         if answer == "Delete it":
             try:
-                self._chats.delete(chosen)
+                self._chats.delete(selected)
             except LocalprobeError as error:
                 shell(self).show_error(error)
             self._fill()

@@ -1,4 +1,4 @@
-"""Where the user types: Enter sends, an empty line lets the keys of the knobs through."""
+"""The text box of the chat: Enter sends, and while it is empty the keys of the knobs work."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 
-class Prompt(TextArea):
+class PromptBox(TextArea):
     """A text area that grows with its text up to a few lines.
 
-    While it is empty, `[`, `]` and `?` are keys of the screen, so that a dose can be turned while an answer comes.
+    While it is empty, `[`, `]` and `?` are keys of the screen, so that a dose can be changed during an answer.
     """
 
     DEFAULT_CSS = """
-    Prompt { height: auto; min-height: 1; max-height: 7; width: 1fr; padding: 0 1 0 0; background: $background; }
+    PromptBox { height: auto; min-height: 1; max-height: 7; width: 1fr; padding: 0 1 0 0; background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="prompt.send", show=False),
@@ -33,7 +33,7 @@ class Prompt(TextArea):
 
         text: str
         editing: bool
-        """Whether it takes the place of the last message."""
+        """Whether it replaces the last message."""
 
     class Edit(Message):
         """The user wants to edit the last message."""
@@ -41,17 +41,17 @@ class Prompt(TextArea):
     def __init__(self) -> None:
         super().__init__(id="prompt", placeholder="Say something", compact=True, highlight_cursor_line=False)
         self.editing = False
-        """Whether what is typed takes the place of the last message."""
+        """Whether the text replaces the last message."""
 
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
-        """Whether a key is text: the keys of the knobs are not while nothing is typed."""
+        """Whether a key is text: while the box is empty, the keys of the knobs are not."""
         if not self.text and key in self.THROUGH:
             return False
         return super().check_consume_key(key, character)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Run the key's binding in its turn: as a priority it would come before the text that was typed before it, and
-        left to bubble after what is typed next."""
+        """Run the key's binding in order: with priority it would come before text typed earlier, and bubbling after
+        text typed later."""
         active = self.screen.active_bindings.get(event.key)
         own = active is not None and active.node is self and active.binding.action in ("send", "line")
         if own or (not self.text and event.key in self.THROUGH):
@@ -67,7 +67,7 @@ class Prompt(TextArea):
             self.text, self.editing = "", False
 
     def put_back(self, sent: Sent) -> None:
-        """Take back what could not be sent, before what was typed since."""
+        """Put a text that could not be sent back, before what was typed since."""
         self.text, self.editing = sent.text + self.text, sent.editing
         self.move_cursor(self.document.end)
 

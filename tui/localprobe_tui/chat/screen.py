@@ -1,4 +1,4 @@
-"""The chat screen: what the model says, how hard it is steered, and what the probe reads."""
+"""The chat screen: the answers, the knobs that steer them, and the probe's scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.content import Content
 
 from localprobe.errors import LocalprobeError
 from localprobe_tui.chat.actions import ChatActions
-from localprobe_tui.chat.prompt import Prompt
+from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.transcript import Transcript
 from localprobe_tui.frame.page import Page
 from localprobe_tui.frame.top_bar import TopBar
@@ -30,15 +30,15 @@ from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.slider import COARSE, Slider
 
 FRAME = 1 / 30
-"""Seconds between two paintings of an answer that comes."""
+"""Seconds between two redraws of an answer that is being generated."""
 _NUMBERS = 1.0  # seconds between two updates of numbers, which cannot be read 30 times a second
 _FEW = (os.cpu_count() or 1) <= 4  # cores: the engine's threads need them all, and wait for each other
 _SHARE = 30 if _FEW else 6  # a frame that took this thread t seconds is followed by a pause of at least this many t
-_SLOWEST = 0.2  # seconds: what a user still takes for a text that flows
+_SLOWEST = 0.2  # seconds: still looks like flowing text
 
 
 class ChatScreen(ChatActions, KnobActions, Page):
-    """Transcript, prompt, and the knobs: a panel where there is room, a line and a sheet where there is not."""
+    """Transcript, prompt, and the knobs: a panel, or on a small terminal a line and a sheet."""
 
     MODE = "chat"
     CSS = """
@@ -75,11 +75,11 @@ class ChatScreen(ChatActions, KnobActions, Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._due = False  # whether a painting is on its way
+        self._due = False  # whether a redraw is scheduled
         self._pause = FRAME
         self._spent = 0.0  # this thread's time at the last painting
         self._numbers = 0.0  # when the numbers were shown
-        self._told = ""  # the trouble that the user knows of
+        self._told = ""  # the error that the user was notified of
 
     def body(self) -> ComposeResult:
         with Horizontal(id="body"):
@@ -88,12 +88,12 @@ class ChatScreen(ChatActions, KnobActions, Page):
                 yield KnobLine(self.talk)
                 with Horizontal(id="say"):
                     yield Links(Content.from_markup("[@click=do('send')]>[/]"), id="mark")
-                    yield Prompt()
+                    yield PromptBox()
             yield KnobsPanel(self.talk)
 
     def on_mount(self) -> None:
         self.talk.listen(self._changed)
-        self.query_one(Prompt).focus()
+        self.query_one(PromptBox).focus()
 
     def session_changed(self) -> None:
         self._changed()
@@ -102,15 +102,14 @@ class ChatScreen(ChatActions, KnobActions, Page):
         self._changed()
 
     def _changed(self) -> None:
-        """Something of the chat is new: it is painted with the next frame."""
         if not self._due and self.is_mounted:
             self._due = True
             self.set_timer(self._pause, self._paint)
 
     async def _paint(self) -> None:
-        """Paint what is new, at most 30 times a second, and less often where a frame takes long."""
+        """Redraw what is new, at most 30 times per second, and less often if a frame takes long."""
         self._due = False
-        if self not in self.app.screen_stack:  # another screen is shown: this one is painted when it comes back
+        if self not in self.app.screen_stack:  # another screen is shown: this one is redrawn when it returns
             return
         talk = self.talk
         await self.query_one(Transcript).show()
@@ -119,11 +118,11 @@ class ChatScreen(ChatActions, KnobActions, Page):
             await self._show_numbers()
         if talk.writer.trouble is not None and str(talk.writer.trouble) != self._told:
             self._told = str(talk.writer.trouble)
-            self.notify(f"{talk.writer.trouble}. It is tried again.", severity="error")
+            self.notify(f"{talk.writer.trouble}. Trying again.", severity="error")
         self._pace()
 
     async def _show_numbers(self) -> None:
-        """Show what stands around the transcript. Textual draws all that lies between two changes."""
+        """Update the numbers around the transcript. Textual redraws everything between two changes."""
         panel = self.query_one("#body > KnobsPanel", KnobsPanel)
         if self.talk.answering:
             panel.show_probe()
@@ -133,8 +132,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
         self.query_one(TopBar).details = self._details()
 
     def _pace(self) -> None:
-        """Leave the engine its cores: time from one frame to the next by what this thread needed for the last one,
-        Textual's drawing of it too."""
+        """Leave the cores to the engine: the pause before the next frame depends on what this thread needed for the
+        last, including Textual's drawing."""
         spent = time.thread_time()
         self._pause = min(_SLOWEST, max(FRAME, _SHARE * (spent - self._spent)))
         self._spent = spent
@@ -152,12 +151,12 @@ class ChatScreen(ChatActions, KnobActions, Page):
 
     def action_send(self) -> None:
         """Send by mouse: a click on the mark before the prompt."""
-        self.query_one(Prompt).action_send()
+        self.query_one(PromptBox).action_send()
 
-    @on(Prompt.Sent)
-    def _sent(self, event: Prompt.Sent) -> None:
+    @on(PromptBox.Sent)
+    def _sent(self, event: PromptBox.Sent) -> None:
         if self._locked():
-            self.query_one(Prompt).put_back(event)
+            self.query_one(PromptBox).put_back(event)
         else:
             self._run(self.talk.edit(event.text) if event.editing else self.talk.send(event.text))
 
@@ -189,7 +188,7 @@ class ChatScreen(ChatActions, KnobActions, Page):
         self.talk.changed()
 
     def _locked(self) -> bool:
-        """Whether nothing can be said now; the user is told why."""
+        """Whether no message can be sent now; notifies the user why."""
         session = self.session
         if session.busy:
             self.notify(f"The model is busy {session.busy}.", severity="warning")
@@ -199,9 +198,9 @@ class ChatScreen(ChatActions, KnobActions, Page):
             self.localprobe.offer_model()
         return bool(session.busy) or session.model is None
 
-    @on(Prompt.Changed)
+    @on(PromptBox.Changed)
     def _typed(self) -> None:
-        """The keys that only an empty prompt lets through come and go."""
+        """Update the keys that work only while the prompt is empty."""
         self.refresh_bindings()
 
     def action_knobs(self) -> None:
@@ -210,7 +209,7 @@ class ChatScreen(ChatActions, KnobActions, Page):
         if not panel.display:
             self.app.push_screen(KnobsSheet())
         elif panel.has_focus_within:
-            self.query_one(Prompt).focus()
+            self.query_one(PromptBox).focus()
         elif sliders := panel.query(Slider):
             sliders.first().focus()
 
@@ -223,14 +222,14 @@ class ChatScreen(ChatActions, KnobActions, Page):
         transcript.tinted = not transcript.tinted
         self._changed()
 
-    @on(Prompt.Edit)
+    @on(PromptBox.Edit)
     def action_edit(self) -> None:
-        """Edit the last message: its text goes into the prompt, and what is sent takes its place."""
-        said = [turn for turn in self.talk.chat.path() if turn.role == "user"]
-        if said and not self.answering():
-            prompt = self.query_one(Prompt)
+        """Edit the last message: its text goes into the prompt, and sending replaces it."""
+        messages = [turn for turn in self.talk.chat.path() if turn.role == "user"]
+        if messages and not self.answering():
+            prompt = self.query_one(PromptBox)
             prompt.editing = True
-            prompt.text = said[-1].content
+            prompt.text = messages[-1].content
             prompt.move_cursor(prompt.document.end)
 
     @work
@@ -238,15 +237,17 @@ class ChatScreen(ChatActions, KnobActions, Page):
         """Put a scenario of the paper into the prompt."""
         from localprobe.contrast.scenarios import scenarios
 
-        known = scenarios()
-        chosen = await self.app.push_screen_wait(Choose("Scenario", [(each.title, each.id) for each in known.values()]))
-        if chosen is not None:
-            prompt = self.query_one(Prompt)
-            prompt.text = known[chosen].prompt()
+        available = scenarios()
+        choice = await self.app.push_screen_wait(
+            Choose("Scenario", [(item.title, item.id) for item in available.values()])
+        )
+        if choice is not None:
+            prompt = self.query_one(PromptBox)
+            prompt.text = available[choice].prompt()
             prompt.focus()
 
     def commands(self) -> Iterable[SystemCommand]:
-        """What the command palette finds here."""
+        """The commands of the palette."""
         for title, about, action in (
             ("Answer again", "Regenerate the last answer; the old one stays beside it", self.action_regenerate),
             ("Continue", "Generate more of the last answer", self.action_go_on),
@@ -254,12 +255,12 @@ class ChatScreen(ChatActions, KnobActions, Page):
             ("Split view", "Answer twice: unsteered and steered, in one batch", self.action_split),
             ("New chat", "Begin anew", self.action_new),
             ("Chats", "Find and open an earlier chat", self.action_chats),
-            ("Branch", "Go on in a new chat that begins as this one", self.action_branch),
+            ("Branch", "Continue in a new chat that begins as this one", self.action_branch),
             ("Scenario", "Put a scenario of the paper into the prompt", self.action_scenario),
             ("Add a vector", "Steer with one more direction", self.action_add_vector),
             ("Fit empathy", "Fit the bundled contrast set on this model", self.action_fit),
             ("Probe's layer", "Where the first knob's vector is read", self.action_watch),
-            ("When a turn of a knob applies", "To the next token, or to the next answer", self.action_applies),
+            ("When turning a knob applies", "To the next token, or to the next answer", self.action_applies),
             ("Sampling", "Temperature, cuts, seed, presets", self.action_sampling),
             ("System prompt", "What the model reads before the chat", self.action_system),
             ("Scores in the text", "Colour tokens by the live score, or not", self.action_tint),

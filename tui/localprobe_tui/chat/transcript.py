@@ -1,4 +1,4 @@
-"""The chat as it is read: what the user said, and the answers under it, side by side where there are two."""
+"""The chat on the screen: messages with their answers, side by side if there are two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from localprobe_tui.chat.answer import Answer, arrows
+from localprobe_tui.chat.answer import AnswerView, arrows
 from localprobe_tui.widgets.growing import GrowsDown
 
 if TYPE_CHECKING:
@@ -39,43 +39,43 @@ class Transcript(VerticalScroll, GrowsDown):
         self._talk = talk
         self._shown: list[object] = []
         self.tinted = True
-        """Whether tokens wear their scores."""
+        """Whether tokens are coloured by their scores."""
 
     def on_mount(self) -> None:
         self.anchor()
 
     async def show(self) -> None:
-        """Draw the chat as it is now: what is new is painted, and all is made anew if its turns are others."""
-        wanted = self._wanted()
-        if [key for key, _ in wanted] != self._shown:
-            await self._rebuild(wanted)
+        """Redraw the chat: new tokens only, or everything below the first turn that changed."""
+        entries = self._entries()
+        if [key for key, _ in entries] != self._shown:
+            await self._rebuild(entries)
         going = {turn.id for turn in self._talk.answering}
-        for answer in self.query(Answer):
+        for answer in self.query(AnswerView):
             answer.tinted = self.tinted
             answer.paint(going=answer.turn.id in going)
 
-    def _wanted(self) -> list[tuple[object, Callable[[], Widget]]]:
-        """What is to be seen, from the top: what tells it from all else, and how to make it."""
+    def _entries(self) -> list[tuple[object, Callable[[], Widget]]]:
+        """The widgets to show, from the top: (identity, factory)."""
         chat = self._talk.chat
         turns = chat.path()
         if not turns and not chat.system:
             return [((), lambda: Static(_HINT, classes="empty"))]
-        said = [((chat.id, chat.system), partial(_system, chat.system))] if chat.system else []
-        return [*said, *((self._key(turn), partial(self._widget, turn)) for turn in turns)]
+        system = [((chat.id, chat.system), partial(_system, chat.system))] if chat.system else []
+        return [*system, *((self._key(turn), partial(self._widget, turn)) for turn in turns)]
 
     def _key(self, turn: Turn) -> tuple[object, ...]:
         chat = self._talk.chat
         return chat.id, turn.id, turn.beside, len(chat.siblings(turn))
 
-    async def _rebuild(self, wanted: list[tuple[object, Callable[[], Widget]]]) -> None:
-        """Make anew what is not there yet, and all below it; what stands above stays."""
-        keys = [key for key, _ in wanted]
+    async def _rebuild(self, entries: list[tuple[object, Callable[[], Widget]]]) -> None:
+        """Rebuild the first widget that changed and all below it."""
+        keys = [key for key, _ in entries]
         same = next((i for i, (old, new) in enumerate(zip(self._shown, keys, strict=False)) if old != new), None)
         kept = min(len(self._shown), len(keys)) if same is None else same
         self._shown = keys
         with self.app.batch_update():
             await self.remove_children(self.children[kept:])
-            await self.mount_all([make() for _, make in wanted[kept:]])
+            await self.mount_all([make() for _, make in entries[kept:]])
         self.anchor()
 
     def _widget(self, turn: Turn) -> Widget:
@@ -87,19 +87,19 @@ class Transcript(VerticalScroll, GrowsDown):
         return Static(Content.assemble(turn.content, number), classes="said")
 
     def _answers(self, turn: Turn) -> Widget:
-        """An answer, or the unsteered and the steered one of one batch beside each other."""
+        """An answer, or the unsteered and the steered answers of one batch side by side."""
         other = self._talk.chat.turns.get(turn.beside or "")
         if other is None:
             return self._answer(turn)
-        pair = sorted((turn, other), key=lambda each: bool(each.parts and each.parts[0].knobs))
-        answers = [self._answer(each) for each in pair]
-        for each, answer in zip(pair, answers, strict=True):
-            answer.set_class(each is turn, "-kept")
+        pair = sorted((turn, other), key=lambda item: bool(item.parts and item.parts[0].knobs))
+        answers = [self._answer(item) for item in pair]
+        for item, answer in zip(pair, answers, strict=True):
+            answer.set_class(item is turn, "-kept")
         return Horizontal(*answers)
 
-    def _answer(self, turn: Turn) -> Answer:
+    def _answer(self, turn: Turn) -> AnswerView:
         siblings = self._talk.chat.siblings(turn)
-        return Answer(turn, (siblings.index(turn) + 1, len(siblings)), tinted=self.tinted)
+        return AnswerView(turn, (siblings.index(turn) + 1, len(siblings)), tinted=self.tinted)
 
 
 def _system(prompt: str) -> Widget:
@@ -107,7 +107,7 @@ def _system(prompt: str) -> Widget:
 
 
 _HINT = """\
-Say something below. The knobs steer the answer while it comes: [b]\\[[/b] and [b]][/b] turn the first one.
+Say something below. The knobs steer the answer while it is generated: [b]\\[[/b] and [b]][/b] turn the first one.
 
 [b]ctrl+b[/b] answers twice, unsteered and steered, side by side.
 [b]ctrl+g[/b] puts a scenario of the paper into the prompt.

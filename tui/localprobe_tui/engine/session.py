@@ -1,7 +1,7 @@
 """The one engine of the app, in a child process, and the one thread that talks to it.
 
-The screens are asyncio, the engine blocks. `call` and `iterate` hand work to the thread, in order, and bring back what
-comes of it. Nothing here knows of Textual.
+The screens are asyncio, the engine blocks. `call` and `iterate` run work in the thread, in order, and return its
+results. Nothing here depends on Textual.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GATHER = 0.06  # seconds that items are gathered for: waking the loop for each 
 _PATIENCE = 0.5  # seconds that `close` gives the thread to end
 
 
-class Session:
+class EngineSession:
     """A model, or none; one dedicated thread makes every blocking call to it.
 
     `remote=False` runs the engine in this process, for quick tests. All methods belong to the event loop's thread.
@@ -41,11 +41,11 @@ class Session:
         self.message = ""
         """How the engine died."""
         self.stage: Stage | None = None
-        """What a load is doing; None while nothing is loaded."""
+        """The stage of a load; None while nothing is loading."""
         self.busy: str | None = None
-        """What the engine is reserved for, as a user reads it; None while it is free."""
-        self.asked: ModelSpec | None = None
-        """What was loaded last, or was to be, for loading it again."""
+        """What the engine is reserved for, in words for the user; None while it is free."""
+        self.last_spec: ModelSpec | None = None
+        """The last model that was loaded or requested, for loading it again."""
         self._remote = remote
         self._listeners: list[Callable[[], None]] = []
         self._loader: Loader | None = None
@@ -58,14 +58,14 @@ class Session:
         self._listeners.append(listener)
 
     async def load(self, spec: ModelSpec) -> Model:
-        """Load a model in place of the one there is; `stage` says how far that is.
+        """Load a model in place of the current one; `stage` has the progress.
 
         Raises Cancelled after `cancel_load`, UsageError while the engine is busy, else what `Model.load` raises. The
         old model stays until the new one's weights are on this disk. If the caller is cancelled, so is the load.
         """
         if self.busy or self.state == "loading":
             raise UsageError(f"a model cannot be loaded now: {self.busy or 'another one is being loaded'}")
-        self.asked = spec
+        self.last_spec = spec
         report = on_the_loop(self._reported)
         loader = self._loader = Loader(spec, remote=self._remote, measure=True, report=report)
         self._change("loading")
@@ -94,7 +94,7 @@ class Session:
             raise
 
     async def iterate(self, factory: Callable[[], Iterator[T]]) -> AsyncGenerator[T]:
-        """Items of a generator that runs in the engine's thread, which is at most some 256 items ahead.
+        """Items of a generator that runs in the engine's thread, at most about 256 items ahead.
 
         Leaving the loop (use `contextlib.aclosing`) closes the generator before its next item.
         """
@@ -127,7 +127,7 @@ class Session:
                 running.exception()  # raised above, or of no interest any more: taken, so that asyncio does not log it
 
     def free(self) -> Model:
-        """The model, which nothing has reserved. UsageError if it is taken or not there."""
+        """The model. Raises UsageError if it is reserved or not loaded."""
         if self.busy:
             raise UsageError(f"the model is busy {self.busy}: wait for it, or stop it")
         if self.model is None or self.state != "ready":
@@ -137,7 +137,8 @@ class Session:
 
     @contextmanager
     def reserved(self, reason: str) -> Iterator[Model]:
-        """Keep the engine for one purpose, e.g. "capturing for a probe"; gives the model. UsageError as `free`."""
+        """Reserve the engine for one purpose, such as "capturing for a probe"; gives the model. UsageError as
+        `free`."""
         model = self.free()
         self.busy = reason
         self._tell()
@@ -148,7 +149,7 @@ class Session:
             self._tell()
 
     async def check(self) -> None:
-        """Find out whether the child is still there; to be called now and then while nothing else asks it."""
+        """Check whether the child is still alive; call it regularly while nothing else uses the child."""
         engine = self.model.engine if self.model else None
         if self.state == "ready" and engine is not None and getattr(engine, "alive", True) is False:
             with suppress(EngineCrashed):
@@ -156,7 +157,7 @@ class Session:
                 await self.call(engine.decode, [0, 0])
 
     def close(self) -> None:
-        """End everything: the child is gone when this returns, in well under a second. Closing twice is fine."""
+        """End the child and the thread, in well under a second. Closing twice is allowed."""
         self._closed = True
         for stop in self._stops:
             stop.set()
@@ -167,7 +168,6 @@ class Session:
         self._thread.close(_PATIENCE)
 
     def _load(self, loader: Loader) -> Model:
-        """In the thread: every stage of a load."""
         from localprobe.model import Model
 
         with closing(loader.stages()) as stages:
@@ -176,7 +176,7 @@ class Session:
                     self.model.close()
                     self.model = None
         model = Model(loader.engine)
-        assert loader.scale is not None  # it was asked for
+        assert loader.scale is not None  # it was requested
         model.scale = loader.scale  # kept: where the cache cannot be written, measuring it again would stop the screen
         return model
 
@@ -211,7 +211,7 @@ def _produce(
     loop: asyncio.AbstractEventLoop,
     ready: asyncio.Event,
 ) -> None:
-    """In the thread: append every item until the generator ends or `stop` is set."""
+    """Append every item until the generator ends or `stop` is set, in the thread."""
     generator = factory()
     try:
         for item in generator:

@@ -1,4 +1,4 @@
-"""Work that blocks, away from the screen: in a thread that never keeps the app from ending."""
+"""Blocking work in threads that never keep the app from ending."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class OneThread:
-    """A thread that runs functions one after another, for what must not be called by two at once."""
+    """A thread that runs functions one after another, for code that must not run twice at once."""
 
     def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -39,7 +39,7 @@ class OneThread:
         return asyncio.wrap_future(future)
 
     def close(self, patience: float) -> None:
-        """End it after what was submitted; return after `patience` seconds at most."""
+        """End the thread after the submitted functions; return after at most `patience` seconds."""
         self._jobs.put(None)
         self._thread.join(patience)
 
@@ -50,7 +50,7 @@ class OneThread:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Run a function that blocks in a thread of its own, and return or raise what it does.
+    """Run a blocking function in a new thread, and return or raise what it does.
 
     If the caller is cancelled, the function runs to its end and its result is dropped.
     """
@@ -71,7 +71,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 def on_the_loop(callback: Callable[P, Any]) -> Callable[P, None]:
-    """A function that a thread may call: it runs `callback` on the event loop that is running now, soon after."""
+    """A function for other threads that schedules `callback` on the current event loop."""
     loop, context = asyncio.get_running_loop(), copy_context()  # without its context, a widget would find no app
 
     def call(*arguments: P.args, **named: P.kwargs) -> None:

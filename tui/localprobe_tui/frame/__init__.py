@@ -1,1 +1,1 @@
-"""What stands around every screen."""
+"""The frame around every screen."""

@@ -1,4 +1,4 @@
-"""How far a load is, in the top line of every screen: nothing else has to wait for it, and nothing moves for it."""
+"""The progress of a load, in the top line of every screen, where it neither blocks nor moves anything."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from textual.widgets import Button, Label, ProgressBar
 from localprobe_tui.shell import shell
 
 if TYPE_CHECKING:
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
 
 
-_STILL = 1  # a bar without a total is drawn anew 15 times a second, hidden or not
+_STILL = 1  # a bar without a total is redrawn 15 times per second, hidden or not
 
 
 class LoadLine(Horizontal):
-    """The stage of the load, a bar, and a button that cancels it. There only while something is loaded."""
+    """The stage of the load, a bar, and a button that cancels it. Hidden while nothing is loaded."""
 
     DEFAULT_CSS = """
     LoadLine {
@@ -35,7 +35,7 @@ class LoadLine(Horizontal):
         yield ProgressBar(_STILL, show_percentage=False, show_eta=False)
         yield Button("Cancel ^x", compact=True, id="cancel-load")
 
-    def show(self, session: Session) -> None:
+    def show(self, session: EngineSession) -> None:
         """Draw the load as it is now."""
         stage = session.stage
         self.display = stage is not None
@@ -45,7 +45,7 @@ class LoadLine(Horizontal):
             return
         bar.display = not self.screen.has_class("-narrow")
         amount = f"{stage.done / 1e6:,.0f} of {stage.total / 1e6:,.0f} MB  " if stage.total else ""
-        self.query_one(Label).update(amount + stage.name)  # of what has no room, the end is cut off
+        self.query_one(Label).update(amount + stage.name)  # if it is too long, its end is cut off
         bar.update(total=stage.total or None, progress=stage.done)
 
     @on(Button.Pressed, "#cancel-load")

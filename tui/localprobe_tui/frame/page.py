@@ -1,4 +1,4 @@
-"""What every screen of the app has: the line at its top, its keys at the bottom, and how far a load is."""
+"""The frame of every screen: the top line, the keys at the bottom, and the progress of a load."""
 
 from __future__ import annotations
 

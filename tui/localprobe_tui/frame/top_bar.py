@@ -1,4 +1,4 @@
-"""The line at the top: the screens to click on, and the model that is loaded, or how far its load is."""
+"""The top line: the screens to click on, and the loaded model or the progress of its load."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from localprobe_tui.frame.load_line import LoadLine
 from localprobe_tui.shell import shell
 
 if TYPE_CHECKING:
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
 
 _SCREENS = (("chat", "F1 Chat"), ("probing", "F2 Probing"), ("runs", "F3 Runs"), ("models", "F4 Models"))
 
 
 class TopBar(Horizontal):
-    """Screens on the left, what the engine is on the right, and in between what the screen wants to tell."""
+    """The screens on the left, the engine on the right, and the screen's own details between them."""
 
     DEFAULT_CSS = """
     TopBar {
@@ -31,7 +31,7 @@ class TopBar(Horizontal):
     """
 
     details: reactive[str] = reactive("")
-    """What the screen adds to the right end, e.g. its rate and the context used."""
+    """What the screen shows here, such as its rate and the context used."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -69,15 +69,15 @@ class TopBar(Horizontal):
         self.query_one(LoadLine).show(session)
         engine = self.query_one("#engine", Static)
         engine.display = session.state != "loading"
-        full, short, last = told(session), told(session, short=True), self.details.rpartition(" · ")[2]
-        # The end would be cut off, and with it how full the context is: what fits whole, the fullest first.
+        full, short, last = session_text(session), session_text(session, short=True), self.details.rpartition(" · ")[2]
+        # The end, which shows how full the context is, must not be cut off: use the longest text that fits.
         ways = [" · ".join(filter(None, way)) for way in ((full, self.details), (short, self.details), (short, last))]
         words = next((way for way in ways if len(way) <= engine.size.width), last or short)
         engine.update(Content(words), layout=False)
 
 
-def told(session: Session, *, short: bool = False) -> str:
-    """A session in a few words: the model, its engine and device, or why there is none."""
+def session_text(session: EngineSession, *, short: bool = False) -> str:
+    """A session as text: the model, its engine and device, or why there is none."""
     if session.state == "dead":
         return "the engine died"
     if session.model is None:

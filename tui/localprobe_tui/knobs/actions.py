@@ -1,4 +1,4 @@
-"""What can be done to the knobs, from the chat screen and from the sheet over it."""
+"""Actions on the knobs, of the chat screen and of the sheet over it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class KnobActions(ShellScreen):
 
     @work
     async def action_add_vector(self) -> None:
-        """Pick a vector: one that the app knows, a file of this folder, or a path or a name that is typed."""
+        """Pick a vector: one that the app knows, a file of this folder, or a typed path or name."""
         vectors = self.localprobe.vectors
         options = [(f"{vector.concept}   made for {vector.origin.model}", f"#{i}") for i, vector in enumerate(vectors)]
         files = sorted(path for path in Path().iterdir() if path.suffix in (".safetensors", ".gguf"))
         options += [(str(path), str(path)) for path in files]
-        chosen = await self.app.push_screen_wait(
+        choice = await self.app.push_screen_wait(
             Choose(
                 "Add a vector",
                 options,
@@ -49,31 +49,31 @@ class KnobActions(ShellScreen):
                 free=True,
             )
         )
-        if chosen is None:
+        if choice is None:
             return
-        if chosen.startswith("#"):
-            self.localprobe.use_vector(vectors[int(chosen[1:])])
-        elif is_path(chosen):
+        if choice.startswith("#"):
+            self.localprobe.use_vector(vectors[int(choice[1:])])
+        elif is_path(choice):
             try:
-                self.localprobe.use_vector(Library().vector(chosen))
+                self.localprobe.use_vector(Library().vector(choice))
             except LocalprobeError as error:
                 self.localprobe.show_error(error)
         else:
-            await self._fit(chosen)
+            await self._fit(choice)
 
     @work
     async def action_watch(self) -> None:
         """Choose the layer that the probe reads at, of the first knob's vector."""
-        read = self.talk.reading()
-        if read is None:
-            self.notify("There is no vector to read by: add one.")
+        reading = self.talk.reading()
+        if reading is None:
+            self.notify("There is no vector to score with: add one.")
             return
         knob = self.talk.knobs[0]
         options = [(f"a little above the steered layer: {knob.reading().layer}", "")]
         options += [(layer_line(knob, layer), str(layer)) for layer in sorted(knob.vector.directions)]
-        chosen = await self.app.push_screen_wait(Choose(f"Read {read.concept} at", options))
-        if chosen is not None:
-            self.talk.watched = int(chosen) if chosen else None
+        choice = await self.app.push_screen_wait(Choose(f"Read {reading.concept} at", options))
+        if choice is not None:
+            self.talk.watched = int(choice) if choice else None
             self.talk.changed()
 
     def action_applies(self) -> None:
@@ -87,14 +87,14 @@ class KnobActions(ShellScreen):
 
     @work
     async def action_sampling(self) -> None:
-        chosen = await self.app.push_screen_wait(SamplingSheet(self.talk.sampling))
-        if chosen is not None:
-            self.talk.sampling = chosen
+        choice = await self.app.push_screen_wait(SamplingSheet(self.talk.sampling))
+        if choice is not None:
+            self.talk.sampling = choice
             self.talk.changed()
 
     @work
     async def action_system(self) -> None:
-        about = "The model reads this before the chat. It counts from the next answer on."
+        about = "The model reads this before the chat. It applies from the next answer on."
         text = await self.app.push_screen_wait(TextSheet("System prompt", self.talk.chat.system, about))
         if text is not None:
             self.talk.chat.system = text
@@ -110,7 +110,7 @@ class KnobActions(ShellScreen):
         await self._fit("empathy")
 
     async def _fit(self, name: str) -> None:
-        """Take the vector of a name, which is fitted on the model if it is not kept, under a dialog that can cancel."""
+        """Add the vector of a name, fitting it first if it is not in the library, with a dialog that can cancel."""
         cancelled = threading.Event()
         working = Working(f"Fitting {name}", cancelled.set)
         await self.app.push_screen(working)
@@ -119,7 +119,7 @@ class KnobActions(ShellScreen):
         except LocalprobeError as error:
             working.finish()
             if isinstance(error, Cancelled):
-                self.notify("Fitting was cancelled. What was captured is kept for the next time.")
+                self.notify("Fitting was cancelled. The captured residuals are kept: the next fit resumes.")
             else:
                 self.localprobe.show_error(error)
             return

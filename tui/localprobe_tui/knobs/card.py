@@ -16,7 +16,7 @@ from textual.widgets import Static
 from localprobe.errors import UsageError
 from localprobe.steering.positions import Positions
 from localprobe_tui.talk.panel_knob import PanelKnob
-from localprobe_tui.widgets.dialogs import Ask, Choose
+from localprobe_tui.widgets.dialogs import Choose, TextDialog
 from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.slider import Slider
 
@@ -27,7 +27,7 @@ POSITIONS: tuple[str, ...] = get_args(Positions)
 
 
 class KnobCard(Vertical):
-    """A `PanelKnob` to turn. Every change posts `Changed`."""
+    """A `PanelKnob` on the panel. Every change posts `Changed`."""
 
     DEFAULT_CSS = """
     KnobCard {
@@ -52,7 +52,7 @@ class KnobCard(Vertical):
 
     @dataclass
     class Removed(Message):
-        """The knob is to go."""
+        """The user removed the knob."""
 
         knob: PanelKnob
 
@@ -89,11 +89,11 @@ class KnobCard(Vertical):
             layout=False,
         )
         alpha = knob.alpha(self._talk.model)
-        known = "" if alpha is None else f"  alpha {alpha:+.1f}"
-        name, shown = ("alpha", "") if knob.layer is None else ("dose", known)
+        alpha_text = "" if alpha is None else f"  alpha {alpha:+.1f}"
+        name, suffix = ("alpha", "") if knob.layer is None else ("dose", alpha_text)
         colour = {"usable": "$text-success", "strong": "$text-warning", "": "dim"}.get(knob.range(), "$text-error")
         expect = knob.range() if knob.on else "off"
-        strength = f"[@click=do('type')]{name} [b]{knob.dose:+.2f}[/b][/]{shown}  [{colour}]{expect}[/]"
+        strength = f"[@click=do('type')]{name} [b]{knob.dose:+.2f}[/b][/]{suffix}  [{colour}]{expect}[/]"
         self.query_one(".strength", Links).update(Content.from_markup(strength), layout=False)
         self.query_one(".source", Static).update(Content.styled(knob.source(), "dim"), layout=False)
 
@@ -107,7 +107,7 @@ class KnobCard(Vertical):
     async def action_type(self) -> None:
         """Type a strength: a dose, or `a` and an alpha."""
         hint = "a dose such as 0.22, or an alpha such as a20"
-        typed = await self.app.push_screen_wait(Ask("Dose", f"{self.knob.dose:+.2f}", hint))
+        typed = await self.app.push_screen_wait(TextDialog("Dose", f"{self.knob.dose:+.2f}", hint))
         if typed is None:
             return
         try:
@@ -118,13 +118,13 @@ class KnobCard(Vertical):
 
     @work
     async def action_layer(self) -> None:
-        found = self.knob.vector.directions
-        options = [(layer_line(self.knob, layer), str(layer)) for layer in sorted(found)]
-        if self.knob.vector.best is None and len(found) > 1:
+        directions = self.knob.vector.directions
+        options = [(layer_line(self.knob, layer), str(layer)) for layer in sorted(directions)]
+        if self.knob.vector.best is None and len(directions) > 1:
             options.insert(0, ("all layers together, as control vectors are used", ""))
-        chosen = await self.app.push_screen_wait(Choose(f"Layer of {self.knob.vector.concept}", options))
-        if chosen is not None:
-            self.knob.move(int(chosen) if chosen else None)
+        choice = await self.app.push_screen_wait(Choose(f"Layer of {self.knob.vector.concept}", options))
+        if choice is not None:
+            self.knob.move(int(choice) if choice else None)
             self._changed()
 
     def action_positions(self) -> None:
@@ -144,7 +144,7 @@ class KnobCard(Vertical):
         self.post_message(self.Changed(self.knob))
 
     def _turn_to(self, typed: str) -> None:
-        """Set the strength that was typed; UsageError if it is none."""
+        """Set the typed strength; UsageError if it is not one."""
         text = typed.strip().lower().removeprefix("dose").strip()
         is_alpha = text.startswith("a")
         try:
@@ -152,7 +152,7 @@ class KnobCard(Vertical):
         except ValueError:
             value = float("nan")
         if not abs(value) < float("inf"):
-            raise UsageError(f"{typed!r} is no strength: type a dose such as 0.22, or an alpha such as a20")
+            raise UsageError(f"{typed!r} is not a strength: type a dose such as 0.22, or an alpha such as a20")
         if is_alpha:
             self.knob.turn_to_alpha(value, self._talk.model)
         else:
@@ -160,7 +160,7 @@ class KnobCard(Vertical):
 
 
 def layer_line(knob: PanelKnob, layer: int) -> str:
-    """A layer in a list, with what was measured there."""
+    """A layer in a list, with its AUROC."""
     auroc = knob.vector.directions[layer].measures.get("auroc")
     measured = "" if auroc is None else f"   AUROC {auroc:.3f}"
     return f"layer {layer:>2}{measured}" + ("   best" if layer == knob.vector.best else "")

@@ -31,8 +31,8 @@ class KnobLine(Links):
         parts = []
         for knob in self._talk.knobs:
             alpha = None if knob.layer is None else knob.alpha(self._talk.model)
-            known = "" if alpha is None else f" (alpha {alpha:+.1f})"
+            alpha_text = "" if alpha is None else f" (alpha {alpha:+.1f})"
             state = knob.range() if knob.on else "off"
-            parts.append(f"{knob.vector.concept} {knob.strength}{known} {state}".rstrip())
-        words = " · ".join([*(parts or ["no vector"]), self._talk.sampling.told()])
+            parts.append(f"{knob.vector.concept} {knob.strength}{alpha_text} {state}".rstrip())
+        words = " · ".join([*(parts or ["no vector"]), self._talk.sampling.summary()])
         self.update(Content.from_markup("[@click=do('knobs')]$words[/]", words=words), layout=False)

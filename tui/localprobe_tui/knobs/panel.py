@@ -1,4 +1,4 @@
-"""The knobs at the side of the chat: every vector with its slider, what the probe reads, and how answers are drawn."""
+"""The panel beside the chat: each vector with its slider, the probe's scores, and the sampling settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIT = "Fit empathy on this model"
 
 
 class KnobsPanel(VerticalScroll, can_focus=False):
-    """Shows the knobs of a talk; `show` draws them as they are now."""
+    """Shows the knobs of a chat; `show` redraws them."""
 
     DEFAULT_CSS = """
     KnobsPanel {
@@ -36,8 +36,8 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         & #applies, & #settings { margin: 0 0 1 0; }
     }
     """
-    # `#knobs` has the height of a card when it holds none, and what gets higher by itself, the probe, stands last: a
-    # line that moves away under the mouse is clicked for another.
+    # `#knobs` has the height of a card even when empty, and the probe, which grows, is last: no line may move away
+    # under the mouse.
 
     def __init__(self, talk: ChatController) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         await self.show()
 
     async def show(self) -> None:
-        """Draw everything as it is now."""
+        """Redraw everything."""
         talk = self._talk
         if self._shown != talk.knobs:
             self._shown = list(talk.knobs)
@@ -80,14 +80,14 @@ class KnobsPanel(VerticalScroll, can_focus=False):
             Content.from_markup(
                 "[@click=do('sampling')]$sampling[/]\n[@click=do('system')]system[/] $system\n"
                 "[@click=do('split')]split view[/] [b]$split[/b]",
-                sampling=talk.sampling.told(),
+                sampling=talk.sampling.summary(),
                 system=(system[:28] + "…" if len(system) > 29 else system) or "none",
                 split="on: unsteered beside" if talk.split else "off",
             )
         )
 
     def show_probe(self) -> None:
-        """Draw what the probe reads in the answers at the end of the chat."""
+        """Draw the probe's scores of the answers at the end of the chat."""
         talk = self._talk
         read = talk.reading()
         for name in ("#probe-title", "#watch", "#probe"):
@@ -109,11 +109,11 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         if not path or path[-1].role != "assistant":
             return []
         other = self._talk.chat.turns.get(path[-1].beside or "")
-        return sorted(filter(None, (path[-1], other)), key=lambda each: bool(each.parts and each.parts[0].knobs))
+        return sorted(filter(None, (path[-1], other)), key=lambda turn: bool(turn.parts and turn.parts[0].knobs))
 
 
 def _without() -> list[Widget]:
-    """What stands in place of the first knob."""
+    """Shown while there is no knob."""
     return [
         Static("No direction is loaded for this model.", classes="none"),
         Button(_FIT, id="fit", variant="primary", compact=True),

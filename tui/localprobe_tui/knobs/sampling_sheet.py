@@ -1,4 +1,4 @@
-"""How answers are drawn, as a sheet over the chat."""
+"""The sampling settings, as a sheet over the chat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from localprobe_tui.widgets.sheets import SHEET
 
 
 class SamplingSheet(ModalScreen[Sampling | None]):
-    """The sampling settings, with presets; gives None if nothing is to change."""
+    """The sampling settings, with presets; returns None if nothing changes."""
 
     DEFAULT_CSS = (
         "SamplingSheet {"
@@ -70,4 +70,4 @@ class SamplingSheet(ModalScreen[Sampling | None]):
                 self.query_one(f"#{field.name}", Input).focus()
                 return
             values[field.name] = value
-        self.dismiss(replace(self._sampling, **values))  # type: ignore[arg-type]  # each has its field's type
+        self.dismiss(replace(self._sampling, **values))  # type: ignore[arg-type]  # each value has its field's type

@@ -1,4 +1,4 @@
-"""The knobs over a small terminal, where the panel has no room."""
+"""The knobs as a sheet, for a terminal too small for the panel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Models screen: what there is, which engine runs it, whether it fits; Enter fetches it if need be and loads it."""
+"""The Models screen: models, their engines, and whether they fit; Enter downloads and loads one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _HINT = "another model: org/name, org/name:file.gguf, a folder or a .gguf file"
 
 
-class ModelTable(DataTable[Any]):
-    """A row for every model and engine; Enter, or a click on the row of the cursor, loads it."""
+class ModelList(DataTable[Any]):
+    """One row per model and engine; Enter, or a click on the row of the cursor, loads it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Load", id="models.load")]
 
 
 class ModelsScreen(Page):
-    """A row for every model and engine."""
+    """The list of models, and details of the one at the cursor."""
 
     MODE = "models"
     DEFAULT_CSS = """
@@ -53,7 +53,7 @@ class ModelsScreen(Page):
 
     def body(self) -> ComposeResult:
         yield Input(placeholder=_HINT, id="name", compact=True)
-        yield ModelTable(cursor_type="row", zebra_stripes=True)
+        yield ModelList(cursor_type="row", zebra_stripes=True)
         yield Static(id="about")
 
     def on_mount(self) -> None:
@@ -69,17 +69,17 @@ class ModelsScreen(Page):
 
     @work(exclusive=True, group="look")
     async def action_look(self) -> None:
-        """Look at what there is: it takes a moment, so a thread does it."""
+        """List the models, in a thread because it takes a moment."""
         table = self.query_one(DataTable)
         table.loading = True
         try:
-            found, self._free = await in_thread(_look)
+            listed, self._free = await in_thread(_look)
         except LocalprobeError as error:
             self.localprobe.show_error(error)
             return
         finally:
             table.loading = False
-        self._rows = [(item, use) for item in found for use in item.uses]
+        self._rows = [(item, use) for item in listed for use in item.uses]
         table.clear()
         before = ""
         for item, use in self._rows:
@@ -99,7 +99,6 @@ class ModelsScreen(Page):
         self._describe()
 
     def _mark(self) -> None:
-        """A mark at the row of the model that is loaded."""
         info = self.session.model.info if self.session.model else None
         for number, (item, use) in enumerate(self._rows):
             loaded = info is not None and (item.name, use.engine) == (info.model, info.engine)
@@ -111,12 +110,12 @@ class ModelsScreen(Page):
         if not 0 <= row < len(self._rows):
             return
         item, use = self._rows[row]
-        how = "Enter loads it" if item.path else f"Enter fetches {_gigabytes(item.bytes)} and loads it"
+        action = "Enter loads it" if item.path else f"Enter fetches {_gigabytes(item.bytes)} and loads it"
         if not use.installed:
-            how = "Enter says how to get it"
+            action = "Enter says how to get it"
         lines = [
             Content.assemble((item.about or item.name, "bold")),
-            Content(f"{self._judged(use)}. {how}."),
+            Content(f"{self._judged(use)}. {action}."),
             Content(item.weights if item.path is None else f"{item.weights}, at {item.path}"),
         ]
         self.query_one("#about", Static).update(Content("\n").join(lines))
@@ -157,7 +156,7 @@ def _look() -> tuple[list[Item], int]:
 
 
 def _memory(use: Use) -> Text:
-    """What an engine takes, marked where that is more than is free."""
+    """The memory that an engine needs, marked if that is more than is free."""
     if use.needed is None:
         return Text("card", justify="right")
     text = _gigabytes(use.needed)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def verdict(result: ProbeResult, *, headline: bool = True) -> Content:
-    """The verdict on a probe, most important first; without the headline where that is shown already."""
+    """The verdict on a probe, most important first; without the headline if that is shown elsewhere."""
     if (said := result.verdict) is None:
         return Content("It was not validated.")
     parts = [Content.styled(said.headline, "bold")] if headline else []
@@ -35,7 +35,7 @@ def verdict(result: ProbeResult, *, headline: bool = True) -> Content:
 
 
 class VerdictDialog(ModalScreen[None]):
-    """The whole verdict, to be read and dismissed."""
+    """The whole verdict, in a dialog."""
 
     DEFAULT_CSS = """
     VerdictDialog {
@@ -67,7 +67,7 @@ class VerdictDialog(ModalScreen[None]):
 
 
 class Histogram(Static):
-    """Scores of both poles at one layer, as large as there is room."""
+    """Scores of both poles at one layer, as large as the space allows."""
 
     DEFAULT_CSS = "Histogram { height: 100%; }"
 
@@ -88,7 +88,7 @@ class Histogram(Static):
 
 
 class Legend(Static):
-    """What the marks of the plot are."""
+    """The meaning of the plot's marks."""
 
     DEFAULT_CSS = "Legend { height: auto; min-height: 1; }"
 
@@ -107,7 +107,7 @@ class Legend(Static):
 
 
 class Results(Vertical):
-    """AUROC by layer over the scores at one layer. A click on a layer chooses it and posts `LayerChanged`."""
+    """AUROC by layer over the scores at one layer. A click on a layer shows it and posts `LayerChanged`."""
 
     DEFAULT_CSS = """
     Results {
@@ -145,7 +145,7 @@ class Results(Vertical):
         self.watch_chosen()
 
     def move(self, places: int) -> None:
-        """Go some layers up or down."""
+        """Move `places` layers up or down."""
         if self.result:
             layers = [row.layer for row in self.result.layers]
             self.chosen = layers[max(0, min(layers.index(self.chosen) + places, len(layers) - 1))]

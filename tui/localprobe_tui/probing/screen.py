@@ -1,4 +1,4 @@
-"""The Probing screen: fit a probe on contrast pairs, see whether to believe it, and take it into the chat."""
+"""The Probing screen: fit a probe on contrast pairs, validate it, and use it in the chat."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.probing.results import Results, VerdictDialog, verdict
 from localprobe_tui.probing.text import TryText
-from localprobe_tui.probing.work import METHODS, POOLINGS, Work, keep, outline, path_of, read
-from localprobe_tui.widgets.dialogs import Ask
+from localprobe_tui.probing.work import METHODS, POOLINGS, ProbingWork, keep, outline, path_of, read
+from localprobe_tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
@@ -33,7 +33,8 @@ _FILE = "a file"
 
 
 class ProbingScreen(Page):
-    """Contrast set, method and pooling at the top; then progress; then the verdict, the figures, and a text to try."""
+    """Contrast set, method and pooling at the top; then progress; then the verdict, the figures, and a box to try a
+    text."""
 
     MODE = "probing"
     CSS_PATH = "screen.tcss"
@@ -55,7 +56,7 @@ class ProbingScreen(Page):
     def __init__(self) -> None:
         super().__init__()
         self.report: ProbeReport | None = None
-        self._work: Work | None = None
+        self._work: ProbingWork | None = None
         self._worker: Worker[None] | None = None
 
     def body(self) -> ComposeResult:
@@ -93,12 +94,12 @@ class ProbingScreen(Page):
 
     @property
     def pairs(self) -> str:
-        """The set or path that is chosen."""
-        chosen = self.query_one("#pairs", Select).value
-        return self.query_one("#path", Input).value if chosen == _FILE else str(chosen)
+        """The selected set or path."""
+        selected = self.query_one("#pairs", Select).value
+        return self.query_one("#path", Input).value if selected == _FILE else str(selected)
 
-    def action_choose(self, what: str) -> None:
-        select = self.query_one(f"#{what}", Select)
+    def action_choose(self, option: str) -> None:
+        select = self.query_one(f"#{option}", Select)
         select.focus()
         select.expanded = True
 
@@ -119,10 +120,10 @@ class ProbingScreen(Page):
     @on(Button.Pressed, "#fit")
     def action_fit(self) -> None:
         if self._work is not None:
-            self.notify("A study is under way: Escape cancels it.")
+            self.notify("A study is running: Escape cancels it.")
             return
         try:
-            self._work = Work(self.session, read(self.pairs), path_of(self.pairs).stem, self._config())
+            self._work = ProbingWork(self.session, read(self.pairs), path_of(self.pairs).stem, self._config())
         except LocalprobeError as error:
             self.localprobe.show_error(error)
             return
@@ -134,10 +135,10 @@ class ProbingScreen(Page):
         method, pooling = (str(self.query_one(f"#{name}", Select).value) for name in ("method", "pooling"))
         return ProbeConfig(method, pooling)
 
-    # The work
+    # Running a study
 
     @work(exclusive=True, group="study")
-    async def _study(self, task: Work) -> None:
+    async def _study(self, task: ProbingWork) -> None:
         pairs = self.pairs
         self.query_one("#progress").display = True
         self._step("waiting for the model")
@@ -145,13 +146,13 @@ class ProbingScreen(Page):
         try:
             report = self.report = await task.run(self._capturing, self._step)
             self._show_study()
-            kept = await in_thread(lambda: keep(report, pairs))
-            self.notify(f"Kept as run {kept.run}: F3 shows it.")
+            recorded = await in_thread(lambda: keep(report, pairs))
+            self.notify(f"Kept as run {recorded.run}: F3 shows it.")
         except LocalprobeError as error:
             self.localprobe.show_error(error)
         finally:
             self._work = None
-            for progress in self.query("#progress"):  # none is left when the app is closing
+            for progress in self.query("#progress"):  # none if the app is closing
                 progress.display = False
                 self.set_focus(None)
 
@@ -171,11 +172,11 @@ class ProbingScreen(Page):
             self._work.stop()
             self._worker.cancel()
             self.query_one("#stage", Static).update("cancelling …")
-            self.notify("Cancelled. What was captured is kept: the next fit goes on from there.")
+            self.notify("Cancelled. The captured residuals are kept: the next fit resumes.")
         else:
             self.set_focus(None)
 
-    # What came of it
+    # The results
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("layer", "verdict", "text", "chat", "save"):
@@ -195,12 +196,12 @@ class ProbingScreen(Page):
         self.query_one(TryText).use(self.session, self.report.vector, self.query_one(Results).chosen)
 
     def _say_what_next(self) -> None:
-        """Before a fit: what it will do, and the pairs that are chosen."""
+        """Before a fit: describe it, and show the selected pairs."""
         model = self.session.model
         where = f"on {model.info.model}" if model else "once a model is loaded (F4 lists them)"
         self.query_one("#headline", Static).update(
             f"Press f to fit a probe {where}: at every layer, on 70 % of the pairs. It is measured on the rest, and "
-            "held against words, length, random directions and chance."
+            "compared with words, length, random directions and chance."
         )
         try:
             about = outline(read(self.pairs))
@@ -244,7 +245,7 @@ class ProbingScreen(Page):
         from localprobe.vectors import files as vector_files
 
         usual = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}.safetensors"
-        path = await self.app.push_screen_wait(Ask("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
+        path = await self.app.push_screen_wait(TextDialog("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
         if not path:
             return
         try:

@@ -21,12 +21,12 @@ from localprobe.errors import LocalprobeError
 from localprobe.generation.detokenizer import Detokenizer
 from localprobe.model import Model
 from localprobe.vectors.vector import Vector
-from localprobe_tui.engine.session import Session
+from localprobe_tui.engine.session import EngineSession
 from localprobe_tui.widgets.plots import gauge
 from localprobe_tui.widgets.scores import ruled, strengths
 
 _PAUSE = 0.4
-"""Seconds without a key after which a text is scored."""
+"""Seconds without a key press until a text is scored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class Scored:
     """A text under a probe."""
 
     pieces: list[str]
-    """A token each."""
+    """The text of each token."""
     scores: FloatArray
     """(layers, tokens): dot products with the probe's directions."""
     span: tuple[int, int]
@@ -47,7 +47,7 @@ class Scored:
 
 def score(model: Model, vector: Vector, layers: Sequence[int], text: str) -> Scored:
     """Score a text at some layers of a probe. Blocks; raises UsageError for a text that is too long."""
-    from localprobe.probing.texts import ANY_PROMPT  # brings the statistics, which the first frame does not need
+    from localprobe.probing.texts import ANY_PROMPT  # imports the statistics, which the first frame does not need
 
     pooling = vector.origin.pooling
     encoded = encode(model.engine, Exchange(ANY_PROMPT, text) if pooling == "answer" else text)
@@ -63,7 +63,7 @@ def score(model: Model, vector: Vector, layers: Sequence[int], text: str) -> Sco
 
 
 class TryText(Vertical):
-    """A box to type or paste into, and what the probe reads in it."""
+    """A box to type or paste a text into, and the probe's scores of it."""
 
     DEFAULT_CSS = """
     TryText {
@@ -84,7 +84,7 @@ class TryText(Vertical):
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
         self.border_title = "Try a text"
-        self._session: Session | None = None
+        self._session: EngineSession | None = None
         self._vector: Vector | None = None
         self._layers: list[int] = []
         self._layer = 0
@@ -96,7 +96,7 @@ class TryText(Vertical):
         with VerticalScroll(can_focus=False):
             yield Static(id="tokens")
 
-    def use(self, session: Session, vector: Vector, layer: int) -> None:
+    def use(self, session: EngineSession, vector: Vector, layer: int) -> None:
         """Score with another probe."""
         self._session, self._vector = session, vector
         self._layers = sorted(vector.directions)
@@ -104,7 +104,7 @@ class TryText(Vertical):
         self._score()
 
     def show_layer(self, layer: int) -> None:
-        """Show what is read at another layer."""
+        """Show the scores at another layer."""
         self._layer = layer
         self._show()
 

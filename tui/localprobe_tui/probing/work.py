@@ -1,4 +1,4 @@
-"""The work behind the Probing screen: which sets there are, a study that can be watched and stopped, and its run."""
+"""The work behind the Probing screen: the available sets, a study that can be stopped, and recording it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localprobe.probing.config import ProbeConfig
     from localprobe.probing.report import ProbeReport
     from localprobe.probing.texts import ProbeTexts
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
 
 METHODS = ("mean-difference", "logistic", "pca", "lda")
 POOLINGS = ("mean-without-first", "mean", "last", "answer")
@@ -39,12 +39,12 @@ def path_of(name: str) -> Path:
 
 
 def read(name: str) -> list[Pair]:
-    """The pairs of a set or a file. DataError, UsageError."""
+    """The pairs of a set or a file. Raises DataError or UsageError."""
     return read_pairs(path_of(name))
 
 
 def outline(pairs: list[Pair]) -> Content:
-    """What a set holds, and its first pair."""
+    """The size of a set, and its first pair."""
     scenarios = len({pair.scenario for pair in pairs} - {""})
     count = f"{len(pairs)} pairs" + (f" of {scenarios} scenarios" if scenarios else "")
     first = pairs[0]
@@ -57,10 +57,10 @@ def outline(pairs: list[Pair]) -> Content:
     )
 
 
-class Work:
+class ProbingWork:
     """One study: capture, then the statistics. The engine is reserved for the first part only."""
 
-    def __init__(self, session: Session, pairs: list[Pair], concept: str, config: ProbeConfig) -> None:
+    def __init__(self, session: EngineSession, pairs: list[Pair], concept: str, config: ProbeConfig) -> None:
         """Raises DataError for pairs that cannot be split."""
         from localprobe.probing.texts import ProbeTexts
 
@@ -73,7 +73,7 @@ class Work:
         self._stop.set()
 
     async def run(self, capturing: Callable[[Amount], None], step: Callable[[str], None]) -> ProbeReport:
-        """Do it all. What is captured stays in the residual cache: fitting again resumes it."""
+        """Capture, fit and validate. Residuals are cached, so fitting again resumes the capture."""
         from localprobe.capture.job import Capture
         from localprobe.probing.config import TOKEN_LIMIT
         from localprobe.probing.fit import conclude

@@ -54,17 +54,17 @@ class CompareScreen(Screen[None]):
             plot.show(result, result.layer)
         table = self.query_one(DataTable)
         table.add_columns("", *(run.id for run in self._runs))
-        for name, one, other in rows(*self._results):
-            table.add_row(name, one, other)
+        for name, left, right in rows(*self._results):
+            table.add_row(name, left, right)
 
     def action_close(self) -> None:
         self.dismiss()
 
 
 def rows(first: ProbeResult, second: ProbeResult) -> list[tuple[str, str, str]]:
-    """(what, the one's, the other's), figures with their intervals."""
-    one, other = _figures(first), _figures(second)
-    return [(name, one.get(name, "-"), other.get(name, "-")) for name in {**one, **other}]
+    """(name, first, second): figures with their intervals."""
+    left, right = _figures(first), _figures(second)
+    return [(name, left.get(name, "-"), right.get(name, "-")) for name in {**left, **right}]
 
 
 def _figures(result: ProbeResult) -> dict[str, str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A run and all that is shown of it."""
+    """A run and everything that is shown of it."""
 
     run: Run
     verdict: Content
@@ -37,11 +37,11 @@ class Opened:
     """(vector in model, concept, response)."""
     samples: Sequence[AnswerSample] = ()
     probe: ProbeResult | None = None
-    """What a validation measured."""
+    """The result of a validation."""
 
 
 def opened(runs: Runs, run: Run) -> Opened:
-    """Work out what a run shows. It may take a moment: a thread does it. Raises LocalprobeError."""
+    """Prepare what a run shows. It may take a moment, so call it in a thread. Raises LocalprobeError."""
     match run.kind:
         case "validate":
             from localprobe.probing.result import ProbeResult
@@ -56,7 +56,7 @@ def opened(runs: Runs, run: Run) -> Opened:
         case "compare" | "correlate" | "reproduce":
             return _several(run)
     return Opened(
-        run, Content(f"A run of kind {run.kind}. The report (o) and `localprobe runs show` tell what it holds.")
+        run, Content(f"A run of kind {run.kind}. The report (o) and `localprobe runs show` show its content.")
     )
 
 
@@ -90,12 +90,12 @@ def _sweep(run: Run, result: SweepResult) -> Opened:
 
     arms = every(result)
     if not arms:
-        none = "No answer was steered yet. Start the sweep again (n), and it goes on."
+        none = "No answer was steered yet. Start the sweep again (n) to resume it."
         return Opened(run, Content(result.uncounted or none))
-    shown = [tables.totals(arms), *(tables.doses(each) for each in arms), *(tables.sceptic(each) for each in arms)]
-    drawn = [(f"{each.vector} in {each.name}", each.concept, one) for each in arms for one in responses(each)]
-    texts = [sample for each in arms for sample in samples(each)]
-    return Opened(run, Content("\n\n").join(map(_steering_verdict, arms)), shown, drawn, texts)
+    all_tables = [tables.totals(arms), *(tables.doses(item) for item in arms), *(tables.sceptic(item) for item in arms)]
+    drawn = [(f"{item.vector} in {item.name}", item.concept, response) for item in arms for response in responses(item)]
+    texts = [sample for item in arms for sample in samples(item)]
+    return Opened(run, Content("\n\n").join(map(_steering_verdict, arms)), all_tables, drawn, texts)
 
 
 def _steering_verdict(arms: Arms) -> Content:
@@ -176,7 +176,7 @@ class Detail(Vertical):
         self.query_one(DosePlot).show(response)
 
     def turn_to(self, tab: str) -> None:
-        """Show a tab, if the run has it."""
+        """Show a tab if the run has it."""
         try:
             self.query_one(f"#{tab}", TabPane)
         except NoMatches:
@@ -184,7 +184,7 @@ class Detail(Vertical):
         self.query_one(TabbedContent).active = tab
 
     def take_focus(self) -> None:
-        """Let the keys scroll the tab that is shown; where nothing scrolls, they are the screen's."""
+        """Focus the shown tab, so that keys scroll it, if it can scroll."""
         pane = self.query_one(TabbedContent).active_pane if self.opened else None
         scrolls = list(pane.query(VerticalScroll)) if pane else []
         self.screen.set_focus(scrolls[0] if scrolls else None)
@@ -202,10 +202,13 @@ class Detail(Vertical):
 
 
 def _texts(samples: Sequence[AnswerSample]) -> Content:
-    """Texts by dose: what was written under what."""
+    """Sample texts with the strengths that steered them."""
     parts: list[str | Content | tuple[str, str]] = []
-    for each in samples:
-        colour = HIGH if "dose +" in each.under else LOW if "dose -" in each.under else ""
-        remark = f"  ({each.remark})" if each.remark else ""
-        parts += [(each.under, f"bold {colour}".strip()), f"{remark}\n{readable(each.text.strip()) or '(nothing)'}\n\n"]
+    for sample in samples:
+        colour = HIGH if "dose +" in sample.under else LOW if "dose -" in sample.under else ""
+        remark = f"  ({sample.remark})" if sample.remark else ""
+        parts += [
+            (sample.under, f"bold {colour}".strip()),
+            f"{remark}\n{readable(sample.text.strip()) or '(nothing)'}\n\n",
+        ]
     return Content.assemble(*parts)

@@ -1,4 +1,4 @@
-"""The dose-response plot of a sweep: what a direction does, and what it breaks, at every strength."""
+"""The dose-response plot of a sweep: the effect of a direction, and degeneration, at every strength."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class DosePlot(PlotWidget):
         self.set_ylimits(-0.06, 1.06)
         self.set_yticks([0.0, 0.5, 1.0])
         self.scatter(np.zeros(200), np.linspace(0, 1, 200), marker="┊", marker_style=QUIET)
-        for at, each in zip(x, response.rate, strict=True):
-            heights = np.arange(each.low, each.high + 1e-9, 0.02)
+        for at, rate in zip(x, response.rate, strict=True):
+            heights = np.arange(rate.low, rate.high + 1e-9, 0.02)
             self.scatter(np.full(len(heights), at), heights, marker="│", marker_style=HIGH)
         self._curve(x, response.degenerate, "x", THIRD)
         self._curve(x, response.rate, "●", HIGH)
@@ -85,7 +85,7 @@ class DosePlot(PlotWidget):
 
 
 def legend(concept: str) -> Content:
-    """What the marks of `DosePlot` are."""
+    """The meaning of the marks of `DosePlot`."""
     return Content("  ").join(
         [Content.styled(f"● answers in {concept} language, 95 %", HIGH), Content.styled("x degenerate", THIRD)]
     )

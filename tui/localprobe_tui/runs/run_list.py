@@ -1,4 +1,4 @@
-"""The list of the Runs screen, and what it says of a run."""
+"""The list of the Runs screen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 80
 
 
 class RunList(DataTable[Any]):
-    """The list. The arrow keys to the sides post `Sideways`: they are for the figure of the run that is open."""
+    """The list. Left and right arrow keys post `Sideways`, for the figure of the open run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open", id="runs.open")]
 
@@ -42,7 +42,7 @@ class RunList(DataTable[Any]):
         self.clear()
         for run in runs:
             mark = Text("*" if run.id in marked else "", style="bold")
-            self.add_row(mark, _when(run), run.kind, found(run), Text(run.name[:_SHOWN]), key=run.id)
+            self.add_row(mark, _when(run), run.kind, result_text(run), Text(run.name[:_SHOWN]), key=run.id)
         self.move_cursor(row=min(row, len(runs) - 1))
 
     def action_cursor_left(self) -> None:
@@ -53,7 +53,7 @@ class RunList(DataTable[Any]):
 
 
 def searched(run: RunSummary) -> str:
-    """What a filter looks in."""
+    """The text that a filter searches."""
     return f"{run.id} {run.kind} {run.name} {run.created}".lower()
 
 
@@ -66,8 +66,8 @@ def _when(run: RunSummary) -> str:
         return run.created
 
 
-def found(run: RunSummary) -> str:
-    """What came of a run, in a few characters."""
+def result_text(run: RunSummary) -> str:
+    """The result of a run in a few characters."""
     if "auroc" in run.headline:
         return f"{run.headline['auroc']:.2f} @{run.headline['layer']}"
     if "done" in run.headline:

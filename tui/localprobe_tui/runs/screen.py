@@ -1,4 +1,4 @@
-"""The Runs screen: what was done, opened, compared, deleted, reported; and sweeps, started and watched."""
+"""The Runs screen: list, open, compare, delete and report runs; start and watch sweeps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RunsScreen(Page):
-    """The list on the left, the run that is open on the right; on a small terminal one of the two at a time."""
+    """The list on the left and the open run on the right; on a small terminal one of the two."""
 
     MODE = "runs"
     DEFAULT_CSS = """
@@ -99,7 +99,7 @@ class RunsScreen(Page):
             self._every = await in_thread(self.runs.summaries)
             self._complaint = ""
         except LocalprobeError as error:
-            # Closing the message shows this screen again, and so looks again: complain once.
+            # Closing the message resumes this screen, which reads the store again: show the error once.
             if str(error) != self._complaint:
                 self.localprobe.show_error(error)
             self._complaint = str(error)
@@ -109,7 +109,7 @@ class RunsScreen(Page):
     def _fill(self) -> None:
         words = self.query_one("#filter", Input).value.lower().split()
         self._listed = [run for run in self._every if all(word in searched(run) for word in words)]
-        self._marked = [each for each in self._marked if any(run.id == each for run in self._every)]
+        self._marked = [mark for mark in self._marked if any(run.id == mark for run in self._every)]
         table = self.query_one(RunList)
         table.fill(self._listed, self._marked)
         none = self.query_one("#none", Static)
@@ -136,9 +136,9 @@ class RunsScreen(Page):
         detail.loading = True
         try:
             with _understood([run]):
-                found = await in_thread(lambda: opened(self.runs, self.runs.get(run.id)))
-                await detail.show(found)
-            if self.has_class("-narrow"):  # the list has given its place, and must not keep the keys
+                detail_data = await in_thread(lambda: opened(self.runs, self.runs.get(run.id)))
+                await detail.show(detail_data)
+            if self.has_class("-narrow"):  # the list is hidden and must not keep the focus
                 self.call_after_refresh(detail.take_focus)
         except LocalprobeError as error:
             self.remove_class("-opened")
@@ -188,13 +188,13 @@ class RunsScreen(Page):
 
     @work
     async def action_compare(self) -> None:
-        chosen = [run for run in self._every if run.id in self._marked]
-        if len(chosen) != 2 or any(run.kind != "validate" for run in chosen):
+        selected = [run for run in self._every if run.id in self._marked]
+        if len(selected) != 2 or any(run.kind != "validate" for run in selected):
             self.notify("Mark two validations with Space, then press c.", severity="warning")
             return
         try:
-            with _understood(chosen):
-                newer, older = await in_thread(lambda: [self.runs.get(run.id) for run in chosen])
+            with _understood(selected):
+                newer, older = await in_thread(lambda: [self.runs.get(run.id) for run in selected])
                 screen = CompareScreen(older, newer)
         except LocalprobeError as error:
             self.localprobe.show_error(error)
@@ -205,7 +205,7 @@ class RunsScreen(Page):
     async def action_delete(self) -> None:
         if (run := self.current) is None:
             return
-        question = f"Delete {run.kind} {run.id}, {run.name}? It cannot be brought back."
+        question = f"Delete {run.kind} {run.id}, {run.name}? This cannot be undone."
         if await self.app.push_screen_wait(Notice("Delete a run", question, ("Keep it", "Delete"))) != "Delete":
             return
         try:
@@ -247,7 +247,7 @@ class RunsScreen(Page):
         self.query_one(SweepBar).stop()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only a sweep that is under way can be stopped."""
+        """Only a running sweep can be stopped."""
         return action != "stop" or any(bar.display for bar in self.query(SweepBar))
 
     @on(SweepBar.Changed)
@@ -260,22 +260,22 @@ class RunsScreen(Page):
 
 @contextmanager
 def _understood(runs: Sequence[RunSummary]) -> Iterator[None]:
-    """A run that lacks what is looked for, as one of another version may, is a DataError and no crash."""
+    """Raise DataError for a run that lacks a value, such as one of another version."""
     try:
         yield
     except LocalprobeError:
         raise
     except (KeyError, TypeError, ValueError, IndexError) as error:
         names = ", ".join(run.id for run in runs)
-        raise DataError(f"this version of localprobe cannot show run {names} ({error!r}): make it again") from error
+        raise DataError(f"this version of localprobe cannot show run {names} ({error!r}): run it again") from error
 
 
-def _report(runs: Runs, chosen: Sequence[RunSummary]) -> Path:
+def _report(runs: Runs, selected: Sequence[RunSummary]) -> Path:
     from localprobe import report
     from localprobe.experiments.merge import fresh
     from localprobe.store.paths import data
 
-    whole = [fresh(runs, runs.get(run.id)) for run in chosen]
-    path = data() / "reports" / f"{'-'.join(run.id for run in chosen)}.html"
-    report.write(whole, path)
+    current = [fresh(runs, runs.get(run.id)) for run in selected]
+    path = data() / "reports" / f"{'-'.join(run.id for run in selected)}.html"
+    report.write(current, path)
     return path

@@ -1,4 +1,4 @@
-"""A sweep under way on the loaded model: how far it is, and a button that stops it."""
+"""A running sweep on the loaded model: its progress, and a button that stops it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from localprobe.experiments.sweep import SweepProgress
     from localprobe.model import Model
     from localprobe.store.runs import Run, Runs
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
 
 
 class SweepBar(Widget):
-    """One sweep under way: how far it is, and a button that stops it. Hidden while there is none."""
+    """One running sweep: its progress, and a button that stops it. Hidden while there is none."""
 
     DEFAULT_CSS = """
     SweepBar {
@@ -45,7 +45,7 @@ class SweepBar(Widget):
     """
 
     class Changed(Message):
-        """A sweep has begun, or ended, or was stopped: the store has changed."""
+        """A sweep began or ended: the store has changed."""
 
     def __init__(self, runs: Callable[[], Runs]) -> None:
         """`runs` opens the store that sweeps are kept in."""
@@ -53,7 +53,7 @@ class SweepBar(Widget):
         self._runs = runs
         self._stop = threading.Event()
         self._stage: tuple[str, int, float] = ("", 0, 0.0)  # its name, what was done when it began, and when
-        self._said = ""  # of the stage, at the last news
+        self._stage_text = ""  # of the stage, at the last news
         self._needs = 0.0  # seconds that the whole stage takes, as far as is known
         self._filled: dict[str, Any] = {}  # the form as it was when it was last started
 
@@ -65,9 +65,9 @@ class SweepBar(Widget):
         yield Static(id="last", markup=False)
 
     def ask(self) -> None:
-        """Ask what to sweep, and do it; one sweep at a time."""
+        """Open the form of a sweep, and run it; one sweep at a time."""
         if self.display:
-            self.notify("A sweep is under way: stop it first (ctrl+x).", severity="warning")
+            self.notify("A sweep is running: stop it first (ctrl+x).", severity="warning")
         else:
             self._ask()
 
@@ -85,7 +85,7 @@ class SweepBar(Widget):
             return
         self._filled = form.filled
         self._stop.clear()
-        self._stage, self._said = ("", 0, 0.0), ""
+        self._stage, self._stage_text = ("", 0, 0.0), ""
         self.display = True
         self.query_one("#sweeping", Static).update("starting …")
         try:
@@ -98,7 +98,7 @@ class SweepBar(Widget):
             self.display = False
             self.post_message(self.Changed())
 
-    async def _sweep(self, session: Session, model: Model, experiment: Experiment) -> None:
+    async def _sweep(self, session: EngineSession, model: Model, experiment: Experiment) -> None:
         from localprobe.experiments import sweep
         from localprobe.experiments.result import SweepResult
         from localprobe.store.json_values import from_json
@@ -129,33 +129,33 @@ class SweepBar(Widget):
 
     @on(Button.Pressed, "#stop")
     def stop(self) -> None:
-        """End the sweep after this step; what is done stays."""
+        """End the sweep after this step; finished answers stay."""
         self._stop.set()
         self.query_one("#sweeping", Static).update("stopping after this step …")
 
-    def _tell(self, now: SweepProgress) -> None:
+    def _tell(self, progress: SweepProgress) -> None:
         if not self.is_mounted or self._stop.is_set():
             return
-        if self._stage[0] != now.stage:
-            self._stage = (now.stage, now.done, time.monotonic())
+        if self._stage[0] != progress.stage:
+            self._stage = (progress.stage, progress.done, time.monotonic())
         _, before, start = self._stage
         seconds = time.monotonic() - start
-        rate = f" · {now.tokens / seconds:,.0f} tok/s" if now.tokens and seconds > 1 else ""
-        unit = "texts" if now.stage == "fitting" else "answers"
-        self._said = f"{now.stage} {now.done} of {now.total} {unit}{rate}"
-        self._needs = seconds * (now.total - before) / (now.done - before) if now.done > before else 0.0
-        self.query_one(ProgressBar).update(total=now.total or None, progress=now.done)
+        rate = f" · {progress.tokens / seconds:,.0f} tok/s" if progress.tokens and seconds > 1 else ""
+        unit = "texts" if progress.stage == "fitting" else "answers"
+        self._stage_text = f"{progress.stage} {progress.done} of {progress.total} {unit}{rate}"
+        self._needs = seconds * (progress.total - before) / (progress.done - before) if progress.done > before else 0.0
+        self.query_one(ProgressBar).update(total=progress.total or None, progress=progress.done)
         self._show()
-        if now.last:
-            dose = f"{now.last.cell.dose:+.2f}" if now.last.cell.dose else "unsteered"
-            self.query_one("#last", Static).update(f"{dose}: {readable(' '.join(now.last.text.split()))}")
+        if progress.last:
+            dose = f"{progress.last.cell.dose:+.2f}" if progress.last.cell.dose else "unsteered"
+            self.query_one("#last", Static).update(f"{dose}: {readable(' '.join(progress.last.text.split()))}")
 
     def _show(self) -> None:
-        """How far it is, and for how long: a batch of answers is silent for many seconds, and the time goes on."""
-        if self._said and not self._stop.is_set():
+        """Show the progress and the time, which goes on during the many seconds of a batch."""
+        if self._stage_text and not self._stop.is_set():
             seconds = time.monotonic() - self._stage[2]
             about = f" of about {_clock(max(self._needs, seconds))}" if self._needs else ""
-            self.query_one("#sweeping", Static).update(f"{self._said} · {_clock(seconds)}{about}")
+            self.query_one("#sweeping", Static).update(f"{self._stage_text} · {_clock(seconds)}{about}")
 
 
 def _clock(seconds: float) -> str:

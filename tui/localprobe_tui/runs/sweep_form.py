@@ -1,4 +1,4 @@
-"""The form of a sweep: it makes an experiment file, which the command line can run too."""
+"""The form of a sweep, which writes an experiment file that the command line can run too."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from localprobe.model import Model
     from localprobe.vectors.vector import Vector
 
-_WORDS = "empathy"  # counted where a concept has no list of its own
+_WORDS = "empathy"  # counted if a concept has no list of its own
 _FILE = "an experiment file"
 
 
 class Tick(Checkbox):
-    """A checkbox that can be read without colour: it is empty while it is not ticked."""
+    """A checkbox that is readable without colour: empty unless ticked."""
 
     def __init__(self, label: str, value: bool, **about: Any) -> None:
         super().__init__(label, value, **about)
@@ -75,7 +75,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
 
     @property
     def filled(self) -> dict[str, Any]:
-        """What the fields hold, by their ids: for the next form, which goes on with a sweep that was stopped."""
+        """The values of the fields by id, for the next form, which can resume a stopped sweep."""
         fields = [*self.query(Input), *self.query(Select), *self.query(Tick)]
         return {str(each.id): each.value for each in fields}
 
@@ -88,7 +88,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
         from localprobe.contrast.scenarios import scenarios
 
         mine = [(f"{each.concept}, layer {each.best}", str(i)) for i, each in enumerate(self._vectors)]
-        choices = [*mine, *((f"fit {name} anew", f"fit:{name}") for name in PAIR_SETS.names()), (_FILE, _FILE)]
+        choices = [*mine, *((f"fit {name} again", f"fit:{name}") for name in PAIR_SETS.names()), (_FILE, _FILE)]
         with VerticalScroll(can_focus=False) as box:
             box.border_title = f"Sweep on {self._model.info.model}"
             box.border_subtitle = closes("leave")
@@ -157,7 +157,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
         return read_experiment(self._written())
 
     def _written(self) -> Path:
-        """The form as an experiment file, where the command line finds it too."""
+        """Write the form as an experiment file, where the command line finds it too."""
         from localprobe.store.files import write_whole
         from localprobe.store.paths import data
 
@@ -190,20 +190,19 @@ class SweepForm(ModalScreen["Experiment | None"]):
             try:
                 doses.append(float(word))
             except ValueError:
-                raise UsageError(f"doses: {word!r} is no number; give some such as -0.3 0 0.3") from None
+                raise UsageError(f"doses: {word!r} is not a number; give some such as -0.3 0 0.3") from None
         return doses
 
     def _whole(self, name: str, label: str) -> int:
         text = self._text(name)
         if not text.isdigit() or not int(text):
-            raise UsageError(f"{label}: {text!r} is no whole number from 1")
+            raise UsageError(f"{label}: {text!r} is not a whole number from 1")
         return int(text)
 
     def _concept(self, key: str) -> str:
         return self._vectors[int(key)].concept if key.isdigit() else key.removeprefix("fit:")
 
     def _saved(self, key: str) -> str:
-        """The file of a vector that the chat holds."""
         from localprobe.store.paths import data
         from localprobe.vectors import files as vector_files
 
@@ -217,7 +216,7 @@ class SweepForm(ModalScreen["Experiment | None"]):
 
 
 def fitting(experiment: Experiment, model: Model) -> Experiment:
-    """An experiment that the loaded model alone can do. UsageError for one that names others."""
+    """The experiment, if the loaded model is its only one. Raises UsageError if it names others."""
     from localprobe.engine import LoadOptions
 
     info = model.info

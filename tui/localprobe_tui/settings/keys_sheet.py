@@ -1,4 +1,4 @@
-"""The keys that do something here, what they do, and the ids that `config.toml` sets other keys by."""
+"""The active keys, their actions, and their ids in `config.toml`."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ THEMES = (DARK, LIGHT, CONTRAST)
 class Colourless(LineFilter):
     """Leaves the terminal's own two colours: no escape code for any other is written, greys included.
 
-    What only its background marks is reversed. Tokens with a score are not: they are underlined or italic already.
+    Text that is marked only by its background is reversed. Tokens with a score are not: they are underlined or italic
+    already.
     """
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -1,6 +1,6 @@
-"""The chat that is open: its turns, its knobs, and the answer that is being generated.
+"""The chat controller: the open chat, its knobs, and the answer that is being generated.
 
-It knows nothing of widgets: a screen that shows it registers a listener. What is said is stored as it comes.
+It does not depend on widgets: a screen registers a listener. Answers are stored while they stream.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from localprobe.model import Model
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
 
 Applies: TypeAlias = Literal["next token", "next answer"]
 
 
 class ChatController:
-    """One chat at a time on the session's model. Raises LocalprobeError where a user asks for what cannot be."""
+    """One chat at a time on the session's model. Raises LocalprobeError for what a user cannot do now."""
 
-    def __init__(self, session: Session, chats: Chats | None) -> None:
+    def __init__(self, session: EngineSession, chats: Chats | None) -> None:
         self.chat = Chat()
         self.knobs: list[PanelKnob] = []
         """The knobs on the panel, from the top."""
@@ -41,24 +41,24 @@ class ChatController:
         self.split = False
         """Whether an unsteered answer is generated beside the steered one."""
         self.applies: Applies = "next token"
-        """When a knob that is turned during an answer takes effect."""
+        """When turning a knob during an answer takes effect."""
         self.answering: tuple[Turn, ...] = ()
         """The answers that are being generated."""
         self.rate = 0.0
-        """Tokens a second of the last answer, each of its rows counted once."""
+        """Tokens per second of each row of the last answer."""
         self.first_token = 0.0
         """Seconds from the question to its first token."""
         self.used = 0
-        """Positions of the context that the chat takes."""
+        """Context positions that the chat uses."""
         self.watched: int | None = None
-        """The layer that answers are scored at; None takes one a little above that of the first knob."""
+        """The layer that answers are scored at; None means a little above the first knob's layer."""
         self.writer = ChatWriter(chats)
         self._session = session
         self._listeners: list[Callable[[], None]] = []
         self._conversation: Conversation | None = None
         self._model: Model | None = None
         self._stopping = False
-        self._turn_to: list[Knob] | None = None  # what the engine's thread is to steer by from now on
+        self._turn_to: list[Knob] | None = None  # new knobs for the engine's thread
 
     @property
     def model(self) -> Model | None:
@@ -70,11 +70,11 @@ class ChatController:
         self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Remove a listener."""
         self._listeners.remove(listener)
 
     async def send(self, text: str) -> None:
-        """Say something and generate the answer. It takes the place of a message that could not be answered."""
+        """Send a message and generate the answer. It replaces a last message that got no answer."""
         self.chat.model = self._session.free().info.model
         last = self.chat.path()[-1:]
         parent = last[0].parent if last and last[0].role == "user" else self.chat.leaf
@@ -86,7 +86,7 @@ class ChatController:
         await self._answer(self._last_question())
 
     async def edit(self, text: str) -> None:
-        """Say the last message in other words, and generate the answer; the old one stays as a sibling."""
+        """Replace the last message and generate its answer; the old message stays as a sibling."""
         self._session.free()
         await self._answer(self.chat.add(Turn("user", text, self._last_question().parent)))
 
@@ -98,17 +98,17 @@ class ChatController:
         await self._answer(path[-2], path[-1])
 
     def stop(self) -> None:
-        """End the answer after the token that is being computed; what was said stays."""
+        """End the answer after the current token; the text so far stays."""
         self._stopping = True
 
     def changed(self) -> None:
-        """A knob or a setting was changed. An answer under way follows from its next token on, if `applies` says so."""
+        """React to a changed knob or setting; a running answer follows from its next token if `applies` says so."""
         if self.answering and self._model is not None and self.applies == "next token":
             self._turn_to = self.engine_knobs(self._model)
         self._tell()
 
     def add(self, vector: Vector) -> tuple[str, ...]:
-        """Put a vector on the panel; gives warnings. VectorError if it does not fit the model."""
+        """Put a vector on the panel; returns warnings. VectorError if it does not fit the model."""
         warnings: tuple[str, ...] = ()
         knob = PanelKnob.of(vector)
         if self.model is not None:
@@ -124,11 +124,11 @@ class ChatController:
         return [knob for panel_knob in self.knobs if panel_knob.steers for knob in panel_knob.engine_knobs(model)]
 
     def reading(self) -> Reading | None:
-        """What answers are scored by: the first knob's direction."""
+        """What answers are scored with: the first knob's direction."""
         return self.knobs[0].reading(self.watched) if self.knobs else None
 
     def new(self, system: str | None = None) -> None:
-        """Begin another chat, with the system prompt of this one unless another is given."""
+        """Begin a new chat, with the current system prompt unless another is given."""
         self.open(Chat(system=self.chat.system if system is None else system))
 
     def open(self, chat: Chat) -> None:
@@ -140,18 +140,18 @@ class ChatController:
         self._tell()
 
     def choose(self, turn: Turn) -> None:
-        """Go on from one of several answers, or from one of several wordings of a message."""
+        """Switch to one of several answers, or of several versions of a message."""
         if self.answering:
             raise UsageError("an answer is being generated: stop it first")
-        kept = self.chat.path()[-1:]
+        last = self.chat.path()[-1:]
         self.chat.show(turn)
-        if kept and turn.beside == kept[0].id:
+        if last and turn.beside == last[0].id:
             self._take_beside(turn)
         self.flush()
         self._tell()
 
     def flush(self) -> None:
-        """Write what is not written yet. Called on every way out, with or without an event loop."""
+        """Write unsaved turns. Called on every exit, with or without an event loop."""
         if self.chat.turns:
             self._save(*self.answering)
 
@@ -160,27 +160,27 @@ class ChatController:
         self._save(*self.chat.turns.values())
 
     def _take_beside(self, turn: Turn) -> None:
-        """Let the cache go on from the other row of the last batch, if that is what it still holds."""
+        """Continue the cache from the other row of the last batch, if it still holds it."""
         talk = self._conversation
         if talk is not None and turn.content in talk.answers:
             talk.take(talk.answers.index(turn.content))
 
-    async def _answer(self, question: Turn, going_on: Turn | None = None) -> None:
+    async def _answer(self, question: Turn, continued: Turn | None = None) -> None:
         model = self._session.free()
         with self._session.reserved("answering in the chat"):
             self._model, self._stopping, self._turn_to = model, False, None
             knobs = self.engine_knobs(model)
-            turns = (going_on,) if going_on else self._turns(question, knobs, model)
+            turns = (continued,) if continued else self._turns(question, knobs, model)
             recorder = AnswerRecorder(turns)
-            if going_on:
-                going_on.reason = ""
-                recorder.mark(self._part(going_on, knobs, model))
+            if continued:
+                continued.reason = ""
+                recorder.mark(self._part(continued, knobs, model))
             for turn in reversed(turns):
                 self.chat.add(turn)
             self.answering = turns
             self._save(question, *turns)
             self._tell()
-            steps = self._steps(model, turns, knobs, going_on is not None)
+            steps = self._steps(model, turns, knobs, continued is not None)
             try:
                 async with aclosing(self._session.iterate(lambda: steps)) as stream:
                     async for at, events, steered in stream:
@@ -202,7 +202,7 @@ class ChatController:
         records = tuple(KnobRecord.of(knob, model.scale) for knob in knobs)
         read = self.reading()
         steered = Turn("assistant", "", question.id, parts=[SteeredPart(0, records)], reading=read)
-        steered.details = self._how(model, question, steered)
+        steered.details = self._details(model, question, steered)
         plain_details = dict(steered.details)
         steered.parts = [self._part(steered, knobs, model)]
         if not self.split:
@@ -211,17 +211,17 @@ class ChatController:
         plain.beside, steered.beside = steered.id, plain.id
         return steered, plain
 
-    def _how(self, model: Model, question: Turn, answer: Turn) -> dict[str, object]:
-        """What an answer is generated with. The same knobs again draw other numbers, other knobs the same ones."""
+    def _details(self, model: Model, question: Turn, answer: Turn) -> dict[str, object]:
+        """The details of an answer. Repeating the same knobs draws new random numbers, other knobs reuse them."""
         before = [turn for turn in self.chat.turns.values() if turn.parent == question.id]
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in before)
         key = f"seed {self.sampling.seed}" + (f" again {again}" if again else "")
-        return {**self.sampling.how(model.info), "key": key}
+        return {**self.sampling.details(model.info), "key": key}
 
     def _steps(
-        self, model: Model, turns: Sequence[Turn], knobs: list[Knob], going_on: bool
+        self, model: Model, turns: Sequence[Turn], knobs: list[Knob], continued: bool
     ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
-        """In the engine's thread: (when, events of a step, knobs that a change before it gave)."""
+        """Yield (time, events of a step, changed knobs or None), in the engine's thread."""
         from localprobe.chat_template import Message
         from localprobe.generation.conversation import Conversation
         from localprobe.steering.knob import steering
@@ -229,30 +229,30 @@ class ChatController:
         if self._conversation is None or self._conversation.engine is not model.engine:
             self._conversation = Conversation(model.engine)
         talk, answer = self._conversation, turns[0]
-        path = self.chat.path(answer.id if going_on else answer.parent)
+        path = self.chat.path(answer.id if continued else answer.parent)
         system = [Message("system", self.chat.system)] if self.chat.system else []
         talk.messages = [*system, *(Message(turn.role, turn.content) for turn in path)]
         talk.watch = self._watch(answer.reading)
 
-        def how(prompt: int, start: int) -> Steering:
+        def steer(prompt: int, start: int) -> Steering:
             return steering(knobs, prompt, start)
 
         sampler, key, tokens = self.sampling.sampler(), str(answer.details["key"]), self.sampling.tokens
-        if going_on:
+        if continued:
             key += f" from {len(answer.pieces)}"
-            steps = talk.go_on(how, sampler=sampler, key=key, tokens=tokens)
+            steps = talk.go_on(steer, sampler=sampler, key=key, tokens=tokens)
         else:
-            steps = talk.reply(how, beside=len(turns) > 1, sampler=sampler, key=key, tokens=tokens)
+            steps = talk.reply(steer, beside=len(turns) > 1, sampler=sampler, key=key, tokens=tokens)
         with closing(steps):
             for events in steps:
                 self.used = talk.prompt + len(answer.pieces)
                 yield time.perf_counter(), events, None
                 if self._stopping:
                     yield time.perf_counter(), talk.stop(), None
-                elif (wanted := self._turn_to) is not None:
+                elif (new_knobs := self._turn_to) is not None:
                     self._turn_to = None
-                    talk.steer(steering(wanted, 0))
-                    yield time.perf_counter(), [], wanted
+                    talk.steer(steering(new_knobs, 0))
+                    yield time.perf_counter(), [], new_knobs
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
         from localprobe.steering.knob import watch
@@ -261,8 +261,8 @@ class ChatController:
         return (watch(probe, read.layer),) if read and probe else ()
 
     def _part(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> SteeredPart:
-        """What an answer is steered by from its next token on. A knob turned while it is generated (`live`) already
-        reaches the token before."""
+        """The part of an answer that begins at its next token. A knob turned during the answer (`live`) already affects
+        the score of the token before."""
         start = len(turn.pieces)
         if beyond := [warning for knob in self.knobs if (warning := knob.warning())]:
             turn.details["beyond"] = beyond
@@ -277,7 +277,7 @@ class ChatController:
         return None
 
     def _end(self, turns: Sequence[Turn], question: Turn) -> None:
-        """Keep what was said, and nothing of an answer that never began."""
+        """Save the answers, and remove those that never began."""
         for turn in turns:
             if turn.pieces or turn.reason:
                 turn.details["tokens_per_second"] = round(self.rate, 2)
@@ -291,7 +291,7 @@ class ChatController:
         for turn in reversed(self.chat.path()):
             if turn.role == "user":
                 return turn
-        raise UsageError("nothing was said yet")
+        raise UsageError("there is no message to answer yet")
 
     def _save(self, *turns: Turn) -> None:
         self.writer.write(self.chat, *turns)

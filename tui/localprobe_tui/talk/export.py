@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def write(chat: Chat, folder: Path, kind: str) -> Path:
-    """Write the path that is shown as `md` or `jsonl`, under a name of its own, and return it.
+    """Write the shown path of a chat as `md` or `jsonl` to a new file, and return the file.
 
-    LocalprobeError if the disk refuses.
+    Raises LocalprobeError if the disk refuses.
     """
     from localprobe.store.files import write_whole
 
-    name = "".join(each if each.isalnum() else "-" for each in chat.title.lower())[:40].strip("-") or "chat"
+    name = "".join(letter if letter.isalnum() else "-" for letter in chat.title.lower())[:40].strip("-") or "chat"
     path = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.{kind}"
     write_whole(path, (markdown(chat) if kind == "md" else jsonl(chat)).encode())
     return path
 
 
 def markdown(chat: Chat) -> str:
-    """The chat as it is read, each answer under what it was steered by."""
+    """The chat as Markdown, each answer headed by its knobs."""
     lines = [f"# {chat.title or 'Chat'}", "", f"Model: {chat.model}"]
     if chat.system:
         lines += ["", f"System prompt: {chat.system}"]
@@ -42,27 +42,27 @@ def markdown(chat: Chat) -> str:
 
 
 def jsonl(chat: Chat) -> str:
-    """One line a message; answers that stand beside those of the path have lines too.
+    """One line per message; the answers of a split view have lines too.
 
-    `tokens` are [text, score]: the score is the raw projection, `reading` says on what, `parts` say from which token
-    on which knobs were turned, and how much of a score they add by themselves.
+    `tokens` are [text, score], where the score is the raw projection on the direction of `reading`. Each of `parts` has
+    its first token, its knobs, and what they add to a score directly.
     """
     lines = []
     for turn in chat.path():
-        for each in filter(None, (turn, chat.turns.get(turn.beside or ""))):
-            scores = [None if math.isnan(score) else score for score in each.scores]
+        for message in filter(None, (turn, chat.turns.get(turn.beside or ""))):
+            scores = [None if math.isnan(score) else score for score in message.scores]
             lines.append(
                 {
-                    "role": each.role,
-                    "content": each.content,
-                    "id": each.id,
-                    "parent": each.parent,
-                    "kept": each is turn,
-                    "tokens": list(zip(each.pieces, scores, strict=True)),
-                    "reading": asdict(each.reading) if each.reading else None,
-                    "parts": [asdict(part) for part in each.parts],
-                    "reason": each.reason,
-                    "how": each.details,
+                    "role": message.role,
+                    "content": message.content,
+                    "id": message.id,
+                    "parent": message.parent,
+                    "kept": message is turn,
+                    "tokens": list(zip(message.pieces, scores, strict=True)),
+                    "reading": asdict(message.reading) if message.reading else None,
+                    "parts": [asdict(part) for part in message.parts],
+                    "reason": message.reason,
+                    "how": message.details,
                 }
             )
     first = {"title": chat.title, "model": chat.model, "system": chat.system}
@@ -71,10 +71,10 @@ def jsonl(chat: Chat) -> str:
 
 def _heading(turn: Turn) -> str:
     steered = " → ".join(panel_knob.in_words(part.knobs) for part in turn.parts) or "unsteered"
-    known = [score for score in turn.scores if not math.isnan(score)]
-    if not known or turn.reading is None:
+    scores = [score for score in turn.scores if not math.isnan(score)]
+    if not scores or turn.reading is None:
         return steered
-    return f"{steered} (probe {sum(known) / len(known):+.2f} at layer {turn.reading.layer})"
+    return f"{steered} (probe {sum(scores) / len(scores):+.2f} at layer {turn.reading.layer})"
 
 
 def _marked(turn: Turn) -> str:

@@ -1,4 +1,4 @@
-"""The directions a chat can begin with: those in the library, or one fitted here and now."""
+"""The directions that a chat can begin with: those in the library, or a newly fitted one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from localprobe.model import Model
     from localprobe.progress import Progress
     from localprobe.vectors.vector import Vector
-    from localprobe_tui.engine.session import Session
+    from localprobe_tui.engine.session import EngineSession
 
 
 def kept(info: Info) -> list[Vector]:
@@ -33,29 +33,30 @@ def fits(vector: Vector, info: Info) -> bool:
 
 
 def named(model: Model, name: str) -> Vector:
-    """The vector of a name for a model, fitted now if it is not kept. Blocks. VectorError if there is no such name."""
+    """The vector of a name for a model, fitted now if the library lacks it. Blocks. VectorError if there is no such
+    name."""
     from localprobe.probing.named import vector_for
 
     return vector_for(model, name)
 
 
-async def fit(session: Session, tell: Progress, cancelled: threading.Event, name: str = "empathy") -> Vector:
-    """Fit the contrast set of a name on the session's model and keep the vector in the library, or take the one that is
-    there.
+async def fit(session: EngineSession, tell: Progress, cancelled: threading.Event, name: str = "empathy") -> Vector:
+    """Fit the contrast set of a name on the session's model and keep the vector in the library, or return the vector
+    that is there.
 
-    `tell` is called on the event loop with the texts captured. What was captured is kept: a fit that was cancelled is
+    `tell` is called on the event loop with the progress. Captured residuals are kept, so a cancelled fit can be
     resumed. Raises Cancelled once `cancelled` is set, VectorError for a name that is neither.
     """
     from localprobe.probing.named import vector_for
 
-    told = on_the_loop(tell)
+    report = on_the_loop(tell)
 
     def watch(amount: Amount) -> None:
         if cancelled.is_set():
             raise Cancelled("fitting was cancelled")
         left = "" if amount.left is None else f", {amount.left:.0f} s left"
         what = f"capturing texts at every layer, {amount.rate:,.0f} tok/s{left}"
-        told(what, amount.texts, amount.total)
+        report(what, amount.texts, amount.total)
 
     with session.reserved(f"fitting {name}") as model:
         return await session.call(lambda: vector_for(model, name, capturing=watch))

@@ -1,4 +1,4 @@
-"""What the first chat begins with: the options of `localprobe chat`."""
+"""The settings of the first chat: the options of `localprobe chat`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A vector and its strength, and how answers are drawn; None where the user said nothing."""
+    """A vector, its strength and sampling settings; None for options that the user did not give."""
 
     vector: str | None = None
     """A file, or a name in the library of vectors."""
@@ -30,9 +30,9 @@ class Opening:
     seed: int | None = None
 
     def sampling(self, usual: Sampling) -> Sampling:
-        """How answers are drawn."""
-        given = {name: getattr(self, name) for name in ("tokens", "temperature", "seed")}
-        return replace(usual, **{name: value for name, value in given.items() if value is not None})
+        """The sampling settings: `usual` with the given options."""
+        options = {name: getattr(self, name) for name in ("tokens", "temperature", "seed")}
+        return replace(usual, **{name: value for name, value in options.items() if value is not None})
 
     def put(self, vector: Vector, talk: ChatController, model: Model) -> None:
         """Put the vector on the panel. VectorError if it does not fit the model."""

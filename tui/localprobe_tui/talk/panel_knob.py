@@ -1,4 +1,4 @@
-"""A knob of the chat as it stands on the panel: a vector, its layer, its strength and the positions it applies to."""
+"""A knob on the chat's panel: a vector, its layer, its strength and the positions it applies to."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
 
 RANGE = 0.5
-"""Doses that a slider reaches; typed ones may be larger."""
+"""The largest dose of a slider; typed doses may be larger."""
 WHOLE_RANGE = 2.5
-"""Alphas that it reaches for a whole control vector, which has no one dose."""
+"""The largest alpha of a slider for a whole control vector, which has no single dose."""
 STRONG, BEYOND = 0.3, 0.45
-"""Doses from which a steering is strong, and from which small models were seen to degenerate: for vectors that were
-never swept on the model."""
+"""Doses from which steering is strong, and from which small models degenerated, for vectors that were never swept on
+the model."""
 ABOVE = 4
-"""Layers above the steered one where the probe reads: at the steered one it would read what was added."""
+"""Layers between the steered one and the probe's; at the steered layer, scores contain the added vector."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,12 +48,12 @@ class PanelKnob:
 
     @property
     def steers(self) -> bool:
-        """Whether it steers at all."""
+        """Whether it has any effect."""
         return self.on and self.dose != 0
 
     @property
     def reach(self) -> float:
-        """The strengths that its slider reaches, either way."""
+        """The largest strength of its slider, in both directions."""
         return WHOLE_RANGE if self.layer is None else RANGE
 
     @property
@@ -67,13 +67,13 @@ class PanelKnob:
         return f"alpha {self.dose:+.2f} @all" if self.layer is None else f"{self.dose:+.2f} @{self.layer}"
 
     def move(self, layer: int | None) -> None:
-        """Steer at another layer. What a strength means changes with it where one of the two is all layers."""
+        """Steer at another layer; resets the strength when changing from or to all layers, where its unit differs."""
         if (layer is None) != (self.layer is None):
             self.dose = 0.0
         self.layer = layer
 
     def turn(self, step: float) -> None:
-        """Turn it a step of the usual slider, at most to the end of its own, unless it stands further out already."""
+        """Turn it by a step of the usual slider, up to the end of its own slider unless it is already beyond."""
         dose = round(self.dose + step * self.reach / RANGE, 3)
         self.dose = dose if abs(dose) < abs(self.dose) else max(-self.reach, min(self.reach, dose))
 
@@ -101,7 +101,7 @@ class PanelKnob:
             self.dose = self.vector.directions[self.layer].dose(alpha, float(model.scale[self.layer]))
 
     def range(self) -> str:
-        """What is known of its strength, in a word or two."""
+        """Its strength in a word or two, such as usable."""
         if self.layer is None or not self.dose:
             return ""
         if (swept := self.swept.get(self.layer)) is not None:
@@ -110,7 +110,7 @@ class PanelKnob:
         return "usable" if size < STRONG else "strong" if size < BEYOND else "beyond usable"
 
     def source(self) -> str:
-        """How that is known."""
+        """The source of `range`."""
         if self.layer is None:
             return "no range is known for all layers"
         if (swept := self.swept.get(self.layer)) is not None:
@@ -118,18 +118,18 @@ class PanelKnob:
         return f"never swept; usable by rule: ±{STRONG}"
 
     def warning(self) -> str:
-        """A sentence where its strength is beyond the usable range; else empty."""
+        """A sentence if its strength is beyond the usable range; else empty."""
         if not self.steers or self.range() != "beyond usable":
             return ""
         return f"Dose {self.dose:+.2f} is beyond the usable range ({self.source()})."
 
     def reading(self, layer: int | None = None) -> Reading:
-        """What to score by: the vector's direction at a layer, or a little above the one that it steers."""
+        """What to score with: the vector's direction at a layer, by default a little above the steered one."""
         layers = sorted(self.vector.directions)
         if layer in self.vector.directions and layer is not None:
             return Reading.of(self.vector, layer)
         steered = layers[len(layers) // 2] if self.layer is None else self.layer
-        above = [each for each in layers if steered <= each <= steered + ABOVE]
+        above = [index for index in layers if steered <= index <= steered + ABOVE]
         return Reading.of(self.vector, above[-1] if above else steered)
 
 

@@ -1,4 +1,4 @@
-"""How answers are drawn, and the settings that have names."""
+"""The sampling settings of the chat, and presets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What the sampling panel holds; `localprobe.engine.Sampler` says what the numbers mean."""
+    """The settings of the sampling panel, see `localprobe.engine.Sampler`."""
 
     temperature: float = 0.7
     top_k: int = 0
@@ -22,13 +22,13 @@ class Sampling:
     """The most tokens of an answer."""
 
     def sampler(self) -> Sampler:
-        """The part of it that the engine gets."""
+        """The part for the engine."""
         from localprobe.engine import Sampler
 
         return Sampler(self.temperature, self.top_k, self.top_p, self.min_p)
 
-    def how(self, info: Info) -> dict[str, object]:
-        """What an answer of a model is generated with, to be written down beside it."""
+    def details(self, info: Info) -> dict[str, object]:
+        """The settings that an answer is generated with, to be stored with it."""
         return {
             "model": info.model,
             "engine": info.engine,
@@ -39,8 +39,8 @@ class Sampling:
             "min_p": self.min_p,
         }
 
-    def told(self) -> str:
-        """The settings in one short line; cuts that cut nothing are left out."""
+    def summary(self) -> str:
+        """The settings in one short line, without cuts that have no effect."""
         cuts = [("top-k", self.top_k, 0), ("top-p", self.top_p, 1.0), ("min-p", self.min_p, 0.0)]
         parts = [f"temp {self.temperature:g}", *(f"{name} {value:g}" for name, value, off in cuts if value != off)]
         return "  ".join([*parts, f"seed {self.seed}"])
@@ -52,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "careful": {"temperature": 0.5, "top_k": 0, "top_p": 0.9, "min_p": 0.0},
     "varied": {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.05},
 }
-"""Names of settings in the panel. `paper` is what the paper sampled with."""
+"""Presets of the panel. `paper` has the paper's settings."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     "temperature": (0, 5),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def look_up(talk: ChatController) -> None:
-    """Find out which doses stored sweeps found usable for the knobs of a chat. A thread reads the store."""
+    """Look up the doses that stored sweeps found usable for the knobs of a chat. A thread reads the store."""
     results = await asyncio.to_thread(_sweeps)
     if talk.model is not None:
         for knob in talk.knobs:
@@ -36,7 +36,7 @@ def swept(sweeps: Iterable[SweepResult], vector: Vector, model: Model) -> dict[i
 
 
 def _sweeps() -> list[SweepResult]:
-    """The results of all stored sweeps, the newest first; what cannot be read is left out."""
+    """The results of all stored sweeps, the newest first, without those that cannot be read."""
     from localprobe.experiments.result import SweepResult
     from localprobe.store.json_values import from_json
     from localprobe.store.runs import Runs
@@ -64,7 +64,7 @@ def _ranges(result: ModelResult, vector: Vector, model: Model) -> dict[int, tupl
 
 
 def _same(facts: VectorFacts, vector: Vector) -> bool:
-    """Whether a sweep's vector is this one, as far as its result tells: concept, model and method."""
+    """Whether a sweep's vector seems to be this one, by concept, model and method."""
     return (facts.concept, facts.origin.model, facts.origin.method) == (
         vector.concept,
         vector.origin.model,

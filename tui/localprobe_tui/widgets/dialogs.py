@@ -1,4 +1,4 @@
-"""Dialogs: a message to read and dismiss, a question, a line to type, a list to choose from, and work under way."""
+"""Dialogs: a message, a question, a line to type, a list to choose from, and the progress of some work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CSS = """
 
 
 class Notice(ModalScreen[str]):
-    """One message, and one button for each thing to do about it; gives the label of the button, "" if dismissed."""
+    """A message with buttons; returns the label of the button, or "" if dismissed."""
 
     DEFAULT_CSS = _CSS.format(name="Notice") + "Notice.-error > Vertical { border: round $error; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", id="dialog.close")]
@@ -53,10 +53,10 @@ class Notice(ModalScreen[str]):
         self.dismiss("")
 
 
-class Ask(ModalScreen[str | None]):
-    """One line to type; gives None if it was left."""
+class TextDialog(ModalScreen[str | None]):
+    """One line to type; returns None if cancelled."""
 
-    DEFAULT_CSS = _CSS.format(name="Ask")
+    DEFAULT_CSS = _CSS.format(name="TextDialog")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", id="dialog.close")]
 
     def __init__(self, title: str, value: str = "", hint: str = "") -> None:
@@ -78,7 +78,7 @@ class Ask(ModalScreen[str | None]):
 
 
 class Choose(ModalScreen[str | None]):
-    """Something of a list, found by typing part of it; gives its id. `free` accepts what is typed and not listed."""
+    """A list to search by typing; returns the id of the selected item. `free` also accepts text that is not listed."""
 
     DEFAULT_CSS = _CSS.format(name="Choose") + "Choose OptionList { height: auto; max-height: 16; margin: 1 0 0 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -107,18 +107,18 @@ class Choose(ModalScreen[str | None]):
         self._fill(event.value)
 
     def _fill(self, text: str) -> None:
-        found = self.query_one(OptionList)
-        found.clear_options()
+        option_list = self.query_one(OptionList)
+        option_list.clear_options()
         words = text.lower().split()
-        shown = [(label, key) for label, key in self._options if all(word in label.lower() for word in words)]
-        found.add_options([Option(label, id=key) for label, key in shown])
-        found.highlighted = 0 if shown else None
+        matches = [(label, key) for label, key in self._options if all(word in label.lower() for word in words)]
+        option_list.add_options([Option(label, id=key) for label, key in matches])
+        option_list.highlighted = 0 if matches else None
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
-        found = self.query_one(OptionList)
-        if found.highlighted is not None:
-            self.dismiss(found.get_option_at_index(found.highlighted).id)
+        option_list = self.query_one(OptionList)
+        if option_list.highlighted is not None:
+            self.dismiss(option_list.get_option_at_index(option_list.highlighted).id)
         elif self._free and event.value.strip():
             self.dismiss(event.value.strip())
 
@@ -137,7 +137,7 @@ class Choose(ModalScreen[str | None]):
 
 
 class Working(ModalScreen[None]):
-    """Work under way: what is being done, how far it is, and a button that cancels it.
+    """Running work: its stage, its progress, and a button that cancels it.
 
     Its opener calls `tell`, and `finish` at the end. `on_cancel` is called once.
     """
@@ -159,7 +159,7 @@ class Working(ModalScreen[None]):
             yield Button("Cancel", id="cancel")
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Show a stage; `total` 0 means that its length is not known."""
+        """Show a stage; `total` 0 means that its length is unknown."""
         self.stage = what
         if not self.is_mounted:
             return
@@ -168,7 +168,7 @@ class Working(ModalScreen[None]):
         self.query_one(ProgressBar).update(total=total or None, progress=done)
 
     def finish(self) -> None:
-        """Close the dialog, and whatever was opened over it."""
+        """Close the dialog and everything opened over it."""
         if self in self.app.screen_stack:
             self.pop_until_active()
             self.dismiss()

@@ -1,4 +1,4 @@
-"""Text that grows at its end, cheaply: the engine wants the cores while it does."""
+"""Text that grows at its end cheaply, to leave the cores to the engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from textual.widgets import Static
 
 
 class GrowsDown(Widget):
-    """To be the second base of a widget that gets higher now and then. Textual lays the whole screen out a second time
-    for each widget whose size is new; within these nothing depends on their height."""
+    """A second base for widgets that grow. Textual lays out the whole screen again for each widget whose size changed;
+    here that is unnecessary, as nothing inside depends on the height."""
 
     def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
         wider = size.width != self._size.width
@@ -20,7 +20,8 @@ class GrowsDown(Widget):
 
 
 class Growing(Static, GrowsDown):
-    """A Static whose `grow` draws what changed alone. Textual else draws all of it, and all that lies beside it."""
+    """A Static whose `grow` redraws only what changed, where Textual would redraw all of it and everything beside
+    it."""
 
     def __init__(self, *, classes: str) -> None:
         super().__init__(classes=classes)
@@ -42,7 +43,7 @@ class Growing(Static, GrowsDown):
 
 
 def same_rows(old: Content, new: Content, width: int) -> int:
-    """A lower bound of how many rows at the top look the same in both texts, wrapped at `width`."""
+    """A lower bound of the number of equal rows at the top of both texts, wrapped at `width`."""
     end = len(old.plain)
     while end and not new.plain.startswith(old.plain[:end]):
         end = end - 1 if end == len(old.plain) else 0  # the last character may be a cursor; more is another text

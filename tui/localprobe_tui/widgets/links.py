@@ -1,4 +1,4 @@
-"""Text whose links act on the widget that it stands in."""
+"""Text whose links run actions of the widget around it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 
 def link(words: str, action: str) -> Content:
-    """Words that run an action of the app. Markup would do, but that it reads no negative number."""
+    """Text that runs an action of the app. Markup cannot express negative numbers."""
     return Content.styled(words, Style.from_meta({"@click": action}))
 
 

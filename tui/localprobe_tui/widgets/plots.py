@@ -1,6 +1,6 @@
 """The plot of AUROC by layer, and histograms and sparklines in block characters.
 
-Everything is told apart by its character as well as by its colour.
+Everything is distinguished by its character as well as by its colour.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class AurocPlot(PlotWidget):
             self.post_message(self.LayerChosen(self._layers[max(0, min(at, len(self._layers) - 1))]))
 
     def _columns(self, x: Array, reach: Sequence[Sequence[float]], mark: str, style: str, *, wide: bool) -> None:
-        """Columns of marks that reach from low to high at each x, so dense that no cell between is left out."""
+        """Columns of marks from low to high at each x, without gaps."""
         offsets = np.linspace(-0.5, 0.5, max(1, _ACROSS // len(x))) if wide else np.zeros(1)
         points = [
             (at + offset, height)
@@ -122,7 +122,7 @@ class AurocPlot(PlotWidget):
 
 
 def legend(result: ProbeResult, width: int) -> Content:
-    """What the marks of `AurocPlot` are, in one line if it can be."""
+    """The meaning of the marks of `AurocPlot`, in one line if it fits."""
     names = [("● probe, 95 %", "● probe", "● probe", HIGH)]
     if all(row.random for row in result.layers):
         names.append(("░ random directions, 95 %", "░ random directions", "░ random", QUIET))
@@ -141,7 +141,7 @@ def legend(result: ProbeResult, width: int) -> Content:
 
 
 def _broken(names: Sequence[Content], width: int) -> list[Content]:
-    """Names in as few lines as they need, none of them torn."""
+    """Names in as few lines as possible, unbroken."""
     lines: list[Content] = []
     for name in names:
         if lines and len(lines[-1]) + 2 + len(name) <= width:
@@ -178,14 +178,14 @@ def histogram(
 
 
 def _scale(low: float, middle: str, high: float, width: int) -> str:
-    """Both ends of an axis, and what stands between them if there is room."""
+    """Both ends of an axis, and a text between them if it fits."""
     left, right = f"{low:.3g}", f"{high:.3g}"
     room = width - len(left) - len(right)
     return left + (middle if len(middle) + 2 <= room else "").center(room) + right
 
 
 def gauge(position: float, width: int) -> str:
-    """Where something lies between two poles, 0 and 1, as a point on a line that reaches half as far again."""
+    """A position between two poles, 0 and 1, as a point on a line that extends beyond both by a half."""
     line = ["─"] * max(width, 8)
 
     def cell(value: float) -> int:
@@ -198,7 +198,7 @@ def gauge(position: float, width: int) -> str:
 
 
 def sparkline(values: Sequence[float], width: int, *, low: float | None = None, high: float | None = None) -> str:
-    """Values as blocks of eight heights, the mean of neighbours where there are more than `width`."""
+    """Values as blocks of eight heights, with the means of neighbours if there are more than `width`."""
     if not len(values):
         return ""
     parts = np.array_split(np.asarray(values, dtype=np.float64), min(width, len(values)))

@@ -1,4 +1,4 @@
-"""Text with a score for every token: tinted, marked so that it can be read without colour, or with bars beneath.
+"""Text with a score for every token: tinted, marked so that it is readable without colour, or with bars beneath.
 
 A strength is a score from -1 (negative pole) to 1 (positive pole): `strengths` makes it from raw scores.
 """
@@ -32,32 +32,33 @@ def strengths(scores: Sequence[float], *, threshold: float, norm: float) -> list
 
 
 def tinted(pieces: Sequence[str], strength: Sequence[float]) -> Content:
-    """Pieces of text, one a token, each on the colour of its pole. Positive ones are underlined, negative ones italic,
-    and strong ones bold as well, so that sign and strength can be seen without colour."""
+    """Pieces of text, one per token, each on the colour of its pole. Positive ones are underlined, negative ones
+    italic, and strong ones bold as well, so that sign and strength can be seen without colour."""
     spans, text = [], ""
-    for piece, each in zip(pieces, strength, strict=True):
-        spans.append(Span(len(text), len(text) + len(piece), style_of(each)))
+    for piece, value in zip(pieces, strength, strict=True):
+        spans.append(Span(len(text), len(text) + len(piece), style_of(value)))
         text += piece
     return Content(text, spans)
 
 
 def ruled(pieces: Sequence[str], strength: Sequence[float], width: int) -> Content:
-    """Pieces of text wrapped to `width` cells, under each line a line of bars: half high is 0, full is 1."""
-    characters = [(c, each) for piece, each in zip(pieces, strength, strict=True) for c in readable(piece)]
+    """Pieces of text wrapped to `width` cells, with a line of bars under each line: half height is 0, full height is
+    1."""
+    characters = [(c, value) for piece, value in zip(pieces, strength, strict=True) for c in readable(piece)]
     lines = []
     for line in _wrapped(characters, max(width, 2)):
-        lines.append(tinted([c for c, _ in line], [each for _, each in line]))
+        lines.append(tinted([c for c, _ in line], [value for _, value in line]))
         lines.append(_bars(line))
     return Content("\n").join(lines)
 
 
 def readable(text: str) -> str:
-    """Text of a model as a terminal may get it: a space for a tab, and a mark for each control character."""
+    """A model's text made safe for a terminal: tabs become spaces, control characters a mark."""
     return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "\ufffd" for c in text)
 
 
 def style_of(strength: float) -> Style:
-    """How a token of some strength looks."""
+    """The style of a token of some strength."""
     size = abs(strength)
     colour = Color.parse(HIGH if strength > 0 else LOW)
     return Style(
@@ -70,9 +71,9 @@ def style_of(strength: float) -> Style:
 
 def _bars(line: Sequence[tuple[str, float]]) -> Content:
     spans, text = [], ""
-    for character, each in line:
-        bar = BLOCKS[max(1, min(8, round(4.5 + 3.5 * each)))] * cell_len(character)
-        spans.append(Span(len(text), len(text) + len(bar), Style(foreground=Color.parse(HIGH if each > 0 else LOW))))
+    for character, value in line:
+        bar = BLOCKS[max(1, min(8, round(4.5 + 3.5 * value)))] * cell_len(character)
+        spans.append(Span(len(text), len(text) + len(bar), Style(foreground=Color.parse(HIGH if value > 0 else LOW))))
         text += bar
     return Content(text, spans)
 
@@ -80,7 +81,7 @@ def _bars(line: Sequence[tuple[str, float]]) -> Content:
 def _wrapped(characters: Sequence[tuple[str, float]], width: int) -> Iterator[list[tuple[str, float]]]:
     """Lines of at most `width` cells, broken at spaces where there are any."""
     line: list[tuple[str, float]] = []
-    for character, each in characters:
+    for character, value in characters:
         if character == "\n":
             yield line
             line = []
@@ -89,19 +90,19 @@ def _wrapped(characters: Sequence[tuple[str, float]], width: int) -> Iterator[li
             at = max((i + 1 for i, (c, _) in enumerate(line) if c == " "), default=len(line))
             yield line[:at]
             line = line[at:]
-        line.append((character, each))
+        line.append((character, value))
     if line:
         yield line
 
 
 def spark(turn: Turn, width: int) -> list[tuple[str, str]]:
-    """The scores of an answer as a line of bars and their mean; 0, and half high, is the middle between the poles.
-    Empty without any."""
-    read, known = turn.reading, [score for score in turn.own() if not isnan(score)]
-    if read is None or not known:
+    """The scores of an answer as a line of bars, and their mean; half height and 0 are the middle between the poles.
+    Empty without scores."""
+    reading, scores = turn.reading, [score for score in turn.own() if not isnan(score)]
+    if reading is None or not scores:
         return []
-    mean = sum(known) / len(known) - read.threshold
-    reach = max(tint.SPREAD * read.norm / 2, *(abs(score - read.threshold) for score in known), 1e-9)
+    mean = sum(scores) / len(scores) - reading.threshold
+    reach = max(tint.SPREAD * reading.norm / 2, *(abs(score - reading.threshold) for score in scores), 1e-9)
     colour = HIGH if mean > 0 else LOW
-    bars = sparkline(known, width, low=read.threshold - reach, high=read.threshold + reach)
+    bars = sparkline(scores, width, low=reading.threshold - reach, high=reading.threshold + reach)
     return [(bars, colour), (f" {mean:+.1f}", f"bold {colour}")]

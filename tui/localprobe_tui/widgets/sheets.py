@@ -1,4 +1,4 @@
-"""Sheets over a screen: how they look, and one to edit a text in."""
+"""Sheets over a screen: their style, and one to edit a text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHEET = """
 
 
 class TextSheet(ModalScreen[str | None]):
-    """A text to edit, several lines long; gives None if it was left."""
+    """A text of several lines to edit; returns None if cancelled."""
 
     DEFAULT_CSS = "TextSheet {" + SHEET + "& TextArea { height: 8; margin: 0 0 1 0; } }"
     BINDINGS: ClassVar[list[BindingType]] = [
