@@ -1,11 +1,13 @@
-"""What `import localprobe as lp` offers for experiments: load, fit, validate, sweep.
+"""What `import localprobe as lp` offers for experiments: load, fit, validate, concept.
 
 What these do is recorded as runs, as the command line's work is.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localprobe.contrast.pair_set import PairSet, pairs
@@ -13,6 +15,7 @@ from localprobe.probing.config import ProbeConfig
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
+    from localprobe.concepts.written import Writing
     from localprobe.engine import LoadOptions
     from localprobe.model import Model
     from localprobe.probing.named import Reference
@@ -105,6 +108,56 @@ def validate(
     )
     report = validate_probe(model, direction, texts, capturing=capturing, progress=progress)
     return _recorded(report, "validate", unseen) if record else report
+
+
+def concept(
+    model: Model,
+    word: str,
+    *,
+    against: str = "",
+    generators: Sequence[str] = (),
+    pairs: int = 40,
+    config: ProbeConfig = ProbeConfig(),
+    temperature: float = 0.7,
+    tokens: int = 120,
+    output: str | Path | None = None,
+    writing: Writing = lambda outcome, done, total: None,
+    notify: Callable[[str], None] = warnings.warn,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> ProbeReport:
+    """Find the direction of a concept from words alone, `word` set `against` another, or its opposite if none is given.
+
+    The model itself answers varied situations in the manner of either word, or `generators` do, by name
+    (`ollama:qwen2.5:7b`, `MODEL@URL`; see `localprobe.generators.names`). These `pairs` of texts, of at most `tokens`
+    tokens each, are checked as by `localprobe data check`, and a probe is fitted and validated on them. The vector is
+    kept in the library as `word` whatever the verdict says, and the result as a run.
+
+    Pairs are kept as they are written, in `output` or in a file of these words in localprobe's data folder: re-running
+    resumes. `config.seed` seeds the texts too. `notify` is told what is wrong with the pairs, and what to do where the
+    verdict is bad. Raises UsageError, DataError for too few usable pairs, EndpointError or EngineError.
+    """
+    from localprobe.concepts.concept import Concept
+    from localprobe.concepts.direction import direction
+    from localprobe.generators import names
+
+    result = direction(
+        model,
+        Concept(word, against),
+        config,
+        generators=names.generators(generators, notify=notify),
+        pairs=pairs,
+        temperature=temperature,
+        tokens=tokens,
+        output=None if output is None else Path(output),
+        writing=writing,
+        notify=notify,
+        capturing=capturing,
+        progress=progress,
+    )
+    if result.advice:
+        notify(result.advice)
+    return result.report
 
 
 def vector(reference: Reference, model: Model | None = None) -> Vector:

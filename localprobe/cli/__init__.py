@@ -22,6 +22,7 @@ _COMMANDS = {
     "doctor": ("doctor", "Check engines, and that capture and steering do what they say."),
     "data": ("data", "Check contrast sets, and generate them."),
     "capture": ("capture", "Write the residuals of texts to a file."),
+    "concept": ("concept", "Find the direction of a word: write pairs, fit and validate."),
     "fit": ("fit", "Fit a direction for every layer on contrast pairs."),
     "validate": ("validate", "Test a probe: intervals, baselines, permutations, and a verdict in words."),
     "compare": ("compare", "Models, engines and quantisations on the same texts."),

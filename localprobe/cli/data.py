@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +64,14 @@ def _print(path: Path, checked: Checked) -> None:
     click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
     click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
     for finding in checked.findings:
-        colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
-        click.echo(f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}")
+        click.echo(finding_line(finding))
     click.echo(checked.judgement)
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding with its severity and its lines."""
+    colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
+    return f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}"
 
 
 def _where(finding: Finding) -> str:
@@ -194,19 +198,15 @@ def _recipe(scenarios: Path | None, system_prompts: Path | None, **how: Any) -> 
 
 def _run(generation: Generation) -> list[GeneratedPair]:
     """Make the pairs, a line on stderr for each; Ctrl-C says what is safe."""
+    from localprobe.cli.show import Writing
+
     total = len(generation.pending)
     done: list[GeneratedPair] = []
-    start = time.perf_counter()
+    writing = Writing()
     try:
         for outcome in generation:
             done.append(outcome)
-            each = (time.perf_counter() - start) / len(done)
-            record = outcome.record
-            _tell(
-                f"{len(done)}/{total}  {record['scenario']}, run {record['run']}, {record['generator']}: "
-                f"{'written' if outcome.accepted else 'rejected'}, {each:.1f} s a pair, "
-                f"{_minutes(each * (total - len(done)))} left"
-            )
+            writing(outcome, len(done), total)
     except BaseException:
         if done:
             _tell(f"{len(done)} of {total} pairs are done and safe; the same command goes on from there")
@@ -235,10 +235,6 @@ def _summary(report: dict[str, Any], tokens: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _tell(line: str) -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
+    from localprobe.generators.generate import GeneratedPair
     from localprobe.progress import Progress as Report
 
 errors = Console(stderr=True)
@@ -58,7 +59,7 @@ def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
-        yield Count(bars, bars.add_task(what, total=total, unit=unit, rate=""))
+        yield Count(bars, bars.add_task(what, total=total, unit=unit, rate="", visible=total > 0))
 
 
 @contextmanager
@@ -71,6 +72,30 @@ def capturing() -> Iterator[Callable[[Amount], None]]:
 def step(name: str) -> None:
     """Say what is being computed now."""
     errors.print(f"  {name} ...", highlight=False)
+
+
+class Writing:
+    """A line for each pair of texts that a generator wrote, with the time left."""
+
+    def __init__(self) -> None:
+        import time
+
+        self._clock = time.perf_counter
+        self._start = self._clock()
+
+    def __call__(self, outcome: GeneratedPair, done: int, total: int) -> None:
+        """A pair is written or rejected: it is number `done` of `total`."""
+        seconds = (self._clock() - self._start) / done
+        left = seconds * (total - done)
+        record = outcome.record
+        errors.print(
+            f"{done}/{total}  {record['scenario']}, run {record['run']}, {record['generator']}: "
+            f"{'written' if outcome.accepted else 'rejected'}, {seconds:.1f} s per pair, "
+            f"{f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} min'} left",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 class Count:
@@ -92,7 +117,8 @@ class Count:
     def reach(self, things: int, total: int, tokens: int, rate: float) -> None:
         """So many things of so many are done, at a rate in tokens a second."""
         self.tokens = tokens
-        self._bars.update(self._task, completed=things, total=total, rate=f"{rate:,.0f} tok/s" if rate else "")
+        shown = f"{rate:,.0f} tok/s" if rate else ""
+        self._bars.update(self._task, completed=things, total=total, visible=True, rate=shown)
 
     @property
     def rate(self) -> float:

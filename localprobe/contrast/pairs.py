@@ -14,6 +14,8 @@ from localprobe.store.shipped import Shipped
 
 PAIR_SETS = Shipped("contrast set", "contrast/data/pairs", ".jsonl")
 TEXT_SETS = Shipped("set of texts", "contrast/data/texts", ".jsonl")
+TEST_FRACTION = 0.3
+"""Share of each scenario's pairs that is measured on, if not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,9 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
-def split(pairs: Sequence[Pair], *, test_fraction: float = 0.3, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+def split(
+    pairs: Sequence[Pair], *, test_fraction: float = TEST_FRACTION, seed: int = 0
+) -> tuple[list[Pair], list[Pair]]:
     """Pairs to fit on and pairs to measure on: whole pairs, stratified by scenario, the same for the same seed.
 
     Each scenario contributes its share of test pairs, rounded so that the total is right; a scenario of a single pair

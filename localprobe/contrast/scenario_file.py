@@ -10,9 +10,13 @@ from typing import Any
 from localprobe.contrast.pairs import records
 from localprobe.contrast.scenarios import Scenario
 from localprobe.errors import DataError
+from localprobe.store.shipped import Shipped
+
+SITUATIONS = Shipped("set of situations", "contrast/data/situations", ".jsonl")
+"""Questions and requests that can be answered in any manner, in several domains; the domains take turns."""
 
 _REQUIRED = ("id", "situation")
-_OPTIONAL = ("title", "pressure", "empathy_pressure", "question")
+_OPTIONAL = ("title", "pressure", "empathy_pressure", "question", "domain")
 
 
 def read_scenarios(path: Path) -> list[Scenario]:

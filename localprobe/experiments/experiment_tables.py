@@ -6,9 +6,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, field
 
+from localprobe.contrast.pairs import TEST_FRACTION
 from localprobe.errors import UsageError
 from localprobe.experiments.experiment import Arm, LayerChoice, Strengths
-from localprobe.probing.config import METHOD, POOLING, TEST_FRACTION, MethodName, PoolingName
+from localprobe.probing.config import METHOD, POOLING, MethodName, PoolingName
 from localprobe.steering.positions import Positions
 from localprobe.store.toml import Table
 

@@ -42,6 +42,8 @@ class Recipe:
     tokens: int = 300
     """Maximum number of tokens of a text."""
     seed: int = 0
+    most: int | None = None
+    """Maximum number of pairs; None generates all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +56,8 @@ class PlannedPair:
     run: int
     generator: Generator
     recipe: Recipe
+    domain: str = ""
+    """What several scenarios have in common; empty if this one stands alone."""
 
     @property
     def key(self) -> str:
@@ -85,14 +89,15 @@ def planned_pairs(recipe: Recipe, generators: Sequence[Generator]) -> list[Plann
     Generators rotate over runs and scenarios, so that every scenario is written by all of them. Those that load a model
     into memory come last, one after another.
     """
-    pairs = [
-        PlannedPair(
-            scenario.id, _prompt(scenario, recipe.prompts), run, generators[(place + run) % len(generators)], recipe
-        )
+    planned = [
+        PlannedPair(scenario.id, prompt, run, generators[(place + run) % len(generators)], recipe, scenario.domain)
         for run in range(recipe.runs)
         for place, scenario in enumerate(recipe.scenarios)
+        for prompt in [_prompt(scenario, recipe.prompts)]
     ]
-    return sorted(pairs, key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1)
+    return sorted(
+        planned[: recipe.most], key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1
+    )
 
 
 class Generation:
@@ -200,13 +205,14 @@ def _record(
     return {
         "id": f"{pair.scenario}-{pair.key[:8]}",
         **texts,
-        "scenario": pair.scenario,
+        "scenario": pair.domain or pair.scenario,
+        **({"situation": pair.scenario} if pair.domain else {}),
         "generator": pair.generator.name,
         "model": next((answer.model for answer in answers.values()), None),
         **pair.generator.provenance(),
         "run": pair.run,
         "system_prompts": pair.recipe.prompts.hash,
-        "prompt": _hash(pair.prompt)[:16],
+        "prompt": pair.prompt,
         "temperature": pair.recipe.temperature,
         "tokens": pair.recipe.tokens,
         "seed": pair.recipe.seed,

@@ -12,6 +12,7 @@ from localprobe.errors import UsageError
 from localprobe.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from localprobe.engine import Info
     from localprobe.model import Model
 
 
@@ -85,10 +86,25 @@ class LocalModel:
         self._loading = loading
         self._loaded: Model | None = None
         self._provenance: dict[str, Any] = {}
+        self._borrowed = False
+
+    @classmethod
+    def of(cls, model: Model) -> LocalModel:
+        """A model that is loaded already; it stays open when the generator rests. UsageError for a base model."""
+        generator = cls(model.info.model, model.info.engine)
+        generator._borrowed = True
+        generator._take(model)
+        return generator
+
+    def would_load(self, info: Info) -> bool:
+        """Whether this is a model that is loaded elsewhere already, on the same engine or on any."""
+        return self._loaded is None and self._model_name == info.model and self._engine in (None, info.engine)
 
     def ready(self) -> None:
         from localprobe import discovery, models
 
+        if self._borrowed:
+            return
         discovery.choose(self._engine, None if self._engine else models.formats(self._model_name))
 
     def answer(self, requests: Sequence[TextRequest]) -> list[Completion]:
@@ -119,7 +135,7 @@ class LocalModel:
         return self._provenance
 
     def rest(self) -> None:
-        if self._loaded is not None:
+        if self._loaded is not None and not self._borrowed:
             self._loaded.close()
             self._loaded = None
 
@@ -129,22 +145,30 @@ class LocalModel:
         if self._loaded is None:
             with self._loading(self._model_name) as progress:
                 model = Model.load(self._model_name, self._engine, progress=progress)
-            info = model.info
-            if info.chat_template is None:
+            try:
+                return self._take(model)
+            except UsageError:
                 model.close()
-                raise UsageError(
-                    f"{info.model} has no chat template: it is a base model, and cannot follow a system prompt; "
-                    "give an instruct model"
-                )
-            self._loaded = model
-            self._provenance = {
-                "engine": info.engine,
-                "engine_version": info.version,
-                "weights": info.weights,
-                "dtype": info.dtype,
-                "quantisation": info.quantisation,
-            }
+                raise
         return self._loaded
+
+    def _take(self, model: Model) -> Model:
+        """Use a loaded model. UsageError if it has no chat template."""
+        info = model.info
+        if info.chat_template is None:
+            raise UsageError(
+                f"{info.model} has no chat template: it is a base model, and cannot follow a system prompt; "
+                "give an instruct model"
+            )
+        self._loaded = model
+        self._provenance = {
+            "engine": info.engine,
+            "engine_version": info.version,
+            "weights": info.weights,
+            "dtype": info.dtype,
+            "quantisation": info.quantisation,
+        }
+        return model
 
 
 _THOUGHT = re.compile(r"\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL)

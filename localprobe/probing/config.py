@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from localprobe.contrast.pairs import TEST_FRACTION
 from localprobe.errors import UsageError
 
 MethodName: TypeAlias = Literal["mean-difference", "logistic", "pca", "lda"]
@@ -15,7 +16,6 @@ METHOD: MethodName = "mean-difference"
 POOLING: PoolingName = "mean-without-first"
 """The one default pooling. The first token is an attention sink whose norm is several times the rest, so its residual
 is left out of the mean. The paper averages over all tokens (`mean`), which `localprobe reproduce` states."""
-TEST_FRACTION = 0.3
 TOKEN_LIMIT = 512
 """Tokens that a text is cut to, as the paper does."""
 

@@ -34,6 +34,12 @@ def verdict_on(result: ProbeResult, validation: Validation) -> Verdict:
     return Verdict(_headline(evidence), tuple(_shows(evidence)), tuple(_does_not_show(evidence)))
 
 
+def objection(result: ProbeResult) -> str | None:
+    """Why a validated probe is no evidence of its concept, as its headline says it: chance, words, length, or scenarios
+    that it does not reach. None if no such reason was found, or if it was not validated."""
+    return _objection(_Evidence(result, result.validation)) if result.validation else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     """The figures that the rules look at."""
@@ -82,10 +88,23 @@ class _Evidence:
             )
         return None
 
+    @property
+    def reached(self) -> str:
+        return f"AUROC {_figure(self.chosen.auroc, self.chosen.auroc_interval)}"
+
 
 def _headline(evidence: _Evidence) -> str:
-    chosen, baselines = evidence.chosen, evidence.validation.baselines
-    reached = f"AUROC {_figure(chosen.auroc, chosen.auroc_interval)}"
+    if why := _objection(evidence):
+        return why
+    baselines, where = evidence.validation.baselines, f"{evidence.reached} at layer {evidence.chosen.layer}"
+    if baselines is None:
+        return f"The probe separates unseen pairs ({where}). It was not compared with words: no texts were given."
+    lead = "better than a bag of words does" if _leads(baselines.bag_of_words) else "perhaps no better than words do"
+    return f"The probe separates unseen pairs ({where}), {lead}."
+
+
+def _objection(evidence: _Evidence) -> str | None:
+    reached = evidence.reached
     if not evidence.above_chance:
         return f"Not shown: on {evidence.pairs} unseen pairs the probe is not distinguishable from chance ({reached})."
     if why := _simpler(evidence, reached):
@@ -96,11 +115,7 @@ def _headline(evidence: _Evidence) -> str:
             f"Only where it was fitted: the probe separates unseen pairs of known scenarios ({reached}), but not those "
             f"of a scenario left out of the fit (AUROC {pooled})."
         )
-    where = f"{reached} at layer {chosen.layer}"
-    if baselines is None:
-        return f"The probe separates unseen pairs ({where}). It was not compared with words: no texts were given."
-    lead = "better than a bag of words does" if _leads(baselines.bag_of_words) else "perhaps no better than words do"
-    return f"The probe separates unseen pairs ({where}), {lead}."
+    return None
 
 
 def _simpler(evidence: _Evidence, reached: str) -> str | None:

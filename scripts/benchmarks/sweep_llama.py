@@ -22,12 +22,16 @@ THREADS = 1
 
 
 class BareDecode:
-    """Rows of one prompt, decoded and sampled by llama.cpp alone."""
+    """Rows of one prompt, decoded and sampled by llama.cpp alone.
 
-    def __init__(self, path: Path, prompt: np.ndarray, threads: int) -> None:
+    The prompt is run once and shared by all rows, or once for each row, as rows that are steered otherwise need it.
+    """
+
+    def __init__(self, path: Path, prompt: np.ndarray, threads: int, *, shared: bool) -> None:
+        self._shared = shared
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
         context = llama_cpp.llama_context_default_params()
-        context.n_ctx = len(prompt) + ROWS * (TOKENS + 8)
+        context.n_ctx = ROWS * (len(prompt) + TOKENS + 8)
         context.n_batch = context.n_ubatch = 512
         context.n_seq_max, context.kv_unified, context.flash_attn_type = ROWS, True, 1
         context.n_threads = context.n_threads_batch = threads
@@ -43,8 +47,9 @@ class BareDecode:
         memory = llama_cpp.llama_get_memory(self._context)
         llama_cpp.llama_memory_clear(memory, True)
         n = len(self._prompt)
-        self._decode(self._prompt, np.arange(n), np.zeros(n, int), np.arange(n) == n - 1)
-        for other in range(1, ROWS):
+        for row in range(1 if self._shared else ROWS):
+            self._decode(self._prompt, np.arange(n), np.full(n, row), np.arange(n) == n - 1)
+        for other in range(1, ROWS if self._shared else 1):
             llama_cpp.llama_memory_seq_cp(memory, 0, other, -1, -1)
         tokens = [llama_cpp.llama_sampler_sample(self._sampler, self._context, -1)] * ROWS
         start = time.perf_counter()
@@ -68,7 +73,7 @@ def main() -> None:
     model = Model.load("smollm2-135m", "llama", LoadOptions(threads=THREADS))
     path = models.resolve("smollm2-135m", discovery.backend("llama")).path
     asked = requests(model, ROWS, TOKENS + 1, strengths=ROWS, prompt=PROMPT)  # its prefill is not measured
-    bare = BareDecode(path, asked[0].ids, THREADS)
+    shared, apart = (BareDecode(path, asked[0].ids, THREADS, shared=share) for share in (True, False))
 
     def ours() -> float:
         decoding = Decoding(model.engine, asked)
@@ -81,9 +86,11 @@ def main() -> None:
         finally:
             decoding.close()
 
-    measured = interleaved(ours, bare, rounds=5)
     what = f"llama.cpp: {ROWS} rows of {ROWS} alphas, against its own unsteered decode"
-    print(json.dumps([row(what, *measured, 1, "tok/s", 0.95), alike(model, 0.0)]))
+    results = [row(what, *interleaved(ours, shared, rounds=5), 1, "tok/s", 0.95)]
+    what = "the same, whose rows hold a prompt each too, rather than share one"
+    results.append(row(what, *interleaved(ours, apart, rounds=5), 1, "tok/s", None))
+    print(json.dumps([*results, alike(model, 0.0)]))
 
 
 main()

@@ -6,6 +6,7 @@ import math
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,13 +167,24 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         Chats(tmp_path / "file" / "chats.sqlite")
 
 
-def test_a_long_answer_is_one_row_so_that_it_can_be_written_every_second(tmp_path: Path) -> None:
+def test_a_long_answer_is_one_row_so_that_it_can_be_written_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chats, chat = Chats(tmp_path / "chats.sqlite"), answered()
     chats.write(chat, *chat.turns.values())
     turn = chat.path()[-1]
     turn.pieces, turn.scores = ["word "] * 4000, [1.23456] * 4000
     statements: list[str] = []
-    chats._database.set_trace_callback(statements.append)
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        database = connect(*arguments, **options)
+        database.set_trace_callback(statements.append)
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
     chats.write(chat, turn)
-    assert [words.split(" ", 1)[0] for words in statements] == ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"]
+    monkeypatch.undo()
+    written = statements[next(i for i, words in enumerate(statements) if words.startswith("BEGIN")) :]
+    assert [words.split(" ", 1)[0] for words in written] == ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"]
     assert chats.read(chat.id).path()[-1].pieces == turn.pieces

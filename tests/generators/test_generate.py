@@ -9,17 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localprobe.contrast.pairs import read_pairs
+from localprobe.contrast.pairs import prompt_of, read_pairs
 from localprobe.contrast.scenarios import Scenario
-from localprobe.contrast.system_prompts import SystemPrompts, read_system_prompts
+from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
 from localprobe.errors import DataError, LocalprobeError, UsageError
+from localprobe.fake import FakeEngine
 from localprobe.generators.generate import GeneratedPair, Generation, Recipe, planned_pairs
 from localprobe.generators.generator import Completion, LocalModel, TextRequest
+from localprobe.model import Model
 from localprobe.version import __version__
 from tests.generators.openai_server import serving, story
 
@@ -105,6 +108,7 @@ def test_a_line_has_the_pair_and_where_it_comes_from(tmp_path: Path) -> None:
         "where": "here",
         "run": 0,
         "system_prompts": PROMPTS.hash,
+        "prompt": positive.prompt,
         "temperature": 0.9,
         "tokens": 50,
         "seed": 3,
@@ -117,6 +121,25 @@ def test_a_line_has_the_pair_and_where_it_comes_from(tmp_path: Path) -> None:
     assert line["started"] <= line["finished"]
     [pair] = read_pairs(tmp_path / "out.jsonl")
     assert (pair.scenario, pair.metadata["generator"]) == ("bus", "scripted")
+    assert prompt_of(pair) == positive.prompt  # what pooling `answer` reads the texts as answers to
+
+
+def test_a_pair_of_a_domain_belongs_to_that_and_names_its_situation(tmp_path: Path) -> None:
+    scenarios = [replace(scenario, domain="town") for scenario in SCENARIOS]
+    run(tmp_path / "out.jsonl", Scripted(), of=recipe(1, scenarios=scenarios, most=2))
+    made = [(line["scenario"], line["situation"], line["id"][:4]) for line in lines(tmp_path / "out.jsonl")]
+    assert made == [("town", "bus", "bus-"), ("town", "dog", "dog-")]
+
+
+def test_a_model_that_is_lent_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(FakeEngine(context=4096))
+    closed: list[Model] = []
+    monkeypatch.setattr(Model, "close", closed.append)
+    generator = LocalModel.of(model)
+    generator.ready()
+    [completion] = generator.answer([TextRequest("Care.", "At the bus.", 1, tokens=5)])
+    generator.rest()
+    assert (generator.name, completion.model, closed) == ("local:fake@fake", "fake", [])
 
 
 def test_what_the_file_holds_is_not_asked_again(tmp_path: Path) -> None:
@@ -306,11 +329,6 @@ def test_a_local_model_that_is_not_there_is_said_before_anything_is_asked(tmp_pa
 
 
 def test_a_base_model_cannot_be_told_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from localprobe.fake import FakeEngine
-    from localprobe.model import Model
-
     engine = FakeEngine()
     engine.info = replace(engine.info, chat_template=None)
     monkeypatch.setattr(Model, "load", lambda *args, **how: Model(engine))
@@ -319,7 +337,7 @@ def test_a_base_model_cannot_be_told_what_to_write(monkeypatch: pytest.MonkeyPat
 
 
 def test_system_prompts_that_ship_and_a_users_own(tmp_path: Path) -> None:
-    ours = read_system_prompts()
+    ours = read_system_prompts(SYSTEM_PROMPTS.path("empathy"))
     assert abs(len(ours.positive.split()) - len(ours.negative.split())) <= 5
     path = tmp_path / "p.json"
     path.write_text('{"positive": " Be warm. ", "negative": "Be cold."}')

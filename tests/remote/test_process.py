@@ -184,9 +184,16 @@ class TestEnds:
     def test_nor_for_another_thread_that_talks_to_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(remote_process, "GRACE", 0.1)
         engine = load("tests.remote.faulty:hang_in_forward")
+        transmit, sent = remote_process.wire.transmit, threading.Event()
+
+        def tell(*frame: Any) -> None:
+            transmit(*frame)
+            sent.set()
+
+        monkeypatch.setattr(remote_process.wire, "transmit", tell)
         with ThreadPoolExecutor(1) as pool:
             talk = pool.submit(engine.forward, [Row(np.array([1], np.int32))])
-            wait_until(engine._process._talking.locked)
+            assert sent.wait(60)  # the lock alone may be held before the child is asked
             engine.close()
             assert how_it_ended(engine) == -signal.SIGKILL
             assert not psutil.pid_exists(engine.pid)

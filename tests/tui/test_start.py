@@ -15,7 +15,7 @@ from localprobe.engines.spec import ModelSpec
 from localprobe_tui import app as module
 
 LATER = ("torch", "transformers", "mlx", "llama_cpp", "sklearn", "scipy", "matplotlib", "pandas", "gguf", "openai")
-SCREENS = {"localprobe_tui.chat", "localprobe_tui.probing", "localprobe_tui.runs", "localprobe_tui.models"}
+SCREENS = {f"localprobe_tui.{room}.screen" for room in ("chat", "probing", "runs", "models")}
 
 FIRST_FRAME = """
 import asyncio, json, sys
@@ -43,7 +43,7 @@ def test_the_first_frame_comes_before_the_load_and_before_all_that_is_slow_to_im
     packages = {name.partition(".")[0] for name in start["imported"]}
     assert packages.isdisjoint(LATER)
     assert {name for name in packages if name.startswith("localprobe")} == {"localprobe", "localprobe_tui"}
-    assert SCREENS.intersection(start["imported"]) == {"localprobe_tui.chat"}
+    assert SCREENS.intersection(start["imported"]) == {"localprobe_tui.chat.screen"}
 
 
 def test_localprobe_alone_on_a_terminal_and_tui_run_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
