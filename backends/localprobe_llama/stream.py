@@ -3,8 +3,8 @@
 llama.cpp takes other kernels where a pass has other numbers of rows, and on x86 those for Q4_K, Q5_0 and Q8_0 add up in
 another order. Activations are rounded to 8 bits before they meet quantised weights, so a sum that differs in its last
 bit may round the other way, and the next blocks amplify that up to the error of this rounding itself. With such weights
-a row in a batch is therefore another draw than the same row alone, and no worse a one. Measured with AVX2 on 24 texts of
-80 tokens: of Gemma-3-270M in Q4_K_M none was the same in a batch of 24 and alone, and the divergence from float32
+a row in a batch is therefore another draw than the same row alone, and no worse a one. Measured with AVX2 on 24 texts
+of 80 tokens: of Gemma-3-270M in Q4_K_M none was the same in a batch of 24 and alone, and the divergence from float32
 arithmetic on the same weights was 0.009 nats per token either way (standard error 0.003). Of SmolLM2-135M in Q4_1,
 whose kernels do not depend on the number of rows, all 24 were the same.
 """
