@@ -1,6 +1,6 @@
-"""What `import localprobe as lp` offers for experiments: load, fit, validate, concept.
+"""The functions of `import localprobe as lp`: load, fit, validate, concept.
 
-What these do is recorded as runs, as the command line's work is.
+Their results are recorded as runs, like those of the command line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def load(name: str, engine: str | None = None, options: LoadOptions | None = None, *, remote: bool = False) -> Model:
-    """Load a model by short name, Hugging Face id, folder or GGUF file, and check that its engine does what it says.
+    """Load a model by short name, Hugging Face id, folder or GGUF file, and check that its engine captures and steers
+    as it should.
 
     `engine` None takes the best one installed that can load it; `remote` runs it in a child process, so that a native
     crash does not end this one. Use the model as a context manager, or `close` it. Raises ModelError or EngineError.
@@ -50,8 +51,8 @@ def fit(
 ) -> ProbeReport:
     """Fit a probe of a concept and test it on pairs held out; see `localprobe.probing.fit.fit`.
 
-    `data` is whatever `localprobe.pairs` takes: a name that ships, a path, tuples, a DataFrame; so is `test`. The
-    result is recorded as a run and the vector kept in the library under its concept, unless `record` is False.
+    `data` and `test` are what `localprobe.pairs` takes: the name of a set that ships, a path, tuples or a DataFrame.
+    The result is recorded as a run and the vector kept in the library under its concept, unless `record` is False.
     Re-running resumes a capture. Raises DataError, UsageError or EngineError.
     """
     from localprobe.probing.fit import fit as fit_probe
@@ -92,7 +93,7 @@ def validate(
     """Measure a probe on those pairs of `data` that it was not fitted on; see `localprobe.probing.validate`.
 
     `probe` is a vector, a file, or a name in the library; `train` are the pairs that it was fitted on, if `data` lacks
-    them. `config` says how much is resampled. Raises DataError, UsageError, VectorError or EngineError.
+    them. `config` gives the resampling budget. Raises DataError, UsageError, VectorError or EngineError.
     """
     from localprobe.probing.validate import texts_for
     from localprobe.probing.validate import validate as validate_probe
@@ -161,10 +162,10 @@ def concept(
 
 
 def vector(reference: Reference, model: Model | None = None) -> Vector:
-    """A vector by what it is called: a file, or a name in the library.
+    """A vector by its file, or by its name in the library.
 
-    With a `model`, a name means the vector for that model, and is fitted on the contrast set of that name that ships
-    where the library has none. VectorError if there is no such vector, or none can be told from several.
+    With a `model`, a name means the vector for that model; if the library has none, it is fitted on the contrast set of
+    that name that ships. Raises VectorError if there is no such vector, or several that a model would distinguish.
     """
     from localprobe.probing.named import vector_for
     from localprobe.vectors.library import Library

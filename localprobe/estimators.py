@@ -93,10 +93,10 @@ class Logistic(_DirectionProbe):
 
 
 class PCA(_DirectionProbe):
-    """First principal component of the differences between the classes, not centred: their mean is what is looked for.
+    """First principal component of the differences between the classes, not centred, because their mean is the signal.
 
-    Row i of one class is paired with row i of the other where both have as many; else each text is set against the mean
-    of the other class.
+    If both classes have equally many rows, row i of one is paired with row i of the other; else each row is compared
+    with the mean of the other class.
     """
 
     def _direction(self, positive: Array, negative: Array) -> Array:

@@ -1,11 +1,11 @@
-"""A loaded model as users know it: names instead of paths, text instead of ids, doses instead of alphas.
+"""A loaded model, used by names instead of paths, text instead of ids and doses instead of alphas.
 
     with Model.load("smollm2-135m") as model:
         residuals = model.pooled(texts, layers=[12])
         answer = model.answer("What do you do?", steer=vector, dose=0.25)
         print(answer, answer.scores)
 
-Everything runs on one engine, in this process or, with `remote=True`, in a child.
+Everything runs on one engine, in this process or, with `remote=True`, in a child process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
 
 Steer: TypeAlias = Vector | str | Path | Knob | Sequence[Knob] | None
-"""What answers are steered by: a vector, its file or its name in the library, or knobs; None steers nothing."""
+"""What steers answers: a vector, its file or its name in the library, or knobs; None for no steering."""
 
 
 class Model:
@@ -76,18 +76,18 @@ class Model:
 
     @property
     def info(self) -> Info:
-        """What was loaded."""
+        """What was loaded: model, engine, device and sizes."""
         return self.engine.info
 
     @cached_property
     def scale(self) -> FloatArray:
-        """Median residual length of every layer, (layers,): what a dose is measured in."""
+        """Median residual length of each layer, (layers,): the unit of a dose."""
         return residual_scale(self.engine)
 
     def ids(self, prompt: str, *, system: str = "", raw: bool = False) -> IntArray:
-        """Ids of a prompt, (n,) int32: as one user message by the model's chat template, or `raw`.
+        """Ids of a prompt, (n,) int32: one user message in the model's chat template, or, if `raw`, the text as it is.
 
-        UsageError if it is empty, or leaves no room in the context for an answer.
+        Raises UsageError if it is empty or leaves no room in the context for an answer.
         """
         if not prompt.strip():
             raise UsageError("the prompt is empty")
@@ -100,7 +100,7 @@ class Model:
         return ids
 
     def layers(self, layers: Sequence[int] | None = None) -> list[int]:
-        """The layers asked for (negative ones count from the end), or all; UsageError for one out of range."""
+        """The given layers (negative ones count from the end), or all. Raises UsageError for one out of range."""
         if layers is None:
             return list(range(self.info.layers))
         for layer in layers:
@@ -147,7 +147,7 @@ class Model:
     ) -> Knob:
         """A knob for this model, its strength given as alpha or as a dose. Raises UsageError or VectorError.
 
-        A dose is in residual lengths of this model (`scale`), whatever the vector's file records.
+        A dose is in residual lengths of this model (`scale`), not in those that the vector's file records.
         """
         strength = knob.strength(alpha, dose)
         vector.check_compatible(self.info)
@@ -165,12 +165,12 @@ class Model:
         dose: float | None = None,
         positions: str = "all",
     ) -> list[Knob]:
-        """The knobs of a vector: one at the layer asked for or its best, or one for each layer of a control vector that
-        is meant to be used whole. Such a vector has no one dose: UsageError unless an alpha is given."""
+        """The knobs of a vector: one at `layer`, or at the vector's best layer. A control vector that has no best layer
+        is used whole, one knob per layer, and needs an alpha: UsageError for a dose, which is of one layer."""
         if layer is not None or vector.best is not None:
             return [self.knob(vector, layer=layer, alpha=alpha, dose=dose, positions=positions)]
         if alpha is None:
-            vector.layer(None)  # a dose is of one layer: this says which there are
+            vector.layer(None)  # raises: a dose is of one layer
         return [self.knob(vector, layer=b, alpha=alpha, positions=positions) for b in sorted(vector.directions)]
 
     def answer(
@@ -202,7 +202,7 @@ class Model:
 
         `raw` continues the prompt without the chat template. `sampler` takes the place of `temperature`; `tokens` is
         the most to generate. The same seed gives the same answer, the one of `localprobe steer --seed`. Raises
-        UsageError or VectorError; warns where the vector was made for another model.
+        UsageError or VectorError; warns if the vector was made for another model.
         """
         return self.answers(
             [prompt],
@@ -239,16 +239,16 @@ class Model:
     ) -> list[Answer]:
         """Answer many prompts, in batches; options as of `answer`. A prompt given n times gets n different answers.
 
-        A `Request` is generated as it stands: what is said here of steering and sampling is for the texts.
+        A `Request` is generated as it is: the steering and sampling options apply to texts only.
         """
         encoded = [self.ids(p, system=system, raw=raw) if isinstance(p, str) else p.ids for p in prompts]
         knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)  # may measure the scale
         sampler = sampler or Sampler(temperature=temperature)
-        requests, times = [], Counter[str]()
+        requests, repeats = [], Counter[str]()
         for prompt, ids in zip(prompts, encoded, strict=True):
             if isinstance(prompt, str):
-                key = f"seed {seed}" + (f" again {times[prompt]}" if times[prompt] else "")
-                times[prompt] += 1
+                key = f"seed {seed}" + (f" again {repeats[prompt]}" if repeats[prompt] else "")
+                repeats[prompt] += 1
                 requests.append(Request(ids, knob.steering(knobs, len(ids)), sampler, key, tokens))
             else:
                 requests.append(prompt)
@@ -260,7 +260,7 @@ class Model:
     def _knobs(
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
     ) -> list[Knob]:
-        """The knobs that `steer` stands for; warns of vectors from which little is to be expected on this model."""
+        """The knobs that `steer` stands for; warns of vectors that may not work on this model."""
         if isinstance(steer, str | Path):
             steer = Library().vector(steer, self.info)
         if isinstance(steer, Vector):
@@ -288,16 +288,16 @@ class Model:
         tokens: int = 200,
         stops: tuple[str, ...] = (),
     ) -> Request:
-        """One answer to ask for, from text and knobs."""
+        """A request for `generate` or `answers`, from a prompt and knobs."""
         ids = self.ids(prompt, system=system, raw=raw)
         return Request(ids, knob.steering(knobs, len(ids)), sampler or Sampler(), key, tokens, stops)
 
     def generate(self, requests: Sequence[Request], watch: Sequence[Watch] = ()) -> Iterator[Event]:
-        """Generate answers, many at a time; see `localprobe.generation.decode.generate`."""
+        """Generate answers in batches; see `localprobe.generation.decode.generate`."""
         return generate(self.engine, requests, watch)
 
     def conversation(self, system: str = "", watch: Sequence[Watch] = ()) -> Conversation:
-        """Begin a chat."""
+        """A new chat, which keeps its messages and what the engine computed for them."""
         return Conversation(self.engine, system, watch)
 
     def close(self) -> None:

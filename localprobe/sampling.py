@@ -8,8 +8,9 @@ reference; engines that sample on a device follow it.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,15 @@ from localprobe.engine import FloatArray, IntArray, Sampler
 from localprobe.errors import EngineError
 
 _BLOCK = 256
-_rooms = threading.local()
+_CHUNK = 64 * _BLOCK
+
+
+class _Rooms(threading.local):
+    def __init__(self) -> None:
+        self.rooms: dict[tuple[int, int], FloatArray] = {}
+
+
+_rooms = _Rooms()
 
 
 def uniforms(key: str, start: int, count: int) -> NDArray[np.float64]:
@@ -49,57 +58,96 @@ def sample(
     """
     ids = np.empty(len(samplers), np.int32)
     logprobs = np.empty(len(samplers), np.float32)
-    shifted, shares, weights = _room(logits.shape[1])
     for row, sampler in enumerate(samplers):
-        with np.errstate(invalid="ignore"):  # infinity minus infinity is caught below
-            np.subtract(logits[row], logits[row].max(), out=shifted)
-        np.exp(shifted, out=shares)
-        norm = np.log(shares.sum())
-        if not np.isfinite(norm):
+        line = logits[row]
+        top = line.max()
+        if not math.isfinite(top):
             raise EngineError(f"the logits of row {row} are not finite: steer less")
-        ids[row] = _draw(shifted, shares, weights, sampler, float(uniform[row]))
-        logprobs[row] = shifted[ids[row]] - norm
+        draw = _draw if sampler.temperature == 0 or _cuts(sampler, len(line)) else _draw_uncut
+        token, norm = draw(line, top, sampler, float(uniform[row]))
+        ids[row], logprobs[row] = token, line[token] - top - norm
     return ids, logprobs
 
 
-def _room(size: int) -> FloatArray:
-    """Buffer (3, vocabulary) of this thread. Allocating arrays of this size each time can take five times as long as
-    the computation, because the C library may get fresh memory from the system."""
-    room: FloatArray | None = getattr(_rooms, "room", None)
-    if room is None or room.shape[1] != size:
-        room = _rooms.room = np.empty((3, size), np.float32)
-    return room
+def _room(rows: int, size: int) -> FloatArray:
+    """Buffer (rows, size) of this thread. Allocating arrays as long as a vocabulary each time can take five times as
+    long as the computation, because the C library may get fresh memory from the system."""
+    if (rows, size) not in _rooms.rooms:
+        _rooms.rooms[rows, size] = np.empty((rows, size), np.float32)
+    return _rooms.rooms[rows, size]
 
 
-def _draw(shifted: FloatArray, shares: FloatArray, weights: FloatArray, sampler: Sampler, uniform: float) -> int:
-    """One token of logits (vocabulary,) whose largest is 0; `shares` are their exponentials, `weights` is a buffer."""
+def _cuts(sampler: Sampler, size: int) -> bool:
+    """Whether a sampler leaves out any of `size` tokens."""
+    return 0 < sampler.top_k < size or sampler.top_p < 1 or sampler.min_p > 0
+
+
+def _draw_uncut(logits: FloatArray, top: np.float32, sampler: Sampler, uniform: float) -> tuple[int, float]:
+    """One token of logits (vocabulary,) with maximum `top`, and log(sum(exp(logits - top))).
+
+    A decode step leaves the processor's caches full of model weights, so arrays as long as the vocabulary are slow to
+    write and to read back: they are computed here in chunks that stay in the caches.
+    """
+    shifted_room, shares_room = _room(2, _CHUNK)
+    temperature = np.float32(sampler.temperature)
+    norm, sums = 0.0, np.empty(-(-len(logits) // _BLOCK))  # of each block of weights
+    for start in range(0, len(logits), _CHUNK):
+        chunk = logits[start : start + _CHUNK]
+        shifted, shares = shifted_room[: len(chunk)], shares_room[: len(chunk)]
+        np.subtract(chunk, top, out=shifted)
+        np.exp(shifted, out=shares)
+        norm += float(shares.sum())
+        if sampler.temperature != 1:
+            np.divide(shifted, temperature, out=shares)
+            np.exp(shares, out=shares)
+        whole, first = len(chunk) // _BLOCK, start // _BLOCK
+        shares[: whole * _BLOCK].reshape(whole, _BLOCK).sum(axis=1, out=sums[first : first + whole])
+        if len(chunk) % _BLOCK:
+            sums[-1] = shares[whole * _BLOCK :].sum()
+
+    def weights(block: int) -> FloatArray:
+        return np.exp((logits[block * _BLOCK : (block + 1) * _BLOCK] - top) / temperature)  # type: ignore[no-any-return]
+
+    return _pick(sums, weights, uniform), math.log(norm)
+
+
+def _draw(logits: FloatArray, top: np.float32, sampler: Sampler, uniform: float) -> tuple[int, float]:
+    """As `_draw_uncut`, for any sampler."""
+    shifted, shares, weights = _room(3, len(logits))
+    np.exp(np.subtract(logits, top, out=shifted), out=shares)
+    norm = math.log(float(shares.sum()))
     if sampler.temperature == 0:
-        return int(shifted.argmax())
+        return int(shifted.argmax()), norm
     if sampler.temperature == 1:
         weights = shares
     else:
         np.exp(np.divide(shifted, np.float32(sampler.temperature), out=weights), out=weights)
     ids = _remaining(weights, sampler)
-    return _pick(weights, uniform) if ids is None else int(ids[_pick(weights[ids], uniform)])
+    kept = weights[ids]
+    sums = np.add.reduceat(kept, np.arange(0, len(kept), _BLOCK), dtype=np.float64)
+    return int(ids[_pick(sums, lambda block: kept[block * _BLOCK : (block + 1) * _BLOCK], uniform)]), norm
 
 
-def _pick(weights: FloatArray, uniform: float) -> int:
-    """Inverse CDF: the index at which the cumulative weights (n,), normalised, pass `uniform`."""
-    # Summing blocks first, then within one block, takes a twentieth of the time of a full cumulative sum.
-    ends = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK), dtype=np.float64))
-    point = min(uniform * ends[-1], np.nextafter(ends[-1], 0))  # rounding may reach the very end
-    block = int(np.searchsorted(ends, point, side="right"))
-    inside = weights[block * _BLOCK : (block + 1) * _BLOCK]
+def _pick(sums: NDArray[np.float64], weights: Callable[[int], FloatArray], uniform: float) -> int:
+    """Inverse CDF: the index at which the cumulative weights, normalised, pass `uniform`.
+
+    `sums` (blocks,) are the sums of blocks of _BLOCK weights; `weights` returns the weights of one block. Summing
+    blocks first, then within one block, takes a twentieth of the time of a full cumulative sum.
+    """
+    ends = sums.cumsum()
+    point = min(uniform * ends[-1], math.nextafter(ends[-1], 0))  # rounding may reach the very end
+    block = int(ends.searchsorted(point, side="right"))
+    inside = weights(block)
     begin = ends[block - 1] if block else 0.0
-    index = int(np.searchsorted(begin + np.cumsum(inside, dtype=np.float64), point, side="right"))
-    if index == len(inside):  # the two sums differ in their last bit
-        index = int(np.flatnonzero(inside)[-1])
+    index = int((begin + inside.cumsum(dtype=np.float64)).searchsorted(point, side="right"))
+    if index == len(inside):  # the two sums differ in their last bits
+        index = int(inside.nonzero()[0][-1])
     return block * _BLOCK + index
 
 
-def _remaining(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp] | None:
-    """Ids that remain after the cuts, ascending; None if all do. `weights` (vocabulary,) are unnormalised with
-    maximum 1; ties go to lower ids."""
+def _remaining(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp]:
+    """Ids that remain after the cuts, ascending. `weights` (vocabulary,) are unnormalised with maximum 1; ties go to
+    lower ids."""
     ids: NDArray[np.intp] | None = None
     if 0 < sampler.top_k < len(weights):
         ids = _largest(weights, sampler.top_k)
@@ -107,7 +155,7 @@ def _remaining(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp] | None
         ids = _nucleus(weights, ids, sampler.top_p)
     if sampler.min_p > 0:
         ids = np.flatnonzero(weights >= sampler.min_p) if ids is None else ids[weights[ids] >= sampler.min_p]
-    return ids
+    return np.arange(len(weights)) if ids is None else ids
 
 
 def _largest(weights: FloatArray, count: int) -> NDArray[np.intp]:

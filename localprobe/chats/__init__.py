@@ -1,1 +1,1 @@
-"""Chats as trees of turns, kept in SQLite while their answers stream."""
+"""Chats as trees of turns, written to SQLite while their answers stream."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
+from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import LocalprobeError
 from localprobe.store.sqlite import Schema, SqliteFile
 
@@ -37,7 +37,7 @@ def _format_1(database: sqlite3.Connection) -> None:
 
 
 SCHEMA = Schema("chats", (_format_1,))
-_WAIT = 5.0  # seconds: an app waits for it
+_WAIT = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Summary:
 
 
 class Chats:
-    """The chats of `chats.sqlite` in the user's data folder. LocalprobeError says what is wrong with the file."""
+    """The chats of `chats.sqlite` in the user's data folder. Raises LocalprobeError if the file cannot be used."""
 
     def __init__(self, path: Path | None = None) -> None:
         from localprobe.store.paths import data
 
         self._file = SqliteFile(path or data() / "chats.sqlite", SCHEMA, wait=_WAIT)
         with self._file.writing():
-            pass  # says at once, and not after the first answer, if nothing can be kept
+            pass  # raises now, not after the first answer, if the file cannot be written
 
     @property
     def path(self) -> Path:
@@ -98,8 +98,8 @@ class Chats:
         return chat
 
     def write(self, chat: Chat, *turns: Turn) -> None:
-        """Write a chat's own row and some of its turns, all or nothing; all of its turns if the file does not hold the
-        chat, because the file was moved or deleted meanwhile, or the chat was deleted by another process."""
+        """Write a chat's own row and some of its turns, in one transaction. All of its turns are written if
+        the file lacks the chat: it was moved or deleted, or another process deleted the chat."""
         chat.updated = time.time()
         with self._file.writing() as database:
             if database.execute("SELECT 1 FROM chat WHERE id = ?", [chat.id]).fetchone() is None:
@@ -134,7 +134,7 @@ def _pattern(word: str) -> str:
 
 
 def _about(turn: Turn) -> str:
-    """All of a turn that has no column of its own, as JSON."""
+    """The fields of a turn that have no column, as JSON."""
     return json.dumps(  # not strict: an alpha that overflows adds infinity to a score
         {
             "pieces": turn.pieces,
@@ -143,20 +143,21 @@ def _about(turn: Turn) -> str:
             "reading": asdict(turn.reading) if turn.reading else None,
             "reason": turn.reason,
             "beside": turn.beside,
-            "how": turn.how,
+            "how": turn.details,
         },
         ensure_ascii=False,
     )
 
 
 def _turn(columns: list[Any], about: str) -> Turn:
-    known = json.loads(about)
+    fields = json.loads(about)
     turn = Turn(*columns)
-    turn.pieces = known["pieces"]
-    turn.scores = [math.nan if score is None else score for score in known["scores"]]
+    turn.pieces = fields["pieces"]
+    turn.scores = [math.nan if score is None else score for score in fields["scores"]]
     turn.parts = [
-        Part(**{**each, "knobs": tuple(KnobRecord(**knob) for knob in each["knobs"])}) for each in known["parts"]
+        SteeredPart(**{**part, "knobs": tuple(KnobRecord(**knob) for knob in part["knobs"])})
+        for part in fields["parts"]
     ]
-    turn.reading = Reading(**known["reading"]) if known["reading"] else None
-    turn.reason, turn.beside, turn.how = known["reason"], known["beside"], known["how"]
+    turn.reading = Reading(**fields["reading"]) if fields["reading"] else None
+    turn.reason, turn.beside, turn.details = fields["reason"], fields["beside"], fields["how"]
     return turn

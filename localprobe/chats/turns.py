@@ -1,7 +1,7 @@
 """A chat as a tree of turns, each answer with its tokens' scores and the knobs that it was steered by.
 
-An answer that is regenerated and a message that is edited stay as siblings of what takes their place; the path from the
-first turn to the chat's `leaf` is what is shown and what the model reads.
+A regenerated answer or an edited message stays in the tree, as a sibling of its replacement. The path from the first
+turn to the chat's `leaf` is what is shown and what the model reads.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ class KnobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """From the token `start` of an answer on, it was steered by these knobs; none means unsteered."""
+class SteeredPart:
+    """A part of an answer that one set of knobs steered, from the token `start` on; no knobs means unsteered."""
 
     start: int
     knobs: tuple[KnobRecord, ...] = ()
     added: float = 0.0
-    """What they add to a score by themselves: the projection of alpha * v on the direction that is read."""
+    """What the knobs add to a score directly: the projection of alpha * v on the direction that is read."""
     scored: int = 0
-    """The first token whose score holds that: a knob turned in mid-answer already reaches the token before `start`."""
+    """The first token whose score contains `added`: the token before `start`, if the knob was turned in mid-answer."""
 
     @classmethod
-    def of(cls, knobs: Sequence[Knob], scale: FloatArray, watched: Watch | None, start: int, scored: int) -> Part:
+    def of(
+        cls, knobs: Sequence[Knob], scale: FloatArray, watched: Watch | None, start: int, scored: int
+    ) -> SteeredPart:
         """A part that begins at the token `start`, on a model of residual lengths `scale`, scored by `watched`."""
         from localprobe.steering.knob import direct_effect
 
@@ -83,17 +85,18 @@ class Turn:
     created: float = field(default_factory=time.time)
     pieces: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
+    parts: list[SteeredPart] = field(default_factory=list)
     reading: Reading | None = None
     reason: str = ""
-    """Why the answer ended (`localprobe.generation.events.Reason`); empty while it goes on, and if it was torn."""
+    """Why the answer ended (`localprobe.generation.events.Reason`); empty while it is being generated, and if the
+    process was killed."""
     beside: str | None = None
     """The answer that was generated in the same batch."""
-    how: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     """Model, engine, sampler and seed that an answer was generated with, and at what rate."""
 
     def own(self) -> list[float]:
-        """Scores without what the knobs add to them directly: what the model itself made of it."""
+        """Scores less what the knobs add to them directly: the model's own response."""
         own = list(self.scores)
         ends = [*(part.scored for part in self.parts[1:]), len(own)]
         for part, end in zip(self.parts, ends, strict=False):  # a question has no parts
@@ -115,7 +118,7 @@ class Chat:
     turns: dict[str, Turn] = field(default_factory=dict)
 
     def add(self, turn: Turn) -> Turn:
-        """Put a turn at its place and make it the leaf."""
+        """Add a turn, or replace the one with its id, and make it the leaf."""
         self.turns[turn.id] = turn
         self.leaf = turn.id
         if not self.title and turn.role == "user":
@@ -123,7 +126,7 @@ class Chat:
         return turn
 
     def path(self, leaf: str | None = None) -> list[Turn]:
-        """The turns from the first to `leaf`, or to the chat's own; a file that lost one loses what was before it."""
+        """The turns from the first to `leaf` (the chat's own if None); if the file lost a turn, those after it only."""
         path: list[Turn] = []
         at = self.leaf if leaf is None else leaf
         while at in self.turns:
@@ -132,23 +135,23 @@ class Chat:
         return path[::-1]
 
     def siblings(self, turn: Turn) -> list[Turn]:
-        """The turns that stand at the same place, this one included, oldest first."""
+        """The turns with the same parent, this one included, oldest first."""
         return [other for other in self.turns.values() if other.parent == turn.parent]
 
     def show(self, turn: Turn) -> None:
-        """Take the path through a turn, and from there through the newest of each of its successors."""
+        """Make the path lead through a turn, then always through the newest reply."""
         at = turn
         while after := [other for other in self.turns.values() if other.parent == at.id]:
             at = after[-1]
         self.leaf = at.id
 
     def branch(self) -> Chat:
-        """A chat of its own that begins as the path of this one."""
+        """A new chat that begins with a copy of this one's path."""
         copy = Chat(f"{self.title} (branch)", self.model, self.system)
         parent = None
         for turn in self.path():
             new = Turn(turn.role, turn.content, parent, created=turn.created)
             new.pieces, new.scores, new.parts = list(turn.pieces), list(turn.scores), list(turn.parts)
-            new.reading, new.reason, new.how = turn.reading, turn.reason, dict(turn.how)
+            new.reading, new.reason, new.details = turn.reading, turn.reason, dict(turn.details)
             parent = copy.add(new).id
         return copy

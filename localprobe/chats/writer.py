@@ -1,4 +1,4 @@
-"""A chat is written while it is said: what a disk refuses is tried again with whatever comes next."""
+"""Writes a chat while its answers stream. A write that fails is repeated with the next one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _EVERY = 0.8  # seconds between two writes of an answer
 
 
 class ChatWriter:
-    """Writes turns into `chats`; None keeps nothing. It never raises: `trouble` says what is wrong."""
+    """Writes turns into `chats`; with None it writes nothing. It never raises: `trouble` holds the error."""
 
     def __init__(self, chats: Chats | None) -> None:
         self.chats = chats
         self.trouble: LocalprobeError | None = None
-        """Why what was said could not be written, if it could not."""
+        """Why the last write failed; None if it did not."""
         self._written = 0.0
         self._unwritten: dict[str, Turn] = {}
 
     @property
     def due(self) -> bool:
-        """Whether an answer that is growing should be written again."""
+        """Whether it is time to write a growing answer again."""
         return time.monotonic() - self._written > _EVERY
 
     def write(self, chat: Chat, *turns: Turn) -> None:

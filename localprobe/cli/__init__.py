@@ -1,4 +1,4 @@
-"""The command line: one file a group of commands, each imported only when it is called."""
+"""The command line: one module per command, imported only when it runs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from localprobe.version import __version__
 
 _COMMANDS = {
     "tui": ("tui", "Open the app: chat with a model while steering it. `localprobe` alone does the same."),
-    "chat": ("chat", "Chat while steering: in the app, or with --plain in lines."),
-    "demo": ("demo", "Find empathy in a small model, check it, and steer with it."),
-    "models": ("models", "List models: names, what is on this disk, what fits."),
-    "doctor": ("doctor", "Check engines, and that capture and steering do what they say."),
+    "chat": ("chat", "Chat while steering: in the app, or line by line with --plain."),
+    "demo": ("demo", "Find empathy in a small model, test the direction, and steer with it."),
+    "models": ("models", "List models: names, which are on this disk, which fit in memory."),
+    "doctor": ("doctor", "Check the engines: that capture and steering work, and that they agree."),
     "data": ("data", "Check contrast sets, and generate them."),
     "capture": ("capture", "Write the residuals of texts to a file."),
     "concept": ("concept", "Find the direction of a word: write pairs, fit and validate."),
     "fit": ("fit", "Fit a direction for every layer on contrast pairs."),
     "validate": ("validate", "Test a probe: intervals, baselines, permutations, and a verdict in words."),
-    "compare": ("compare", "Models, engines and quantisations on the same texts."),
-    "correlate": ("correlate", "Set probe scores against rated behaviour."),
-    "sweep": ("sweep", "Steer with many strengths, layers and prompts, and measure what that did."),
+    "compare": ("compare", "Compare models, engines and quantisations on the same texts."),
+    "correlate": ("correlate", "Correlate probe scores with rated behaviour."),
+    "sweep": ("sweep", "Steer at many strengths, layers and prompts, and measure the answers."),
     "audit": ("audit", "Measure others' steered texts: success, coherence, degeneration."),
-    "runs": ("runs", "List what was done; show, export, merge or delete it."),
+    "runs": ("runs", "List runs; show, export, merge or delete them."),
     "reproduce": ("reproduce", "The paper in one command: its tables and figures for your models."),
     "report": ("report", "Runs as one HTML page, as JSON or CSV."),
     "steer": ("steer", "Answer a prompt with a direction added."),
-    "vector": ("vector", "Look into vectors, import them, add, subtract, scale and orthogonalise them."),
+    "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
     "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }
 """Command -> (module of this package, one line of help): `--help` lists them without importing any."""
@@ -53,7 +53,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what an error says of an argument, it says of the command's flag."""
+        """Run a command; arguments in backticks in its error message become the command's flags."""
         try:
             return super().invoke(ctx)
         except LocalprobeError as error:
@@ -71,22 +71,22 @@ class _Commands(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"no command {args[0]!r}{meant} Commands: {', '.join(_COMMANDS)}")
+            matches = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            hint = f"; did you mean {matches[0]!r}?" if matches else ""
+            ctx.fail(f"no command {args[0]!r}{hint} Commands: {', '.join(_COMMANDS)}")
         return super().resolve_command(ctx, args)
 
 
 def in_flags(message: str, flags: Mapping[str, str]) -> str:
-    """The core speaks of arguments, as `dose`; on a command line that is --dose. Other words in backticks stay."""
+    """Replace arguments in backticks by flags: `dose`, as the core calls it, becomes --dose. Other words stay."""
     return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
 
 
 def _flags(command: click.Command) -> dict[str, str]:
-    """Argument -> flag, of a command and all under it."""
+    """Argument -> flag, of a command and its subcommands."""
     flags: dict[str, str] = {}
-    for below in getattr(command, "commands", {}).values():
-        flags |= _flags(below)
+    for subcommand in getattr(command, "commands", {}).values():
+        flags |= _flags(subcommand)
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name:
             flags[parameter.name] = max(parameter.opts, key=len)
@@ -112,8 +112,8 @@ def main() -> None:
     """Run the command line. A LocalprobeError is one line and status 2; Ctrl-C is status 130; a traceback is a bug."""
     try:
         status = root.main(prog_name="localprobe", standalone_mode=False)
-    except click.exceptions.Exit as left:
-        status = left.exit_code
+    except click.exceptions.Exit as exit_:
+        status = exit_.exit_code
     except click.ClickException as error:
         error.show()
         status = 2
@@ -123,7 +123,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("localprobe: stopped", err=True)
         status = 130
-    except BrokenPipeError:  # whoever read our output has left: no more can be said to them
+    except BrokenPipeError:  # the reader of our output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     sys.exit(status if isinstance(status, int) else 0)

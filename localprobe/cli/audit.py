@@ -1,4 +1,4 @@
-"""`localprobe audit`: other people's steered generations, measured."""
+"""`localprobe audit`: measures of steered texts from any source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from localprobe.experiments.audit import Audit, AuditedModel
-    from localprobe.experiments.samples import Read
+    from localprobe.experiments.samples import SampleFile
     from localprobe.stats.rates import Rate
     from localprobe.text_metrics.word_lists import WordLists
 
@@ -28,7 +28,7 @@ _LEGEND = (
 
 
 def _field_options(command: F) -> F:
-    """`--model-field` and its like."""
+    """`--model-field` and the other options that name a field."""
     for name in ("text", "alpha", "scenario", "layer", "model"):
         option = click.option(f"--{name}-field", default=name, show_default=True, help=f"Field that holds the {name}.")
         command = option(command)
@@ -37,17 +37,19 @@ def _field_options(command: F) -> F:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--concept", help="Concept whose word lists, which ship, mark an answer; empathy if not given.")
+@click.option("--concept", help="Concept whose shipped word lists mark an answer; empathy if not given.")
 @click.option(
-    "--word-lists", type=click.Path(path_type=Path), help="JSON with lists of words, positive and negative, instead."
+    "--word-lists",
+    type=click.Path(path_type=Path),
+    help="JSON with lists of words, positive and negative, to use instead.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @_field_options
 def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: bool, **fields: str) -> None:
-    """Measure the steered generations of FILE: JSONL, one a line, with model, layer, scenario, alpha and text.
+    """Measure the steered generations of FILE: JSONL, one per line, with model, layer, scenario, alpha and text.
 
-    Success by the paper's rule and by a strict one, null effects, coherence, degeneration and dose-response: all that
-    takes no model. FILE needs generations of alpha 0, at one layer or at all. - reads stdin.
+    Success by the paper's rule and by a strict one, null effects, coherence, degeneration and dose-response: everything
+    that needs no model. FILE must include generations at alpha 0, for one layer or for all. - reads stdin.
 
     \b
     localprobe audit generations.jsonl
@@ -59,9 +61,9 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
     from localprobe.store.json_values import to_json
 
     lists = _lists(concept, word_lists)
-    read = read_samples(file, {option.removesuffix("_field"): field for option, field in fields.items()})
-    audited = measure(outcomes(read.samples, lists))
-    _warn(file, read, audited)
+    file_samples = read_samples(file, {option.removesuffix("_field"): field for option, field in fields.items()})
+    audited = measure(outcomes(file_samples.samples, lists))
+    _warn(file, file_samples, audited)
     if as_json:
         about = {"file": str(file), "concept": None if word_lists else concept or "empathy"}
         words = {"positive": lists.positive, "negative": lists.negative}
@@ -79,15 +81,15 @@ def _lists(concept: str | None, path: Path | None) -> WordLists:
     return read_word_lists(WORD_LISTS.resolve(path) if path else WORD_LISTS.path(concept or "empathy"))
 
 
-def _warn(file: Path, read: Read, audited: Audit) -> None:
-    if read.torn:
-        click.echo(f"warning: {file}, line {read.torn}: the last line breaks off and was passed over", err=True)
-    for name in sorted({sample.model for sample in read.samples} - set(audited.models)):
-        click.echo(f"warning: {_plain(name)} has unsteered answers (alpha 0) alone and was left out", err=True)
+def _warn(file: Path, file_samples: SampleFile, audited: Audit) -> None:
+    if file_samples.torn:
+        click.echo(f"warning: {file}, line {file_samples.torn}: the last line is incomplete and was ignored", err=True)
+    for name in sorted({sample.model for sample in file_samples.samples} - set(audited.models)):
+        click.echo(f"warning: {_plain(name)} has only unsteered answers (alpha 0) and was left out", err=True)
 
 
 def _show(audited: Audit) -> None:
-    """A block for each model, then all of them."""
+    """One block per model, then the totals."""
     from rich.console import Console
 
     from localprobe.experiments.findings import sentences
@@ -103,7 +105,7 @@ def _show(audited: Audit) -> None:
 
 
 def _curves(model: AuditedModel) -> Table:
-    """A row for each layer and scenario, as in the paper's Table 4."""
+    """One row per layer and scenario, as in the paper's Table 4."""
     table = _table("layer", "scenario", "base", "paper", "strict", "nulls", "coherent", "degen.", "usable")
     table.columns[1].justify = "left"
     for curve in model.curves:
@@ -123,7 +125,7 @@ def _curves(model: AuditedModel) -> Table:
 
 
 def _strengths(model: AuditedModel) -> Table:
-    """A row for each alpha, over layers and scenarios."""
+    """One row per alpha, over all layers and scenarios."""
     table = _table("alpha", "answers", "rate", "coherent", "degenerate", "yet coherent")
     for condition in model.conditions:
         table.add_row(
@@ -142,15 +144,15 @@ def _totals(console: Console, audited: Audit) -> None:
     table.columns[0].justify = "left"
     table.columns[2].no_wrap = table.columns[3].no_wrap = True
     rows = {_escaped(name): model for name, model in audited.models.items()}
-    for name, part in (*rows.items(), *([("all", audited.totals)] if len(rows) > 1 else [])):
+    for name, row in (*rows.items(), *([("all", audited.totals)] if len(rows) > 1 else [])):
         table.add_row(
             name,
-            str(part.success.cells),
-            _percent(part.success.paper),
-            _percent(part.success.strict),
-            str(part.success.null_effects),
-            f"{part.degenerate} of {part.samples}",
-            str(part.fooled),
+            str(row.success.cells),
+            _percent(row.success.paper),
+            _percent(row.success.strict),
+            str(row.success.null_effects),
+            f"{row.degenerate} of {row.samples}",
+            str(row.fooled),
         )
     console.print(table)
     console.print(_escaped(_LEGEND), style="dim", highlight=False)
@@ -185,5 +187,5 @@ def _escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name from a file, without what would steer a terminal."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    """A name from a file, without control characters."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

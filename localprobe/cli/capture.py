@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     type=click.Choice(["mean", "mean-without-first", "last", "tokens"]),
     default="mean",
     show_default=True,
-    help="What of a text's tokens to keep.",
+    help="Which residuals of a text to keep: a mean, the last token's, or all tokens'.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Cut texts to so many tokens, rather than refuse long ones.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Cut texts to this many tokens, instead of refusing long ones."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 @model_options
 def capture(
     texts: Path, output: Path, layers: str | None, pooling: str, limit: int | None, as_json: bool, chosen: Chosen
 ) -> None:
-    """Write the residuals of TEXTS (a line each of .txt, or `text` of .jsonl; - for stdin) to a file.
+    """Write the residuals of TEXTS (.txt, one per line; .jsonl with a field `text`; or - for stdin) to a file.
 
     \b
     localprobe capture texts.txt -o texts.safetensors --layers 8-24
@@ -40,24 +42,24 @@ def capture(
     from localprobe.contrast.pairs import read_texts
 
     lines = read_texts(texts)
-    asked = parse(layers)
+    requested = parse(layers)
     with chosen.load() as model:
-        numbers = model.layers(asked)
-        done = _write(model, lines, output, numbers, pooling, limit)
+        numbers = model.layers(requested)
+        summary = _write(model, lines, output, numbers, pooling, limit)
     if as_json:
-        click.echo(json.dumps(done))
+        click.echo(json.dumps(summary))
     else:
-        cut = f", {done['cut']} cut to {limit} tokens" if done["cut"] else ""
+        cut = f", {summary['cut']} cut to {limit} tokens" if summary["cut"] else ""
         click.echo(
-            f"{done['texts']} texts, {done['tokens']} tokens, {len(numbers)} layers "
-            f"({done['tokens_per_second']:,.0f} tok/s{cut}) -> {output}"
+            f"{summary['texts']} texts, {summary['tokens']} tokens, {len(numbers)} layers "
+            f"({summary['tokens_per_second']:,.0f} tok/s{cut}) -> {output}"
         )
 
 
 def _write(
     model: Model, texts: list[str], output: Path, layers: list[int], pooling: str, limit: int | None
 ) -> dict[str, Any]:
-    """Capture to the file; returns what was done."""
+    """Capture to the file; returns a summary."""
     import numpy as np
 
     from localprobe.capture.file import writing

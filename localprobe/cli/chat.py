@@ -1,4 +1,4 @@
-"""`localprobe chat`: a steered chat in plain lines, for pipes and screen readers; on a terminal, the app."""
+"""`localprobe chat`: a steered chat, line by line for pipes and screen readers, or in the app on a terminal."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--plain", is_flag=True, help="Plain lines, no screen: prompts from standard input, one a line.")
+@click.option("--plain", is_flag=True, help="No full-screen app: prompts from standard input, one per line.")
 @click.option("--vector", help="The direction to steer with: a file, or a name.")
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
 @click.option("--alpha", type=float, help="Strength as the paper's coefficient, instead of a dose.")
 @click.option("--layer", "-l", type=int, help="Layer to steer; the vector's own choice if not given.")
 @click.option("--positions", type=click.Choice(["all", "prompt", "response"]), default="all", show_default=True)
 @click.option("--system", default="", help="System prompt.")
-@click.option("--tokens", type=click.IntRange(min=1), default=400, show_default=True, help="The most an answer has.")
+@click.option(
+    "--tokens", type=click.IntRange(min=1), default=400, show_default=True, help="The most tokens of an answer."
+)
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @model_argument
-def chat(chosen: Chosen, plain: bool, **how: Any) -> None:
-    """Chat with MODEL, steered by a vector. Without MODEL: the one that the vector was fitted on, or the bundled one.
+def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
+    """Chat with MODEL, steered by a vector. Without MODEL: the model that the vector was fitted on, or the bundled one.
 
     On a terminal this opens the app. With --plain, or in a pipe, each line of standard input is a message; answers go
-    to standard output, what is said about them to standard error. The chat is kept, and found again in the app.
+    to standard output, notes about them to standard error. The chat is saved and can be continued in the app.
 
     \b
     echo "My friend sounds sad. What do I do?" | localprobe chat --plain --vector empathy.safetensors --dose 0.2
@@ -38,32 +40,32 @@ def chat(chosen: Chosen, plain: bool, **how: Any) -> None:
     from localprobe.probing.named import origin_of
     from localprobe.steering import knob
 
-    if how["dose"] is not None or how["alpha"] is not None:
-        knob.strength(how["alpha"], how["dose"])
-        if how["vector"] is None:
+    if options["dose"] is not None or options["alpha"] is not None:
+        knob.strength(options["alpha"], options["dose"])
+        if options["vector"] is None:
             raise UsageError("a strength needs a direction: give a `vector`")
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         from localprobe.cli.tui import run_app
 
-        run_app(chosen.of(origin_of(how["vector"]) if how["vector"] else None), **how)
+        run_app(chosen.of(origin_of(options["vector"]) if options["vector"] else None), **options)
         return
     from localprobe.cli.plain_chat import PlainChat
 
-    if how["vector"] is None:
+    if options["vector"] is None:
         with chosen.load() as model:
-            PlainChat(model, None, how, _writer()).run(sys.stdin)
+            PlainChat(model, None, options, _writer()).run(sys.stdin)
         return
-    with loaded_with(chosen, how["vector"]) as (model, vector):
-        PlainChat(model, vector, how, _writer()).run(sys.stdin)
+    with loaded_with(chosen, options["vector"]) as (model, vector):
+        PlainChat(model, vector, options, _writer()).run(sys.stdin)
 
 
 def _writer() -> ChatWriter:
-    """Keeps the chat among the app's; where that cannot be, it is said, and the chat goes on."""
+    """Saves the chat where the app keeps its chats; if that fails, warns and saves nothing."""
     from localprobe.chats.store import Chats
     from localprobe.chats.writer import ChatWriter
 
     try:
         return ChatWriter(Chats())
     except LocalprobeError as error:
-        click.echo(f"warning: {error}. This chat will not be kept.", err=True)
+        click.echo(f"warning: {error}. This chat will not be saved.", err=True)
         return ChatWriter(None)

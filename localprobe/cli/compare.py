@@ -1,4 +1,4 @@
-"""`localprobe compare`: models, engines and quantisations on the same texts."""
+"""`localprobe compare`: models, engines and quantisations compared on the same texts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compare(
     as_json: bool,
     fields: dict[str, str],
 ) -> None:
-    """Fit a probe on PAIRS with each model, measure it on the same pairs held out, and ask whether they agree.
+    """Fit a probe on PAIRS with each model, measure it on the same pairs held out, and report how far they agree.
 
     \b
     localprobe compare empathy smollm2-135m@torch smollm2-135m@llama

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,7 @@ def _show(result: ConceptDirection, chosen: Chosen) -> None:
     from localprobe.cli import in_flags
     from localprobe.cli.data import finding_line
     from localprobe.cli.validate import show_result
+    from localprobe.vectors.library import is_path
 
     show_result(result.report.result)
     written = result.written
@@ -116,10 +118,11 @@ def _show(result: ConceptDirection, chosen: Chosen) -> None:
     if result.advice:
         click.echo(in_flags(result.advice, {"pairs": "--pairs", "generators": "--generator", "against": "--against"}))
     model = f" --model {chosen.name}" if chosen.named else ""
-    word = f'"{result.concept.word}"' if " " in result.concept.word else result.concept.word
+    word = result.concept.word
+    reference = shlex.quote(str(result.file) if is_path(word) else word)
     replaced = ", in place of the vector kept there before" if result.replaced else ""
-    click.echo(f"{result.concept.word} -> {result.file}{replaced}")
-    click.echo(f'next: localprobe steer {word} "My friend has gone quiet. What should I do?" --dose 0.2{model}')
+    click.echo(f"{word} -> {result.file}{replaced}")
+    click.echo(f'next: localprobe steer {reference} "My friend has gone quiet. What should I do?" --dose 0.2{model}')
     click.echo(f"run {result.report.run}: localprobe report {result.report.run}", err=True)
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
 @click.option(
-    "--ratings", default="completions", show_default=True, help="JSONL with text and score a line, or a set that ships."
+    "--ratings", default="completions", show_default=True, help="JSONL of texts with scores, or a set that ships."
 )
 @click.option("--text-field", default="text", show_default=True, help="Field that holds the text.")
 @click.option("--score-field", default="score", show_default=True, help="Field that holds the rating.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @model_options
 def correlate(
@@ -33,7 +33,7 @@ def correlate(
     as_json: bool,
     chosen: Chosen,
 ) -> None:
-    """Set the scores of each PROBE against rated texts, each with its own model, and show every one.
+    """Correlate the scores of each PROBE with the ratings of texts, each probe on its own model.
 
     \b
     localprobe correlate empathy.safetensors
@@ -46,7 +46,7 @@ def correlate(
     from localprobe.store.runs import Runs
 
     texts = read_rated(RATED_SETS.resolve(ratings), text_field=text_field, score_field=score_field)
-    result = Ratings(ratings, tuple(_one(probe, texts, chosen, seed) for probe in probes))
+    result = Ratings(ratings, tuple(_rated(probe, texts, chosen, seed) for probe in probes))
     about = {"hashes": hashed(ratings=ratings)}
     run = Runs().add("correlate", ", ".join(model.name for model in result.models), to_json(result), about=about)
     if as_json:
@@ -56,7 +56,7 @@ def correlate(
     click.echo(f"run {run.id}: localprobe report {run.id}", err=True)
 
 
-def _one(probe: str, texts: list[Rated], chosen: Chosen, seed: int) -> RatedProbe:
+def _rated(probe: str, texts: list[Rated], chosen: Chosen, seed: int) -> RatedProbe:
     from localprobe.cli import show
     from localprobe.cli.options import loaded_with
     from localprobe.probing.detection import RatedProbe, rated_behaviour
@@ -73,6 +73,7 @@ def _show(ratings: Ratings) -> None:
     from rich.table import Table
 
     from localprobe.cli.show import console as out
+    from localprobe.stats.intervals import bracketed
 
     table = Table(box=None, header_style="bold")
     for name in ("probe", "layer", "n", "Pearson r", "p", "Spearman rho", "p", "accuracy", "F1", "TP/FP/TN/FN"):
@@ -84,12 +85,12 @@ def _show(ratings: Ratings) -> None:
             model.name,
             str(rated.layer),
             str(rated.n),
-            f"{r.value:.2f} [{r.interval[0]:.2f}, {r.interval[1]:.2f}]",
+            bracketed(r.value, r.interval),
             f"{r.p:.3f}",
-            f"{rho.value:.2f} [{rho.interval[0]:.2f}, {rho.interval[1]:.2f}]",
+            bracketed(rho.value, rho.interval),
             f"{rho.p:.3f}",
-            f"{binary.accuracy:.0%} [{binary.accuracy_interval[0]:.0%}, {binary.accuracy_interval[1]:.0%}]",
-            f"{binary.f1:.2f} [{binary.f1_interval[0]:.2f}, {binary.f1_interval[1]:.2f}]",
+            bracketed(binary.accuracy, binary.accuracy_interval, ".0%"),
+            bracketed(binary.f1, binary.f1_interval),
             f"{binary.true_positive}/{binary.false_positive}/{binary.true_negative}/{binary.false_negative}",
         )
     out().print(table)

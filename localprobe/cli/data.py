@@ -26,17 +26,17 @@ def data() -> None:
 @data.command()
 @click.argument("file")
 @click.option(
-    "--test", type=click.Path(path_type=Path), help="The file that will test the probe; else a split of FILE."
+    "--test", type=click.Path(path_type=Path), help="The file that will test the probe; if not given, a split of FILE."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split, if there is no --test.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measures and all findings as JSON.")
 @pair_options
 def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[str, str]) -> None:
-    """Look for what is wrong with FILE, a contrast set: JSONL, one pair a line; or the name of a set that ships.
+    """Look for faults in FILE, a contrast set: JSONL, one pair per line; or the name of a set that ships.
 
-    Duplicates and near-duplicates, texts in both poles or both splits, poles that length, one word or a bag of words
-    tells apart, swapped keywords, refusals, too few pairs. Each finding names its lines. The exit status is 2 if a
-    finding is an error or the file cannot be read, else 0.
+    It reports duplicates and near-duplicates, texts in both poles or both splits, poles that differ in length, in one
+    word or as bags of words, swapped keywords, refusals, and too few pairs. Each finding names its lines. The exit
+    status is 2 if a finding is an error or the file cannot be read, else 0.
 
     \b
     localprobe data check pairs.jsonl
@@ -115,16 +115,16 @@ def _ranges(lines: tuple[int, ...]) -> list[str]:
     "or local:MODEL[@ENGINE]; repeat it to rotate over several.",
 )
 @click.option(
-    "--scenarios", type=click.Path(path_type=Path), help="JSON or JSONL of scenarios; else the five of empathy."
+    "--scenarios", type=click.Path(path_type=Path), help="JSON or JSONL of scenarios; the five of empathy if not given."
 )
 @click.option(
     "--system-prompts",
     type=click.Path(path_type=Path),
-    help="JSON with positive, negative and task; else ours of empathy.",
+    help="JSON with positive, negative and task; ours of empathy if not given.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs of each scenario.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
-@click.option("--tokens", type=click.IntRange(min=1), default=300, show_default=True, help="The most of a text.")
+@click.option("--tokens", type=click.IntRange(min=1), default=300, show_default=True, help="The most tokens of a text.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--retries",
@@ -138,12 +138,12 @@ def _ranges(lines: tuple[int, ...]) -> list[str]:
     "keys",
     multiple=True,
     metavar="[HOST=]VARIABLE",
-    help="Environment variable of the API key; openai:, anthropic: and openrouter: know theirs.",
+    help="Environment variable of the API key; openai:, anthropic: and openrouter: have defaults.",
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True, help="Seconds."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def generate(
     output: Path,
     names: tuple[str, ...],
@@ -151,12 +151,12 @@ def generate(
     timeout: float,
     retries: int,
     as_json: bool,
-    **what: Any,
+    **options: Any,
 ) -> None:
     """Generate pairs: each scenario answered under two opposite system prompts, rotating over generators.
 
-    Every line says where its texts come from. Run the same command again to go on where it stopped: what the file holds
-    is not generated twice. Refusals and empty answers are retried, then put into OUTPUT.rejected.jsonl.
+    Every line records how its texts were generated. Re-running the command resumes it: pairs that the file holds are
+    not generated again. Refusals and empty answers are retried, then written to OUTPUT.rejected.jsonl.
 
     \b
     localprobe data generate -o pairs.jsonl --runs 12 -g ollama:qwen2.5:7b -g local:phi-3-mini
@@ -165,60 +165,60 @@ def generate(
     from localprobe.generators.generate import Generation
     from localprobe.generators.names import generators
 
-    recipe = _recipe(**what)
-    writers = generators(names, keys, timeout=timeout, notify=_tell, loading=loading)
-    with Generation(recipe, writers, output, retries=retries, notify=_tell) as generation:
-        done = _run(generation)
+    recipe = _recipe(**options)
+    writers = generators(names, keys, timeout=timeout, notify=_note, loading=loading)
+    with Generation(recipe, writers, output, retries=retries, notify=_note) as generation:
+        results = _run(generation)
     report = {
         "output": str(output),
-        "written": sum(each.accepted for each in done),
+        "written": sum(result.accepted for result in results),
         "already": generation.already,
-        "rejected": sum(not each.accepted for each in done),
+        "rejected": sum(not result.accepted for result in results),
         "rejected_before": generation.refused_before,
         "rejected_file": str(generation.rejected_path),
         "other_lines": generation.others,
-        "cut": sum("length" in each.record["finish"].values() for each in done),
-        "tokens": sum(each.tokens for each in done),
+        "cut": sum("length" in result.record["finish"].values() for result in results),
+        "tokens": sum(result.tokens for result in results),
     }
     click.echo(json.dumps(report) if as_json else _summary(report, recipe.tokens))
     if not report["written"] and not report["already"]:
         click.get_current_context().exit(2)
 
 
-def _recipe(scenarios: Path | None, system_prompts: Path | None, **how: Any) -> Any:
+def _recipe(scenarios: Path | None, system_prompts: Path | None, **options: Any) -> Any:
     from localprobe.contrast.scenario_file import read_scenarios
     from localprobe.contrast.scenarios import scenarios as shipped_scenarios
     from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
     from localprobe.generators.generate import Recipe
 
-    chosen = read_scenarios(scenarios) if scenarios else shipped_scenarios().values()
+    selected = read_scenarios(scenarios) if scenarios else shipped_scenarios().values()
     prompts = read_system_prompts(SYSTEM_PROMPTS.resolve(system_prompts or "empathy"))
-    return Recipe(tuple(chosen), prompts, **how)
+    return Recipe(tuple(selected), prompts, **options)
 
 
 def _run(generation: Generation) -> list[GeneratedPair]:
-    """Make the pairs, a line on stderr for each; Ctrl-C says what is safe."""
+    """Generate the pairs, with one line per pair on stderr. After Ctrl-C it says how many are saved."""
     from localprobe.cli.show import Writing
 
     total = len(generation.pending)
-    done: list[GeneratedPair] = []
+    results: list[GeneratedPair] = []
     writing = Writing()
     try:
-        for outcome in generation:
-            done.append(outcome)
-            writing(outcome, len(done), total)
+        for pair in generation:
+            results.append(pair)
+            writing(pair, len(results), total)
     except BaseException:
-        if done:
-            _tell(f"{len(done)} of {total} pairs are done and safe; the same command goes on from there")
+        if results:
+            _note(f"{len(results)} of {total} pairs are saved; re-running the command resumes it")
         raise
-    return done
+    return results
 
 
 def _summary(report: dict[str, Any], tokens: int) -> str:
-    lines = [f"{_count(report['written'], 'pair')} written, {report['already']} there before -> {report['output']}"]
+    lines = [f"{_count(report['written'], 'pair')} written, {report['already']} already there -> {report['output']}"]
     if report["other_lines"]:
         lines.append(
-            f"note: {_count(report['other_lines'], 'line')} of that file came by other settings, and will stay"
+            f"note: {_count(report['other_lines'], 'line')} of that file were made with other settings and are kept"
         )
     if rejected := report["rejected"] + report["rejected_before"]:
         lines.append(
@@ -237,5 +237,5 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _tell(line: str) -> None:
+def _note(line: str) -> None:
     click.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""`localprobe demo`: the whole of it in minutes, on a model small enough for any machine."""
+"""`localprobe demo`: a tour in minutes, on a model small enough for any machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DOSES = (-0.25, 0.0, 0.25)
 _SCENARIO = "the_listener"
 _TOKENS = 90
-_ABOVE = 4  # layers above the steered one, for a reading that is not just what was added
+_ABOVE = 4  # layers above the steered one, for a second score that does not contain alpha directly
 
 
 @click.command()
@@ -36,10 +36,10 @@ _ABOVE = 4  # layers above the steered one, for a reading that is not just what 
     show_default=True,
     help="Where to save the direction.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split of pairs, and of the answers.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split of pairs and of the answers.")
 @model_options
 def demo(output: Path, seed: int, chosen: Chosen) -> None:
-    """Find empathy in a small model, check it on pairs held out, and answer one scenario at three doses."""
+    """Find empathy in a small model, test it on held-out pairs, and answer one scenario at three doses."""
     from rich.console import Console
 
     from localprobe.contrast.pairs import PAIR_SETS, read_pairs
@@ -50,7 +50,7 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
     console = Console()
     pairs = read_pairs(PAIR_SETS.path("empathy"))
     with chosen.load() as model:
-        model.ids(scenario(_SCENARIO).prompt())  # a prompt that is too long is said before the fit
+        model.ids(scenario(_SCENARIO).prompt())  # a prompt that is too long raises before the fit
         info = model.info
         console.print(
             f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.place}): {info.layers} layers of {info.width}"
@@ -63,13 +63,13 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
 
 
 def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> ProbeReport:
-    """Capture every pair at every layer, fit on 70 %, and show what the other 30 % say."""
+    """Capture every pair at every layer, fit on 70 %, and measure on the other 30 %."""
     from localprobe.cli import show
     from localprobe.probing.config import ProbeConfig
     from localprobe.probing.fit import fit
 
     start = time.perf_counter()
-    # One pass over each text gives every layer. What was captured is kept, so re-running resumes it.
+    # One pass over each text gives every layer. Residuals are cached, so re-running resumes the capture.
     with show.capturing() as capturing:
         config = ProbeConfig(seed=seed)
         report = fit(model, pairs, config, concept="empathy", validate=False, capturing=capturing)
@@ -108,7 +108,7 @@ def _table(result: ProbeResult, console: Console) -> None:
 
 
 def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
-    """One scenario at three doses, three rows of one batch, side by side as they come."""
+    """One scenario at three doses, as three rows of one batch, shown side by side while they stream."""
     from rich.live import Live
 
     from localprobe.contrast.scenarios import scenario
@@ -116,26 +116,26 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.steering.knob import watch
 
-    chosen = scenario(_SCENARIO)
-    prompt = chosen.prompt()
+    question = scenario(_SCENARIO)
+    prompt = question.prompt()
     layer = vector.layer()
     above = min(layer + _ABOVE, model.info.layers - 1)
     knobs = [model.knob(vector, dose=dose) for dose in DOSES]
     sampler = Sampler(temperature=0.7)
     requests = [
-        model.request(prompt, [turned] if turned.alpha else [], sampler=sampler, key=f"demo {seed}", tokens=_TOKENS)
-        for turned in knobs
+        model.request(prompt, [knob] if knob.alpha else [], sampler=sampler, key=f"demo {seed}", tokens=_TOKENS)
+        for knob in knobs
     ]
     answers = [AnswerBuilder() for _ in DOSES]
-    heads = [f"dose {dose:+.2f} (alpha {turned.alpha:+.1f})" for dose, turned in zip(DOSES, knobs, strict=True)]
-    console.print(f"\n[bold]{chosen.title}[/]  {prompt}\n")
+    heads = [f"dose {dose:+.2f} (alpha {knob.alpha:+.1f})" for dose, knob in zip(DOSES, knobs, strict=True)]
+    console.print(f"\n[bold]{question.title}[/]  {prompt}\n")
     with Live(console=console, refresh_per_second=10, transient=False) as live:
         for event in model.generate(requests, [watch(vector, layer), watch(vector, above)]):
             answers[event.row].take(event)
             live.update(_columns(heads, answers, (layer, above)))
     console.print(
         f"\n[dim]Probe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the "
-        f"steered one, it contains the alpha that was added; at layer {above} it is what the model made of it.[/]"
+        f"steered one, it contains the alpha that was added; at layer {above} it is the model's own response.[/]"
     )
 
 

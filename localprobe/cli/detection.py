@@ -1,4 +1,4 @@
-"""The detection half for several models, one after another: what `compare` and `reproduce` share."""
+"""Fitting and validating on several models in turn, for `compare` and `reproduce`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What every model of a study is asked."""
+    """What is fitted and measured on every model of a study."""
 
     source: str
     """Where the pairs come from, as the user named it."""
@@ -67,13 +67,13 @@ def detect_all(
     vectors: Path | None = None,
     keep: Callable[[Comparison], None] = lambda comparison: None,
 ) -> Comparison:
-    """Fit and validate on every model in turn; `keep` is told what is done after each, and the probes go to the folder
-    `vectors` if it is given."""
+    """Fit and validate on every model in turn. `keep` is called with the comparison so far after each model; the probes
+    are written to the folder `vectors` if it is given."""
     from localprobe.cli import show
     from localprobe.probing.detection import Comparison, compare, detect
     from localprobe.vectors import files as vector_files
 
-    done = []
+    reports = []
     comparison = Comparison(study.concept, study.config, (), (), study.source)
     for number, labelled in enumerate(models, 1):
         click.echo(f"{number} of {len(models)}: {labelled.chosen.name}", err=True)
@@ -91,10 +91,10 @@ def detect_all(
                 capturing=capturing,
                 progress=show.step,
             )
-        done.append((report, detection))
+        reports.append((report, detection))
         if vectors:
             vector_files.save(report.vector, vectors / f"{filename(detection)}.safetensors")
-        comparison = compare(study.concept, study.config, done, pairs=study.source)
+        comparison = compare(study.concept, study.config, reports, pairs=study.source)
         keep(comparison)
     return comparison
 
@@ -103,8 +103,10 @@ def filename(detection: Detection) -> str:
     """A name for files of one model and engine."""
     from localprobe.report.detection import slug
 
-    on = detection.measured_on
-    return "-".join(slug(Path(str(word)).name) for word in (on.model, on.engine, on.quantisation) if word)
+    identity = detection.measured_on
+    return "-".join(
+        slug(Path(str(word)).name) for word in (identity.model, identity.engine, identity.quantisation) if word
+    )
 
 
 def show(comparison: Comparison) -> None:
@@ -112,6 +114,7 @@ def show(comparison: Comparison) -> None:
     from rich.table import Table
 
     from localprobe.cli.show import console as out
+    from localprobe.stats.intervals import bracketed
 
     console = out()
     title = f"{comparison.concept}, {comparison.config.pooling}"
@@ -125,14 +128,16 @@ def show(comparison: Comparison) -> None:
             detection.name,
             detection.label,
             str(chosen.layer),
-            f"{chosen.auroc:.3f} [{chosen.auroc_interval[0]:.2f}, {chosen.auroc_interval[1]:.2f}]",
+            bracketed(chosen.auroc, chosen.auroc_interval, value_spec=".3f"),
             f"{chosen.accuracy:.0%}",
             str(best.layer),
             f"{best.auroc:.3f}",
             f"{words.bag_of_words.auroc:.2f}" if words else "",
         )
     console.print(table)
-    console.print("[dim]layer: chosen inside the training pairs; best layer: on the test pairs, which flatters it[/]")
+    console.print(
+        "[dim]layer: cross-validated inside the training pairs; best layer: on the test pairs, which flatters it[/]"
+    )
     for detection in comparison.models:
         console.print(f"\n[bold]{detection.name}[/]  {detection.probe.verdict}", highlight=False)
         if detection.behaviour:
@@ -142,12 +147,13 @@ def show(comparison: Comparison) -> None:
 
 
 def _behaviour(rated: Behaviour) -> str:
+    from localprobe.stats.intervals import bracketed
+
     r, rho, binary = rated.pearson, rated.spearman, rated.binary
     return (
-        f"  rated texts ({rated.n}): r = {r.value:.2f} [{r.interval[0]:.2f}, {r.interval[1]:.2f}], p = {r.p:.3f}; "
-        f"rho = {rho.value:.2f}, p = {rho.p:.3f}; accuracy {binary.accuracy:.0%} "
-        f"[{binary.accuracy_interval[0]:.0%}, {binary.accuracy_interval[1]:.0%}] of {binary.n} at the probe's own "
-        "threshold"
+        f"  rated texts ({rated.n}): r = {bracketed(r.value, r.interval)}, p = {r.p:.3f}; "
+        f"rho = {rho.value:.2f}, p = {rho.p:.3f}; accuracy "
+        f"{bracketed(binary.accuracy, binary.accuracy_interval, '.0%')} of {binary.n} at the probe's own threshold"
     )
 
 
@@ -163,6 +169,8 @@ def _agreement(agreement: ModelAgreement) -> str:
 
 
 def _likeness(likeness: Likeness) -> str:
+    from localprobe.stats.intervals import bracketed
+
     if likeness.value is None or likeness.interval is None:
         return "not defined"
-    return f"{likeness.value:.2f} [{likeness.interval[0]:.2f}, {likeness.interval[1]:.2f}]"
+    return bracketed(likeness.value, likeness.interval)

@@ -1,4 +1,4 @@
-"""`localprobe doctor`: engines, device and memory; the canary on a model; and whether engines agree on it."""
+"""`localprobe doctor`: engines, device and memory, the canary on a model, and agreement of the engines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from localprobe.engines.canary import Check
 
 
-_TOKENS = 128  # of each text: enough to see a block or a position that is off
+_TOKENS = 128  # of each text: enough to detect a shifted block or position
 POOLED, TOKEN = 0.999, 0.99
 """Cosines that engines with the same weights reach, with room for 8-bit activations; one block off gives 0.9."""
 
 
 @dataclass
 class Examined:
-    """What was found about one engine with the model."""
+    """The findings about one engine with the model."""
 
     engine: str
     info: Info | None = None
@@ -32,29 +32,29 @@ class Examined:
     refused: str = ""
     """Why this engine cannot load this model: another format, a missing file."""
     error: str = ""
-    """What is wrong with the engine: a crash, a failure."""
+    """The engine's failure, such as a crash."""
     residuals: list[FloatArray] = field(default_factory=list, repr=False)
 
 
 @click.command()
 @click.argument("model", default=BUNDLED)
-@click.option("--engine", "-e", help="Look at this engine only.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--engine", "-e", help="Check this engine only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(model: str, engine: str | None, as_json: bool) -> None:
-    """Check every installed engine with MODEL: that steering and capture do what they say, and that engines agree.
+    """Check every installed engine with MODEL: that capture and steering work, and that engines agree.
 
     The exit status is 2 if an engine that can load the model fails its canary or does not agree with the others.
     """
     from localprobe import discovery
 
     names = (engine,) if engine else discovery.names()
-    found = {name: discovery.backend(name).available() for name in names}
+    engines = {name: discovery.backend(name).available() for name in names}
     if not as_json:
-        _show_machine(found)
-    examined = [_examine(model, name, as_json) for name in names if found[name].installed]
+        _show_machine(engines)
+    examined = [_examine(model, name, as_json) for name in names if engines[name].installed]
     agreements = _agreements(examined)
     if as_json:
-        click.echo(json.dumps(_as_json(found, examined, agreements)))
+        click.echo(json.dumps(_as_json(engines, examined, agreements)))
     else:
         for (a, b), layers in agreements.items():
             _show_agreement(a, b, layers)
@@ -64,36 +64,36 @@ def doctor(model: str, engine: str | None, as_json: bool) -> None:
 
 def _healthy(examined: list[Examined], agreements: dict[tuple[str, str], list[LayerAgreement]]) -> bool:
     """Whether some engine loads the model, every one that does passes its canary, and they agree."""
-    loaded = [each for each in examined if not each.refused]
-    sound = all(not each.error and all(check.passed for check in each.checks) for each in loaded)
+    loaded = [result for result in examined if not result.refused]
+    sound = all(not result.error and all(check.passed for check in result.checks) for result in loaded)
     return bool(loaded) and sound and all(map(_agree, agreements.values()))
 
 
 def _agree(layers: list[LayerAgreement]) -> bool:
-    return all(each.pooled >= POOLED and each.token >= TOKEN for each in layers)
+    return all(layer.pooled >= POOLED and layer.token >= TOKEN for layer in layers)
 
 
 def _examine(name: str, engine: str, quiet: bool) -> Examined:
-    """Load in a child process, so that a crash there is a finding and not the end of the doctor."""
+    """Check one engine in a child process, so that a crash is a finding and does not end the doctor."""
     from localprobe.cli.show import loading
     from localprobe.engines import agreement, canary
     from localprobe.model import Model
 
-    found = Examined(engine)
+    result = Examined(engine)
     try:
         with loading(f"{name} on {engine}") as progress:
             model = Model.load(name, engine, remote=True, check=False, progress=progress)
         with model:
-            found.info = model.info
-            found.checks = canary.run(model.engine)
-            found.residuals = agreement.residuals(model.engine, _texts(), limit=_TOKENS)
+            result.info = model.info
+            result.checks = canary.run(model.engine)
+            result.residuals = agreement.residuals(model.engine, _texts(), limit=_TOKENS)
     except (ModelError, UsageError) as error:
-        found.refused = str(error)
+        result.refused = str(error)
     except LocalprobeError as error:
-        found.error = str(error)
+        result.error = str(error)
     if not quiet:
-        _show_examined(found)
-    return found
+        _show_examined(result)
+    return result
 
 
 def _texts() -> list[str]:
@@ -108,16 +108,16 @@ def _agreements(examined: list[Examined]) -> dict[tuple[str, str], list[LayerAgr
 
     first: dict[str, Examined] = {}
     pairs: dict[tuple[str, str], list[LayerAgreement]] = {}
-    for each in examined:
-        if each.info is None or not each.residuals:
+    for result in examined:
+        if result.info is None or not result.residuals:
             continue
-        reference = first.setdefault(each.info.weights, each)
-        if reference is not each:
-            pairs[reference.engine, each.engine] = compare(reference.residuals, each.residuals)
+        reference = first.setdefault(result.info.weights, result)
+        if reference is not result:
+            pairs[reference.engine, result.engine] = compare(reference.residuals, result.residuals)
     return pairs
 
 
-def _show_machine(found: dict[str, Availability]) -> None:
+def _show_machine(engines: dict[str, Availability]) -> None:
     import platform
 
     import psutil
@@ -131,7 +131,7 @@ def _show_machine(found: dict[str, Availability]) -> None:
         f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory free, Python {platform.python_version()}"
     )
     table = Table("engine", "installed", "device", "GPU", "notes", box=None, pad_edge=False)
-    for name, available in found.items():
+    for name, available in engines.items():
         table.add_row(
             name,
             available.version if available.installed else "no",
@@ -142,23 +142,23 @@ def _show_machine(found: dict[str, Availability]) -> None:
     console.print(table)
 
 
-def _show_examined(found: Examined) -> None:
+def _show_examined(result: Examined) -> None:
     click.echo()
-    if found.info is not None:
-        info = found.info
+    if result.info is not None:
+        info = result.info
         kind = f"{info.quantisation} weights, {info.dtype}" if info.quantisation else info.dtype
         click.echo(
-            f"{info.model} on {found.engine}: {info.architecture}, {info.layers} layers of {info.width}, "
+            f"{info.model} on {result.engine}: {info.architecture}, {info.layers} layers of {info.width}, "
             f"context {info.context}, {kind}, {info.place}"
         )
         for note in info.notes:
             click.echo(f"  note: {note}")
-    for check in found.checks:
+    for check in result.checks:
         click.echo(f"  {'ok  ' if check.passed else 'FAIL'} {check.name} ({check.detail})")
-    if found.refused:
-        click.echo(f"{found.engine} does not load it: {found.refused}")
-    if found.error:
-        click.echo(f"FAIL {found.engine}: {found.error}")
+    if result.refused:
+        click.echo(f"{result.engine} does not load it: {result.refused}")
+    if result.error:
+        click.echo(f"FAIL {result.engine}: {result.error}")
 
 
 def _show_agreement(a: str, b: str, layers: list[LayerAgreement]) -> None:
@@ -168,28 +168,28 @@ def _show_agreement(a: str, b: str, layers: list[LayerAgreement]) -> None:
     verdict = "agree" if _agree(layers) else f"DIFFER (pooled under {POOLED} or a token under {TOKEN})"
     title = f"{a} and {b} {verdict}: lowest cosine by layer"
     table = Table("layer", "pooled", "per token", box=None, title=title, title_justify="left")
-    for each in layers:
-        table.add_row(str(each.layer), f"{each.pooled:.6f}", f"{each.token:.6f}")
+    for layer in layers:
+        table.add_row(str(layer.layer), f"{layer.pooled:.6f}", f"{layer.token:.6f}")
     Console().print("", table)
 
 
 def _as_json(
-    found: dict[str, Availability], examined: list[Examined], agreements: dict[tuple[str, str], list[LayerAgreement]]
+    engines: dict[str, Availability], examined: list[Examined], agreements: dict[tuple[str, str], list[LayerAgreement]]
 ) -> dict[str, Any]:
     return {
-        "engines": {name: asdict(available) for name, available in found.items()},
+        "engines": {name: asdict(available) for name, available in engines.items()},
         "models": [
             {
-                "engine": each.engine,
-                "info": asdict(each.info) if each.info else None,
-                "canary": [asdict(check) for check in each.checks],
-                "refused": each.refused or None,
-                "error": each.error or None,
+                "engine": result.engine,
+                "info": asdict(result.info) if result.info else None,
+                "canary": [asdict(check) for check in result.checks],
+                "refused": result.refused or None,
+                "error": result.error or None,
             }
-            for each in examined
+            for result in examined
         ],
         "agreement": [
-            {"engines": list(pair), "agree": _agree(layers), "layers": [asdict(each) for each in layers]}
+            {"engines": list(pair), "agree": _agree(layers), "layers": [asdict(layer) for layer in layers]}
             for pair, layers in agreements.items()
         ],
     }

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="File to write: .gguf, .safetensors or .npz."
 )
 @click.option("--layers", help="Layers, as 12, 8-24 or all; the best one for GGUF, else all, if not given.")
-@click.option("--dose", type=float, help="Multiply, so that strength 1 is this dose at each layer. 0.25 is strong.")
-@click.option("--alpha", "--scale", "alpha", type=float, help="Multiply by this, instead of a dose.")
+@click.option(
+    "--dose", type=float, help="Scale the vector so that strength 1 is this dose at each layer. 0.25 is strong."
+)
+@click.option("--alpha", "--scale", "alpha", type=float, help="Multiply the vector by this, instead of a dose.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def export(
     vector: str, output: Path, layers: str | None, dose: float | None, alpha: float | None, as_json: bool
@@ -33,8 +35,8 @@ def export(
     .safetensors  localprobe's own
     .npz          arrays for numpy, without pickle
 
-    Other programs add a control vector as it is, at strength 1: give a dose or an alpha to choose what that does. All
-    layers at once would steer many times over, so a GGUF gets the best layer unless you name others.
+    Other programs add a control vector unscaled, at strength 1; a dose or an alpha sets what that does. Steering at all
+    layers adds up, so a GGUF gets only the best layer unless you name others.
 
     \b
     localprobe export empathy.safetensors -o empathy.gguf --dose 0.2
@@ -70,23 +72,23 @@ def _layers(vector: Vector, layers: str | None, suffix: str) -> Vector:
     elif layers is None and suffix == ".gguf" and vector.best is not None:
         vector = only(vector, [vector.best])
     if suffix == ".gguf" and len(vector.directions) > 1:
-        return replace(vector, best=None)  # a reader adds all of its layers together
+        return replace(vector, best=None)  # a program that loads it uses all of its layers
     return vector
 
 
 def _lines(vector: Vector, output: Path, suffix: str, *, others: bool) -> list[str]:
-    """What to tell the user; `others` says that layers were left out although the user named none."""
+    """Lines for the user; `others` means that layers were left out although the user named none."""
     many = len(vector.directions) > 1
     lines = [f"{vector.concept} at layer{'s' if many else ''} {vector.span}{_doses(vector)} -> {output}"]
     if suffix == ".gguf" and many:
         lines.append(f"note: programs that load it steer at all {len(vector.directions)} layers at once, which adds up")
     elif suffix == ".gguf" and others:
-        lines.append("note: the best layer alone, as all at once would steer many times over; --layers names others")
+        lines.append("note: only the best layer, because steering at all layers adds up; --layers names others")
     return [*lines, f"use: {_use(vector, output, suffix)}"]
 
 
 def _doses(vector: Vector) -> str:
-    """What strength 1 does, where the file records how long residuals are."""
+    """The dose of strength 1, if the file records the scale of residuals."""
     if not all(direction.scale for direction in vector.directions.values()):
         return ""
     texts = [f"{dose:+.3f}" for dose in sorted(map(_dose, vector.directions.values()))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pairs")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="A file to write the probe to as well.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Also write the probe to this file.")
 @click.option("--layers", help="Layers, as 8,12,16 or 8-24; all if not given.")
 @click.option("--concept", help="What the positive pole is; the file's name if not given.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @probe_options(resampling=False)
 @pair_options
 @model_options
@@ -35,9 +36,9 @@ def fit(
     fields: dict[str, str],
     chosen: Chosen,
 ) -> None:
-    """Fit a probe on PAIRS (a JSONL file, or a set that ships, as empathy), its layer chosen inside the training pairs.
+    """Fit a probe on PAIRS (a JSONL file, or a set that ships, such as empathy), its layer cross-validated in training.
 
-    It is kept in the library under its concept (`localprobe vector list`), for this model.
+    The probe is kept in the library under its concept, for this model (see `localprobe vector list`).
 
     \b
     localprobe fit empathy
@@ -50,7 +51,7 @@ def fit(
     from localprobe.probing.recorded import record
     from localprobe.store.json_values import to_json
     from localprobe.vectors import files as vector_files
-    from localprobe.vectors.library import Library
+    from localprobe.vectors.library import Library, is_path
 
     numbers = parse(layers)
     read_pairs = read(pairs, fields)
@@ -73,16 +74,18 @@ def fit(
         return
     _show(report)
     concept = report.result.concept
-    click.echo(f"-> {output or path}\nnext: localprobe validate {output or concept} {pairs}")
+    file = output or (path if is_path(concept) else concept)
+    click.echo(f"-> {output or path}\nnext: localprobe validate {shlex.quote(str(file))} {shlex.quote(pairs)}")
 
 
 def _show(report: ProbeReport) -> None:
+    from localprobe.stats.intervals import bracketed
+
     result, layers = report.result, sorted(report.vector.directions)
     measured = ""
     if result.layers:
-        chosen = result.chosen
-        low, high = chosen.auroc_interval
-        measured = f", AUROC {chosen.auroc:.2f} [{low:.2f}, {high:.2f}] on the {result.test_pairs} held out"
+        auroc = bracketed(result.chosen.auroc, result.chosen.auroc_interval)
+        measured = f", AUROC {auroc} on the {result.test_pairs} held out"
     click.echo(
         f"{result.concept}: {result.config.method} at {len(layers)} layers of {result.origin.model}, fitted on "
         f"{result.train_pairs} pairs; layer {result.layer} chosen inside the training pairs{measured}"

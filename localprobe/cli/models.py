@@ -1,4 +1,4 @@
-"""`localprobe models`: which models there are, what is on this disk, and what runs here."""
+"""`localprobe models`: the models, which are on this disk, and which run here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object for each of a model's weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, one object per set of weights.")
 def models(as_json: bool) -> None:
     """List models: known by a short name, or found in the Hugging Face cache.
 
@@ -22,11 +22,11 @@ def models(as_json: bool) -> None:
     """
     from localprobe.models.inventory import items
 
-    found = items()
+    listed = items()
     if as_json:
-        click.echo(json.dumps([_as_object(item) for item in found], indent=2))
+        click.echo(json.dumps([_as_object(item) for item in listed], indent=2))
     else:
-        _print_table(found)
+        _print_table(listed)
 
 
 def _as_object(item: Item) -> dict[str, object]:
@@ -35,7 +35,7 @@ def _as_object(item: Item) -> dict[str, object]:
     return {**fields, "cached": item.path is not None}
 
 
-def _print_table(found: list[Item]) -> None:
+def _print_table(listed: list[Item]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -49,7 +49,7 @@ def _print_table(found: list[Item]) -> None:
     table.add_column("On disk", no_wrap=True)
     table.add_column("Weights", overflow="fold")
     previous = ""
-    for item in found:
+    for item in listed:
         for use in item.uses:
             first = use is item.uses[0]
             table.add_row(
@@ -64,15 +64,15 @@ def _print_table(found: list[Item]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"\nMemory: what an engine takes; ! marks more than the {_gigabytes(available())} that is free, card that it "
-        "is the graphics card's. Dim engines are not installed. What is not on disk is fetched when it is first used. "
+        f"\nMemory: what an engine needs; ! marks more than the {_gigabytes(available())} that is free, card means "
+        "memory of the graphics card. Dim engines are not installed. Weights not on disk are downloaded at first use. "
         "--model also takes any org/name, org/name:file.gguf, folder or .gguf file.",
         style="dim",
     )
 
 
 def _memory(use: Use) -> str:
-    """What an engine takes, marked where that is more than is free."""
+    """The memory that an engine needs, marked if that is more than is free."""
     if use.needed is None:
         return "card"
     return _gigabytes(use.needed) if use.fits else f"[red]{_gigabytes(use.needed)}![/red]"

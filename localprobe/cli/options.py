@@ -31,14 +31,14 @@ class Chosen(ModelSpec):
     """Whether the user named the model."""
 
     def of(self, origin: Origin | None) -> Chosen:
-        """The same, with the model that a vector was fitted on, and its engine if it is installed here, where the user
-        named no model."""
+        """The model that a vector was fitted on, on its engine if that is installed; or this one, if the user named
+        it."""
         from localprobe.discovery import installed, names
 
         if self.named or origin is None or not origin.model:
             return self
-        there = origin.engine in names(hidden=True) and installed(origin.engine)
-        return replace(self, name=origin.model, engine=self.engine or (origin.engine if there else None))
+        available = origin.engine in names(hidden=True) and installed(origin.engine)
+        return replace(self, name=origin.model, engine=self.engine or (origin.engine if available else None))
 
     def load(self) -> AbstractContextManager[Model]:
         """Load it for a `with` block; see `loaded`."""
@@ -47,9 +47,9 @@ class Chosen(ModelSpec):
 
 @contextmanager
 def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
-    """Load a model, say what the user should know about it, and close it at the end of the `with` block.
+    """Load a model, print its notes, and close it at the end of the `with` block.
 
-    `named` is False where not the user but a vector's file named it, which the error of an unknown name then says.
+    `named` is False if a vector's file named it and not the user; the error for an unknown name then says so.
     """
     from localprobe.cli.show import loading
     from localprobe.model import Model
@@ -71,9 +71,9 @@ def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
 def loaded_with(
     chosen: Chosen, vector: str, check: Callable[[Model], object] = lambda model: None
 ) -> Iterator[tuple[Model, Vector]]:
-    """A vector, by its file or its name, and its model: the one that the user named, or else the vector's own. A name
-    that is not kept for the model is fitted on the set of that name that ships, after `check` has refused what could
-    not be used afterwards. Warns of a vector that was made for another model."""
+    """A vector, by its file or its name, and its model: the one that the user named, or else the vector's own. If the
+    library has no vector of that name for the model, it is fitted on the set of that name that ships; `check` runs
+    before and may raise. Warns if the vector was made for another model."""
     from localprobe.cli.show import capturing
     from localprobe.probing.named import origin_of, vector_for
 
@@ -88,7 +88,7 @@ def loaded_with(
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One of several models, with the group that the user puts it in."""
+    """One of several models, with the user's label for its group."""
 
     chosen: Chosen
     label: str
@@ -110,7 +110,7 @@ def models_options(command: F) -> F:
 
 
 def parsed(text: str, engine: str | None, options: LoadOptions) -> Labelled:
-    """A model as `MODEL[@ENGINE][=LABEL]`; what exists as a file is taken whole."""
+    """Parse `MODEL[@ENGINE][=LABEL]`; a name that exists as a file is not split."""
     from pathlib import Path
 
     name, label = text, ""
@@ -148,7 +148,7 @@ def model_argument(command: F) -> F:
 
 
 def _chosen(kwargs: dict[str, Any]) -> Chosen:
-    """The model that a command's arguments ask for, taken out of them."""
+    """Take the arguments that describe the model out of a command's arguments."""
     options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
     name = kwargs.pop("model")
     return Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
@@ -169,6 +169,6 @@ _OPTIONS = [
     ),
     click.option("--trust-remote-code", is_flag=True, help="Run Python that came with the weights."),
     click.option(
-        "--low-memory", is_flag=True, help="llama.cpp: leave the weights in their file; down to half the speed."
+        "--low-memory", is_flag=True, help="llama.cpp: leave the weights in their file; as slow as half the speed."
     ),
 ]

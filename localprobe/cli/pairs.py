@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def pair_options(command: F) -> F:
-    """`--positive-field` and its like, so that another's file loads as it is; the command gets them as `fields`."""
+    """`--positive-field`, `--negative-field` ... for files with other field names; the command gets them as
+    `fields`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
@@ -32,9 +33,9 @@ def pair_options(command: F) -> F:
 
 
 def probe_options(*, pooling: str = POOLING, resampling: bool = True) -> Callable[[F], F]:
-    """How a probe is fitted and tested; the command gets them as one `ProbeConfig`, `config`.
+    """Options of fitting and testing a probe; the command gets them as one `ProbeConfig`, `config`.
 
-    `pooling` is the command's default; `resampling` adds what only a validation uses.
+    `pooling` is the command's default; `resampling` adds the options that only a validation uses.
     """
 
     def decorated(command: F) -> F:
@@ -62,7 +63,7 @@ def _options(pooling: str) -> dict[str, Callable[[F], F]]:
             type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
             default="mean-difference",
             show_default=True,
-            help="How a direction is fitted.",
+            help="Method that fits the direction.",
         ),
         "pooling": click.option(
             "--pooling",
@@ -76,26 +77,30 @@ def _options(pooling: str) -> dict[str, Callable[[F], F]]:
             type=click.FloatRange(0, 0.9),
             default=0.3,
             show_default=True,
-            help="Share of each scenario's pairs held out of the fit, to measure on; 0 fits on all.",
+            help="Share of each scenario's pairs held out to test on; 0 fits on all.",
         ),
         "seed": click.option(
-            "--seed", type=int, default=0, show_default=True, help="Of the split, the choice of a layer and resampling."
+            "--seed", type=int, default=0, show_default=True, help="Seed of the split, cross-validation and resampling."
         ),
     }
 
 
 _RESAMPLING: dict[str, Callable[[F], F]] = {
     "permutations": click.option(
-        "--permutations", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the permutation test."
+        "--permutations",
+        type=click.IntRange(min=1),
+        default=1000,
+        show_default=True,
+        help="Permutations of the labels.",
     ),
     "resamples": click.option(
-        "--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap."
+        "--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Bootstrap resamples."
     ),
 }
 
 
 def study_options(command: F) -> F:
-    """What a study of several models reads besides its pairs: test pairs, concept, layers, keywords."""
+    """Options of a study of several models: test pairs, concept, layers, keywords."""
     for option in reversed(
         (
             click.option("--test", help="Pairs to test on; if not given, a share of PAIRS is held out of the fit."),
@@ -117,7 +122,7 @@ def read(file: str, fields: dict[str, str]) -> list[Pair]:
 
 
 def hashed(**files: str | None) -> dict[str, str]:
-    """SHA-256 of files and shipped sets by what they are, so that a run can be repeated on the same data."""
+    """SHA-256 of files and shipped sets, so that a run can be repeated on the same data."""
     import hashlib
 
     from localprobe.contrast.pairs import PAIR_SETS
@@ -125,12 +130,12 @@ def hashed(**files: str | None) -> dict[str, str]:
     from localprobe.errors import DataError
 
     hashes = {}
-    for what, file in files.items():
+    for role, file in files.items():
         if file is None:
             continue
-        path = (RATED_SETS if what == "ratings" else PAIR_SETS).resolve(file)
+        path = (RATED_SETS if role == "ratings" else PAIR_SETS).resolve(file)
         try:
-            hashes[f"{what} {file}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            hashes[f"{role} {file}"] = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise DataError(f"cannot read {file}: {error.strerror}") from error
     return hashes

@@ -1,4 +1,4 @@
-"""A steered chat in plain lines; it is kept where the app keeps its chats, and can be gone on with there."""
+"""A steered chat, line by line. It is saved where the app keeps its chats and can be continued there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
-    from localprobe.chats.turns import Part, Reading, Turn
+    from localprobe.chats.turns import Reading, SteeredPart, Turn
     from localprobe.chats.writer import ChatWriter
     from localprobe.generation.events import Event
     from localprobe.model import Model
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
 
 HELP = """\
-/dose 0.2     turn the knob: what follows is steered by it (/alpha 20 gives the paper's coefficient instead)
+/dose 0.2     turn the knob: steer from here on at this dose (/alpha 20 gives the paper's coefficient instead)
 /regenerate   answer the last message again
-/continue     go on with the last answer
-/quit         leave; so does the end of the input"""
+/continue     continue the last answer
+/quit         leave, as at the end of the input"""
 
 
 class PlainChat:
-    """A chat in lines. `options` are those of `localprobe chat`."""
+    """A chat, line by line. `options` are those of `localprobe chat`."""
 
     def __init__(self, model: Model, vector: Vector | None, options: dict[str, Any], writer: ChatWriter) -> None:
         from localprobe.chats.turns import Chat
@@ -53,7 +53,7 @@ class PlainChat:
                 click.echo(f"warning: {warning}", err=True)
 
     def run(self, lines: Iterator[str]) -> None:
-        """Answer every line until they end, or one is `/quit`. An error is told, and the chat goes on."""
+        """Answer each line until the last, or `/quit`. An error is printed and does not end the chat."""
         while True:
             if sys.stdin.isatty():
                 click.echo("> ", nl=False, err=True)
@@ -75,7 +75,7 @@ class PlainChat:
             case "/regenerate":
                 self._again()
             case "/continue":
-                self._go_on()
+                self._continue()
             case "/help":
                 click.echo(HELP, err=True)
             case _ if command.startswith("/"):
@@ -84,7 +84,7 @@ class PlainChat:
                 self._say(line)
 
     def _say(self, text: str) -> None:
-        """Answer a message. It takes the place of one that could not be answered."""
+        """Answer a message; it replaces a last one that got no answer."""
         from localprobe.chats.turns import Turn
 
         last = self._chat.path()[-1:]
@@ -92,10 +92,10 @@ class PlainChat:
         self._reply(self._chat.add(Turn("user", text, parent)))
 
     def _again(self) -> None:
-        said = [turn for turn in self._chat.path() if turn.role == "user"]
-        if not said:
-            raise UsageError("nothing was said yet")
-        self._reply(said[-1])
+        questions = [turn for turn in self._chat.path() if turn.role == "user"]
+        if not questions:
+            raise UsageError("there is no message to answer yet")
+        self._reply(questions[-1])
 
     def _reply(self, question: Turn) -> None:
         from localprobe.chats.turns import Turn
@@ -103,10 +103,10 @@ class PlainChat:
         answers = [turn for turn in self._chat.turns.values() if turn.parent == question.id]
         answer = Turn("assistant", "", question.id, reading=self._reading())
         answer.parts = [self._part(answer)]
-        # As in the app: the same knobs again draw other numbers, other knobs the same ones.
+        # As in the app: repeating the same knobs draws new random numbers, changing the knobs keeps them.
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
         key = f"seed {self._options['seed']}" + (f" again {again}" if again else "")
-        answer.how = {
+        answer.details = {
             "model": self._model.info.model,
             "engine": self._model.info.engine,
             "quantisation": self._model.info.quantisation,
@@ -117,7 +117,7 @@ class PlainChat:
         self._tell(question)
         self._answer(self._talk.reply, answer, key)
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         path = self._chat.path()
         if not path or path[-1].role != "assistant":
             raise UsageError("there is no answer to continue")
@@ -126,7 +126,7 @@ class PlainChat:
         if answer.parts[-1].knobs != part.knobs:
             answer.parts.append(part)
         self._tell(answer)
-        self._answer(self._talk.go_on, answer, f"{answer.how['key']} from {len(answer.pieces)}")
+        self._answer(self._talk.go_on, answer, f"{answer.details['key']} from {len(answer.pieces)}")
 
     def _tell(self, leaf: Turn) -> None:
         from localprobe.chat_template import Message
@@ -135,7 +135,7 @@ class PlainChat:
         self._talk.messages = [*system, *(Message(turn.role, turn.content) for turn in self._chat.path(leaf.id))]
 
     def _turn(self, *, dose: float | None = None, alpha: float | None = None) -> None:
-        """Set the strength of the knob, and say what it is now."""
+        """Set the strength of the knobs and print them."""
         if self._vector is None:
             raise UsageError("there is no direction to steer with: start with --vector FILE")
         layer, positions = self._options["layer"], self._options["positions"]
@@ -148,24 +148,24 @@ class PlainChat:
 
         return Reading.of(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
 
-    def _part(self, answer: Turn) -> Part:
-        """What an answer is steered by from its next token on."""
-        from localprobe.chats.turns import Part
+    def _part(self, answer: Turn) -> SteeredPart:
+        """The part of an answer that begins at its next token."""
+        from localprobe.chats.turns import SteeredPart
         from localprobe.steering.knob import watch
 
         watched = watch(self._vector, answer.reading.layer) if self._vector and answer.reading else None
         start, knobs = len(answer.pieces), [knob for knob in self._knobs if knob.alpha]
-        return Part.of(knobs, self._model.scale, watched, start, start)
+        return SteeredPart.of(knobs, self._model.scale, watched, start, start)
 
     def _answer(self, generate: Callable[..., Generator[list[Event]]], answer: Turn, key: str) -> None:
-        """Print an answer as it comes, and keep it; Ctrl-C ends it and keeps what was said."""
+        """Print an answer while it is generated, and save it. Ctrl-C ends it; the text so far is saved."""
         from localprobe.chats.recorder import AnswerRecorder
         from localprobe.engine import Sampler
         from localprobe.generation.events import Score
         from localprobe.steering.knob import steering, watch
 
         self._talk.watch = (watch(self._knobs[-1].vector, self._knobs[-1].layer),) if self._knobs else ()
-        recorder, begun, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
+        recorder, start, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
             lambda prompt, start: steering(self._knobs, prompt, start),
             sampler=Sampler(temperature=self._options["temperature"]),
@@ -175,10 +175,10 @@ class PlainChat:
         try:
             with _interrupted() as interrupted:
                 for events in steps:
-                    both = [*events, *(self._talk.stop() if interrupted() else [])]
+                    step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
-                    recorder.take(both, time.perf_counter())
-                    click.echo(_printable("".join(e.text for e in both if not isinstance(e, Score))), nl=False)
+                    recorder.take(step, time.perf_counter())
+                    click.echo(_printable("".join(e.text for e in step if not isinstance(e, Score))), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
         finally:
@@ -187,14 +187,14 @@ class PlainChat:
         click.echo()
         count = len(answer.pieces) - before
         scores = [score for score in answer.scores[before:] if not math.isnan(score)]
-        rate = count / (time.perf_counter() - begun)
+        rate = count / (time.perf_counter() - start)
         mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._knobs[-1].layer}, " if scores else ""
         click.echo(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
 
 
 @contextmanager
 def _interrupted() -> Iterator[Callable[[], bool]]:
-    """Within it Ctrl-C is only noted: an engine that is interrupted in a step could not go on."""
+    """Note Ctrl-C instead of raising: an engine interrupted within a step could not continue."""
     noted: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     # Only the main thread can be interrupted, and not even that where the shell has Ctrl-C ignored.
@@ -212,7 +212,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no strength: write /dose 0.2 or /alpha 20") from None
+        raise UsageError(f"{text!r} is not a strength: write /dose 0.2 or /alpha 20") from None
 
 
 def _printable(text: str) -> str:

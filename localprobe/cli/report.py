@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="The page to write; report-RUN.html if not given."
 )
-@click.option("--csv", "folder", type=click.Path(path_type=Path), help="Write every table to this folder too, as CSV.")
+@click.option("--csv", "folder", type=click.Path(path_type=Path), help="Also write every table to this folder, as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print the runs as JSON, and write no page.")
 @click.option("--store", type=click.Path(path_type=Path), help="Another file of runs.")
 def report(runs: tuple[str, ...], output: Path | None, folder: Path | None, as_json: bool, store: Path | None) -> None:
@@ -31,16 +31,16 @@ def report(runs: tuple[str, ...], output: Path | None, folder: Path | None, as_j
     from localprobe.experiments.merge import fresh
     from localprobe.store.runs import Runs
 
-    kept = Runs(store)
-    found = [fresh(kept, kept.get(reference)) for reference in runs]
+    saved = Runs(store)
+    selected = [fresh(saved, saved.get(reference)) for reference in runs]
     if folder:
-        click.echo(f"{reports.write_csv(found, folder)} tables -> {folder}", err=as_json)
+        click.echo(f"{reports.write_csv(selected, folder)} tables -> {folder}", err=as_json)
     if as_json:
-        click.echo(json.dumps([_plain(run) for run in found], ensure_ascii=False))
+        click.echo(json.dumps([_plain(run) for run in selected], ensure_ascii=False))
         return
-    path = output or Path(f"report-{'-'.join(run.id for run in found)}.html")
-    reports.write(found, path)
-    click.echo(f"{len(found)} run{'s' if len(found) > 1 else ''} -> {path}")
+    path = output or Path(f"report-{'-'.join(run.id for run in selected)}.html")
+    reports.write(selected, path)
+    click.echo(f"{len(selected)} run{'s' if len(selected) > 1 else ''} -> {path}")
 
 
 def _plain(run: Run) -> dict[str, object]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--steering",
     default="reproduce",
     show_default=True,
-    help="The grid to steer with: a TOML file or one that ships, as paper (raw alphas); none for detection alone.",
+    help="The grid to steer with: a TOML file, or one that ships, such as paper (raw alphas); none for detection only.",
 )
 @click.option("--system-prompts", type=click.Path(path_type=Path), help="JSON with positive and negative.")
 @study_options
@@ -55,9 +55,9 @@ def reproduce(
     as_json: bool,
     fields: dict[str, str],
 ) -> None:
-    """The paper's tables and figures for each MODEL, with what should be read beside them.
+    """The paper's tables and figures for each MODEL, with controls.
 
-    What is done is kept: re-running the command resumes it.
+    Re-running the command resumes it.
 
     \b
     localprobe reproduce smollm2-135m
@@ -95,11 +95,11 @@ def reproduce(
         detection.show(comparison)
     if grid:
         keep(steering=_steer(grid, runs, quiet=as_json))
-    kept = runs.get(run)
-    report.write([kept], folder / "report.html")
-    report.write_csv([kept], folder / "tables")
+    saved = runs.get(run)
+    report.write([saved], folder / "report.html")
+    report.write_csv([saved], folder / "tables")
     if as_json:
-        click.echo(json.dumps({"run": run, "folder": str(folder), **kept.result}))
+        click.echo(json.dumps({"run": run, "folder": str(folder), **saved.result}))
         return
     click.echo(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run}")
 
@@ -111,7 +111,7 @@ def _grid(
     folder: Path,
     system: SystemPrompts | None,
 ) -> Experiment | None:
-    """The experiment to steer with; its pairs go to the folder, in the usual field names."""
+    """The experiment to steer with; writes its pairs to the folder, under our field names."""
     from localprobe.contrast.pairs import write_pairs
     from localprobe.experiments.experiment import ModelChoice
     from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
@@ -122,12 +122,14 @@ def _grid(
     grid = read_experiment(EXPERIMENTS.resolve(steering))
     write_pairs(study.pairs, folder / "pairs.jsonl")
     probe = replace(study.config, test_fraction=0) if study.test is not None else study.config
-    choices = [ModelChoice(each.chosen.name, each.chosen.engine, each.chosen.options, each.label) for each in models]
+    choices = [
+        ModelChoice(model.chosen.name, model.chosen.engine, model.chosen.options, model.label) for model in models
+    ]
     return adapted(grid, choices, folder / "pairs.jsonl", probe, concept=study.concept, system=system)
 
 
 def _steer(grid: Experiment, runs: Runs, *, quiet: bool) -> dict[str, Any]:
-    """Run the experiment, or go on with it, and show what came of it unless `quiet`."""
+    """Run or resume the experiment, and show its result unless `quiet`."""
     from localprobe.cli.sweep import run_experiment
     from localprobe.cli.sweep_table import show
 

@@ -1,4 +1,4 @@
-"""`localprobe runs`: what was done, and what came of it."""
+"""`localprobe runs`: recorded runs and their results."""
 
 from __future__ import annotations
 
@@ -54,24 +54,24 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
 @_JSON
 @click.pass_context
 def show(context: click.Context, run: str, store: Path | None, as_json: bool) -> None:
-    """Show the result of RUN, of half a sweep too."""
+    """Show the result of RUN; of an unfinished sweep, its result so far."""
     from localprobe.experiments.merge import fresh
     from localprobe.store.runs import Runs
 
-    every = Runs(store or context.obj)
-    shown = fresh(every, every.get(run))
+    saved = Runs(store or context.obj)
+    record = fresh(saved, saved.get(run))
     if as_json:
-        line = _line(shown, shown.result.get("cells"))
-        click.echo(json.dumps({**line, "about": shown.about, "result": shown.result}))
+        line = _line(record, record.result.get("cells"))
+        click.echo(json.dumps({**line, "about": record.about, "result": record.result}))
         return
-    click.echo(f"{shown.id}  {shown.kind}  {shown.name}  {shown.created}")
-    click.echo(f"command: {shown.about.get('command', 'not known')}")
-    if shown.kind == "sweep":
+    click.echo(f"{record.id}  {record.kind}  {record.name}  {record.created}")
+    click.echo(f"command: {record.about.get('command', 'unknown')}")
+    if record.kind == "sweep":
         from localprobe.cli.sweep_table import show as table
 
-        table(shown)
+        table(record)
         return
-    click.echo(json.dumps(shown.result, indent=1, ensure_ascii=False))
+    click.echo(json.dumps(record.result, indent=1, ensure_ascii=False))
 
 
 @runs.command()
@@ -82,19 +82,19 @@ def show(context: click.Context, run: str, store: Path | None, as_json: bool) ->
     type=click.Choice(["vector", "random", "both", "system", "all"]),
     default="vector",
     show_default=True,
-    help="Which answers; the unsteered ones are among them. localprobe audit reads those of vector and of random.",
+    help="Which answers, with the unsteered ones to compare. localprobe audit reads those of vector and of random.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; stdout if not given.")
 @_STORE
 @click.pass_context
 def export(context: click.Context, run: str, form: str, arm: str, output: Path | None, store: Path | None) -> None:
-    """Write every answer of a sweep, a line each, with all measures: what `localprobe audit` and others read."""
+    """Write every answer of a sweep with its measures, one per line, for `localprobe audit` and other programs."""
     from localprobe.experiments.export import as_csv, as_jsonl, lines
     from localprobe.store.files import write_whole
     from localprobe.store.runs import Runs
 
-    every = Runs(store or context.obj)
-    records = lines(every, every.get(run), arm)
+    saved = Runs(store or context.obj)
+    records = lines(saved, saved.get(run), arm)
     text = as_jsonl(records) if form == "jsonl" else as_csv(records)
     if output is None:
         click.echo(text, nl=False)
@@ -111,18 +111,18 @@ def delete(context: click.Context, run: str, store: Path | None) -> None:
     """Delete RUN and its cells."""
     from localprobe.store.runs import Runs
 
-    gone = Runs(store or context.obj).delete(run)
-    click.echo(f"deleted {gone.kind} {gone.id}: {gone.name}")
+    deleted = Runs(store or context.obj).delete(run)
+    click.echo(f"deleted {deleted.kind} {deleted.id}: {deleted.name}")
 
 
 @runs.command()
 @click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Store to join them in; localprobe's own if not given."
+    "--output", "-o", type=click.Path(path_type=Path), help="Store to merge them into; localprobe's own if not given."
 )
 @click.pass_context
 def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None) -> None:
-    """Join the runs of STORES, as the shards of a sweep leave them, and work out the results of the whole.
+    """Merge the runs of STORES, such as the shards of a sweep, and compute the results of the whole.
 
     \b
     localprobe runs merge a.sqlite b.sqlite c.sqlite -o whole.sqlite

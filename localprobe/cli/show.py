@@ -1,4 +1,4 @@
-"""What commands draw while they work: on stderr, so that stdout holds results alone."""
+"""Progress bars of commands, on stderr, so that stdout holds only results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ errors = Console(stderr=True)
 
 
 def console() -> Console:
-    """Where results go: as wide as the terminal, or wide enough for a table where there is none."""
+    """The console for results: as wide as the terminal, or 140 columns if there is none."""
     out = Console()
     return out if out.is_terminal else Console(width=140)
 
 
 @contextmanager
 def loading(name: str) -> Iterator[Report]:
-    """A spinner that names the stage of the load, and a bar for each download, conversion or hash that counts bytes."""
+    """A spinner with the stage of the load, and a bar for each download, conversion or hash."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -50,7 +50,7 @@ def loading(name: str) -> Iterator[Report]:
 
 @contextmanager
 def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
-    """A bar that counts things, with tokens a second and the time left."""
+    """A bar that counts items, with tokens per second and the time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -64,13 +64,13 @@ def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
 
 @contextmanager
 def capturing() -> Iterator[Callable[[Amount], None]]:
-    """A bar for a capture of residuals; call what it gives with how far the capture is."""
+    """A bar for a capture of residuals; yields the function to call with the amount captured so far."""
     with counting("capturing", 0) as count:
         yield lambda amount: count.reach(amount.texts, amount.total, amount.tokens, amount.rate)
 
 
 def step(name: str) -> None:
-    """Say what is being computed now."""
+    """Print the step that is being computed."""
     errors.print(f"  {name} ...", highlight=False)
 
 
@@ -99,7 +99,7 @@ class Writing:
 
 
 class Count:
-    """A running count of things and of the tokens that they hold."""
+    """A running count of items and of their tokens."""
 
     def __init__(self, bars: Progress, task: TaskID) -> None:
         import time
@@ -110,17 +110,17 @@ class Count:
         self.tokens = 0
 
     def advance(self, tokens: int) -> None:
-        """One thing is done, of so many tokens."""
+        """Count one more item, of `tokens` tokens."""
         self.tokens += tokens
         self._bars.update(self._task, advance=1, rate=f"{self.rate:,.0f} tok/s")
 
-    def reach(self, things: int, total: int, tokens: int, rate: float) -> None:
-        """So many things of so many are done, at a rate in tokens a second."""
+    def reach(self, items: int, total: int, tokens: int, rate: float) -> None:
+        """Set the count to `items` of `total`; `rate` is in tokens per second."""
         self.tokens = tokens
         shown = f"{rate:,.0f} tok/s" if rate else ""
-        self._bars.update(self._task, completed=things, total=total, visible=True, rate=shown)
+        self._bars.update(self._task, completed=items, total=total, visible=True, rate=shown)
 
     @property
     def rate(self) -> float:
-        """Tokens a second so far."""
+        """Tokens per second so far."""
         return self.tokens / max(self._clock() - self._start, 1e-9)

@@ -1,4 +1,4 @@
-"""`localprobe steer`: one answer, steered, as it is generated."""
+"""`localprobe steer`: one steered answer, printed while it is generated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
     strength(options["alpha"], options["dose"])
 
     def check(model: Model) -> None:
-        """Refuse a prompt that is too long before a vector is fitted or the scale of the model measured."""
+        """Raise for a prompt that is too long before a vector is fitted or the scale measured."""
         model.ids(prompt, system=options["system"], raw=options["raw"])
 
     with loaded_with(chosen, vector, check) as (model, direction):
@@ -53,7 +53,7 @@ def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
 
 
 def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any]) -> None:
-    """Generate and print; Ctrl-C keeps what was said."""
+    """Generate and print; Ctrl-C ends the answer early."""
     from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.generation.events import Score

@@ -1,4 +1,4 @@
-"""`localprobe sweep`: run an experiment, or go on with it."""
+"""`localprobe sweep`: run an experiment, or resume it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from localprobe.cli.options import loaded
 
 if TYPE_CHECKING:
     from localprobe.experiments.experiment import Experiment
-    from localprobe.experiments.sweep import Progress
+    from localprobe.experiments.sweep import SweepProgress
     from localprobe.store.runs import Run, Runs
 
 _WRITTEN = Path("experiment.toml")
@@ -34,10 +34,10 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
 @click.command()
 @click.argument("experiment", required=False)
 @click.option("--init", is_flag=True, help="Write a commented experiment to EXPERIMENT (experiment.toml) and stop.")
-@click.option("--dry-run", is_flag=True, help="Say how many cells and tokens it has, and about how long it takes.")
-@click.option("--shard", default="1/1", callback=_part, help="Do part i of n only: on other machines, the others.")
+@click.option("--dry-run", is_flag=True, help="Print how many cells and tokens it has, and about how long it takes.")
+@click.option("--shard", default="1/1", callback=_part, help="Do only part i of n; other machines do the others.")
 @click.option("--store", type=click.Path(path_type=Path), help="File of runs; localprobe's own if not given.")
-@click.option("--rows", type=click.IntRange(min=1), help="The most rows of a batch; fewer where memory is short.")
+@click.option("--rows", type=click.IntRange(min=1), help="The most rows of a batch; fewer if memory is short.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def sweep(
     experiment: str | None,
@@ -48,9 +48,9 @@ def sweep(
     rows: int | None,
     as_json: bool,
 ) -> None:
-    """Generate and measure every cell of EXPERIMENT: a TOML file, or one that ships, as laptop or paper.
+    """Generate and measure every cell of EXPERIMENT: a TOML file, or one that ships, such as laptop or paper.
 
-    What is done is in the store at once. Run the same command again and it goes on where it was.
+    Every answer is stored as soon as it is finished; re-running the command resumes it.
 
     \b
     localprobe sweep --init
@@ -65,11 +65,11 @@ def sweep(
         return
     if experiment is None:
         raise click.UsageError("name an experiment: a TOML file, or laptop or paper; --init writes one")
-    what, runs = read_experiment(EXPERIMENTS.resolve(experiment)), Runs(store)
+    spec, runs = read_experiment(EXPERIMENTS.resolve(experiment)), Runs(store)
     if dry_run:
-        _dry_run(what, runs, as_json)
+        _dry_run(spec, runs, as_json)
         return
-    run = run_experiment(what, runs, shard, rows)
+    run = run_experiment(spec, runs, shard, rows)
     if as_json:
         click.echo(json.dumps({"run": run.id, **run.result}))
         return
@@ -85,27 +85,27 @@ def _init(path: Path) -> None:
     from localprobe.store.files import write_whole
 
     if path.exists():
-        raise UsageError(f"{path} is there already: give another name")
+        raise UsageError(f"{path} exists already: give another name")
     write_whole(path, EXPERIMENTS.path("laptop").read_bytes())
     click.echo(f"wrote {path}; next: localprobe sweep {path} --dry-run")
 
 
-def _dry_run(what: Experiment, runs: Runs, as_json: bool) -> None:
+def _dry_run(spec: Experiment, runs: Runs, as_json: bool) -> None:
     from localprobe.experiments.estimate import estimate
     from localprobe.experiments.sweep import check
 
-    check(what)
-    found = estimate(what, runs, loaded)
+    check(spec)
+    plan = estimate(spec, runs, loaded)
     if as_json:
-        click.echo(json.dumps(found.as_json()))
+        click.echo(json.dumps(plan.as_json()))
         return
-    for each in found.models:
-        left = f", {each.done:,} of them done" if each.done else ""
+    for part in plan.models:
+        done = f", {part.done:,} of them done" if part.done else ""
         click.echo(
-            f"{each.model}: {each.cells:,} cells{left}; at most {each.tokens:,} tokens to generate, "
-            f"about {_duration(each.seconds)} with measuring, at {each.rate:,.0f} tok/s ({each.source})"
+            f"{part.model}: {part.cells:,} cells{done}; at most {part.tokens:,} tokens to generate, "
+            f"about {_duration(part.seconds)} with measuring, at {part.rate:,.0f} tok/s ({part.source})"
         )
-    click.echo(f"in all: {found.cells:,} cells, about {_duration(found.seconds)}; nothing was generated into the store")
+    click.echo(f"in all: {plan.cells:,} cells, about {_duration(plan.seconds)}; no answers were generated")
 
 
 def _duration(seconds: float) -> str:
@@ -114,39 +114,39 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def run_experiment(what: Experiment, runs: Runs, part: tuple[int, int] = (1, 1), rows: int | None = None) -> Run:
-    """Run an experiment with bars; on Ctrl-C, say how to go on."""
+def run_experiment(spec: Experiment, runs: Runs, part: tuple[int, int] = (1, 1), rows: int | None = None) -> Run:
+    """Run an experiment with progress bars; on Ctrl-C, say how to resume it."""
     from localprobe.experiments import sweep as sweeping
 
-    sweeping.check(what)
+    sweeping.check(spec)
     say = partial(click.echo, err=True)
     try:
         with _bars() as progress:
-            return sweeping.run(what, runs, progress=progress, load=loaded, notify=say, part=part, width=rows)
+            return sweeping.run(spec, runs, progress=progress, load=loaded, notify=say, part=part, width=rows)
     except KeyboardInterrupt:
         click.echo(
-            f"localprobe: stopped; what is done is kept in run {what.run}: give the same command again to go on",
+            f"localprobe: stopped; finished answers are in run {spec.run}: re-run the command to resume it",
             err=True,
         )
         raise SystemExit(130) from None
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[Progress], None]]:
-    """A bar for the stage that goes on, closed as it ends: a model that loads next draws for itself."""
+def _bars() -> Iterator[Callable[[SweepProgress], None]]:
+    """A bar for the current stage, closed at its end, before the next model draws its loading bar."""
     with ExitStack() as stack:
-        shown: list[_Bar] = []
+        bars: list[_Bar] = []
 
-        def progress(now: Progress) -> None:
-            if shown and shown[0].stage != (now.stage, now.model):
-                shown.clear()
+        def progress(stage: SweepProgress) -> None:
+            if bars and bars[0].stage != (stage.stage, stage.model):
+                bars.clear()
                 stack.close()
-            if not shown and now.done < now.total:
-                shown.append(_Bar(stack, now))
-            if shown:
-                shown[0].reach(now)
-            if now.done >= now.total:
-                shown.clear()
+            if not bars and stage.done < stage.total:
+                bars.append(_Bar(stack, stage))
+            if bars:
+                bars[0].reach(stage)
+            if stage.done >= stage.total:
+                bars.clear()
                 stack.close()
 
         yield progress
@@ -155,7 +155,7 @@ def _bars() -> Iterator[Callable[[Progress], None]]:
 class _Bar:
     """The bar of one stage."""
 
-    def __init__(self, stack: ExitStack, first: Progress) -> None:
+    def __init__(self, stack: ExitStack, first: SweepProgress) -> None:
         from localprobe.cli.show import counting
 
         self.stage = first.stage, first.model
@@ -163,6 +163,6 @@ class _Bar:
         self._count = stack.enter_context(counting(f"{first.stage}, {first.model}", first.total, unit))
         self._start = time.perf_counter()
 
-    def reach(self, now: Progress) -> None:
+    def reach(self, stage: SweepProgress) -> None:
         seconds = time.perf_counter() - self._start
-        self._count.reach(now.done, now.total, now.tokens, now.tokens / seconds if seconds > 1 else 0.0)
+        self._count.reach(stage.done, stage.total, stage.tokens, stage.tokens / seconds if seconds > 1 else 0.0)

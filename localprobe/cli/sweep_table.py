@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,13 +15,15 @@ from localprobe.store.json_values import from_json
 if TYPE_CHECKING:
     from localprobe.store.runs import Run
 
+_SHARES: tuple[Literal["rate", "coherent", "degenerate"], ...] = ("rate", "coherent", "degenerate")
+
 
 def show(run: Run) -> None:
-    """A dose-response table for each model, vector and layer; then the vector beside the other arms."""
+    """One dose-response table per model, vector and layer; then the vector compared with the other arms."""
     console, result = Console(), from_json(SweepResult, run.result)
     cells = result.cells
-    left = f"; {cells.missing} are still to be generated" if cells.missing > 0 else ""
-    console.print(f"[bold]{result.name}[/]: {cells.done} of {cells.expected} cells{left}", highlight=False)
+    missing = f"; {cells.missing} are not yet generated" if cells.missing > 0 else ""
+    console.print(f"[bold]{result.name}[/]: {cells.done} of {cells.expected} cells{missing}", highlight=False)
     if result.uncounted:
         console.print(result.uncounted, highlight=False)
     for model in result.models:
@@ -51,10 +53,7 @@ def _row(points: list[Grouped]) -> list[str]:
     for _, point in points:
         reasons.update(point.reasons)
     return [
-        *(
-            f"{rate.share:.0%}"
-            for rate in (pooled(points, "rate"), pooled(points, "coherent"), pooled(points, "degenerate"))
-        ),
+        *(f"{pooled(points, measure).share:.0%}" for measure in _SHARES),
         _figure(average(points, "reading"), "{:+.2f}"),
         _figure(perplexity_ratio(points), "x{:.2f}"),
         _figure(average(points, "kl"), "{:.2f}"),
@@ -67,12 +66,12 @@ def _verdict(layer: LayerSummary, unit: str) -> str:
     return (
         f"[dim]success {success.paper.share:.0%} by the paper's rule, {success.null_effects} of its {success.cells} "
         f"cells null effects; strict {success.strict}; slope {slope.value:+.2f} ({slope.low:+.2f} to "
-        f"{slope.high:+.2f}) a unit of {unit}; usable {f'{usable[0]:+g} to {usable[1]:+g}' if usable else 'none'}[/]"
+        f"{slope.high:+.2f}) per unit of {unit}; usable {f'{usable[0]:+g} to {usable[1]:+g}' if usable else 'none'}[/]"
     )
 
 
 def _arms(console: Console, model: ModelResult) -> None:
-    """The vector at the ends of its usable range, beside the other arms."""
+    """The vector at the ends of its usable range, compared with the other arms."""
     rows = [row for row in model.sceptic if row.rates.prompt_positive or row.rates.random_up]
     if not rows:
         return
@@ -83,14 +82,14 @@ def _arms(console: Console, model: ModelResult) -> None:
         table.add_column(name, justify="left" if name == "" else "right")
     for row in rows:
         rates = row.rates
-        for what, down, up in (
+        for arm, down, up in (
             (f"vector, {row.down or 0:+g} and {row.up or 0:+g}", rates.vector_down, rates.vector_up),
             ("random directions", rates.random_down, rates.random_up),
             ("system prompts", rates.prompt_negative, rates.prompt_positive),
             ("both", rates.both_down, rates.both_up),
         ):
             if down or up:
-                table.add_row(str(row.layer), what, *(str(rate or "") for rate in (down, rates.baseline, up)))
+                table.add_row(str(row.layer), arm, *(str(rate or "") for rate in (down, rates.baseline, up)))
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""`localprobe tui`: the app. It is found by name when it is wanted, as engines are: the core knows of no screen."""
+"""`localprobe tui`: the app, imported by name only here, as engines are: the core depends on no user interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localprobe.engines.spec import ModelSpec
 @click.command()
 @model_argument
 def tui(chosen: Chosen) -> None:
-    """Open the app: chat with MODEL while steering it, probe it, look at runs.
+    """Open the app: chat with MODEL while steering it, probe it, view runs.
 
     MODEL is a short name, hub id, folder or GGUF file; the bundled one if not given. `localprobe` alone does the same.
     """
@@ -22,6 +22,6 @@ def tui(chosen: Chosen) -> None:
 
 
 def run_app(spec: ModelSpec | None = None, **opening: Any) -> None:
-    """Run the app until it is left; `opening` is what its chat begins with, the options of `localprobe chat`."""
+    """Run the app until it is closed; `opening` are options of `localprobe chat`, for its first chat."""
     app: Any = import_module("localprobe_tui.app")
     app.run(spec or ModelSpec(BUNDLED), **opening)

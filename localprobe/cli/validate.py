@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("probe")
 @click.argument("pairs")
-@click.option("--train", help="The pairs that it was fitted on, if PAIRS does not hold them.")
+@click.option("--train", help="The pairs that PROBE was fitted on, if PAIRS lacks them.")
 @click.option("--keywords", type=click.Path(path_type=Path), help="Words and synonyms for the lexical ablation.")
 @click.option("--permutations", type=click.IntRange(min=1), default=1000, show_default=True)
-@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
+@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Bootstrap resamples.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @pair_options
@@ -38,7 +38,7 @@ def validate(
     fields: dict[str, str],
     chosen: Chosen,
 ) -> None:
-    """Measure PROBE on the pairs of PAIRS that it was not fitted on, and ask what else could explain the figures.
+    """Measure PROBE on the pairs of PAIRS that it was not fitted on, against baselines and chance.
 
     \b
     localprobe validate empathy.safetensors empathy
@@ -73,6 +73,7 @@ def show_result(result: ProbeResult) -> None:
     from rich.table import Table
 
     from localprobe.cli.show import console as out
+    from localprobe.stats.intervals import bracketed
 
     console = out()
     if verdict := result.verdict:
@@ -90,12 +91,12 @@ def show_result(result: ProbeResult) -> None:
         marks = ("*" if row.layer == result.layer else "") + ("†" if row.layer == best else "")
         table.add_row(
             f"{marks}{row.layer}",
-            f"{row.auroc:.3f} [{row.auroc_interval[0]:.2f}, {row.auroc_interval[1]:.2f}]",
-            f"{row.accuracy:.0%} [{row.accuracy_interval[0]:.0%}, {row.accuracy_interval[1]:.0%}]",
-            f"{row.separation:.2f} [{row.separation_interval[0]:.2f}, {row.separation_interval[1]:.2f}]",
+            bracketed(row.auroc, row.auroc_interval, value_spec=".3f"),
+            bracketed(row.accuracy, row.accuracy_interval, ".0%"),
+            bracketed(row.separation, row.separation_interval),
             f"{row.std_positive:.2f} / {row.std_negative:.2f}",
             f"{row.random.mean:.2f} ± {row.random.std:.2f}" if row.random else "",
             f"{row.random.z:.1f}" if row.random and row.random.z is not None else "",
         )
     console.print(table)
-    console.print("[dim]* chosen inside the training pairs   † best on these test pairs, which flatters it[/]")
+    console.print("[dim]* cross-validated inside the training pairs   † best on these test pairs, which flatters it[/]")

@@ -1,4 +1,4 @@
-"""`localprobe vector`: looking into vectors, importing them, and arithmetic."""
+"""`localprobe vector`: inspecting and importing vectors, and arithmetic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def vector() -> None:
-    """Look into vectors, import them, add, subtract, scale and orthogonalise them."""
+    """Inspect vectors, import them, add, subtract, scale and orthogonalise them."""
 
 
 for _command in (show, cosines, import_, list_):
@@ -29,7 +29,8 @@ for _command in (show, cosines, import_, list_):
 
 
 def _writes(command: Callable[..., Vector]) -> Callable[..., None]:
-    """A command that writes the vector that it returns, with options for where to and under what name."""
+    """Make a command of a function that returns a vector: it writes the vector, with options for the file and
+    concept."""
 
     @wraps(command)
     def written(*args: Any, output: Path, concept: str | None, as_json: bool, **kwargs: Any) -> None:
@@ -37,33 +38,33 @@ def _writes(command: Callable[..., Vector]) -> Callable[..., None]:
         from localprobe.vectors import files as vector_files
 
         if output.suffix.lower() in (".gguf", ".npz"):
-            raise UsageError(f"{output}: write a .safetensors file here; `localprobe export` makes the others of it")
-        made = command(*args, **kwargs)
-        made = replace(made, concept=concept or made.concept)
-        vector_files.save(made, output)
-        _tell(made, output, as_json)
+            raise UsageError(f"{output}: write a .safetensors file here; `localprobe export` converts it to others")
+        result = command(*args, **kwargs)
+        result = replace(result, concept=concept or result.concept)
+        vector_files.save(result, output)
+        _print(result, output, as_json)
 
     for option in reversed(_OPTIONS):
         written = option(written)
     return written
 
 
-def _tell(made: Vector, output: Path, as_json: bool) -> None:
-    lengths = [direction.length for _, direction in sorted(made.directions.items())]
+def _print(vector: Vector, output: Path, as_json: bool) -> None:
+    lengths = [direction.length for _, direction in sorted(vector.directions.items())]
     if as_json:
-        done = {"output": str(output), "concept": made.concept, "model": made.origin.model, "best": made.best}
-        click.echo(json.dumps({**done, "layers": sorted(made.directions), "lengths": lengths}))
+        summary = {"output": str(output), "concept": vector.concept, "model": vector.origin.model, "best": vector.best}
+        click.echo(json.dumps({**summary, "layers": sorted(vector.directions), "lengths": lengths}))
         return
     one = len(lengths) == 1
-    where = f"layer {made.span}" if one else f"layers {made.span}"
+    at = f"layer {vector.span}" if one else f"layers {vector.span}"
     long = f"{lengths[0]:.3f}" if one else f"{min(lengths):.3f} to {max(lengths):.3f}"
-    click.echo(f"{made.concept} at {where}, of length {long} -> {output}")
+    click.echo(f"{vector.concept} at {at}, of length {long} -> {output}")
 
 
 _OPTIONS = [
     click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The vector file to write."),
-    click.option("--concept", help="What to call the result; a formula if not given."),
-    click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON."),
+    click.option("--concept", help="Concept of the result; a formula if not given."),
+    click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
 ]
 
 

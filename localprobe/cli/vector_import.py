@@ -1,4 +1,4 @@
-"""`localprobe vector import`: another program's control vector, or our own in another format, as a native file."""
+"""`localprobe vector import`: convert a control vector of another program, or our own in another format."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PROGRAMS = ("repeng", "cvector-generator")
     "--from",
     "program",
     type=click.Choice(PROGRAMS),
-    help="What wrote a GGUF that is not ours: repeng if direction.b was measured after block b, cvector-generator if "
+    help="The program that wrote the GGUF: repeng if direction.b was measured after block b, cvector-generator if "
     "after block b - 1.",
 )
-@click.option("--concept", help="What to call it; the file's own name for it if not given.")
+@click.option("--concept", help="Concept of the vector; the file's own if not given.")
 @click.option("--model-name", help="The model that it was made for, if the file does not name it.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def import_(
     file: Path, output: Path, program: str | None, concept: str | None, model_name: str | None, as_json: bool
 ) -> None:
-    """Make a native file of a GGUF control vector, or of an npz.
+    """Convert a GGUF control vector, or an npz, to localprobe's own format.
 
-    A GGUF of another program does not say after which block each direction was measured, and programs differ: say what
-    wrote it. llama.cpp adds direction.b after block b whatever wrote it; so what cvector-generator measured after
-    block b - 1 is moved there, one layer below where llama.cpp would add it.
+    A GGUF does not record after which block each direction was measured, and programs differ, so name the program.
+    llama.cpp always adds direction.b after block b. cvector-generator measures it after block b - 1: its directions are
+    moved to that layer, one below where llama.cpp would add them.
 
     \b
     localprobe vector import happy.gguf --from repeng -o happy.safetensors --model-name qwen2.5-7b
@@ -44,8 +44,8 @@ def import_(
     vector = replace(vector, concept=concept or vector.concept, origin=origin)
     vector_files.save(vector, output)
     if as_json:
-        done = {"output": str(output), "concept": vector.concept, "model": origin.model, "best": vector.best}
-        click.echo(json.dumps({**done, "layers": sorted(vector.directions)}))
+        summary = {"output": str(output), "concept": vector.concept, "model": origin.model, "best": vector.best}
+        click.echo(json.dumps({**summary, "layers": sorted(vector.directions)}))
         return
     click.echo(
         f"{vector.concept} at layer{'s' if len(vector.directions) > 1 else ''} {vector.span}, "

@@ -1,4 +1,4 @@
-"""`localprobe vector list`: the vectors that are kept under a name."""
+"""`localprobe vector list`: the vectors of the library."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import click
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the vectors as JSON.")
 def list_(name: str | None, as_json: bool) -> None:
-    """The vectors of the library, the newest first: those of NAME, or all.
+    """List the vectors of the library, the newest first: those of NAME, or all.
 
     `localprobe fit` and `localprobe concept` keep vectors here, one per name and model. Wherever a command takes a
-    vector, such a name will do.
+    vector, it also takes such a name.
     """
     from localprobe.vectors.library import Library
 

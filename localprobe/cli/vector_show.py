@@ -1,4 +1,4 @@
-"""`localprobe vector show` and `cosines`: what is in a vector file, and how alike two are."""
+"""`localprobe vector show` and `cosines`: the content of a vector file, and the cosines of two."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read(reference: str) -> Vector:
-    """The vector of a file or a name, with a warning if its layers are only known as llama.cpp applies them."""
+    """The vector of a file or a name. Warns if its file does not record after which block it was measured."""
     from localprobe.vectors.library import Library
 
     vector = Library().vector(reference)
@@ -27,7 +27,7 @@ def read(reference: str) -> Vector:
 
 
 def pair(a: str, b: str) -> tuple[Vector, Vector]:
-    """Two vectors, with a warning where they are not of one model."""
+    """Two vectors. Warns if they are not of the same model."""
     from localprobe.vectors.arithmetic import check
 
     one, other = read(a), read(b)
@@ -38,9 +38,9 @@ def pair(a: str, b: str) -> tuple[Vector, Vector]:
 
 @click.command()
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="Print all of it but the directions themselves as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything except the directions themselves as JSON.")
 def show(file: str, as_json: bool) -> None:
-    """What FILE holds: concept, origin, layers, lengths."""
+    """Show the content of FILE: concept, origin, layers, lengths."""
     vector = read(file)
     if as_json:
         click.echo(json.dumps(_about(vector)))
@@ -84,7 +84,7 @@ def _at(vector: Vector) -> str:
 
 
 def _facts(vector: Vector) -> list[tuple[str, str]]:
-    """Where a vector comes from, as far as its file says."""
+    """The origin of a vector, as far as its file records it."""
     origin = vector.origin
     shape = f"{origin.layers} layers, width {origin.width}" if origin.layers else f"width {origin.width}"
     facts = [
@@ -126,7 +126,7 @@ def _table(vector: Vector) -> Any:
 @click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="Print the cosines as JSON.")
 def cosines(a: str, b: str, as_json: bool) -> None:
-    """The cosine of A and B at every layer that both have."""
+    """Show the cosine of A and B at every layer that both have."""
     from rich.console import Console
     from rich.table import Table
 

@@ -80,7 +80,6 @@ def direction(
 ) -> ConceptDirection:
     """Find the direction of a concept in a model; see `localprobe.api.concept`."""
     checked_size(pairs, config)
-    # Before the work, so that a word that cannot name a vector is refused at once.
     path = Library().path(concept.word, model.info.weights)
     writers = writers_for(model, generators)
     written = write(

@@ -99,7 +99,7 @@ def write(
             f"only {already + accepted} of {already + accepted + rejected} pairs can be used, and a probe takes at "
             f"least {FEWEST}: see {generation.rejected_path}, then ask for more `pairs` or another generator"
         )
-    keys = {cell.key for cell in planned_pairs(recipe, generators)}
+    keys = {pair.key for pair in planned_pairs(recipe, generators)}
     pairs = [pair for pair in read_pairs(output) if pair.metadata.get("key") in keys]
     sound, dropped = without_errors(pairs, output, seed)
     return Written(

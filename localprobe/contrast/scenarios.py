@@ -27,7 +27,7 @@ class Scenario:
     rubric: dict[str, str]
     """The behaviour that scores 0, 1 and 2."""
     domain: str = ""
-    """The topic that several situations share; their pairs then form one scenario."""
+    """What several situations have in common; their pairs then form one scenario."""
 
     def prompt(self, *, empathy_pressure: bool = True) -> str:
         """The scenario as a prompt. Without its empathy pressure it is another condition, not a detail: the paper's

@@ -15,7 +15,7 @@ from localprobe.experiments.success import Success, success
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What some generations show: the curves that they make, and themselves. Intervals are 95 %."""
+    """Figures of a group of generations: of their curves, and of the texts. Intervals are 95 %."""
 
     samples: int
     success: Success
@@ -26,34 +26,34 @@ class Audited:
     fooled: int
     """Degenerate, and coherent by the paper's rule."""
     reasons: Mapping[str, int]
-    """How many are degenerate for which reason, the most frequent first; one may have several."""
+    """Reason -> degenerate texts, the most frequent first; a text may have several reasons."""
     inside_words: int
-    """Judged by a word of the lists inside another word."""
+    """Texts whose verdict rests on a listed word inside another word."""
     unfinished: int
     """The text does not end as a sentence does."""
     truncated: int | None
     """Cut at the limit of tokens; None if that is not known of any."""
     conditions: tuple[Condition, ...]
-    """All of like alpha together, by ascending alpha."""
+    """The answers at each alpha, ascending."""
 
     @classmethod
-    def of(cls, group: Sequence[Curve], seen: Sequence[Outcome], **more: Any) -> Self:
+    def of(cls, group: Sequence[Curve], outcomes: Sequence[Outcome], **more: Any) -> Self:
         """Measure at least one curve and the outcomes that they are made of; `more` are the fields of a subclass."""
         by_alpha: dict[float, list[Outcome]] = {}
-        for outcome in seen:
+        for outcome in outcomes:
             by_alpha.setdefault(outcome.alpha, []).append(outcome)
-        reasons = Counter(reason for outcome in seen for reason in outcome.reasons)
-        truncated = [outcome.truncated for outcome in seen if outcome.truncated is not None]
+        reasons = Counter(reason for outcome in outcomes for reason in outcome.reasons)
+        truncated = [outcome.truncated for outcome in outcomes if outcome.truncated is not None]
         return cls(
-            samples=len(seen),
+            samples=len(outcomes),
             success=success(group),
             response=dose_response(group),
-            coherence=sum(outcome.coherent for outcome in seen) / len(seen),
-            degenerate=sum(outcome.degenerate for outcome in seen),
-            fooled=sum(outcome.degenerate and outcome.coherent for outcome in seen),
+            coherence=sum(outcome.coherent for outcome in outcomes) / len(outcomes),
+            degenerate=sum(outcome.degenerate for outcome in outcomes),
+            fooled=sum(outcome.degenerate and outcome.coherent for outcome in outcomes),
             reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-            inside_words=sum(outcome.inside_words for outcome in seen),
-            unfinished=sum(outcome.unfinished for outcome in seen),
+            inside_words=sum(outcome.inside_words for outcome in outcomes),
+            unfinished=sum(outcome.unfinished for outcome in outcomes),
             truncated=sum(truncated) if truncated else None,
             conditions=tuple(Condition.of(alpha, by_alpha[alpha]) for alpha in sorted(by_alpha)),
             **more,
@@ -69,14 +69,14 @@ class AuditedCurve(Audited):
     baseline: float
     """The unsteered rate."""
     borrowed: tuple[int | None, ...]
-    """The layers whose unsteered answers stand in for those that this layer has not, see `Curve`."""
+    """The layers whose unsteered answers are used because this layer has none, see `Curve`."""
     effects: Mapping[str, float]
     """Alpha -> rate(alpha) - baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedModel(Audited):
-    """One model, as a whole and in parts."""
+    """One model, in total and by layer, scenario and strength."""
 
     layers: Mapping[int, Audited]
     scenarios: Mapping[str, Audited]
@@ -85,40 +85,43 @@ class AuditedModel(Audited):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What generations show."""
+    """The result of an audit."""
 
     models: Mapping[str, AuditedModel]
     totals: Audited
-    """All models together. Its dose-response means little where models have other scales of alpha."""
+    """All models together. Its dose-response means little if models differ in the scale of alpha."""
 
 
-def audit(seen: Sequence[Outcome]) -> Audit:
-    """Measure generations of one or several models; a model that is nowhere steered is left out.
+def audit(outcomes: Sequence[Outcome]) -> Audit:
+    """Measure generations of one or several models; a model without steered answers is left out.
 
-    DataError where a baseline is missing, or nothing is steered.
+    Raises DataError if a baseline is missing or nothing is steered.
     """
-    group = curves(seen)
+    group = curves(outcomes)
     models = {
         name: _model(
-            [curve for curve in group if curve.model == name], [outcome for outcome in seen if outcome.model == name]
+            [curve for curve in group if curve.model == name],
+            [outcome for outcome in outcomes if outcome.model == name],
         )
         for name in sorted({curve.model for curve in group})
     }
-    return Audit(models, Audited.of(group, [outcome for outcome in seen if outcome.model in models]))
+    return Audit(models, Audited.of(group, [outcome for outcome in outcomes if outcome.model in models]))
 
 
-def _model(group: Sequence[Curve], seen: Sequence[Outcome]) -> AuditedModel:
-    layers = {curve.layer: [other for other in group if other.layer == curve.layer] for curve in group}
-    scenarios = {curve.scenario: [other for other in group if other.scenario == curve.scenario] for curve in group}
+def _model(group: Sequence[Curve], outcomes: Sequence[Outcome]) -> AuditedModel:
+    layers = {curve.layer: [item for item in group if item.layer == curve.layer] for curve in group}
+    scenarios = {curve.scenario: [item for item in group if item.scenario == curve.scenario] for curve in group}
     return AuditedModel.of(
         group,
-        seen,
-        layers={layer: Audited.of(layers[layer], _outcomes(layers[layer], seen)) for layer in sorted(layers)},
-        scenarios={name: Audited.of(scenarios[name], _outcomes(scenarios[name], seen)) for name in sorted(scenarios)},
+        outcomes,
+        layers={layer: Audited.of(layers[layer], _outcomes(layers[layer], outcomes)) for layer in sorted(layers)},
+        scenarios={
+            name: Audited.of(scenarios[name], _outcomes(scenarios[name], outcomes)) for name in sorted(scenarios)
+        },
         curves=tuple(
             AuditedCurve.of(
                 [curve],
-                _outcomes([curve], seen),
+                _outcomes([curve], outcomes),
                 layer=curve.layer,
                 scenario=curve.scenario,
                 baseline=curve.baseline.rate.share,
@@ -130,13 +133,13 @@ def _model(group: Sequence[Curve], seen: Sequence[Outcome]) -> AuditedModel:
     )
 
 
-def _outcomes(group: Sequence[Curve], seen: Sequence[Outcome]) -> list[Outcome]:
-    """Those of some curves, with the baselines that they borrow."""
+def _outcomes(group: Sequence[Curve], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of some curves, with the baselines that they borrow."""
     steered = {(curve.model, curve.layer, curve.scenario) for curve in group}
     borrowing = {(curve.model, curve.scenario) for curve in group if curve.borrowed}
     return [
         outcome
-        for outcome in seen
+        for outcome in outcomes
         if (outcome.model, outcome.layer, outcome.scenario) in steered
         or (outcome.alpha == 0 and (outcome.model, outcome.scenario) in borrowing)
     ]

@@ -1,7 +1,7 @@
 """The cells of sweeps, in the same SQLite file as their runs: one row per cell, written when it is finished.
 
-A cell is there whole or not at all, and is written once: of two processes that generate the same one, the first to
-finish counts. What is measured of it later is put beside it. A cell goes when its run is deleted.
+A cell is written once and as a whole: if two processes generate the same one, the first to finish counts. Measures are
+added to it later. Deleting a run deletes its cells.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = (*_COORDINATES, *_ANSWER, "measures", "judgement")
 
 @dataclass(frozen=True, slots=True)
 class CellMeasures:
-    """What the unsteered model says of an answer, see `localprobe.experiments.model_measures`."""
+    """Measures of an answer by the unsteered model, see `localprobe.experiments.model_measures`."""
 
     nll: float | None
     """Mean negative log-likelihood of the answer's tokens, in nats; None for an answer without tokens."""
@@ -40,7 +40,7 @@ class CellMeasures:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a judge says of an answer."""
+    """The judgement of an answer."""
 
     score: int | None
     """None if the reply names no score of the rubric."""
@@ -60,11 +60,11 @@ class CellAnswer:
     ids: IntArray
     """(n,) int32: the answer's tokens, without the one that ended it."""
     scores: Mapping[str, float]
-    """Mean projection of the answer's residuals as they were, steering included, under `vector:layer`."""
+    """Mean projection of the answer's residuals while steered, under `vector:layer`."""
     measures: CellMeasures | None = None
-    """None while not measured."""
+    """None until measured."""
     judgement: Judgement | None = None
-    """None while not judged."""
+    """None until judged."""
 
 
 class Cells:
@@ -74,18 +74,18 @@ class Cells:
         self._file, self.run = runs.file, run
 
     def keys(self) -> set[str]:
-        """Keys of the cells that are there."""
+        """Keys of the finished cells."""
         with self._file.reading() as database:
             return {key for (key,) in database.execute("SELECT key FROM cells WHERE run = ?", (self.run,))}
 
     def write(self, answers: Sequence[CellAnswer]) -> int:
-        """Keep answers, in one transaction; returns how many were not there yet."""
+        """Write answers in one transaction; returns how many were new."""
         rows = [(self.run, *_values(answer)) for answer in answers]
         with self._file.writing() as database:
             return database.executemany(_insert("OR IGNORE"), rows).rowcount
 
     def adopt(self, cells: Iterable[Cell]) -> None:
-        """Take over the answers to these cells that other runs of this store have, so that an experiment can grow."""
+        """Copy answers to these cells from other runs of this store, so that an experiment can be extended."""
         with self._file.writing() as database:
             for cell in cells:
                 own = {name: value for name, value in asdict(cell).items() if name != "key"}
@@ -97,15 +97,15 @@ class Cells:
                 )
 
     def measured(self, measures: Mapping[str, CellMeasures]) -> None:
-        """Put measures beside cells, by key."""
+        """Add measures to cells, by key."""
         self._update("measures", measures)
 
     def judged(self, judgements: Mapping[str, Judgement]) -> None:
-        """Put judgements beside cells, by key."""
+        """Add judgements to cells, by key."""
         self._update("judgement", judgements)
 
     def read(self) -> list[CellAnswer]:
-        """Every answer, in the order of what was asked, whatever order they came in."""
+        """Every answer, ordered by model, prompt, arm and strength."""
         order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, sample, key"
         with self._file.reading() as database:
             query = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE run = ? ORDER BY {order}"
@@ -118,7 +118,7 @@ class Cells:
 
 
 def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    """Copy cells, of runs that `target` has, and what was measured of them; returns how many cells are new."""
+    """Copy cells with their measures, of runs that `target` has; returns how many cells are new."""
     new = 0
     for row in source.execute(f"SELECT run, {', '.join(_COLUMNS)} FROM cells"):
         new += target.execute(_insert("OR IGNORE"), row).rowcount
@@ -130,8 +130,8 @@ def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     return new
 
 
-def _insert(how: str) -> str:
-    return f"INSERT {how} INTO cells (run, {', '.join(_COLUMNS)}) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
+def _insert(conflict: str) -> str:
+    return f"INSERT {conflict} INTO cells (run, {', '.join(_COLUMNS)}) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 
 
 def _values(answer: CellAnswer) -> tuple[Any, ...]:

@@ -4,8 +4,8 @@ A cell is (model, layer, scenario, alpha other than 0); its effect is rate(alpha
 
 The baseline, rate(0), belongs to a model, layer and scenario. Unsteered text has no layer, so a sweep may generate it
 once. The samples of alpha 0 at a curve's own layer are its baseline; if that layer has none, all samples of alpha 0 of
-the same model and scenario are, whatever layer (or none) they stand at, and `Curve.borrowed` names those layers. They
-never come from another model or scenario.
+the same model and scenario are, at any layer or none, and `Curve.borrowed` names those layers. They never come from
+another model or scenario.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Condition:
     """Degenerate, and coherent by the paper's rule."""
 
     @classmethod
-    def of(cls, alpha: float, seen: Sequence[Outcome], **more: Any) -> Self:
+    def of(cls, alpha: float, outcomes: Sequence[Outcome], **more: Any) -> Self:
         """Count outcomes, at least one; `more` are the further fields of a subclass."""
         return cls(
             alpha,
-            len(seen),
-            rate(sum(outcome.expresses for outcome in seen), len(seen)),
-            rate(sum(outcome.coherent for outcome in seen), len(seen)),
-            rate(sum(outcome.degenerate for outcome in seen), len(seen)),
-            sum(outcome.degenerate and outcome.coherent for outcome in seen),
+            len(outcomes),
+            rate(sum(outcome.expresses for outcome in outcomes), len(outcomes)),
+            rate(sum(outcome.coherent for outcome in outcomes), len(outcomes)),
+            rate(sum(outcome.degenerate for outcome in outcomes), len(outcomes)),
+            sum(outcome.degenerate and outcome.coherent for outcome in outcomes),
             **more,
         )
 
@@ -77,12 +77,12 @@ class CurveCell:
 
     @property
     def success(self) -> bool:
-        """By the paper's rule, (alpha > 0) == (effect > 0): a negative alpha that changes nothing is one."""
+        """By the paper's rule, (alpha > 0) == (effect > 0), which counts a negative alpha that changes nothing."""
         return (self.alpha > 0) == (self.effect > 0)
 
     @property
     def strict(self) -> bool:
-        """effect * alpha > 0: it changed the rate, and the right way."""
+        """effect * alpha > 0: the rate changed in the right direction."""
         return self.effect * self.alpha > 0
 
     @property
@@ -102,24 +102,24 @@ class Curve:
     cells: tuple[CurveCell, ...]
     """By ascending alpha; at least one."""
     borrowed: tuple[int | None, ...] = ()
-    """The layers whose samples of alpha 0 stand in for those that this layer has not; nothing if it has its own."""
+    """The layers whose samples of alpha 0 are used because this layer has none; empty if it has its own."""
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """All strengths, that of 0 among them, by ascending alpha."""
+        """All strengths including 0, by ascending alpha."""
         return tuple(
             sorted((self.baseline, *(cell.condition for cell in self.cells)), key=lambda condition: condition.alpha)
         )
 
 
-def curves(seen: Iterable[Outcome]) -> tuple[Curve, ...]:
-    """The curves of some outcomes, by model, layer and scenario. In which order the outcomes come does not matter.
+def curves(outcomes: Iterable[Outcome]) -> tuple[Curve, ...]:
+    """The curves of some outcomes, by model, layer and scenario. Their order does not matter.
 
     DataError if there is no baseline for some curve, if a steered sample has no layer, or if nothing is steered.
     """
     steered: dict[tuple[str, int, str], dict[float, list[Outcome]]] = {}
     unsteered: dict[tuple[str, str], dict[int | None, list[Outcome]]] = {}
-    for outcome in seen:
+    for outcome in outcomes:
         if outcome.alpha == 0:
             unsteered.setdefault((outcome.model, outcome.scenario), {}).setdefault(outcome.layer, []).append(outcome)
         elif outcome.layer is None:

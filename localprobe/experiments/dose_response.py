@@ -1,10 +1,10 @@
-"""Dose-response: how the rate of a pole's language goes with the strength, and how far a strength can go.
+"""Dose-response: how the rate of a pole's language depends on the strength, and which strengths are usable.
 
 Intervals are 95 %, by a parametric bootstrap: the samples of each condition are drawn again from the rate
-(k + 1/2) / (n + 1) for k of n, since drawing from the k / n seen would give a condition where all five agree no chance
-at all. Over several prompts the prompts are drawn as well, with replacement and all layers of one together, so that the
-interval speaks of other prompts too, as far as a few can. Such draws lie nearer to no effect than what was seen; so the
-ends are the outer ones of their percentiles and of the same percentiles centred on what was seen.
+(k + 1/2) / (n + 1) for k of n, since drawing from the observed k / n would give no variance where all five agree. Over
+several prompts the prompts are drawn as well, with replacement and all layers of one together, so that the interval
+covers other prompts too, as far as a few can. Such draws are nearer to no effect than the observation is; so the
+interval spans both their percentiles and the same percentiles centred on the observation.
 
 In simulations (5 samples, 9 strengths, 3 or 10 prompts alike or not, 1 or 3 layers) the slope's covers in 93 to 100 %.
 """
@@ -32,7 +32,7 @@ _Statistic: TypeAlias = Callable[[Array, Array], Array]
 class DoseResponse:
     """One curve, or several together: each figure is then a mean over curves.
 
-    `up`, `down` and `asymmetry` are over the strengths that are there both ways; None if there is none.
+    `up`, `down` and `asymmetry` are over the strengths that occur with both signs; None if there is none.
     """
 
     slope: Estimate
@@ -40,17 +40,17 @@ class DoseResponse:
     monotonicity: Estimate
     """Spearman's correlation of alpha and rate, in [-1, 1]; 0 where the rate never changes."""
     wrong_way: Rate
-    """Curves with a slope under 0: prompts that are steered the wrong way."""
+    """Curves with a slope below 0: prompts steered the wrong way."""
     usable: tuple[float, float] | None
-    """From the lowest to the highest alpha such that at these, and at all between them, more than half of the samples
-    are coherent and not degenerate; None if that fails at 0 already."""
+    """The widest range of alpha around 0 in which at every strength more than half of the samples are coherent and not
+    degenerate; None if that fails at 0 already."""
     up: Estimate | None
     """Mean effect at alpha > 0: above 0 if steering towards the positive pole works."""
     down: Estimate | None
     """Mean of -effect at alpha < 0: above 0 if steering away from it works."""
     asymmetry: Estimate | None
-    """up - down: above 0 if raising works better than lowering. A baseline near 1 leaves no room to raise, one near 0
-    none to lower."""
+    """up - down: above 0 if raising works better than lowering. A baseline near 1 leaves no room to raise, and one
+    near 0 none to lower."""
 
 
 def dose_response(curves: Sequence[Curve], *, resamples: int = 2000, seed: int = 0) -> DoseResponse:
@@ -75,7 +75,7 @@ def dose_response(curves: Sequence[Curve], *, resamples: int = 2000, seed: int =
 
 
 def usable_range(conditions: Iterable[Condition]) -> tuple[float, float] | None:
-    """See `DoseResponse.usable`; samples of like alpha are pooled."""
+    """See `DoseResponse.usable`; samples of equal alpha are pooled."""
     counts: dict[float, tuple[int, int]] = {}
     for condition in conditions:
         usable, samples = counts.get(condition.alpha, (0, 0))
@@ -98,7 +98,7 @@ class _Draws:
     def __init__(self, curves: Sequence[Curve], resamples: int, seed: int) -> None:
         self._random = np.random.default_rng(seed)
         self._curves, self._resamples = curves, resamples
-        self._conditions: dict[int, Array] = {}  # by identity: curves that borrow one baseline get the same draws of it
+        self._conditions: dict[int, Array] = {}  # by identity: curves that share a baseline share its draws
         self._rates = [np.stack([self._draw(condition) for condition in curve.conditions], axis=1) for curve in curves]
         prompts = {
             prompt: i for i, prompt in enumerate(dict.fromkeys((curve.model, curve.scenario) for curve in curves))
@@ -115,8 +115,8 @@ class _Draws:
 
     def estimate(self, statistic: _Statistic, limit: float = np.inf) -> Estimate:
         """The mean of a statistic over the curves, with its interval, inside +-limit."""
-        seen = np.mean([statistic(_alphas(curve), _rates(curve)) for curve in self._curves])
-        value = float(np.clip(seen, -limit, limit))  # rounding may have led out
+        observed = np.mean([statistic(_alphas(curve), _rates(curve)) for curve in self._curves])
+        value = float(np.clip(observed, -limit, limit))  # rounding may exceed the limit
         drawn = np.stack(
             [statistic(_alphas(curve), rates) for curve, rates in zip(self._curves, self._rates, strict=True)], axis=1
         )  # (resamples, curves)

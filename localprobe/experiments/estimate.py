@@ -25,64 +25,64 @@ _DOSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What one model has to do."""
+class ModelEstimate:
+    """The work that is left for one model."""
 
     model: str
     cells: int
     done: int
     tokens: int
-    """The most that are left to generate."""
+    """At most this many are left to generate."""
     measures: int
     """Cells left to measure."""
     rate: float
-    """Tokens a second that are generated."""
+    """Tokens generated per second."""
     measuring: float
-    """Cells a second that are measured."""
+    """Cells measured per second."""
     source: str
-    """Where the two come from."""
+    """Where the two rates come from."""
 
     @property
     def seconds(self) -> float:
-        """To generate and measure; fitting a vector takes its time beside it."""
+        """Time to generate and measure, without fitting vectors."""
         return self.tokens / self.rate + self.measures / self.measuring
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What there is to do."""
+class SweepEstimate:
+    """The work that is left."""
 
-    models: tuple[Part, ...]
+    models: tuple[ModelEstimate, ...]
 
     @property
     def cells(self) -> int:
-        return sum(each.cells for each in self.models)
+        return sum(model.cells for model in self.models)
 
     @property
     def seconds(self) -> float:
-        return sum(each.seconds for each in self.models)
+        return sum(model.seconds for model in self.models)
 
     def as_json(self) -> dict[str, Any]:
-        """`cells`, `seconds`, and `models` with the same of each."""
-        models = [{**asdict(each), "seconds": each.seconds} for each in self.models]
+        """`cells`, `seconds`, and `models` with the same for each model."""
+        models = [{**asdict(model), "seconds": model.seconds} for model in self.models]
         return {"cells": self.cells, "seconds": self.seconds, "models": models}
 
 
-def estimate(experiment: Experiment, runs: Runs, load: Load) -> Estimate:
-    """Count cells, and take the rates of the last sweep with the same model, engine and device; or, where there is
-    none, load the model and measure them for some seconds."""
+def estimate(experiment: Experiment, runs: Runs, load: Load) -> SweepEstimate:
+    """Count cells and estimate the time, by the rates of the last sweep with the same model, engine and device. If
+    there is none, the model is loaded and its rates are measured for some seconds."""
     parts = []
     for choice, cells in zip(experiment.models, count(experiment), strict=True):
         done, measured = _done(experiment, runs, choice)
         rate, measuring, source = _last(runs, choice) or _measured(choice, experiment, load)
         tokens = max(0, cells - done) * experiment.tokens
         measures = max(0, cells - measured) if experiment.measures else 0
-        parts.append(Part(str(choice), cells, done, tokens, measures, rate, measuring, source))
-    return Estimate(tuple(parts))
+        parts.append(ModelEstimate(str(choice), cells, done, tokens, measures, rate, measuring, source))
+    return SweepEstimate(tuple(parts))
 
 
 def _done(experiment: Experiment, runs: Runs, choice: ModelChoice) -> tuple[int, int]:
-    """Cells that are generated, and those that are measured."""
+    """How many cells are generated, and how many measured."""
     if runs.find(experiment.run) is None:
         return 0, 0
     own = [
@@ -109,7 +109,7 @@ def _measured(choice: ModelChoice, experiment: Experiment, load: Load) -> tuple[
 
 
 def rates(model: Model, experiment: Experiment) -> tuple[float, float]:
-    """Tokens generated a second in a batch of rows of different strengths, and answers measured a second."""
+    """Tokens generated per second in a batch of rows at different strengths, and answers measured per second."""
     middle = model.info.layers // 2
     direction = Direction(np.random.default_rng(0).standard_normal(model.info.width).astype(np.float32))
     alpha = direction.alpha(_DOSE, float(model.scale[middle]))
@@ -123,10 +123,10 @@ def rates(model: Model, experiment: Experiment) -> tuple[float, float]:
     steps = decode.steps(model.engine, requests, width=_ROWS)
     next(steps)  # the prompt
     start = time.perf_counter()
-    made = sum(isinstance(event, Token) for events in steps for event in events)
+    generated_tokens = sum(isinstance(event, Token) for events in steps for event in events)
     generated = time.perf_counter() - start
     long = np.resize(ids, min(len(ids) + experiment.tokens, model.info.context))
     targets = np.stack([np.arange(experiment.tokens), long[: experiment.tokens]], axis=1).astype(np.int32)
     start = time.perf_counter()
     model.engine.forward([Row(long, targets=targets)] * _READ)
-    return max(made, 1) / max(generated, 1e-6), _READ / max(time.perf_counter() - start, 1e-6)
+    return max(generated_tokens, 1) / max(generated, 1e-6), _READ / max(time.perf_counter() - start, 1e-6)

@@ -1,7 +1,7 @@
-"""An experiment: what a sweep is to do, as frozen values. `experiment_file` reads one from TOML.
+"""An experiment: everything that a sweep does, as frozen values. `experiment_file` reads one from TOML.
 
-What it means is in its content, not in where its files lie: two machines that hold the same experiment call its run by
-the same name, so that a grid can be split over them and its parts joined.
+A run's id depends on the content of the experiment and its files, not on their paths: two machines with the same
+experiment give its run the same id, so a grid can be split over them and the parts merged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Arm: TypeAlias = Literal["vector", "random", "system", "both"]
 ARMS: tuple[Arm, ...] = ("vector", "random", "system", "both")
 """The vector; a random direction of the same dose; the two opposite system prompts and no vector; both together."""
 Pole: TypeAlias = Literal["", "positive", "negative"]
-"""Which of the two system prompts is given, if any."""
+"""Which of the two system prompts is used, if any."""
 Unit: TypeAlias = Literal["dose", "alpha"]
 LayerChoice: TypeAlias = int | float | Literal["best"]
 """A layer; a depth between 0.0 (the first) and 1.0 (the last); or the one that the vector's file names as its best."""
@@ -39,16 +39,16 @@ LayerChoice: TypeAlias = int | float | Literal["best"]
 
 @dataclass(frozen=True, slots=True)
 class Strengths:
-    """How hard a direction is pushed."""
+    """The strengths of a sweep."""
 
     unit: Unit
     values: tuple[float, ...]
-    """Ascending, each once, 0 among them."""
+    """Ascending and distinct, including 0."""
 
     @classmethod
     def given(cls, doses: Iterable[float] | None, alphas: Iterable[float] | None) -> Strengths | None:
-        """Those of the one that is given, in their order; None if neither is. UsageError if both are, if one value is
-        not finite, or if 0 is not among them."""
+        """The doses or the alphas, whichever are given; None if neither. Raises UsageError if both are given, if a
+        value is not finite, or if 0 is missing."""
         if doses is not None and alphas is not None:
             raise UsageError("give `doses` or `alphas`, not both")
         unit: Unit = "dose" if alphas is None else "alpha"
@@ -68,15 +68,15 @@ class ModelChoice(ModelSpec):
     """A model to steer."""
 
     label: str = ""
-    """What group it belongs to in the report, as `safety-trained`."""
+    """Its group in the report, such as `safety-trained`."""
     layers: tuple[LayerChoice, ...] = ()
-    """Its own, if the experiment's do not suit it."""
+    """Its own strengths; None for the experiment's."""
     strengths: Strengths | None = None
     weights: str = ""
-    """Hash of its weights, for a model that is in memory already; empty for one that is loaded by its name."""
+    """Hash of its weights, for a model already in memory; empty for one loaded by name."""
 
     def content(self) -> dict[str, Any]:
-        """As JSON values, in which a model that is loaded by name has no weights."""
+        """As JSON values; without weights for a model that is loaded by name."""
         content: dict[str, Any] = to_json(self)
         if not self.weights:
             del content["weights"]
@@ -96,11 +96,11 @@ class VectorChoice:
     """Contrast pairs to fit one on, as JSONL."""
     vector: Vector | None = None
     probe: ProbeConfig = ProbeConfig()
-    """How to fit it; of no meaning for a vector from a file or in memory."""
+    """How to fit it; ignored for a vector from a file or in memory."""
     models: tuple[str, ...] = ()
     """Names of the models that it is for; empty for all."""
     sha256: str = field(init=False)
-    """What names it in runs and cells: the hash of the file, or of the layers and tensors of a vector in memory."""
+    """Its identity in runs and cells: the hash of the file, or of the layers and tensors of a vector in memory."""
 
     def __post_init__(self) -> None:
         if sum(source is not None for source in (self.file, self.fit, self.vector)) != 1:
@@ -110,21 +110,21 @@ class VectorChoice:
         object.__setattr__(self, "sha256", computed)
 
     def is_for(self, model: str) -> bool:
-        """Whether a model, by its name, is to be steered with it."""
+        """Whether it is meant for the model of that name."""
         return not self.models or model in self.models
 
     def load(self) -> Vector:
-        """The vector of a file or in memory. VectorError if the file cannot be read, or is another than it was."""
+        """The vector of a file or in memory. VectorError if the file cannot be read or has changed."""
         if self.vector is not None:
             return self.vector
         if self.file is None:
-            raise UsageError(f"vector {self.name} is to be fitted on a model: there is no file of it")
+            raise UsageError(f"vector {self.name} is fitted on a model: it has no file")
         if file_hash(self.file) != self.sha256:
-            raise VectorError(f"{self.file} is no longer the file that the sweep began with: start the sweep again")
+            raise VectorError(f"{self.file} has changed since the sweep began: start the sweep again")
         return files.load(self.file)
 
     def content(self) -> dict[str, Any]:
-        """As JSON values, in the form of 0.1.0, on which the names of runs depend."""
+        """As JSON values, in the form of 0.1.0, on which run ids depend."""
         return {
             "name": self.name,
             "file": self.file.name if self.file else None,
@@ -140,7 +140,7 @@ class VectorChoice:
 
 @dataclass(frozen=True, slots=True)
 class PromptChoice:
-    """What is asked."""
+    """A prompt of a sweep."""
 
     id: str
     """A scenario's id, or the prompt's own."""
@@ -171,7 +171,7 @@ class JudgeChoice:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What to generate, and what to measure of it."""
+    """What to generate and what to measure."""
 
     name: str
     concept: str
@@ -181,28 +181,28 @@ class Experiment:
     strengths: Strengths
     layers: tuple[LayerChoice, ...]
     words: WordLists | None
-    """Words of the two poles, to count in answers; None leaves out the measures that need them."""
+    """Word lists of the two poles; None leaves out the measures that need them."""
     arms: tuple[Arm, ...] = ("vector",)
     system: SystemPrompts | None = None
-    """Of the arms `system` and `both`."""
+    """System prompts of the arms `system` and `both`."""
     samples: int = 5
     tokens: int = 200
     sampler: Sampler = Sampler()
     positions: str = "all"
     seed: int = 0
     measures: bool = True
-    """Whether to measure what needs the model: probe score, perplexity, KL."""
+    """Whether to add the measures that need the model: probe score, perplexity, KL."""
     judge: JudgeChoice | None = None
 
     def content(self) -> dict[str, Any]:
-        """All of it as JSON values, files by their hashes: what a run keeps, and what names it."""
+        """As JSON values, with hashes in place of files: stored with a run, and the source of its id."""
         content: dict[str, Any] = to_json(replace(self, models=(), vectors=()))
         models = [model.content() for model in self.models]
         return {**content, "models": models, "vectors": [vector.content() for vector in self.vectors]}
 
     @property
     def run(self) -> str:
-        """The id of this experiment's run, 8 hexadecimal digits. The judge and what is measured may be added later."""
+        """The run id, 8 hexadecimal digits. It ignores the judge and the measures, so they can be added later."""
         content = {name: value for name, value in self.content().items() if name not in ("judge", "measures", "words")}
         return sha256(content)[:8]
 

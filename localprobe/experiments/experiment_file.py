@@ -36,12 +36,12 @@ EXPERIMENTS = Shipped("experiment", "experiments/shipped", ".toml")
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read an experiment; paths in it are relative to its own folder. DataError or UsageError in one line."""
+    """Read an experiment; paths in it are relative to its folder. Raises DataError or UsageError."""
     return _File(path).experiment()
 
 
 class _File:
-    """A file of an experiment, whose tables are each as they should be; they may still not go together."""
+    """An experiment's file whose tables are valid one by one; here they are checked against each other."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,7 +51,7 @@ class _File:
         table, arms = self.table, self.table.arms
         own = table.models and all(model.strengths() for model in table.models)
         if set(arms) - {"system"} and not (table.strengths() or own):
-            self._wrong("doses", "missing: say how hard to push, as doses = [-0.3, 0, 0.3] or alphas = [-10, 0, 10]")
+            self._wrong("doses", "missing: give strengths, as doses = [-0.3, 0, 0.3] or alphas = [-10, 0, 10]")
         models, vectors = self._models_and_vectors()
         prompts = self._prompts()
         return Experiment(
@@ -77,7 +77,7 @@ class _File:
     def _models_and_vectors(self) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
         models = tuple(map(_model, self.table.models))
         if twice := _twice(map(str, models)):
-            self._wrong("models", f"{twice} is there twice")
+            self._wrong("models", f"{twice} is listed twice")
         named = [model.name for model in models]
         vectors = tuple(self._vector(number, table, named) for number, table in enumerate(self.table.vectors, 1))
         if not vectors and set(self.table.arms) - {"system"}:
@@ -93,7 +93,7 @@ class _File:
         return models, vectors
 
     def _own_models(self, vectors: Sequence[VectorChoice]) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
-        """Each vector on the model that its file says it was made for, where the experiment names no model."""
+        """Pair each vector with the model that its file names, for an experiment that names no models."""
         models = [vector.load().origin.model if vector.file else "" for vector in vectors]
         if not models or not all(models):
             self._wrong("models", 'missing: name at least one, as [[models]] and name = "smollm2-135m" under it')
@@ -106,7 +106,7 @@ class _File:
         stranger = next((name for name in table.models or () if name not in models), None)
         if stranger is not None:
             self._wrong(
-                "models", f"{stranger!r} is no model of this experiment: it has {', '.join(models) or 'none'}", place
+                "models", f"{stranger!r} is not a model of this experiment: it has {', '.join(models) or 'none'}", place
             )
         try:
             return VectorChoice(
@@ -137,16 +137,16 @@ class _File:
         return tuple(prompts)
 
     def _scenarios(self) -> list[Scenario]:
-        """Shipped ones by id, and all of a file by its path."""
-        chosen: list[Scenario] = []
+        """Shipped scenarios by id, or all scenarios of a file by its path."""
+        selected: list[Scenario] = []
         for name in self.table.scenarios or ():
             if name in scenarios():
-                chosen.append(scenarios()[name])
+                selected.append(scenarios()[name])
             elif Path(name).suffix in (".json", ".jsonl", ".ndjson"):
-                chosen += read_scenarios(self._path(name))
+                selected += read_scenarios(self._path(name))
             else:
                 self._wrong("scenarios", f"{unknown('scenario', name, scenarios())}; or give a .json file")
-        return chosen
+        return selected
 
     def _words(self) -> WordLists:
         lists, concept = self.table.word_lists, self.table.concept
@@ -169,7 +169,7 @@ class _File:
         return JudgeChoice(**asdict(table))
 
     def _path(self, name: str) -> Path:
-        return self.path.parent / Path(name).expanduser()  # an absolute one stays what it is
+        return self.path.parent / Path(name).expanduser()  # an absolute path stays
 
     def _wrong(self, key: str, what: str, place: str = "") -> NoReturn:
         raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, what))))
@@ -177,12 +177,12 @@ class _File:
 
 def _model(table: ModelTable) -> ModelChoice:
     options = {option.name: getattr(table, option.name) for option in fields(LoadOptions)}
-    options |= {name: options[name] or None for name in ("context", "threads")}  # 0 is no limit
-    how = LoadOptions(**options)
-    return ModelChoice(table.name, table.engine, how, table.label, table.layer_choices(), table.strengths())
+    options |= {name: options[name] or None for name in ("context", "threads")}  # 0 means no limit
+    load_options = LoadOptions(**options)
+    return ModelChoice(table.name, table.engine, load_options, table.label, table.layer_choices(), table.strengths())
 
 
 def _twice(names: Iterable[T]) -> T | None:
-    """The first that is there twice."""
-    seen = list(names)
-    return next((name for name in seen if seen.count(name) > 1), None)
+    """The first name that occurs twice."""
+    listed = list(names)
+    return next((name for name in listed if listed.count(name) > 1), None)

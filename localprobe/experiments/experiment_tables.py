@@ -1,4 +1,4 @@
-"""The tables of an experiment's TOML file: which keys there are, and what each may be."""
+"""The tables of an experiment's TOML file: their keys and the values allowed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _ON_OR_OFF = Meta(min_length=1, description="a list: [true], [false] or [true, f
 
 
 class SteeredTable(Table):
-    """How hard and where to steer: of the experiment, or of one model."""
+    """Strengths and layers, of the experiment or of one model."""
 
     doses: Numbers | None = None
     alphas: Numbers | None = None
     layers: Layers = ()
 
     def __post_init__(self) -> None:
-        self.strengths()  # said here, an error names the table
+        self.strengths()  # so that an error names the table
 
     def strengths(self) -> Strengths | None:
-        """None if there are none here."""
+        """None if the table has none."""
         return Strengths.given(self.doses, self.alphas)
 
     def layer_choices(self) -> tuple[LayerChoice, ...]:
@@ -74,7 +74,7 @@ class VectorTable(Table):
 
     def __post_init__(self) -> None:
         if (self.file is None) == (self.fit is None):
-            raise UsageError("give `file` (a vector) or `fit` (pairs to fit one on), one of the two")
+            raise UsageError("give `file` (a vector) or `fit` (pairs to fit one on), not both")
 
 
 class PromptTable(Table):

@@ -1,7 +1,7 @@
-"""Every answer of a sweep as a record, with all that was measured of it: JSONL or CSV for other programs.
+"""Every answer of a sweep as a record with its measures: JSONL or CSV for other programs.
 
-`localprobe audit` reads `model`, `layer`, `scenario`, `alpha`, `text` and `reason`. A scenario without its pressure is
-another one there, and so its name says so.
+`localprobe audit` reads `model`, `layer`, `scenario`, `alpha`, `text` and `reason`. A scenario without its pressure
+counts as another scenario, so its name says so.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from localprobe.text_metrics.degeneration import degeneration
 from localprobe.text_metrics.language import coherent, expresses
 from localprobe.text_metrics.word_lists import WordLists
 
-_PLAIN = {"vector": ("baseline",), "random": ("baseline",), "both": ("system",), "system": ("baseline",), "all": ()}
+_BASELINES = {"vector": ("baseline",), "random": ("baseline",), "both": ("system",), "system": ("baseline",), "all": ()}
 
 
 def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
-    """Records of the answers of an arm, and of the unsteered ones that it is measured against; or of `all`.
+    """Records of the answers of one arm and of the unsteered answers that it is compared with; or of `all` arms.
 
-    UsageError for a run that is no sweep, or has no such answers.
+    Raises UsageError for a run that is not a sweep or has no such answers.
     """
     if run.kind != "sweep":
         raise UsageError(f"run {run.id} is a {run.kind}: only a sweep has answers to export")
     words = run.about["experiment"]["words"]
     lists = from_json(WordLists, words) if words else None
     answers = Cells(runs, run.id).read()
-    kept = [each for each in answers if arm == "all" or each.cell.arm in (arm, *_PLAIN[arm])]
-    if not kept:
+    selected = [answer for answer in answers if arm == "all" or answer.cell.arm in (arm, *_BASELINES[arm])]
+    if not selected:
         raise UsageError(f"run {run.id} has no answers of the arm {arm!r}")
-    return [_record(answer, lists) for answer in kept]
+    return [_record(answer, lists) for answer in selected]
 
 
 def as_jsonl(records: Sequence[dict[str, Any]]) -> str:
-    """An object a line."""
+    """One JSON object per line."""
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def as_csv(records: Sequence[dict[str, Any]]) -> str:
-    """A table with a head; lists and objects as JSON."""
+    """A table with a header; lists and objects as JSON."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""What an audit shows, in plain words: the paper's figure, the strict one, and what lies between them."""
+"""The findings of an audit as sentences: success by the paper's rule and by the strict one, and why they differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from localprobe.experiments.success import Success
 
 
 def sentences(model: AuditedModel) -> list[str]:
-    """What the generations of one model show, the most important first."""
+    """The findings about one model, the most important first."""
     return [
         *on_success(model.success),
         *_without_room(model),
@@ -23,7 +23,7 @@ def sentences(model: AuditedModel) -> list[str]:
 
 
 def on_success(success: Success) -> Iterator[str]:
-    """The paper's figure and the strict one, and what lies between them."""
+    """Success by the paper's rule and by the strict one, and why they differ."""
     if success.paper.share == success.strict.share:
         yield f"The paper's rule and the strict one agree: {success.paper} of {success.cells} cells are a success."
     else:
@@ -45,7 +45,7 @@ def on_success(success: Success) -> Iterator[str]:
 
 
 def _without_room(model: AuditedModel) -> Iterator[str]:
-    """Curves that start at an end of the scale, where one way can have no effect."""
+    """Curves that start at an end of the scale, where one direction can have no effect."""
     if full := [curve for curve in model.curves if curve.baseline == 1]:
         by_rule = sum(curve.success.paper.count for curve in full) / sum(curve.success.cells for curve in full)
         yield (
@@ -61,7 +61,7 @@ def _without_room(model: AuditedModel) -> Iterator[str]:
 def _words(model: AuditedModel) -> Iterator[str]:
     if model.inside_words:
         yield (
-            f"{model.inside_words} of {model.samples} answers would be judged otherwise if the lists' words "
+            f"{model.inside_words} of {model.samples} answers would be judged differently if the lists' words "
             "had to begin a word: the paper's rule finds them inside others too, as win in knowing and care in scared."
         )
 
@@ -94,12 +94,16 @@ def _dose_response(response: DoseResponse) -> Iterator[str]:
 
 def _asymmetry(response: DoseResponse) -> Iterator[str]:
     if response.up is None or response.down is None or response.asymmetry is None:
-        yield "No strength is there both ways, so the two cannot be set against each other."
+        yield "No strength occurs with both signs, so raising and lowering cannot be compared."
         return
     low, high = response.asymmetry.interval
     which = "works better than lowering" if low > 0 else "works worse than lowering" if high < 0 else ""
     ends = f"{response.up.value:+.2f} by positive alphas, {0.0 - response.down.value:+.2f} by negative ones"
-    yield f"Raising the rate {which}: {ends}." if which else f"No way clearly works better: the rate changes by {ends}."
+    yield (
+        f"Raising the rate {which}: {ends}."
+        if which
+        else f"Neither direction clearly works better: the rate changes by {ends}."
+    )
 
 
 def _baselines(curves: Sequence[AuditedCurve]) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The vectors of an experiment on a model: read from a file, or fitted on it and kept, so that a run that goes on
-steers with the same one.
+"""The vectors of an experiment on a model: read from a file, or fitted on the model and stored, so that a resumed run
+steers with the same vector.
 
-A fitted vector is known by what it is fitted on and how; its file, in the data folder, is written whole, by the first
-process that has it. What it reaches on the pairs held out is in the file beside each direction.
+A fitted vector is identified by its pairs and its configuration. The first process that has it writes its file in the
+data folder, with the measures on held-out pairs beside each direction.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Vector
 
 Watcher = Callable[[Amount], None]
-"""Told how far a capture is, between two slices; it may end the work by raising."""
+"""Called with the progress of a capture between two slices; it may stop the work by raising."""
 
 
 def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
-    """The vector of a choice on a model. Raises what reading, capturing and fitting raise; VectorError for another
+    """The vector of a choice on a model. Raises what reading, capturing and fitting raise, and VectorError for another
     width."""
     if choice.fit is None:
         vector = choice.load()
@@ -40,7 +40,7 @@ def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
 
 
 def recipe(choice: VectorChoice, info: Info) -> list[object]:
-    """What a fitted vector is known by, on whatever machine: nothing that is measured."""
+    """The identity of a fitted vector, the same on every machine: nothing that is measured."""
     probe = choice.probe
     return [info.weights, choice.sha256, probe.method, probe.pooling, probe.test_fraction, probe.seed]
 
@@ -61,7 +61,7 @@ def _fitted(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
 
 
 def fit_choice(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
-    """Fit on the training pairs at every layer, as `localprobe fit` does, and measure on the others."""
+    """Fit at every layer on the training pairs, as `localprobe fit` does, and measure on the rest."""
     if choice.fit is None:
         raise DataError(f"{choice.name} names no pairs to fit on")
     report = fit(model, read_pairs(choice.fit), choice.probe, concept=choice.name, validate=False, capturing=watcher)

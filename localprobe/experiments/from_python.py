@@ -2,8 +2,8 @@
 
     report = sweep(model, vector, prompts=["My friend has gone quiet."], doses=[-0.3, 0, 0.3])
 
-It is recorded as the command line's sweeps are, under an id that is a hash of what is asked, of the vector's tensors
-and of the model's weights. So calling it again resumes it, and a change of any of these is another run.
+It is recorded like the command line's sweeps, under a run id that hashes the experiment, the vector's tensors and the
+model's weights. Calling it again resumes the run; a change of any of these starts another.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from localprobe.experiments.experiment import (
     VectorChoice,
 )
 from localprobe.experiments.result import SweepResult
-from localprobe.experiments.sweep import Progress, run
+from localprobe.experiments.sweep import SweepProgress, run
 from localprobe.experiments.sweep_report import SweepReport
 from localprobe.model import Model
 from localprobe.probing.named import Reference, vector_for
@@ -39,7 +39,7 @@ from localprobe.store.runs import Runs
 from localprobe.suggest import close_match
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
-_TITLE = 60  # characters of a prompt that name it in tables
+_TITLE = 60  # characters of a prompt that tables show as its name
 
 
 def sweep(
@@ -62,13 +62,13 @@ def sweep(
     measures: bool = True,
     name: str = "",
     runs: Runs | None = None,
-    progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[SweepProgress], None] = lambda progress: None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> SweepReport:
-    """Steer a model with a vector at every one of some strengths, answer prompts, and measure the answers.
+    """Answer prompts while steering with a vector at several strengths, and measure the answers.
 
     `prompts` are texts, ids of scenarios that ship (`the_listener`), or PromptChoice. Strengths are `doses` (median
-    residual lengths of this model) or `alphas`, 0 among them. `layers` are numbers, depths from 0.0 to 1.0, or `best`,
+    residual lengths of this model) or `alphas`, including 0. `layers` are numbers, depths from 0.0 to 1.0, or `best`,
     the vector's own. There are `samples` answers to each prompt at each strength, of at most `tokens` tokens, at
     `positions` `all`, `prompt` or `response`. `words` are those of the two poles to count in answers: of `concept` (the
     vector's, if not given) where they ship; without any, what depends on them is left out of the result. `system` are
@@ -108,19 +108,19 @@ def sweep(
         yield model
 
     store = runs or Runs()
-    done = run(experiment, store, progress=progress, load=load, notify=notify)
-    return SweepReport(from_json(SweepResult, done.result), done.id, store)
+    finished = run(experiment, store, progress=progress, load=load, notify=notify)
+    return SweepReport(from_json(SweepResult, finished.result), finished.id, store)
 
 
 def _in_memory(info: Info) -> ModelChoice:
-    """A loaded model as a sweep names it: how it was loaded is part of what it is."""
+    """A loaded model as a choice of the experiment; its load options count as part of its identity."""
     quantise = next((name for name in ("4bit", "8bit") if name == info.quantisation), None)
     return ModelChoice(info.model, info.engine, LoadOptions(dtype=info.dtype, quantise=quantise), weights=info.weights)
 
 
 def _prompts(prompts: Sequence[str | PromptChoice]) -> tuple[PromptChoice, ...]:
-    given = [prompts] if isinstance(prompts, str) else prompts
-    choices = tuple(_prompt(prompt) if isinstance(prompt, str) else prompt for prompt in given)
+    listed = [prompts] if isinstance(prompts, str) else prompts
+    choices = tuple(_prompt(prompt) if isinstance(prompt, str) else prompt for prompt in listed)
     if not choices:
         raise UsageError("`prompts` is empty: give texts, or ids of scenarios such as 'the_listener'")
     ids = [(choice.id, choice.pressure) for choice in choices]
@@ -130,13 +130,13 @@ def _prompts(prompts: Sequence[str | PromptChoice]) -> tuple[PromptChoice, ...]:
 
 
 def _prompt(text: str) -> PromptChoice:
-    """A scenario by its id, or any other text, which is its own id."""
+    """A scenario by its id, or any other text, which becomes its own id."""
     if not text.strip():
         raise UsageError("`prompts` holds an empty text")
     if text in scenarios():
         return PromptChoice.of(scenarios()[text])
-    if re.fullmatch(r"[a-z_]+", text) and (near := close_match(text, scenarios())):
-        raise UsageError(f"no scenario {text!r}: did you mean {near!r}?")
+    if re.fullmatch(r"[a-z_]+", text) and (match := close_match(text, scenarios())):
+        raise UsageError(f"no scenario {text!r}: did you mean {match!r}?")
     return PromptChoice(id=text, title=shorten(text, _TITLE, placeholder=" ..."), text=text)
 
 
@@ -151,10 +151,10 @@ def _system(system: SystemPrompts | None, concept: str) -> SystemPrompts:
 
 
 def _check(experiment: Experiment, arms: Sequence[str]) -> None:
-    """UsageError for what a file's tables would refuse."""
+    """UsageError for values that an experiment's file would refuse."""
     for name in ("samples", "tokens"):
         if getattr(experiment, name) < 1:
             raise UsageError(f"`{name}` must be at least 1, not {getattr(experiment, name)}")
-    for name, given, allowed in (("positions", [experiment.positions], get_args(Positions)), ("arms", arms, ARMS)):
-        if not given or set(given) - set(allowed):
-            raise UsageError(f"`{name}` is {', '.join(given) or 'empty'}: choose of {', '.join(allowed)}")
+    for name, values, allowed in (("positions", [experiment.positions], get_args(Positions)), ("arms", arms, ARMS)):
+        if not values or set(values) - set(allowed):
+            raise UsageError(f"`{name}` is {', '.join(values) or 'empty'}: choose of {', '.join(allowed)}")

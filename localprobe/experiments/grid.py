@@ -1,11 +1,11 @@
-"""The cells of an experiment on one model: one answer each, with a name that is a hash of all that it depends on.
+"""The cells of an experiment on one model. A cell is one answer, named by a hash of everything that it depends on.
 
 Two hashes. `key` names the answer: weights, engine, vector, layer, strength, prompt, template, system, positions,
 sampler, tokens, sample and seed. `stream` names its random numbers and leaves the engine out, so that engines can be
-compared on the same draws. Neither depends on anything measured (a dose stays the dose that was asked for, a fitted
-vector is named by its pairs), so two machines give a cell the same name; nor on the order or the batch that it runs in.
+compared on the same draws. Neither depends on anything measured (a dose is the requested dose, a fitted vector is
+named by its pairs), nor on order or batch, so two machines give a cell the same name.
 
-An unsteered answer is the same whatever the layer, the vector and the arm: it is one cell, generated once.
+An unsteered answer does not depend on layer, vector or arm: it is one cell, generated once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from localprobe.vectors.vector import Direction, Origin, Vector
 
 BASELINE = "baseline"
 _ABOVE = 4
-"""Layers above the steered one for a second reading, which is not just what was added."""
+"""Layers between the steered one and a second reading, which does not contain alpha directly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +52,21 @@ class Cell:
     pole: Pole
     """Which system prompt, if any."""
     vector: str
-    """Its name in the experiment; empty if there is none."""
+    """Its name in the experiment; empty if unsteered."""
     layer: int | None
     dose: float
-    """As asked for, or as its alpha comes to on this model."""
+    """The requested dose, or the dose of the requested alpha on this model."""
     alpha: float
     sample: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steered:
-    """A vector as a model is steered with it."""
+    """A vector of the experiment on this model."""
 
     name: str
     identity: str
-    """What names it in keys: a hash of its file, or of the pairs and the way that it was fitted."""
+    """Its identity in keys: a hash of its file, or of its pairs and how it was fitted."""
     vector: Vector
 
 
@@ -78,17 +78,17 @@ class Grid:
     choice: ModelChoice
     info: Info
     scale: FloatArray
-    """(layers,) median length of a residual."""
+    """(layers,) median residual length."""
     vectors: tuple[Steered, ...]
 
     def cells(self) -> list[Cell]:
-        """Every cell once, those that share a prompt and a steering beside each other."""
+        """Every cell once, grouped by prompt and steering."""
         return list({cell.key: cell for cell in self._cells()}.values())
 
     def layers(self, steered: Steered) -> list[int]:
         """The layers to steer with a vector. UsageError for one that the model or the vector lacks."""
-        chosen = self.choice.layers or self.experiment.layers
-        return list(dict.fromkeys(_layer(each, steered.vector, self.info) for each in chosen))
+        choices = self.choice.layers or self.experiment.layers
+        return list(dict.fromkeys(_layer(choice, steered.vector, self.info) for choice in choices))
 
     def above(self, layer: int) -> int:
         """The layer of the second reading."""
@@ -96,11 +96,11 @@ class Grid:
 
     @property
     def strengths(self) -> Strengths:
-        """Those of the model, or of the experiment."""
+        """The model's own strengths, or the experiment's."""
         return self.choice.strengths or self.experiment.strengths
 
     def prompt(self, cell: Cell) -> PromptChoice:
-        """What a cell asks."""
+        """The prompt of a cell."""
         return self._prompts[cell.scenario, cell.pressure]
 
     def system(self, pole: Pole) -> str:
@@ -108,19 +108,19 @@ class Grid:
         return getattr(self.experiment.system, pole) if pole else ""
 
     def knobs(self, cell: Cell) -> list[Knob]:
-        """How a cell is steered."""
+        """The knobs of a cell."""
         if cell.layer is None:
             return []
-        steered = next(each for each in self.vectors if each.name == cell.vector)
+        steered = next(item for item in self.vectors if item.name == cell.vector)
         vector = self.random(steered, cell.layer, cell.sample) if cell.arm == "random" else steered.vector
         return [Knob(vector, cell.layer, cell.alpha, self.experiment.positions)]
 
     def random(self, steered: Steered, layer: int, sample: int) -> Vector:
-        """A random direction as long as the vector: another for every sample, so that no one direction's luck shows."""
-        asked = sha256(["random direction", self.experiment.seed, steered.identity, layer, sample])
-        drawn = np.random.default_rng(int(asked[:32], 16)).standard_normal(self.info.width)
+        """A random direction as long as the vector. Each sample has its own, so that no single direction decides."""
+        digest = sha256(["random direction", self.experiment.seed, steered.identity, layer, sample])
+        noise = np.random.default_rng(int(digest[:32], 16)).standard_normal(self.info.width)
         length = steered.vector.directions[layer].length
-        direction = Direction(np.asarray(drawn / np.linalg.norm(drawn) * length, dtype=np.float32))
+        direction = Direction(np.asarray(noise / np.linalg.norm(noise) * length, dtype=np.float32))
         return Vector("random", Origin(self.info.model), {layer: direction}, layer)
 
     @property
@@ -162,10 +162,10 @@ class Grid:
             alpha, strength = self._both_units(steered, layer, value)
             steering = [steered.identity, arm == "random", layer, self.strengths.unit, value, self.experiment.positions]
         for sample in range(self.experiment.samples):
-            asked = self._asked(prompt, pole, sample, steering)
+            content = self._content(prompt, pole, sample, steering)
             yield Cell(
-                key=sha256([asked, self.info.engine, self.info.dtype, self.info.quantisation]),
-                stream=sha256(asked),
+                key=sha256([content, self.info.engine, self.info.dtype, self.info.quantisation]),
+                stream=sha256(content),
                 model=self.info.model,
                 engine=self.info.engine,
                 label=self.choice.label,
@@ -180,7 +180,7 @@ class Grid:
                 sample=sample,
             )
 
-    def _asked(self, prompt: PromptChoice, pole: Pole, sample: int, steering: object) -> dict[str, Any]:
+    def _content(self, prompt: PromptChoice, pole: Pole, sample: int, steering: object) -> dict[str, Any]:
         experiment = self.experiment
         template = "" if prompt.raw else hashlib.sha256((self.info.chat_template or "").encode()).hexdigest()
         return {
@@ -205,8 +205,8 @@ class Grid:
 
 
 def count(experiment: Experiment) -> list[int]:
-    """How many cells each model has, without loading any; layers that turn out to be the same are counted twice."""
-    found = []
+    """Cells of each model, without loading it; if two choices mean the same layer, it is counted twice."""
+    counts = []
     for choice in experiment.models:
         arms = experiment.arms
         doses = len((choice.strengths or experiment.strengths).values) - 1
@@ -214,20 +214,20 @@ def count(experiment: Experiment) -> list[int]:
         steered = ("vector" in arms) + ("random" in arms) + 2 * ("both" in arms)
         plain = 1 + 2 * ("system" in arms or "both" in arms)
         layers = len(choice.layers or experiment.layers)
-        found.append(len(experiment.prompts) * experiment.samples * (plain + vectors * layers * doses * steered))
-    return found
+        counts.append(len(experiment.prompts) * experiment.samples * (plain + vectors * layers * doses * steered))
+    return counts
 
 
 def shard(cells: Sequence[Cell], part: tuple[int, int]) -> list[Cell]:
-    """Part i of n, counted from 1: each cell is in exactly one, by the hash of what it asks for."""
+    """Part i of n, counted from 1. The hash of a cell's content decides its part."""
     i, n = part
     return [cell for cell in cells if int(cell.stream[:16], 16) % n == i - 1]
 
 
 def _layer(choice: LayerChoice, vector: Vector, info: Info) -> int:
     if isinstance(choice, float):
-        wanted = round(choice * (info.layers - 1))
-        return min(vector.directions, key=lambda layer: (abs(layer - wanted), layer))  # some files leave layers out
+        target = round(choice * (info.layers - 1))
+        return min(vector.directions, key=lambda layer: (abs(layer - target), layer))  # some files leave layers out
     if choice != "best" and not -info.layers <= choice < info.layers:
         raise UsageError(f"layers: {choice} is out of range: {info.model} has layers 0 to {info.layers - 1}")
     return vector.layer(None if choice == "best" else choice % info.layers)

@@ -1,7 +1,7 @@
 """An optional judge: a model behind an OpenAI-compatible endpoint that scores answers by their scenario's rubric.
 
-A judge is a measure like any other, with errors of its own. It gets the scenario, the rubric and the answer, and not
-how the answer was made. Answers are judged one by one, at temperature 0.
+A judge is a measure with errors of its own. It sees the scenario, the rubric and the answer, but not how the answer was
+steered. Answers are judged one by one, at temperature 0.
 """
 
 from __future__ import annotations
@@ -26,29 +26,33 @@ _NUMBER = re.compile(r"-?\d+")
 def judge(
     experiment: Experiment, answers: Sequence[CellAnswer], *, notify: Callable[[str], None] = lambda line: None
 ) -> Iterator[dict[str, Judgement]]:
-    """Judgements of answers by key, one at a time; a score of None if the judge's reply holds none of the rubric's.
+    """Yield judgements by key, one at a time; the score is None if the reply contains no score of the rubric.
     Raises UsageError or EndpointError.
     """
     if experiment.judge is None or not answers:
         return
-    asked = _asked(experiment)
+    prompts = _prompts(experiment)
     generator = _generator(experiment.judge, notify)
     generator.ready()
     try:
         for answer in answers:
-            prompt = asked[answer.cell.scenario, answer.cell.pressure]
+            prompt = prompts[answer.cell.scenario, answer.cell.pressure]
             yield {answer.cell.key: _judged(generator, prompt, answer.text)}
     finally:
         generator.rest()
 
 
 def pending(experiment: Experiment, answers: Sequence[CellAnswer]) -> list[CellAnswer]:
-    """Those that are not judged yet and whose prompts have a rubric."""
-    asked = _asked(experiment)
-    return [each for each in answers if each.judgement is None and (each.cell.scenario, each.cell.pressure) in asked]
+    """The answers that are not judged yet and whose prompts have a rubric."""
+    prompts = _prompts(experiment)
+    return [
+        answer
+        for answer in answers
+        if answer.judgement is None and (answer.cell.scenario, answer.cell.pressure) in prompts
+    ]
 
 
-def _asked(experiment: Experiment) -> dict[tuple[str, bool], PromptChoice]:
+def _prompts(experiment: Experiment) -> dict[tuple[str, bool], PromptChoice]:
     return {(prompt.id, prompt.pressure): prompt for prompt in experiment.prompts if prompt.rubric}
 
 
@@ -58,9 +62,9 @@ def _generator(choice: JudgeChoice, notify: Callable[[str], None]) -> Generator:
 
 
 def _judged(generator: Generator, prompt: PromptChoice, text: str) -> Judgement:
-    if not text.strip():  # nothing to ask about
+    if not text.strip():  # nothing to judge
         return Judgement(min(map(int, prompt.rubric)), "", "")
-    rubric = "\n".join(f"{score}: {what}" for score, what in prompt.rubric.items())
+    rubric = "\n".join(f"{score}: {meaning}" for score, meaning in prompt.rubric.items())
     question = f"SITUATION\n{prompt.text}\n\nRUBRIC\n{rubric}\n\nANSWER\n{text}"
     (reply,) = generator.answer([TextRequest(_SYSTEM, question, 0, 0.0, _TOKENS)])
     return Judgement(_score(reply.text, prompt.rubric), reply.text, reply.model)
@@ -68,5 +72,5 @@ def _judged(generator: Generator, prompt: PromptChoice, text: str) -> Judgement:
 
 def _score(reply: str, rubric: dict[str, str]) -> int | None:
     """The first number of a reply, if it is one of the rubric's."""
-    found = _NUMBER.search(reply)
-    return int(found[0]) if found and found[0] in rubric else None
+    match = _NUMBER.search(reply)
+    return int(match[0]) if match and match[0] in rubric else None

@@ -1,4 +1,4 @@
-"""Joining stores: the shards of a sweep, or what two machines did."""
+"""Merging stores: the shards of a sweep, or the runs of two machines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from localprobe.store.runs import Run, Runs
 
 
 def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
-    """Copy the runs of stores into another, cells and all; yields a line about each store, and each sweep.
+    """Copy the runs of stores into another, with their cells; yields one line per store and per sweep.
 
-    A run that several stores have is one run with the cells of all; what they share is kept once. A store that cannot
-    be read is a LocalprobeError; those before it stay copied.
+    A run that is in several stores becomes one run with the cells of all. Raises LocalprobeError for a store that
+    cannot be read; the stores before it stay copied.
     """
     missing = next((path for path in sources if not path.is_file()), None)
     if missing is not None:
@@ -39,37 +39,37 @@ def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
 
 
 def current_result(runs: Runs, run: Run) -> SweepResult:
-    """The result of all cells of a sweep that are there now."""
+    """The result of all cells that a sweep has now."""
     return result_of(run.about, cells.Cells(runs, run.id).read())
 
 
 def fresh(runs: Runs, run: Run) -> Run:
-    """A run as it is; a sweep with the result of all cells that are there now."""
+    """The run; if it is a sweep, with the result of all cells that it has now."""
     return replace(run, result=to_json(current_result(runs, run))) if run.kind == "sweep" else run
 
 
 def _copy(source: Runs, target: Runs) -> tuple[list[Run], int]:
     runs = source.all()
-    known = {run.id: run for run in target.all()}
+    existing = {run.id: run for run in target.all()}
     for run in reversed(runs):  # the newest last, as they came
-        if run.id not in known:
+        if run.id not in existing:
             target.add(run.kind, run.name, run.result, about=run.about, id=run.id)
         elif run.kind == "sweep":
-            models = _models(known[run.id], run)
+            models = _models(existing[run.id], run)
             waiting = {
-                choice: n for choice, n in run.about["waiting"].items() if choice in known[run.id].about["waiting"]
+                choice: n for choice, n in run.about["waiting"].items() if choice in existing[run.id].about["waiting"]
             }
-            about = {**known[run.id].about, "models": models, "waiting": waiting}
-            target.add(run.kind, run.name, known[run.id].result, about=about, id=run.id)
-    with source.file.reading() as one, target.file.writing() as other:
-        return runs, cells.merge(one, other)
+            about = {**existing[run.id].about, "models": models, "waiting": waiting}
+            target.add(run.kind, run.name, existing[run.id].result, about=about, id=run.id)
+    with source.file.reading() as source_cells, target.file.writing() as target_cells:
+        return runs, cells.merge(source_cells, target_cells)
 
 
 def _models(*runs: Run) -> list[dict[str, Any]]:
-    """What is known of the models of one experiment, each once: a shard may not have come to all of them."""
-    found = {
+    """Facts about the models of one experiment, each once; a shard may lack some of them."""
+    models = {
         (facts["model"], facts["engine"], facts["dtype"], facts["weights"]): facts
         for run in reversed(runs)
         for facts in run.about["models"]
     }
-    return list(found.values())
+    return list(models.values())

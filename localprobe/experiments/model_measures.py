@@ -1,9 +1,9 @@
-"""What the unsteered model says of an answer: perplexity, probe scores, and how far steering moved the next token.
+"""Measures of an answer by the unsteered model: perplexity, probe scores, and how far steering moved the next token.
 
-The reference is always the same: the model with no vector and no system prompt, on the cell's own prompt. So the arms
-of an experiment can be compared, and a text is judged by itself rather than by the state that it was written in.
+The reference is always the model with no vector and no system prompt, on the cell's own prompt. So the arms of an
+experiment can be compared, and a text is judged without the steering that it was written under.
 
-- `nll`: mean negative log-likelihood of the answer's tokens, in nats a token; e to its power is the perplexity.
+- `nll`: mean negative log-likelihood of the answer's tokens, in nats per token; e to its power is the perplexity.
 - `readings`: mean projection of the answer's residuals, the text read with nothing added, under `vector:layer`.
 - `kl`: KL divergence in nats of the next-token distribution at the end of the prompt, as the cell was steered, from the
   unsteered one: what steering does to the first token of an answer, before any text differs.
@@ -27,27 +27,27 @@ from localprobe.steering import knob
 _Reading: TypeAlias = tuple[float | None, dict[str, float]]
 """`nll` and `readings` of an answer."""
 _AT_ONCE = 16
-"""Answers measured between two writes to the store: a batch, on a small machine some seconds."""
+"""Answers measured between two writes to the store: one batch, some seconds on a small machine."""
 
 
 def name_of(vector: str, layer: int) -> str:
-    """What a reading is kept under."""
+    """The key of a reading."""
     return f"{vector}:{layer}"
 
 
 def watches(grid: Grid) -> dict[str, Watch]:
-    """The readings to take: every vector at the layers that it steers, and at one above each."""
-    found = {}
+    """The readings: every vector at the layers that it steers, and at one layer above each."""
+    readings = {}
     for steered in grid.vectors:
         for layer in grid.layers(steered):
-            for read in (layer, grid.above(layer)):
-                if read in steered.vector.directions:
-                    found[name_of(steered.name, read)] = knob.watch(steered.vector, read)
-    return found
+            for reading_layer in (layer, grid.above(layer)):
+                if reading_layer in steered.vector.directions:
+                    readings[name_of(steered.name, reading_layer)] = knob.watch(steered.vector, reading_layer)
+    return readings
 
 
 def wanted(grid: Grid, cell: Cell, names: Iterable[str]) -> list[str]:
-    """Which readings are kept of a cell: its own vector's at its layer and above it; all where none is steered."""
+    """The readings of a cell: its own vector's at its layer and above it; all of them if it is unsteered."""
     if cell.layer is None:
         return list(names)
     own = {name_of(cell.vector, cell.layer), name_of(cell.vector, grid.above(cell.layer))}
@@ -57,13 +57,14 @@ def wanted(grid: Grid, cell: Cell, names: Iterable[str]) -> list[str]:
 def measure(
     model: Model, grid: Grid, answers: Sequence[CellAnswer], check: Callable[[], None] = lambda: None
 ) -> Iterator[dict[str, CellMeasures]]:
-    """Measure answers, some at a time: their measures by key. `check` is called after every pass and may raise.
+    """Yield the measures of answers by key, one batch at a time. `check` is called after every forward pass and may
+    raise.
 
-    Raises OutOfMemory if a single row does not fit.
+    Raises OutOfMemory if a single row does not fit in memory.
     """
     reading = watches(grid)
     divergences = _Divergences(model, grid, check)
-    # Those of one condition stand together, so that its divergence is worked out once.
+    # Sorted by condition, so that its divergence is computed once.
     for start in range(0, len(answers), _AT_ONCE):
         some = answers[start : start + _AT_ONCE]
         divergences.learn([answer.cell for answer in some])
@@ -75,7 +76,7 @@ def measure(
 
 
 def reference(model: Model, grid: Grid, cell: Cell) -> IntArray:
-    """Ids of a cell's prompt as the unsteered model is asked it, with no system prompt."""
+    """Ids of a cell's prompt for the unsteered model, with no system prompt."""
     prompt = grid.prompt(cell)
     return model.ids(prompt.text, raw=prompt.raw)
 
@@ -85,13 +86,13 @@ def _read(
 ) -> list[_Reading]:
     layers = sorted({watch.layer for watch in reading.values()})
     rows, numbers = [], []
-    found: list[_Reading] = [(None, {})] * len(answers)
+    measures: list[_Reading] = [(None, {})] * len(answers)
     for number, answer in enumerate(answers):
         if not len(answer.ids):
             continue
         prompt = reference(model, grid, answer.cell)
         n, end = len(prompt), len(prompt) + len(answer.ids)
-        if end > model.info.context:  # cannot be where its own prompt was no longer
+        if end > model.info.context:  # only if the reference prompt is longer than the cell's own
             continue
         targets = np.stack([np.arange(n - 1, end - 1), answer.ids], axis=1).astype(np.int32)
         rows.append(Row(np.concatenate([prompt, answer.ids]), spans=((n, end),), targets=targets))
@@ -101,15 +102,15 @@ def _read(
         for i, output in zip(batch, outputs, strict=True):
             number = numbers[i]
             means = {layer: output.residuals[at, 0] for at, layer in enumerate(layers)}  # (width,) each
-            kept = wanted(grid, answers[number].cell, reading)
-            scores = {name: float(means[reading[name].layer] @ reading[name].vector) for name in kept}
-            found[number] = (float(-output.targets.mean()), scores)
+            names = wanted(grid, answers[number].cell, reading)
+            scores = {name: float(means[reading[name].layer] @ reading[name].vector) for name in names}
+            measures[number] = (float(-output.targets.mean()), scores)
         check()
-    return found
+    return measures
 
 
 class _Divergences:
-    """KL of each condition, worked out once for all of its samples."""
+    """KL divergence of each condition, computed once for all of its samples."""
 
     def __init__(self, model: Model, grid: Grid, check: Callable[[], None]) -> None:
         self._model, self._grid, self._check = model, grid, check
@@ -121,11 +122,11 @@ class _Divergences:
         return self._known[self._condition(cell)]
 
     def learn(self, cells: Iterable[Cell]) -> None:
-        """Work out what is not known yet."""
+        """Compute the divergences that are missing."""
         missing = {self._condition(cell): cell for cell in cells}
         fresh = [cell for condition, cell in missing.items() if condition not in self._known]
         prompts = {ids.tobytes(): ids for ids in map(self._reference, fresh)}
-        if not prompts.keys() <= self._plain.keys():  # rows are as wide as the vocabulary: only these are held
+        if not prompts.keys() <= self._plain.keys():  # rows are as wide as the vocabulary: keep only these
             self._plain = dict(zip(prompts, self._next([(ids, ()) for ids in prompts.values()]), strict=True))
         self._known.update({self._condition(cell): 0.0 for cell in fresh if cell.arm == BASELINE})
         steered = [cell for cell in fresh if cell.arm != BASELINE]
@@ -133,7 +134,7 @@ class _Divergences:
             self._known[self._condition(cell)] = _divergence(row, self._plain[self._reference(cell).tobytes()])
 
     def _condition(self, cell: Cell) -> tuple[object, ...]:
-        sample = cell.sample if cell.arm == "random" else None  # each has a direction of its own
+        sample = cell.sample if cell.arm == "random" else None  # each sample has its own direction
         return cell.scenario, cell.pressure, cell.arm, cell.pole, cell.vector, cell.layer, cell.alpha, sample
 
     def _reference(self, cell: Cell) -> IntArray:
@@ -145,15 +146,15 @@ class _Divergences:
         return ids, knob.steering(self._grid.knobs(cell), len(ids))
 
     def _next(self, asked: Sequence[tuple[IntArray, Steering]]) -> list[FloatArray]:
-        """Log-probabilities (vocabulary,) of what follows each prompt."""
+        """Log-probabilities (vocabulary,) of the token after each prompt."""
         rows = [Row(ids, steering, spans=(), full=(len(ids) - 1,)) for ids, steering in asked]
         check_rows(self._model.info, rows, [])
-        found: list[FloatArray] = [np.empty(0, np.float32)] * len(rows)
+        logs: list[FloatArray] = [np.empty(0, np.float32)] * len(rows)
         for batch, outputs in batches.forward(self._model.engine, rows):
             for i, output in zip(batch, outputs, strict=True):
-                found[i] = output.full[0]
+                logs[i] = output.full[0]
             self._check()
-        return found
+        return logs
 
 
 def _divergence(steered: FloatArray, plain: FloatArray) -> float:

@@ -1,4 +1,4 @@
-"""Steered texts, and what the measures that need no model say of each."""
+"""Steered texts, and the measures of each that need no model."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Sample:
     layer: int | None
     """The steered layer; None where nothing was steered (alpha 0)."""
     scenario: str
-    """Or any other name of a prompt."""
+    """A scenario or another name of a prompt."""
     alpha: float
-    """The strength, in whatever unit the sweep had: a raw coefficient or a dose."""
+    """The strength in the sweep's unit: a raw coefficient or a dose."""
     text: str
     reason: str | None = None
-    """Why decoding ended, as `decode.Finished` has it; None if that is not known."""
+    """Why decoding ended, see `localprobe.generation.events.Reason`; None if unknown."""
     line: int = 0
-    """Where it stands in its file, from 1."""
+    """Its line in the file, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen in one generation."""
+    """The measures of one text."""
 
     model: str
     layer: int | None
@@ -41,17 +41,17 @@ class Outcome:
     coherent: bool
     """By the paper's rule."""
     reasons: tuple[str, ...] = ()
-    """Why the text is degenerate, in words; nothing if it is not."""
+    """Why the text is degenerate, in words; empty if it is not."""
     truncated: bool | None = None
     """Cut at the limit of tokens; None if that is not known."""
     unfinished: bool = False
     """The text does not end as a sentence does."""
     inside_words: bool = False
-    """`expresses` hangs on a word of the lists inside another word, as "win" in "knowing"."""
+    """`expresses` rests on a listed word inside another word, such as "win" in "knowing"."""
 
     @property
     def degenerate(self) -> bool:
-        """Whether any instrument of `degeneration` is over its limit."""
+        """Whether any measure of `degeneration` exceeds its limit."""
         return bool(self.reasons)
 
     @property
@@ -61,13 +61,13 @@ class Outcome:
 
 
 def prompt_name(scenario: str, pressure: bool) -> str:
-    """What samples call a prompt: a scenario without its pressure is another one."""
+    """The name of a prompt in samples, where a scenario without its pressure is another one."""
     return scenario if pressure else f"{scenario}, no pressure"
 
 
 def outcome(sample: Sample, lists: WordLists, *, script: str = LATIN) -> Outcome:
     """Measure one generation, which should be written in `script`."""
-    found = degeneration(sample.text, script=script, reason=sample.reason)
+    report = degeneration(sample.text, script=script, reason=sample.reason)
     return Outcome(
         sample.model,
         sample.layer,
@@ -75,19 +75,19 @@ def outcome(sample: Sample, lists: WordLists, *, script: str = LATIN) -> Outcome
         sample.alpha,
         expresses=expresses(sample.text, lists),
         coherent=coherent(sample.text),
-        reasons=found.reasons,
-        truncated=found.truncated,
-        unfinished=found.unfinished,
+        reasons=report.reasons,
+        truncated=report.truncated,
+        unfinished=report.unfinished,
         inside_words=inside_words(sample.text, lists),
     )
 
 
 def outcomes(samples: Iterable[Sample], lists: WordLists) -> list[Outcome]:
-    """Measure generations. Each should be in the script of the unsteered ones of its model and scenario."""
+    """Measure texts. Each should be in the script of the unsteered texts of its model and scenario."""
     samples = list(samples)
     unsteered: dict[tuple[str, str], list[str]] = {}
-    for each in samples:
-        if each.alpha == 0:
-            unsteered.setdefault((each.model, each.scenario), []).append(each.text)
+    for sample in samples:
+        if sample.alpha == 0:
+            unsteered.setdefault((sample.model, sample.scenario), []).append(sample.text)
     scripts = {key: script_of(texts) for key, texts in unsteered.items()}
-    return [outcome(each, lists, script=scripts.get((each.model, each.scenario), LATIN)) for each in samples]
+    return [outcome(sample, lists, script=scripts.get((sample.model, sample.scenario), LATIN)) for sample in samples]

@@ -1,4 +1,4 @@
-"""One condition of a sweep as numbers: every measure over its answers, with 95 % intervals."""
+"""The measures of one condition of a sweep over its answers, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from localprobe.experiments.result import Point, SampleText
 from localprobe.stats.estimates import bounded_exp, geometric_ratio, mean
 
 _TEXTS = 2
-"""Sample texts kept of a condition."""
+"""Sample texts kept per condition."""
 
 
 def point(
     answers: Sequence[CellAnswer],
-    seen: Sequence[Outcome],
+    outcomes: Sequence[Outcome],
     baseline: Sequence[CellAnswer],
     own: str = "",
     above: str = "",
 ) -> Point:
-    """The measures of one condition, of at least one answer.
+    """The measures of one condition with at least one answer.
 
     `baseline` are the unsteered answers to the same prompt; `own` and `above` name the readings at the layer of the
     curve and above it.
@@ -32,10 +32,10 @@ def point(
     divergences = [answer.measures.kl for answer in answers if answer.measures]
     return Point.of(
         answers[0].cell.alpha,
-        seen,
+        outcomes,
         dose=answers[0].cell.dose,
-        reasons=dict(Counter(reason for outcome in seen for reason in outcome.reasons).most_common()),
-        truncated=sum(bool(outcome.truncated) for outcome in seen),
+        reasons=dict(Counter(reason for outcome in outcomes for reason in outcome.reasons).most_common()),
+        truncated=sum(bool(outcome.truncated) for outcome in outcomes),
         tokens=float(np.mean([len(answer.ids) for answer in answers])),
         score=mean([answer.scores.get(own) for answer in answers]),
         score_above=mean([answer.scores.get(above) for answer in answers]),
@@ -47,7 +47,7 @@ def point(
         judge=mean([answer.judgement.score if answer.judgement else None for answer in answers]),
         texts=tuple(
             SampleText(answer.cell.sample, answer.text, outcome.expresses, outcome.coherent, outcome.reasons)
-            for answer, outcome in list(zip(answers, seen, strict=True))[:_TEXTS]
+            for answer, outcome in list(zip(answers, outcomes, strict=True))[:_TEXTS]
         ),
     )
 

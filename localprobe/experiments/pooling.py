@@ -1,4 +1,4 @@
-"""Several conditions of a sweep as one: shares, and means of what was measured."""
+"""Pooling several conditions of a sweep: shares, and means of the measures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localprobe.stats.estimates import Mean
 from localprobe.stats.rates import Rate, grouped_rate
 
 Grouped: TypeAlias = tuple[object, Point]
-"""A condition, and what it goes together with others by, as their prompt."""
+"""A condition and the group it belongs to, such as its prompt."""
 
 
 def by_strength(
@@ -19,8 +19,8 @@ def by_strength(
     strength: Callable[[Point], float],
     group: Callable[[CurvePoints], object] = lambda curve: curve.key,
 ) -> dict[float, list[Grouped]]:
-    """The conditions of some curves at each strength, from the lowest to the highest; those of one prompt go together,
-    or of whatever else `group` names."""
+    """The conditions of some curves at each strength, ascending, each with its group: its prompt, or what `group`
+    returns."""
     strengths: dict[float, list[Grouped]] = {}
     for curve in curves:
         for point in curve.points:
@@ -28,24 +28,24 @@ def by_strength(
     return dict(sorted(strengths.items()))
 
 
-def pooled(points: Iterable[Grouped], what: Literal["rate", "coherent", "degenerate"]) -> Rate:
-    """A share over conditions, at least one; the interval takes those of one group together."""
+def pooled(points: Iterable[Grouped], measure: Literal["rate", "coherent", "degenerate"]) -> Rate:
+    """A share over at least one condition; the interval treats a group as the unit."""
     groups: dict[object, tuple[int, int]] = {}
     for group, point in points:
         count, of = groups.get(group, (0, 0))
-        rate: Rate = getattr(point, what)
+        rate: Rate = getattr(point, measure)
         groups[group] = count + rate.count, of + rate.of
     return grouped_rate(list(groups.values()))
 
 
-def average(points: Sequence[Grouped], what: Literal["score", "reading", "kl", "judge"]) -> float | None:
-    """Mean over conditions; None if it was not measured."""
-    measured = [value for _, point in points if (value := getattr(point, what)) is not None]
+def average(points: Sequence[Grouped], measure: Literal["score", "reading", "kl", "judge"]) -> float | None:
+    """Mean over conditions; None if not measured."""
+    measured = [value for _, point in points if (value := getattr(point, measure)) is not None]
     values = [value.value if isinstance(value, Mean) else value for value in measured]
     return sum(values) / len(values) if values else None
 
 
 def perplexity_ratio(points: Sequence[Grouped]) -> float | None:
-    """Geometric mean over conditions; None if it was not measured."""
+    """Geometric mean over conditions; None if not measured."""
     logs = [log(point.perplexity_ratio.value) for _, point in points if point.perplexity_ratio]
     return exp(sum(logs) / len(logs)) if logs else None

@@ -20,10 +20,10 @@ def adapted(
     concept: str,
     system: SystemPrompts | None = None,
 ) -> Experiment:
-    """The grid with these models, each steered by a probe of its own, fitted on the training part of `pairs`.
+    """The grid with these models, each steered by its own probe, fitted on the training part of `pairs`.
 
-    A model that the grid has by name keeps the layers and strengths that the grid gives it. `system` takes the place
-    of its system prompts, if its arms use any. DataError if the pairs cannot be read.
+    A model that the grid already names keeps its layers and strengths. `system` replaces the grid's system prompts, if
+    its arms use any. DataError if the pairs cannot be read.
     """
     own = {model.name: model for model in grid.models}
     return replace(

@@ -3,8 +3,8 @@
     result = from_json(SweepResult, run.result)
     result.models[0].series[0].curves[0].points[0].rate.share
 
-The fields are the keys of the stored JSON. `localprobe.experiments.summary` makes a result of any cells that are there,
-half a run's or a merged store's, so every part says what is missing of it.
+The fields are the keys of the stored JSON. `localprobe.experiments.summary` makes a result of the cells
+so far, of an unfinished run or a merged store, so every part records what is missing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from localprobe.stats.rates import Rate
 from localprobe.store.identity import ModelIdentity
 
 PromptKey = tuple[str, bool]
-"""A scenario, and whether its pressure is in."""
+"""A scenario, and whether it keeps its pressure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,20 @@ class Point(Condition):
     tokens: float
     """Mean length of an answer."""
     score: Mean | None
-    """The probe's score of the answers as it was while they were steered, the added vector in it."""
+    """The probe's score of the answers while they were steered, including the added vector."""
     score_above: Mean | None
-    """The same some layers above, which is not just what was added."""
+    """The same some layers above, which does not contain the added vector directly."""
     reading: Mean | None
     """The probe's score of the same texts, read with nothing added; None, as the rest, if not measured."""
     reading_above: Mean | None
     perplexity: float | None
     """Under the unsteered model."""
     perplexity_ratio: Mean | None
-    """Geometric mean of the perplexities over that of the unsteered answers to the same prompt."""
+    """Geometric mean of the perplexities divided by that of the unsteered answers to the same prompt."""
     kl: float | None
-    """Divergence of the first token's distribution from the unsteered one, in nats."""
+    """KL divergence of the first token's distribution from the unsteered one, in nats."""
     judge: Mean | None
-    """Score by a model that judged the answers."""
+    """Score by the judge."""
     texts: tuple[SampleText, ...]
     """The first few answers."""
 
@@ -104,7 +104,7 @@ class LayerSummary:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What one arm did with one vector, wherever there are unsteered answers to compare it with."""
+    """One arm with one vector, for all prompts that have unsteered answers."""
 
     vector: str
     arm: Literal["vector", "random", "both"]
@@ -120,7 +120,7 @@ class Series:
         return [curve for curve in self.curves if curve.layer == layer]
 
     def points(self, layer: int, prompt: PromptKey) -> tuple[Point, ...]:
-        """Those of one curve; nothing if it is not there."""
+        """The points of one curve; empty if there is none."""
         return next((curve.points for curve in self.at(layer) if curve.key == prompt), ())
 
 
@@ -163,7 +163,7 @@ class ArmRates:
 
 @dataclass(frozen=True, slots=True)
 class ArmComparison:
-    """What one vector does at one layer that a prompt does not."""
+    """One vector at one layer, compared with a system prompt."""
 
     vector: str
     layer: int
@@ -183,7 +183,7 @@ class VectorOrigin:
 
 @dataclass(frozen=True, slots=True)
 class VectorLayer:
-    """What is known of a vector at a layer that it steers, from pairs held out when it was fitted."""
+    """A vector at a layer that it steers, with its measures on held-out pairs."""
 
     layer: int
     above: int
@@ -197,11 +197,11 @@ class VectorLayer:
 
 @dataclass(frozen=True, slots=True)
 class VectorFacts:
-    """A vector that a model was steered with."""
+    """A vector that steered a model."""
 
     name: str
     identity: str
-    """A hash of its file, or of the pairs and the way that it was fitted."""
+    """A hash of its file, or of its pairs and how it was fitted."""
     concept: str
     origin: VectorOrigin
     best: int | None
@@ -213,11 +213,11 @@ class ModelFacts(ModelIdentity):
     """A model as it was swept."""
 
     label: str
-    """What group it belongs to in a report; may be empty."""
+    """Its group in a report; may be empty."""
     expected: int
-    """How many answers the experiment asks of it."""
+    """Answers that the experiment needs from it."""
     unit: Unit
-    """What its strengths were given in."""
+    """The unit of its strengths: dose or alpha."""
     rate: float | None
     """Tokens generated per second; None if not known."""
     vectors: tuple[VectorFacts, ...]
@@ -225,7 +225,7 @@ class ModelFacts(ModelIdentity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResult(ModelFacts):
-    """What one model did."""
+    """The result of one model."""
 
     done: int
     prompts: tuple[PromptSummary, ...]
@@ -234,13 +234,13 @@ class ModelResult(ModelFacts):
     sceptic: tuple[ArmComparison, ...]
 
     def strength(self, point: Point) -> float:
-        """In the unit that the model's strengths were given in."""
+        """The strength of a point, in `unit`."""
         return point.dose if self.unit == "dose" else point.alpha
 
 
 @dataclass(frozen=True, slots=True)
 class CellCounts:
-    """How many answers of an experiment are there."""
+    """Answers of an experiment, finished and expected."""
 
     expected: int
     done: int
@@ -249,13 +249,13 @@ class CellCounts:
 
     @property
     def missing(self) -> int:
-        """Answers that are still to be generated."""
+        """Answers that are not yet generated."""
         return self.expected - self.done
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What an experiment's answers show, all of them or those that are there."""
+    """The result of an experiment, from all its answers or those so far."""
 
     format: int
     name: str
@@ -264,7 +264,7 @@ class SweepResult:
     samples: int
     """Answers to each condition."""
     tokens: int
-    """The most of an answer."""
+    """The most tokens of an answer."""
     seed: int
     arms: tuple[str, ...]
     unit: Unit
@@ -274,11 +274,11 @@ class SweepResult:
     """In the experiment's order."""
     counted: bool = True
     """Whether the experiment has word lists, by which answers are counted. Without them models have no `prompts`,
-    `series` or `sceptic`; what else was measured is beside each answer (`localprobe.experiments.export`)."""
+    `series` or `sceptic`; the other measures are with each answer (`localprobe.experiments.export`)."""
 
     @property
     def uncounted(self) -> str:
-        """For the user, what is left out of a result whose answers could not be counted; empty for any other."""
+        """A message about what is missing because there are no word lists; empty if there are."""
         if self.counted:
             return ""
         return (

@@ -1,4 +1,4 @@
-"""Reading generations from JSONL, a line each, whatever its fields are called."""
+"""Reading generations from JSONL, one per line, with configurable field names."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ FIELDS = ("model", "layer", "scenario", "alpha", "text")
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """What a file held."""
+class SampleFile:
+    """The samples of a file."""
 
     samples: tuple[Sample, ...]
     torn: int | None
-    """The number of a last line that breaks off and was passed over, as a process that was killed leaves it."""
+    """The number of an incomplete last line, as a killed process leaves it, which was ignored."""
 
 
-def read_samples(path: Path, names: Mapping[str, str] | None = None) -> Read:
-    """Read generations from a file, or from stdin if it is `-`: a JSON object a line with model, layer, scenario, alpha
-    and text, under the names that `names` gives to those of these fields that are called otherwise.
+def read_samples(path: Path, names: Mapping[str, str] | None = None) -> SampleFile:
+    """Read generations from a file, or from stdin if it is `-`: one JSON object per line with model, layer, scenario,
+    alpha and text. `names` maps these fields to other names that the file uses.
 
     A `text` may be empty. A `layer` may be null where alpha is 0. A `reason` (why decoding ended) is read if there is
-    one. DataError names the file, the line and what is wrong with it; or says that the file holds nothing.
+    one. Raises DataError that names the file, the line and the fault, or if the file holds no samples.
     """
     called = {field: field for field in FIELDS} | dict(names or {})
     lines = [(number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()]
@@ -46,10 +46,10 @@ def read_samples(path: Path, names: Mapping[str, str] | None = None) -> Read:
         samples.append(_Line(path, number, record, called).sample())
     if not samples:
         raise DataError(
-            f"{path} holds no samples{' but a torn line' if torn else ''}: write one JSON object a line, with "
+            f"{path} holds no samples{' but an incomplete line' if torn else ''}: write one JSON object per line, with "
             f"{', '.join(called.values())}"
         )
-    return Read(tuple(samples), torn)
+    return SampleFile(tuple(samples), torn)
 
 
 class _Line:
@@ -81,9 +81,9 @@ class _Line:
             raise DataError(f"{self._place}: no field {name!r}; it has {has} (--{field}-field gives another name)")
         return self._record[name]
 
-    def _wrong(self, field: str, value: Any, wanted: str) -> DataError:
-        shown = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"
-        return DataError(f"{self._place}: {self._called[field]} is {shown}, not {wanted}")
+    def _wrong(self, field: str, value: Any, expected: str) -> DataError:
+        text = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"
+        return DataError(f"{self._place}: {self._called[field]} is {text}, not {expected}")
 
     def _name(self, field: str) -> str:
         value = self._value(field)
@@ -113,10 +113,10 @@ class _Line:
         value = self._value("layer")
         if value is None and alpha == 0:
             return None
-        whole = (isinstance(value, int) and not isinstance(value, bool)) or (
+        is_integer = (isinstance(value, int) and not isinstance(value, bool)) or (
             isinstance(value, float) and value.is_integer()
         )
-        if not whole or value < 0:
+        if not is_integer or value < 0:
             raise self._wrong("layer", value, "the number of a block, from 0")
         return int(value)
 

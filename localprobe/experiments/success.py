@@ -13,8 +13,8 @@ from localprobe.stats.rates import Rate, grouped_rate
 class Success:
     """Counts over cells: the combinations of model, layer, scenario and alpha other than 0.
 
-    The intervals take all cells of a model and scenario as one group: they have much in common. In the simulations of
-    `dose_response` they cover in 92 to 99 %.
+    The intervals treat all cells of a model and scenario as one group, because they are correlated. In the simulations
+    of `dose_response` they cover in 92 to 99 %.
     """
 
     paper: Rate

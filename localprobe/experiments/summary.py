@@ -1,4 +1,4 @@
-"""From the answers of a sweep to its result."""
+"""Computes the result of a sweep from its answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RESAMPLES = 1000
 
 
 def result_of(about: Mapping[str, Any], answers: Sequence[CellAnswer]) -> SweepResult:
-    """The result of the answers of a run; `about` is its run's, with `experiment`, `models` and `waiting`."""
+    """The result of the answers of a run; `about` is the run's, with `experiment`, `models` and `waiting`."""
     experiment, models = about["experiment"], about["models"]
     order = [
         f"{choice['name']} on {choice['engine']}" if choice["engine"] else choice["name"]
@@ -65,11 +65,11 @@ def result_of(about: Mapping[str, Any], answers: Sequence[CellAnswer]) -> SweepR
     )
 
 
-_Seen: TypeAlias = tuple[CellAnswer, Outcome]
+_Measured: TypeAlias = tuple[CellAnswer, Outcome]
 
 
 class _Summary:
-    """Works out the result of one model."""
+    """Computes the result of one model."""
 
     def __init__(self, experiment: Mapping[str, Any], facts: Mapping[str, Any], answers: Sequence[CellAnswer]) -> None:
         self._facts = from_json(ModelFacts, {"unit": experiment["strengths"]["unit"], **facts})
@@ -78,12 +78,12 @@ class _Summary:
         model = self._facts.model, self._facts.engine
         own = [answer for answer in answers if (answer.cell.model, answer.cell.engine) == model]
         self._done = len(own)
-        self._seen: list[_Seen] = []
+        self._measured: list[_Measured] = []
         if experiment["words"] is None:  # nothing to count by: the models have no prompts, series or comparisons
             self._prompts = ()
             return
         measured = outcomes(map(self._sample, own), from_json(WordLists, experiment["words"]))
-        self._seen = list(zip(own, measured, strict=True))
+        self._measured = list(zip(own, measured, strict=True))
 
     def result(self) -> ModelResult:
         series = self._series()
@@ -105,26 +105,29 @@ class _Summary:
         name, strength = prompt_name(cell.scenario, cell.pressure), getattr(cell, self._facts.unit)
         return Sample(cell.model, cell.layer, name, strength, answer.text, answer.reason)
 
-    def _of(self, arm: str, **wanted: Any) -> list[_Seen]:
+    def _of(self, arm: str, **values: Any) -> list[_Measured]:
         """Answers of an arm whose cells have these values."""
-        wanted["arm"] = arm
+        values["arm"] = arm
         return [
             (answer, outcome)
-            for answer, outcome in self._seen
-            if all(getattr(answer.cell, name) == value for name, value in wanted.items())
+            for answer, outcome in self._measured
+            if all(getattr(answer.cell, name) == value for name, value in values.items())
         ]
 
-    def _point(self, seen: Sequence[_Seen], vector: str = "", layer: int = 0) -> Point:
+    def _point(self, measured: Sequence[_Measured], vector: str = "", layer: int = 0) -> Point:
         """The point of one condition, read by a vector at a layer and above it."""
-        (cell, at), answers = (seen[0][0].cell, self._layers.get((vector, layer))), [answer for answer, _ in seen]
-        plain = self._of("baseline", scenario=cell.scenario, pressure=cell.pressure)
-        names = [name_of(vector, read) for read in (layer, at.above if at else layer)]
-        return point(answers, [outcome for _, outcome in seen], [answer for answer, _ in plain], *names)
+        (cell, at), answers = (
+            (measured[0][0].cell, self._layers.get((vector, layer))),
+            [answer for answer, _ in measured],
+        )
+        baseline = self._of("baseline", scenario=cell.scenario, pressure=cell.pressure)
+        names = [name_of(vector, reading_layer) for reading_layer in (layer, at.above if at else layer)]
+        return point(answers, [outcome for _, outcome in measured], [answer for answer, _ in baseline], *names)
 
     def _prompt(self, prompt: PromptChoice) -> PromptSummary:
         def unsteered(arm: str, pole: str = "") -> Point | None:
-            seen = self._of(arm, pole=pole, scenario=prompt.id, pressure=prompt.pressure)
-            return self._point(seen) if seen else None
+            measured = self._of(arm, pole=pole, scenario=prompt.id, pressure=prompt.pressure)
+            return self._point(measured) if measured else None
 
         return PromptSummary(
             prompt.id,
@@ -136,19 +139,19 @@ class _Summary:
         )
 
     def _series(self) -> tuple[Series, ...]:
-        cells = [answer.cell for answer, _ in self._seen if answer.cell.vector]
+        cells = [answer.cell for answer, _ in self._measured if answer.cell.vector]
         kinds = dict.fromkeys((cell.vector, cell.arm, cell.pole) for cell in cells)
         order = ("vector", "random", "both")
         series = (self._one(*kind) for kind in sorted(kinds, key=lambda kind: (kind[0], order.index(kind[1]), kind[2])))
         return tuple(filter(None, series))
 
     def _one(self, vector: str, arm: Any, pole: Any) -> Series | None:
-        plain = self._of("system", pole=pole) if pole else self._of("baseline")
-        prompts = {outcome.scenario for _, outcome in plain}  # half a run may lack the baseline of some
-        steered = [seen for seen in self._of(arm, vector=vector, pole=pole) if seen[1].scenario in prompts]
+        baseline = self._of("system", pole=pole) if pole else self._of("baseline")
+        prompts = {outcome.scenario for _, outcome in baseline}  # an unfinished run may lack some baselines
+        steered = [measured for measured in self._of(arm, vector=vector, pole=pole) if measured[1].scenario in prompts]
         if not steered:
             return None
-        group = curves(outcome for _, outcome in (*plain, *steered))
+        group = curves(outcome for _, outcome in (*baseline, *steered))
         return Series(
             vector,
             arm,
@@ -159,7 +162,7 @@ class _Summary:
                 self._layer(vector, layer, [curve for curve in group if curve.layer == layer])
                 for layer in sorted({curve.layer for curve in group})
             ),
-            tuple(self._curve(curve, vector, [*plain, *steered]) for curve in group),
+            tuple(self._curve(curve, vector, [*baseline, *steered]) for curve in group),
         )
 
     def _layer(self, vector: str, layer: int, group: Sequence[Curve]) -> LayerSummary:
@@ -174,10 +177,10 @@ class _Summary:
             degenerate=grouped_rate([(condition.degenerate.count, condition.samples) for condition in steered]),
         )
 
-    def _curve(self, curve: Curve, vector: str, seen: Sequence[_Seen]) -> CurvePoints:
+    def _curve(self, curve: Curve, vector: str, measured: Sequence[_Measured]) -> CurvePoints:
         prompt = next(p for p in self._prompts if prompt_name(p.id, p.pressure) == curve.scenario)
-        alphas: dict[float, list[_Seen]] = {}
-        for answer, outcome in seen:
+        alphas: dict[float, list[_Measured]] = {}
+        for answer, outcome in measured:
             if outcome.scenario == curve.scenario and outcome.layer in (None, curve.layer):
                 alphas.setdefault(answer.cell.alpha, []).append((answer, outcome))
         return CurvePoints(
@@ -213,9 +216,9 @@ def _response(group: Sequence[Curve]) -> DoseResponse:
     return dose_response(group, resamples=_RESAMPLES)
 
 
-def _rate(seen: Iterable[_Seen]) -> Rate | None:
-    """Over all prompts, which the interval takes as the unit."""
+def _rate(measured: Iterable[_Measured]) -> Rate | None:
+    """Over all prompts; the interval treats a prompt as the unit."""
     groups: dict[str, list[bool]] = {}
-    for _, outcome in seen:
+    for _, outcome in measured:
         groups.setdefault(outcome.scenario, []).append(outcome.expresses)
     return grouped_rate([(sum(group), len(group)) for group in groups.values()]) if groups else None

@@ -1,4 +1,4 @@
-"""What a sweep from Python returns: its result, the run that holds every answer, and views for notebooks."""
+"""The return value of a sweep from Python: its result, the run with every answer, and views for notebooks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from localprobe.experiments.export import lines
 from localprobe.experiments.result import SweepResult
 from localprobe.figures import steering as figures
 from localprobe.stats.estimates import Mean, mean
+from localprobe.stats.intervals import bracketed
 from localprobe.stats.rates import Rate, rate
 from localprobe.store.runs import Runs
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """All answers that were steered alike, over all prompts."""
+    """All answers at one layer and strength, over all prompts."""
 
     layer: int | None
     dose: float
@@ -38,7 +39,7 @@ class Strength:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SweepReport:
-    """A sweep, whole or as far as it was done."""
+    """A sweep, finished or not."""
 
     result: SweepResult
     """Every figure, as runs keep it."""
@@ -48,8 +49,8 @@ class SweepReport:
     """The store that holds it."""
 
     def answers(self, arm: str = "all") -> list[dict[str, Any]]:
-        """Every answer of an arm with all that was measured of it, as `localprobe runs export` gives them; of `vector`
-        with the unsteered ones. UsageError if there are none."""
+        """Every answer of an arm with its measures, as `localprobe runs export` writes them; `vector` includes the
+        unsteered answers. Raises UsageError if there are none."""
         return lines(self.runs, self.runs.get(self.run), arm)
 
     def to_frame(self) -> Any:
@@ -73,10 +74,11 @@ class SweepReport:
         return pooled
 
     def plot(self, axis: Axes | None = None) -> Axes:
-        """Draw what the vector did by dose, one line per layer; returns matplotlib Axes.
+        """Draw the effect by dose, one line per layer; returns matplotlib Axes.
 
-        The share of answers in the concept's words, with crosses where half of the answers or more are degenerate; or
-        the probe's reading of the answers, where the concept has no word lists. UsageError before there are answers.
+        It is the share of answers in the concept's words, with crosses where half of the answers or more are
+        degenerate; or, for a concept without word lists, the probe's reading of the answers. UsageError before there
+        are answers.
         """
         strengths = self.strengths()
         if not strengths:
@@ -95,7 +97,7 @@ class SweepReport:
         return f"<SweepReport {self.result.name!r} on {models}: {done}, run {self.run}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the curve, and a table of what each strength did with one answer beside it."""
+        """For notebooks: the curve, and a table with the figures and one answer of each strength."""
         strengths = self.strengths()
         if not strengths:
             return f"<pre>{escape(repr(self))}</pre>"
@@ -105,51 +107,51 @@ class SweepReport:
             self._draw(sheet.axes[0], strengths)
         columns = ("layer", "dose", "in its words", "degenerate", "reading", "answer")
         head = "".join(f"<th>{name}</th>" for name in columns)
-        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(each))}</tr>" for each in strengths)
+        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(point))}</tr>" for point in strengths)
         return f"<div>{sheet.svg}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
     def _draw(self, axis: Axes, strengths: Sequence[Strength]) -> None:
         from localprobe.figures.drawing import MARKERS, colour
 
-        layers = list(dict.fromkeys(each.layer for each in strengths))
+        layers = list(dict.fromkeys(point.layer for point in strengths))
         for number, layer in enumerate(layers):
-            of = [each for each in strengths if each.layer == layer]
-            doses = [each.dose for each in of]
+            points = [point for point in strengths if point.layer == layer]
+            doses = [point.dose for point in points]
             style: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "label": f"layer {layer}"}
-            if all(each.expresses for each in of):
-                rates = [each.expresses for each in of if each.expresses]
-                degenerate = [each.degenerate for each in of]
+            if all(point.expresses for point in points):
+                rates = [point.expresses for point in points if point.expresses]
+                degenerate = [point.degenerate for point in points]
                 figures.dose_response(axis, doses, rates, degenerate, colour=colour(number), **style)
                 axis.set(ylabel=f"answers in the words of {self.result.concept}", ylim=(-0.04, 1.04))
             else:
-                readings = [each.reading.value if each.reading else float("nan") for each in of]
+                readings = [point.reading.value if point.reading else float("nan") for point in points]
                 axis.plot(doses, readings, color=colour(number), markersize=3, **style)
                 axis.set(ylabel="probe's reading of the answers")
         axis.set(xlabel="dose")
         axis.legend()
 
 
-def _strength(layer: int, alike: Sequence[dict[str, Any]], name: str) -> Strength:
-    expresses = [record["expresses"] for record in alike]
-    readings = [value for record in alike if (value := (record["readings"] or {}).get(name)) is not None]
+def _strength(layer: int, records: Sequence[dict[str, Any]], name: str) -> Strength:
+    expresses = [record["expresses"] for record in records]
+    readings = [value for record in records if (value := (record["readings"] or {}).get(name)) is not None]
     return Strength(
         layer,
-        alike[0]["dose"],
-        alike[0]["alpha"],
+        records[0]["dose"],
+        records[0]["alpha"],
         rate(sum(expresses), len(expresses)) if None not in expresses else None,
-        rate(sum(record["coherent"] for record in alike), len(alike)),
-        rate(sum(bool(record["degenerate"]) for record in alike), len(alike)),
+        rate(sum(record["coherent"] for record in records), len(records)),
+        rate(sum(bool(record["degenerate"]) for record in records), len(records)),
         mean(readings),
-        alike[0]["text"],
+        records[0]["text"],
     )
 
 
 def _cells(strength: Strength) -> tuple[str, ...]:
     def share(value: Rate | None) -> str:
-        return "" if value is None else f"{value.share:.0%} [{value.low:.0%}, {value.high:.0%}]"
+        return "" if value is None else bracketed(value.share, value.interval, ".0%")
 
     reading = "" if strength.reading is None else f"{strength.reading.value:+.2f}"
     text = " ".join(strength.sample.split())
-    shown = escape(text if len(text) <= 160 else f"{text[:157]}...")
+    excerpt = escape(text if len(text) <= 160 else f"{text[:157]}...")
     rates = share(strength.expresses), share(strength.degenerate)
-    return str(strength.layer), f"{strength.dose:+.2f}", *rates, reading, shown
+    return str(strength.layer), f"{strength.dose:+.2f}", *rates, reading, excerpt

@@ -1,1 +1,1 @@
-"""Figures drawn with matplotlib on Axes that are given: what reports and results show."""
+"""Figures of reports and results, drawn on given matplotlib Axes."""

@@ -1,4 +1,4 @@
-"""Drawing with matplotlib, without its global state: SVG texts that stand in a page, alike whenever they are drawn."""
+"""Drawing with matplotlib, without its global state: reproducible SVG to embed in a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
-"""Okabe and Ito's palette: told apart by the colour-blind too."""
+"""Okabe and Ito's palette, distinguishable by the colour-blind too."""
 POSITIVE, NEGATIVE, NEUTRAL = COLOURS[0], COLOURS[1], "#8a8a8a"
 MARKERS = "osD^vPX*"
 
@@ -30,7 +30,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing(name: str, columns: int = 1, rows: int = 1, *, width: float = 6.4, height: float = 3.4) -> Iterator[Sheet]:
-    """A sheet of axes in a grid, `width` by `height` inches; its `svg` is there once the block has ended."""
+    """A sheet of axes in a grid, `width` by `height` inches; its `svg` is set when the block ends."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -45,7 +45,7 @@ def drawing(name: str, columns: int = 1, rows: int = 1, *, width: float = 6.4, h
 
 
 class Sheet:
-    """Axes to draw on, and the finished drawing."""
+    """Axes to draw on, and the finished SVG."""
 
     def __init__(self, axes: list[Axes]) -> None:
         self.axes = axes
@@ -69,7 +69,7 @@ class Sheet:
 
 
 def colour(number: int) -> str:
-    """One for each thing that is counted up."""
+    """The colour of the n-th series; they repeat."""
     return COLOURS[number % len(COLOURS)]
 
 
@@ -79,7 +79,7 @@ def band(axis: Axes, x: list[Any], intervals: list[Any], colour: str) -> None:
 
 
 def _inline(svg: str, name: str) -> str:
-    """An SVG file as an element of a page: no prologue, ids of its own, as wide as it is given room."""
+    """An SVG file as an element of a page: no prologue, unique ids, no wider than the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

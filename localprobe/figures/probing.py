@@ -24,10 +24,10 @@ def auroc_by_layer(
     bag_of_words: float | None = None,
     chosen: int | None = None,
 ) -> None:
-    """The paper's Figure 1, with what it should be read against.
+    """The paper's Figure 1, with its controls.
 
     `random` holds the AUROCs of random directions at each layer, whose central 95 % are shaded grey; `bag_of_words` is
-    the AUROC of words alone; `chosen` is the cross-validated layer.
+    the AUROC of a bag of words; `chosen` is the cross-validated layer.
     """
     x = list(layers)
     if random:

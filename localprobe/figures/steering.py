@@ -1,4 +1,5 @@
-"""What a sweep shows, drawn on Axes: the share of answers by dose, and reading beside steering by layer."""
+"""Figures of a sweep, drawn on Axes: the share of answers by dose, and by layer the probe's AUROC and steering
+success."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def by_layer(
     paper: Sequence[Rate],
     aurocs: Sequence[float | None],
 ) -> None:
-    """How well each layer reads (AUROC; None where it is not known) beside how often it steers, by both rules."""
+    """Each layer's AUROC as a probe (None where unknown) beside its steering success, by both rules."""
     measured = [(layer, auroc) for layer, auroc in zip(layers, aurocs, strict=True) if auroc is not None]
     if measured:
         axis.plot(*zip(*measured, strict=True), "s-", ms=4, color=COLOURS[2], label="AUROC")
@@ -64,7 +65,7 @@ def errors(rates: Sequence[Rate]) -> list[list[float]]:
 
 
 def spread(values: Sequence[int], most: int) -> list[int]:
-    """At most `most` of some values, the first and the last among them, evenly between."""
+    """At most `most` of the values, evenly spaced, the first and the last among them."""
     if len(values) <= most:
         return list(values)
     return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

@@ -43,7 +43,7 @@ class Recipe:
     """Maximum number of tokens of a text."""
     seed: int = 0
     most: int | None = None
-    """Maximum number of pairs; None generates all."""
+    """Maximum number of pairs; None for all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,15 +89,14 @@ def planned_pairs(recipe: Recipe, generators: Sequence[Generator]) -> list[Plann
     Generators rotate over runs and scenarios, so that every scenario is written by all of them. Those that load a model
     into memory come last, one after another.
     """
-    planned = [
+    pairs = [
         PlannedPair(scenario.id, prompt, run, generators[(place + run) % len(generators)], recipe, scenario.domain)
         for run in range(recipe.runs)
         for place, scenario in enumerate(recipe.scenarios)
         for prompt in [_prompt(scenario, recipe.prompts)]
     ]
-    return sorted(
-        planned[: recipe.most], key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1
-    )
+    first = pairs[: recipe.most]
+    return sorted(first, key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1)
 
 
 class Generation:

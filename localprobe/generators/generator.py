@@ -153,7 +153,7 @@ class LocalModel:
         return self._loaded
 
     def _take(self, model: Model) -> Model:
-        """Use a loaded model. UsageError if it has no chat template."""
+        """Use a loaded model. UsageError if it is a base model."""
         info = model.info
         if info.chat_template is None:
             raise UsageError(

@@ -1,1 +1,1 @@
-"""Probes: a direction fitted on contrast pairs, and measures of how well it tells them apart."""
+"""Probes: a direction fitted on contrast pairs, and measures of how well it separates them."""

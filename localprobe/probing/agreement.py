@@ -1,4 +1,4 @@
-"""Do the pairs agree on a direction? An early warning: it needs no test texts."""
+"""Whether the pairs agree on a direction: an early warning that needs no test texts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _HALVINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """At one layer, among the training pairs."""
+class PairAgreement:
+    """Agreement of the training pairs at one layer."""
 
     pairs: float
     """Mean cosine between the differences (positive - negative) of two pairs: 0 if each pair points its own way."""
@@ -24,10 +24,10 @@ class Agreement:
 
 def agreement(
     positive: FloatArray, negative: FloatArray, *, method: str = "mean-difference", seed: int = 0
-) -> tuple[Agreement, ...]:
+) -> tuple[PairAgreement, ...]:
     """Agreement at every layer, of residuals (pairs, layers, width) of at least two pairs."""
     return tuple(
-        Agreement(
+        PairAgreement(
             _pairs(positive[:, b], negative[:, b]),
             _halves(positive[:, b], negative[:, b], method, seed) if len(positive) >= 4 else None,
         )

@@ -1,4 +1,4 @@
-"""Probes on residuals that any other tool captured: no model, no texts needed."""
+"""Probes on residuals captured by another tool, without a model or texts."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def validate_arrays(
     `positive` and `negative` are (pairs, layers, width), or (pairs, width) for one layer: row i of both is one pair,
     already pooled. `layers` are the numbers of the layers (0.. if None). `texts`, both poles in the same order, add the
     baselines of words and length; `scenarios`, one per pair, stratify the split and are left out in turn; `neutral`
-    (texts, layers, width) places the zero. `config.pooling` is only recorded. Raises DataError for arrays that cannot
-    be used, UsageError for `layers` that do not belong to them.
+    (texts, layers, width) are residuals of neutral texts. `config.pooling` is only recorded. Raises DataError for
+    arrays that cannot be used, UsageError for `layers` that do not match them.
     """
     poles = _residuals(positive, "positive"), _residuals(negative, "negative")
     numbers = list(range(poles[0].shape[1])) if layers is None else list(layers)
     if len(numbers) != poles[0].shape[1] or len(set(numbers)) != len(numbers):
         raise UsageError(f"`layers` names {len(numbers)} layers, and the residuals hold {poles[0].shape[1]}")
-    whole = Examples(
+    examples = Examples(
         *poles,
         tuple(texts[0]) if texts else (),
         tuple(texts[1]) if texts else (),
         tuple(scenarios or ()),
     ).checked()
-    train, test = _split(whole, config, validate)
+    train, test = _split(examples, config, validate)
     origin = Origin(model, width=poles[0].shape[2], method=config.method, pooling=config.pooling)
     return fit_material(
         Material(numbers, train, test, neutral=None if neutral is None else _residuals(neutral, "neutral")),
@@ -73,13 +73,13 @@ def _residuals(values: Any, name: str) -> FloatArray:
     return array
 
 
-def _split(whole: Examples, config: ProbeConfig, validate: bool) -> tuple[Examples, Examples | None]:
-    """Training and test pairs: split as texts are, by scenario."""
+def _split(examples: Examples, config: ProbeConfig, validate: bool) -> tuple[Examples, Examples | None]:
+    """Training and test pairs, split by scenario as texts are."""
     if not config.test_fraction:
-        return whole, None
-    names = whole.scenarios or ("",) * len(whole)
+        return examples, None
+    names = examples.scenarios or ("",) * len(examples)
     rows = [Pair("", "", scenario, line=i) for i, scenario in enumerate(names)]
     train, test = split(rows, test_fraction=config.test_fraction, seed=config.seed)
-    kept = measurable(test, len(whole), config, validate)
-    learnt, unseen = ([pair.line for pair in part] for part in (train, kept))
-    return whole.rows(np.array(learnt)), whole.rows(np.array(unseen)) if unseen else None
+    test_pairs = measurable(test, len(examples), config, validate)
+    train_rows, test_rows = ([pair.line for pair in part] for part in (train, test_pairs))
+    return examples.rows(np.array(train_rows)), examples.rows(np.array(test_rows)) if test_rows else None

@@ -1,6 +1,6 @@
-"""What the texts give away without a model: words, one word, and length.
+"""Baselines that need no model: a bag of words, one word, and length.
 
-A probe is a finding only as far as it does better than these.
+A probe is a finding only if it separates the texts better than these.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from localprobe.stats.intervals import Interval, auroc_interval, lead_interval
 Scores: TypeAlias = tuple[Array, Array]
 """Scores (pairs,) of positive and of negative texts."""
 Scorer: TypeAlias = Callable[[Examples, Examples], Scores]
-"""Fits on the texts of the first, scores those of the second."""
+"""Fits on the texts of the first argument and scores those of the second."""
 
 _FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What one way of telling the poles apart reaches on the test texts."""
+    """One baseline on the test texts."""
 
     auroc: float
     interval: Interval
     lead: Interval | None
-    """95 % interval of the probe's AUROC minus this one, resampling pairs; None where the probe saw other texts."""
+    """95 % interval of the probe's AUROC minus this one, resampling pairs; None if the probe was scored on other
+    texts."""
     word: str | None = None
     """The word, for the best single word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Beside every AUROC of a probe. Fitted on the training texts; without those, by folds over the test pairs."""
+    """The baselines of a probe, fitted on the training texts, or without those by folds over the test pairs."""
 
     bag_of_words: Baseline
-    """Logistic regression on the words."""
+    """Logistic regression on a bag of words."""
     bag_of_words_unseen: Baseline | None
-    """The same on all pairs, each scenario scored by a fit without it; None where scenarios are not named."""
+    """The same on all pairs, each scenario scored by a fit without it; None if the pairs name no scenarios."""
     best_word: Baseline
-    """Presence of the one word that tells the training texts apart best."""
+    """Presence of the one word that separates the training texts best."""
     length_words: Baseline
     length_characters: Baseline
     layer_0: Baseline | None
-    """The probe at layer 0, which has read hardly any context; None where it was not captured."""
+    """The probe at layer 0, which has hardly any context; None if that layer was not captured."""
 
 
 def baselines(
@@ -89,7 +90,7 @@ def baselines(
 
 
 def folded(scorer: Scorer, examples: Examples, groups: Sequence[str]) -> Scores:
-    """Scores of all pairs, those of each group by a fit on the other groups."""
+    """Scores of all pairs, each group's by a fit on the other groups."""
     names = np.array(groups)
     high, low = np.empty(len(examples)), np.empty(len(examples))
     for name in np.unique(names):
@@ -101,8 +102,8 @@ def folded(scorer: Scorer, examples: Examples, groups: Sequence[str]) -> Scores:
 def bag_of_words(train: Examples, test: Examples) -> Scores:
     """Logistic regression on the weights (tf-idf) of words and marks.
 
-    Stronger than `words.word_model` where a concept is spread over many rare words, weaker where one common word gives
-    it away: `single_word` stands beside it for that.
+    It is stronger than `words.word_model` where a concept is spread over many rare words, and weaker where one common
+    word marks the pole, which `single_word` covers.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -130,12 +131,12 @@ def telling_word(train: Examples) -> str:
 
 
 def length_in_words(train: Examples, test: Examples) -> Scores:
-    """The number of words, with the sign that tells the training texts apart."""
+    """The number of words, with the sign that separates the training texts."""
     return _length(train, test, lambda text: len(words(text)))
 
 
 def length_in_characters(train: Examples, test: Examples) -> Scores:
-    """The number of characters, with the sign that tells the training texts apart."""
+    """The number of characters, with the sign that separates the training texts."""
     return _length(train, test, len)
 
 

@@ -16,7 +16,7 @@ from localprobe.vectors.vector import Vector
 
 @dataclass(frozen=True, slots=True)
 class AtLayer:
-    """Coefficients at one layer: to see how much the choice of a layer matters, not to choose one by."""
+    """Coefficients at one layer. They show how much the layer matters; they are not for choosing one."""
 
     layer: int
     pearson: float | None
@@ -35,7 +35,7 @@ class RatedScore:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Ratings against the scores of one probe at its own layer, which was chosen without these texts."""
+    """Ratings and the scores of one probe at its own layer, which was chosen without these texts."""
 
     layer: int
     threshold: float
@@ -57,7 +57,7 @@ def behaviour(vector: Vector, texts: Sequence[Rated], residuals: FloatArray, *, 
     if residuals.shape[1:] != probe.directions.shape:
         raise DataError(
             f"the rated texts have residuals {residuals.shape[1:]} and the probe {probe.directions.shape} (layers, "
-            "width): they are of different models"
+            "width): they come from different models"
         )
     layer = vector.layer()
     scores = probe.scores(residuals)  # (texts, layers)

@@ -11,11 +11,11 @@ from localprobe.stats.intervals import Interval, unpaired_auroc_interval, wilson
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Texts rated above the middle of the ratings against those below it. A figure with nothing to count is None."""
+    """Texts rated above the middle of the ratings against those below it. A share of nothing is None."""
 
     n: int
     left_out: int
-    """Texts rated right in the middle."""
+    """Texts rated exactly in the middle, which are left out."""
     threshold: float
     """The probe's own, from its training texts."""
     true_positive: int
@@ -24,18 +24,18 @@ class Binary:
     false_negative: int
     accuracy: float
     accuracy_interval: Interval
-    """95 %; Wilson's, as of all shares here: few texts leave much open, perfect figures too."""
+    """95 %, Wilson's, as for all shares here; it stays wide for few texts, even if all are right."""
     precision: float | None
     precision_interval: Interval | None
     recall: float
     recall_interval: Interval
     f1: float
     f1_interval: Interval
-    """Of the share hits / (hits + false alarms + missed), from which F1 follows: F1 = 2 p / (1 + p)."""
+    """From the interval of p = hits / (hits + false alarms + misses), as F1 = 2 p / (1 + p)."""
     specificity: float
     specificity_interval: Interval
     auroc: float
-    """Whatever the threshold: texts of another kind may score higher or lower all together."""
+    """It needs no threshold: texts of another kind may all score higher or lower."""
     auroc_interval: Interval
 
 

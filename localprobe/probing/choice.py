@@ -1,4 +1,5 @@
-"""Which layer to use, chosen inside the training pairs: choosing it on the test texts flatters the result."""
+"""Choice of a layer by cross-validation inside the training pairs: choosing it on the test texts flatters the
+result."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ def choose_layer(positive: FloatArray, negative: FloatArray, *, method: str = "m
 
 
 def middle(layers: int) -> list[int]:
-    """The middle half of a model's layers, 8 to 24 of the paper's 32: to steer with, a layer below reads little but the
-    words that stand there, and one above little but the word that comes next."""
+    """The middle half of a model's layers, 8 to 24 of the paper's 32: lower layers
+    mostly encode the current words, and higher ones the next word."""
     return list(range(layers // 4, 3 * layers // 4 + 1))
 
 
@@ -42,7 +43,7 @@ def cross_validate(
     """AUROC and standardised separation of every layer on pairs left out of the fit, by folds over pairs.
 
     Returns two arrays (labellings, layers). A labelling is a row of `signs` (labellings, pairs), -1 where the texts of
-    a pair trade places before anything is fitted; without `signs` there is one, as the pairs are. The separation is
+    a pair are swapped before anything is fitted; without `signs` there is one labelling, unswapped. The separation is
     that of the two texts of a pair, over its own standard deviation. Raises DataError for fewer than two pairs.
     """
     pairs, layers = positive.shape[:2]
@@ -50,8 +51,8 @@ def cross_validate(
         raise DataError(f"{pairs} pair to choose a layer from: it takes at least 2, and better 20")
     signs = np.ones((1, pairs)) if signs is None else signs
     folds = np.random.default_rng(seed).permutation(pairs) % min(_FOLDS, pairs)
-    each = [_layer(positive[:, b], negative[:, b], method_of(method), signs, folds) for b in range(layers)]
-    areas, gaps = zip(*each, strict=True)
+    measures = [_layer(positive[:, b], negative[:, b], method_of(method), signs, folds) for b in range(layers)]
+    areas, gaps = zip(*measures, strict=True)
     return np.stack(areas, axis=1), np.stack(gaps, axis=1)
 
 
@@ -68,7 +69,7 @@ def scored(
     signs: Array,
     out_signs: Array,
 ) -> tuple[Array, Array]:
-    """Scores of both texts of pairs left out, under every labelling, each (labellings, pairs left out).
+    """Scores of both texts of left-out pairs under every labelling, each (labellings, pairs left out).
 
     `train` and `out` are residuals (pairs, width) of both poles at one layer; signs are (labellings, pairs). Scores
     are in units of the difference between the training means.
@@ -79,8 +80,8 @@ def scored(
     differences = span.coordinates[:pairs] - span.coordinates[pairs:]  # (pairs, rank)
     units = ((signs @ differences / pairs) * weights).sum(axis=1, keepdims=True)  # (labellings, 1)
     first, second = (span.project(pole) @ weights.T / np.maximum(units.T, 1e-300) for pole in out)
-    kept = out_signs > 0
-    return np.where(kept, first.T, second.T), np.where(kept, second.T, first.T)
+    unswapped = out_signs > 0
+    return np.where(unswapped, first.T, second.T), np.where(unswapped, second.T, first.T)
 
 
 def _layer(

@@ -1,7 +1,7 @@
-"""Do two models, engines or quantisations read the same texts alike? (The paper's Table 2 and Figure 4, and beyond.)
+"""Whether two models, engines or quantisations score the same texts alike (the paper's Table 2 and Figure 4, extended).
 
-Two probes that both tell the poles apart agree for that reason alone. So agreement is given within the poles too: after
-each pole's mean is taken off, do the same texts score high?
+Two probes that both separate the poles agree for that reason alone. So agreement is also measured within the poles,
+after subtracting each pole's mean.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ScoreAgreement:
     pearson: Likeness
     spearman: Likeness
     within_poles: Likeness
-    """Pearson's r once each pole's own mean is taken off."""
+    """Pearson's r after subtracting each pole's mean."""
 
 
 def score_agreement(first: Scores, second: Scores, *, resamples: int = 2000, seed: int = 0) -> ScoreAgreement:
@@ -48,12 +48,12 @@ def score_agreement(first: Scores, second: Scores, *, resamples: int = 2000, see
     drawn = np.random.default_rng(seed).integers(0, pairs, (resamples, pairs))
 
     def likeness(prepare: Callable[[Array], Array]) -> Likeness:
-        seen = correlation(*(prepare(p[:, None]) for p in poles))[0]
-        if not np.isfinite(seen):
+        observed = correlation(*(prepare(p[:, None]) for p in poles))[0]
+        if not np.isfinite(observed):
             return Likeness(None, None)
         values = correlation(*(prepare(p[:, drawn]) for p in poles))
         low, high = np.quantile(values[np.isfinite(values)], [0.025, 0.975])
-        return Likeness(float(seen), (min(float(low), float(seen)), max(float(high), float(seen))))
+        return Likeness(float(observed), (min(float(low), float(observed)), max(float(high), float(observed))))
 
     return ScoreAgreement(likeness(_together), likeness(_ranks), likeness(_centred))
 
@@ -61,8 +61,8 @@ def score_agreement(first: Scores, second: Scores, *, resamples: int = 2000, see
 def direction_agreement(first: FloatArray, second: FloatArray) -> tuple[float, ...] | None:
     """Cosine of two probes' unit directions (layers, width) at each layer.
 
-    None if they are of other shapes, as those of different models are: a direction means nothing outside of its own
-    residual stream.
+    None if their shapes differ, as those of different models do: a direction is only meaningful in its own residual
+    stream.
     """
     if first.shape != second.shape:
         return None

@@ -1,4 +1,4 @@
-"""How a probe is fitted and tested: every choice of a study, declared once."""
+"""How a probe is fitted and tested: all options, declared once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from localprobe.contrast.pairs import TEST_FRACTION
 from localprobe.errors import UsageError
 
 MethodName: TypeAlias = Literal["mean-difference", "logistic", "pca", "lda"]
-"""The keys of `localprobe.probing.methods.METHODS`, for those who only need the names."""
+"""The keys of `localprobe.probing.methods.METHODS`, for code that only needs the names."""
 PoolingName: TypeAlias = Literal["mean-without-first", "mean", "last", "answer"]
 """The poolings of `localprobe.capture.residuals` that give one residual per text."""
 METHOD: MethodName = "mean-difference"
@@ -29,7 +29,7 @@ class ProbeConfig:
     pooling: str = POOLING
     """A `localprobe.capture.residuals.Pooling` other than `tokens`."""
     test_fraction: float = TEST_FRACTION
-    """Share of each scenario's pairs kept out of the fit; 0 fits on every pair and measures nothing."""
+    """Share of each scenario's pairs held out of the fit; 0 fits on every pair and measures nothing."""
     seed: int = 0
     """Seeds the split, the choice of a layer, and all resampling."""
     resamples: int = 2000

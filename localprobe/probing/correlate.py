@@ -1,4 +1,4 @@
-"""Do probe scores go with rated behaviour? Correlations (Figure 5) and a yes-or-no reading (Table 3)."""
+"""Correlation of probe scores with rated behaviour (Figure 5), and a yes-or-no reading (Table 3)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Correlation:
     p: float
     """Two-sided, from the permutation distribution."""
     exact: bool
-    """Whether that distribution is of all arrangements of the ratings, or of random ones."""
+    """Whether the distribution covers all arrangements of the ratings, or random ones."""
     p_theory: float
     """From the t distribution, as the paper and scipy give it."""
     interval: Interval
     """95 %, by bootstrap over texts on the scale of Fisher's z, and never narrower than Fisher's own: a bootstrap of a
-    near perfect result has nothing to resample."""
+    nearly perfect result has no variance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def correlate(
     permutations: int = 20_000,
     seed: int = 0,
 ) -> Correlates:
-    """Compare the ratings of some texts with their scores (texts,); `threshold` is the probe's.
+    """Correlate the ratings of texts with their scores (texts,); `threshold` is the probe's.
 
     p is exact where there are few enough arrangements of the ratings; else from `permutations` random ones. Raises
     DataError for fewer than four texts, lengths that differ, numbers that are not finite, or ratings or scores that do
@@ -65,7 +65,7 @@ def correlate(
     _check(x, y)
     from scipy.stats import pearsonr, rankdata, spearmanr
 
-    found = [
+    correlations = [
         Correlation(
             value=float(correlation(a, b)),
             p=_p_value(a, b, permutations, seed),
@@ -74,15 +74,15 @@ def correlate(
             interval=_interval(x, y, rank, resamples, seed),
         )
         for a, b, theory, rank in (
-            (x, y, pearsonr, lambda each: each),
-            (rankdata(x), rankdata(y), spearmanr, lambda each: rankdata(each, axis=-1)),
+            (x, y, pearsonr, lambda values: values),
+            (rankdata(x), rankdata(y), spearmanr, lambda values: rankdata(values, axis=-1)),
         )
     ]
-    return Correlates(len(x), found[0], found[1], binary(x, y, threshold))
+    return Correlates(len(x), correlations[0], correlations[1], binary(x, y, threshold))
 
 
 def coefficients(ratings: Sequence[float], scores: NDArray[np.floating]) -> tuple[float | None, float | None]:
-    """Pearson's r and Spearman's rho alone; None where one of the two does not vary."""
+    """Pearson's r and Spearman's rho, without intervals; None if ratings or scores do not vary."""
     from scipy.stats import rankdata
 
     x, y = np.asarray(ratings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
@@ -92,14 +92,14 @@ def coefficients(ratings: Sequence[float], scores: NDArray[np.floating]) -> tupl
 
 def _check(ratings: Array, scores: Array) -> None:
     if ratings.shape != scores.shape or ratings.ndim != 1:
-        raise DataError(f"{ratings.size} ratings and {scores.size} scores: each text needs one of both")
+        raise DataError(f"{ratings.size} ratings and {scores.size} scores: each text needs both")
     if len(ratings) < 4:
         raise DataError(f"{len(ratings)} rated texts: a correlation takes at least 4, and better 12")
-    for what, values in (("ratings", ratings), ("scores", scores)):
+    for name, values in (("ratings", ratings), ("scores", scores)):
         if not np.isfinite(values).all():
-            raise DataError(f"the {what} of text {int(np.isfinite(values).argmin()) + 1} is not a finite number")
+            raise DataError(f"the {name} of text {int(np.isfinite(values).argmin()) + 1} is not a finite number")
         if np.ptp(values) == 0:
-            raise DataError(f"all {len(values)} {what} are {values[0]:g}: nothing can go with what does not vary")
+            raise DataError(f"all {len(values)} {name} are {values[0]:g}: constants have no correlation")
 
 
 def correlation(a: Array, b: Array) -> Array:
@@ -112,14 +112,14 @@ def correlation(a: Array, b: Array) -> Array:
 
 
 def _p_value(ratings: Array, scores: Array, permutations: int, seed: int) -> float:
-    """Share of the arrangements of the ratings that correlate at least as far from 0."""
+    """Share of the arrangements of the ratings whose correlation is at least as far from 0."""
     exact = _arrangements(ratings) <= _EXACT
     centred = scores - scores.mean()
-    seen = abs(float(ratings @ centred)) * (1 - 1e-9)  # rounding must not part arrangements that are equal
+    observed = abs(float(ratings @ centred)) * (1 - 1e-9)  # rounding must not separate equal arrangements
     arrangements = _every(ratings) if exact else _some(ratings, permutations, seed)
     as_far = count = 0
     for chunk in arrangements:
-        as_far += int((np.abs(chunk @ centred) >= seen).sum())
+        as_far += int((np.abs(chunk @ centred) >= observed).sum())
         count += len(chunk)
     return as_far / count if exact else (1 + as_far) / (1 + count)
 
@@ -135,13 +135,13 @@ def _every(ratings: Array) -> Iterator[Array]:
     places = np.full((1, len(ratings)), levels[-1])
     free = np.arange(len(ratings))[None]  # (arrangements, places left)
     for level, count in zip(levels[:-1], counts[:-1], strict=True):
-        chosen = np.array(list(combinations(range(free.shape[1]), int(count))))  # (choices, count)
-        kept = np.ones((len(chosen), free.shape[1]), dtype=bool)
-        np.put_along_axis(kept, chosen, False, axis=1)
-        rest = np.nonzero(kept)[1].reshape(len(chosen), -1)  # (choices, places left after it)
-        places = np.repeat(places, len(chosen), axis=0)
-        taken = free[:, chosen].reshape(len(places), -1)
-        np.put_along_axis(places, taken, level, axis=1)
+        choices = np.array(list(combinations(range(free.shape[1]), int(count))))  # (choices, count)
+        unfilled = np.ones((len(choices), free.shape[1]), dtype=bool)
+        np.put_along_axis(unfilled, choices, False, axis=1)
+        rest = np.nonzero(unfilled)[1].reshape(len(choices), -1)  # (choices, places left after it)
+        places = np.repeat(places, len(choices), axis=0)
+        filled = free[:, choices].reshape(len(places), -1)
+        np.put_along_axis(places, filled, level, axis=1)
         free = free[:, rest].reshape(len(places), -1)
     yield places
 
@@ -161,6 +161,6 @@ def _interval(ratings: Array, scores: Array, rank: Callable[[Array], Array], res
     values = correlation(rank(ratings[drawn]), rank(scores[drawn]))
     error = np.arctanh(np.clip(values[np.isfinite(values)], -_EDGE, _EDGE)).std()
     half = max(-float(stdtrit(n - 1, 0.025)) * float(error), 1.96 / np.sqrt(n - 3))
-    seen = float(correlation(rank(ratings), rank(scores)))
-    centre = np.arctanh(np.clip(seen, -_EDGE, _EDGE))
-    return min(float(np.tanh(centre - half)), seen), max(float(np.tanh(centre + half)), seen)
+    observed = float(correlation(rank(ratings), rank(scores)))
+    centre = np.arctanh(np.clip(observed, -_EDGE, _EDGE))
+    return min(float(np.tanh(centre - half)), observed), max(float(np.tanh(centre + half)), observed)

@@ -1,6 +1,6 @@
 """The paper's detection half for several models on the same texts: Tables 1 to 3 and Figures 1 to 5.
 
-Every model gets the same split of the same pairs, and its own probe. All are shown, never the best alone.
+Every model gets the same split of the same pairs, and its own probe. All results are shown, not only the best.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from localprobe.vectors.vector import Vector
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What one model gave."""
+    """The results of one model."""
 
     label: str
-    """A group to show it in, as `safety-trained`; free, may be empty."""
+    """Its group in a report, such as `safety-trained`; may be empty."""
     probe: ProbeResult
     behaviour: Behaviour | None = None
-    """Rated texts against the probe's scores; None where there were none."""
+    """Rated texts and the probe's scores; None without rated texts."""
 
     @property
     def measured_on(self) -> ModelIdentity:
@@ -61,8 +61,8 @@ class ModelAgreement:
     layers: tuple[int, int]
     scores: ScoreAgreement
     directions: tuple[float, ...] | None
-    """Cosine of the two probes' directions at each layer; None for two different models, whose directions do not
-    compare."""
+    """Cosine of the two probes' directions at each layer; None for two different models, whose directions cannot be
+    compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ def detect(
     capturing: Callable[[Amount], None] = lambda amount: None,
     progress: Progress = lambda step: None,
 ) -> tuple[ProbeReport, Detection]:
-    """Fit and validate a probe on one model, and set it against rated texts if there are any. DataError, UsageError or
-    EngineError."""
+    """Fit and validate a probe on one model, and correlate it with rated texts if there are any. Raises DataError,
+    UsageError or EngineError."""
     report = fit(
         model,
         pairs,
@@ -119,8 +119,8 @@ def rated_behaviour(
     seed: int = 0,
     capturing: Callable[[Amount], None] = lambda amount: None,
 ) -> Behaviour:
-    """Rated texts against a probe. They are captured alone, whatever the probe's pairs were read in. DataError for
-    texts that cannot be used, or a vector that is no probe."""
+    """Correlate a probe with rated texts, which are captured on their own. Raises DataError for texts that cannot be
+    used, or a vector that is not a probe."""
     probe_of(vector)
     pooling = "mean" if vector.origin.pooling == "answer" else vector.origin.pooling
     texts = [text.text for text in rated]
@@ -137,22 +137,22 @@ def compare(
     *,
     pairs: str = "",
 ) -> Comparison:
-    """How far every two models agree on the test texts, and how alike their directions are."""
-    agreement = tuple(_agreement(one, other, config) for one, other in combinations(detections, 2))
+    """Agreement of every two models on the test texts, and the cosines of their directions."""
+    agreement = tuple(_agreement(first, second, config) for first, second in combinations(detections, 2))
     return Comparison(concept, config, tuple(detection for _, detection in detections), agreement, pairs)
 
 
 def paper_layers(depth: int, layers: Sequence[int]) -> list[int]:
-    """The paper's layers 8, 12, 16, 20, 24 (and 28 of 32), as far as they were captured; in a model too shallow for
-    them, the layers at the same depths."""
-    wanted = range(8, depth, 4) if depth >= 25 else [depth * eighth // 8 for eighth in range(2, 7)]
-    return [layer for layer in dict.fromkeys(wanted) if layer in layers and layer <= 28]
+    """The paper's layers 8, 12, 16, 20, 24 (and 28 of 32) that were captured; in a shallower model, the layers at the
+    same relative depths."""
+    depths = range(8, depth, 4) if depth >= 25 else [depth * eighth // 8 for eighth in range(2, 7)]
+    return [layer for layer in dict.fromkeys(depths) if layer in layers and layer <= 28]
 
 
 def _agreement(
-    one: tuple[ProbeReport, Detection], other: tuple[ProbeReport, Detection], config: ProbeConfig
+    first: tuple[ProbeReport, Detection], second: tuple[ProbeReport, Detection], config: ProbeConfig
 ) -> ModelAgreement:
-    reports, detections = (one[0], other[0]), (one[1], other[1])
+    reports, detections = (first[0], second[0]), (first[1], second[1])
     return ModelAgreement(
         models=(detections[0].name, detections[1].name),
         layers=(reports[0].layer, reports[1].layer),
@@ -174,8 +174,8 @@ def _directions(
     """Cosines of each layer, for two loads of one model."""
     if not detections[0].measured_on.same_weights(detections[1].measured_on):
         return None
-    one, other = (probe_of(report.vector) for report in reports)
-    return direction_agreement(one.directions, other.directions)
+    first, second = (probe_of(report.vector) for report in reports)
+    return direction_agreement(first.directions, second.directions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Contrast pairs with their residuals, as the statistics of probes need them."""
+"""Contrast pairs with their residuals, for the statistics of probes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Both poles of some pairs; row i of everything is one pair."""
+    """Both poles of some pairs; row i of each field is one pair."""
 
     positive: FloatArray
     """(pairs, layers, width) float32."""
     negative: FloatArray
     positive_texts: tuple[str, ...] = ()
-    """Empty where the texts are not known, as of arrays captured by another tool."""
+    """Empty if unknown, as for arrays captured by another tool."""
     negative_texts: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
     """What each pair is about; empty if the pairs do not say."""
@@ -34,8 +34,8 @@ class Examples:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], positive: FloatArray, negative: FloatArray) -> Examples:
-        """Of pairs as they are read from a file, whose `generator` field says who wrote them. DataError if only some
-        of them name their scenario or generator, or if the residuals cannot be used."""
+        """From pairs of a file and their residuals. Raises DataError if only some pairs name their scenario or
+        generator, or if the residuals cannot be used."""
         return cls(
             positive,
             negative,
@@ -48,8 +48,8 @@ class Examples:
     def checked(self, *, least: int = 2) -> Examples:
         """Itself; DataError if there are fewer than `least` pairs, residuals are not finite, or lengths differ."""
         check_poles(self.positive, self.negative, least=least)
-        for what, names in (("scenario", self.scenarios), ("generator", self.generators)):
-            _names(names, what)
+        for field, names in (("scenario", self.scenarios), ("generator", self.generators)):
+            _names(names, field)
         texts = (self.positive_texts, self.negative_texts) if self.positive_texts or self.negative_texts else ()
         lengths = {len(self.positive), *map(len, texts)}
         lengths |= {len(names) for names in (self.scenarios, self.generators) if names}
@@ -65,16 +65,16 @@ class Examples:
         """(positive, negative)."""
         return self.positive, self.negative
 
-    def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Examples:
+    def rows(self, selection: NDArray[np.bool_] | NDArray[np.int64]) -> Examples:
         """Some of the pairs, by a mask or by indices."""
-        index = np.arange(len(self))[chosen].tolist()
+        index = np.arange(len(self))[selection].tolist()
 
         def some(values: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(values[i] for i in index) if values else ()
 
         return Examples(
-            self.positive[chosen],
-            self.negative[chosen],
+            self.positive[index],
+            self.negative[index],
             some(self.positive_texts),
             some(self.negative_texts),
             some(self.scenarios),
@@ -97,10 +97,12 @@ class Examples:
         )
 
 
-def _names(names: Sequence[str], what: str) -> tuple[str, ...]:
-    """The names if every pair has one, none if no pair has; DataError names the first pair that lacks one."""
+def _names(names: Sequence[str], field: str) -> tuple[str, ...]:
+    """The names if all pairs have one; empty if none has. DataError names the first pair that lacks one."""
     if not any(names):
         return ()
     if not all(names):
-        raise DataError(f"pair {list(names).index('') + 1} has no {what}, but others have: name it for all or for none")
+        raise DataError(
+            f"pair {list(names).index('') + 1} has no {field}, but others have: name it for all or for none"
+        )
     return tuple(names)

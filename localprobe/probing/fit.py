@@ -1,10 +1,10 @@
-"""Fit a probe on contrast pairs and measure it on pairs held out: the one way, for Python, the CLI, sweeps and the app.
+"""Fit a probe on contrast pairs and measure it on held-out pairs, for Python, the CLI, sweeps and the app alike.
 
     report = fit(model, read_pairs(PAIR_SETS.path("empathy")), concept="empathy")
     report.verdict, report.vector
 
-A caller that draws progress or must be able to stop does the three parts itself: `ProbeTexts.of` says what must be
-captured, `localprobe.capture.job.Capture` captures it, and `conclude` no longer needs the model.
+A caller that must be able to stop can call the three parts itself: `ProbeTexts.of` lists the texts to capture,
+`localprobe.capture.job.Capture` captures them, and `conclude` needs no model any more.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def fit(
     capturing: Callable[[Amount], None] = lambda amount: None,
     progress: Progress = lambda step: None,
 ) -> ProbeReport:
-    """Fit on some of the pairs at `layers` (all if None) and measure on the others, or on `test` if it is given.
+    """Fit on a part of the pairs at `layers` (all if None) and measure on the rest, or on `test` if it is given.
 
     `concept` names the positive pole; the keyword list that ships under that name is used for the lexical ablation
-    unless `keywords` are given. With `validate`, baselines, the permutation test and the verdict follow; without, only
-    the measures of each layer. `capturing` and `progress` are told how far the work is and may end it by raising. What
-    was captured is in the residual cache: re-running resumes it. Raises DataError, UsageError or EngineError.
+    unless `keywords` are given. `validate` adds baselines, the permutation test and the verdict to the measures of
+    each layer. `capturing` and `progress` are called as the work advances and may stop it by raising. Residuals are in
+    the residual cache, so re-running resumes the capture. Raises DataError, UsageError or EngineError.
     """
     texts = ProbeTexts.of(pairs, concept, config, test=test, validate=validate, keywords=keywords)
     numbers = model.layers(layers)
@@ -67,7 +67,7 @@ def conclude(
     scale: FloatArray,
     progress: Progress = lambda step: None,
 ) -> ProbeReport:
-    """Fit and measure on what was captured: residuals (texts, layers, width) of `texts.all`.
+    """Fit and measure on captured residuals (texts, layers, width) of `texts.all`.
 
     `scale` (model's layers,) is the median residual length of every layer of the model. Raises as `fit`.
     """
@@ -97,8 +97,9 @@ def fit_material(
     validate: bool = True,
     progress: Progress = lambda step: None,
 ) -> ProbeReport:
-    """Fit on the training pairs, choose one of the `candidates` among their layers inside them, and measure on the test
-    pairs. `scale` (layers,) is the median residual length of each layer, if known. DataError for pairs of no use."""
+    """Fit on the training pairs, choose a layer among the `candidates` by cross-validation inside them, and measure on
+    the test pairs. `scale` (layers,) is the median residual length of each layer, if known. Raises DataError for pairs
+    that cannot be used."""
     from threadpoolctl import threadpool_limits
 
     train = material.train
@@ -106,7 +107,7 @@ def fit_material(
         raise DataError("there are no training pairs to fit on")
     layers = material.layers
     progress("fitting")
-    with threadpool_limits(limits=1):  # many small matrices: threads cost more than they give
+    with threadpool_limits(limits=1):  # many small matrices: threads would slow this down
         probe = fit_directions(*train.checked().poles, config.method)
         result = examine(
             probe,
@@ -124,7 +125,7 @@ def fit_material(
 
 
 def vector_of(probe: Probe, result: ProbeResult, layers: Sequence[int], scale: Sequence[float]) -> Vector:
-    """A fitted probe as a vector's file holds it, with what each layer reached on the pairs held out."""
+    """A fitted probe as a vector, with each layer's measures on the held-out pairs."""
     reached = {row.layer: row.measures for row in result.layers}
     directions = {
         layer: Direction(
@@ -140,14 +141,14 @@ def vector_of(probe: Probe, result: ProbeResult, layers: Sequence[int], scale: S
 
 
 def candidates(model_layers: int, layers: Sequence[int]) -> list[int]:
-    """Those of `layers` that one is chosen from: the middle half if every layer of the model is there, else all."""
+    """The layers to choose from: the middle half if `layers` are all of the model's, else all of `layers`."""
     return [layers[i] for i in middle(model_layers)] if len(layers) == model_layers else list(layers)
 
 
 def probe_of(vector: Vector, layers: Sequence[int] | None = None) -> Probe:
-    """The directions of a probe as the statistics need them, at `layers` or at all that it has, ascending.
+    """The directions of a vector as a probe, at `layers` or at all that it has, ascending.
 
-    DataError for a vector whose directions are not of length 1: a control vector is no probe.
+    Raises DataError if the directions are not of length 1: a control vector is not a probe.
     """
     numbers = sorted(vector.directions) if layers is None else layers
     directions = np.stack([vector.directions[layer].vector for layer in numbers])

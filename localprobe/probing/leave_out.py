@@ -1,4 +1,4 @@
-"""Does a probe hold where it was not fitted? Each scenario, or each generator, is scored by a probe without it."""
+"""Whether a probe generalises: each scenario, or each generator, is scored by a probe fitted without it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from localprobe.stats.intervals import Area, area
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One scenario or generator, scored by a probe that was fitted, and whose layer was chosen, on the others."""
+    """One scenario or generator, scored by a probe that was fitted and whose layer was chosen on the others."""
 
     name: str
     pairs: int
     layer: int
-    """The layer chosen inside the others."""
+    """The layer cross-validated inside the other groups."""
     at_layer: Area
     aurocs: tuple[float, ...]
     """At every layer."""
@@ -37,7 +37,7 @@ class LeaveOut:
     by: str
     """`scenario` or `generator`."""
     pooled: Area
-    """Of all pairs together, each at the layer chosen without its group, on the scale of its own probe, where the
+    """AUROC of all pairs together, each scored at the layer chosen without its group, on a scale where its probe's
     training means are 0 and 1."""
     pooled_aurocs: tuple[float, ...]
     """At every layer."""
@@ -55,30 +55,30 @@ def leave_out(
     resamples: int = 2000,
     seed: int = 0,
 ) -> LeaveOut:
-    """Leave out each of `names`, one for each pair; layers are chosen among `choices` (indices), or among all.
+    """Leave out each group in turn; `names` has the group of each pair. Layers are chosen among `choices` (indices).
 
     Raises DataError if a pair has no name, there are not two groups, or a group leaves fewer than two pairs.
     """
     labels = np.array(names)
     if len(labels) != len(examples) or not all(names):
-        raise DataError(f"leaving out each {by} takes a {by} for every pair: some have none")
+        raise DataError(f"leaving out each {by} needs the {by} of every pair: some have none")
     among = list(range(len(layers)) if choices is None else choices)
-    found = np.unique(labels)
-    if len(found) < 2:
-        raise DataError(f"all pairs have the {by} {names[0]!r}: leaving one out takes at least two")
+    distinct = np.unique(labels)
+    if len(distinct) < 2:
+        raise DataError(f"all pairs have the {by} {names[0]!r}: leaving one out needs at least two")
     high, low = np.empty((2, len(examples), examples.positive.shape[1]))  # (pairs, layers)
     at_layer = np.empty((2, len(examples)))
     groups = []
-    for name in found:
+    for name in distinct:
         out = labels == name
-        chosen, scores = _without(examples, out, by, str(name), among, method, seed)
+        layer_index, scores = _without(examples, out, by, str(name), among, method, seed)
         high[out], low[out] = scores
-        at_layer[:, out] = [pole[:, chosen] for pole in scores]
+        at_layer[:, out] = [pole[:, layer_index] for pole in scores]
         groups.append(
             Group(
                 str(name),
                 int(out.sum()),
-                layers[chosen],
+                layers[layer_index],
                 area(*at_layer[:, out], resamples=resamples, seed=seed),
                 tuple(aurocs(scores[0].T, scores[1].T).tolist()),
             )
@@ -95,5 +95,5 @@ def _without(
     if len(rest) < 2:
         raise DataError(f"without the {by} {name!r} there is {len(rest)} pair left to fit on: it takes at least 2")
     probe = fit(*rest.poles, method)
-    chosen = choices[choose_layer(*(pole[:, choices] for pole in rest.poles), method=method, seed=seed)]
-    return chosen, (probe.positions(examples.positive[out]), probe.positions(examples.negative[out]))
+    layer_index = choices[choose_layer(*(pole[:, choices] for pole in rest.poles), method=method, seed=seed)]
+    return layer_index, (probe.positions(examples.positive[out]), probe.positions(examples.negative[out]))

@@ -1,4 +1,4 @@
-"""Lexical ablation (the paper's Figure 3): the probe on test texts whose keywords gave way to synonyms."""
+"""Lexical ablation (the paper's Figure 3): the probe on test texts whose keywords are replaced by synonyms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from localprobe.stats.intervals import Area, area
 Reading: TypeAlias = Literal["strong", "moderate", "weak"]
 
 STRONG, WEAK = 0.15, 0.30
-"""The paper's reading: a drop in AUROC under the first is strong, over the second is weak."""
+"""The paper's reading: an AUROC drop below the first means a robust probe, above the second a weak one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ablated:
-    """Test texts without their keywords: row i of everything is the test pair i."""
+    """Test texts without their keywords: row i of each field is test pair i."""
 
     positive: FloatArray
     """Residuals (pairs, layers, width)."""
@@ -26,12 +26,12 @@ class Ablated:
     replaced: tuple[int, ...]
     """Words replaced in each pair, both texts together."""
     keywords: int
-    """Length of the list."""
+    """Keywords in the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lexical:
-    """What the ablation did to the AUROC at the chosen layer."""
+    """Effect of the ablation on the AUROC at the cross-validated layer."""
 
     before: Area
     after: Area
@@ -40,13 +40,13 @@ class Lexical:
     """Words replaced in an average pair."""
     keywords: int
     reading: Reading
-    """How well the probe stands without the keywords."""
+    """How robust the probe is without the keywords."""
 
 
 def ablate(text: str, words: Mapping[str, str]) -> tuple[str, int]:
     """Replace whole words, whatever their case, by their synonyms in the same case; returns the text and how many.
 
-    `words` has its keywords in lower case. What a replacement puts in is not looked at again.
+    `words` has its keywords in lower case. Replacements are not replaced again.
     """
     if not words:
         return text, 0
@@ -73,13 +73,13 @@ def lexical(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Lexical:
-    """Read the ablation off the scores (pairs,) of both poles, before and after."""
-    whole, without = (area(*scores, resamples=resamples, seed=seed) for scores in (before, after))
-    drop = whole.auroc - without.auroc
+    """The effect of the ablation, from the scores (pairs,) of both poles before and after."""
+    original, ablated = (area(*scores, resamples=resamples, seed=seed) for scores in (before, after))
+    drop = original.auroc - ablated.auroc
     reading: Literal["strong", "moderate", "weak"] = (
         "strong" if drop < STRONG else "weak" if drop > WEAK else "moderate"
     )
-    return Lexical(whole, without, drop, sum(replaced) / len(replaced), keywords, reading)
+    return Lexical(original, ablated, drop, sum(replaced) / len(replaced), keywords, reading)
 
 
 def _cased(synonym: str, like: str) -> str:

@@ -1,4 +1,4 @@
-"""How well scores tell two poles apart: the measures of the paper's Table 1."""
+"""How well scores separate two poles: the measures of the paper's Table 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Measures:
 
     auroc: float
     accuracy: float
-    """At the threshold that was fixed on the training texts."""
+    """At the threshold from the training texts."""
     separation: float
     """Difference of the two poles' mean scores."""
     std_positive: float

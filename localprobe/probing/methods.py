@@ -18,7 +18,7 @@ from localprobe.stats.arrays import Array
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a direction is fitted at one layer."""
+    """A method that fits a direction at one layer."""
 
     solve: Callable[[Array, Array, int], Array]
     """(coordinates (2 * pairs, rank), signs (labellings, pairs), width) -> weights (labellings, rank)."""
@@ -53,9 +53,9 @@ def fit(positive: FloatArray, negative: FloatArray, method: str = "mean-differen
     single pair, NaN, shapes that differ, poles with the same mean.
     """
     check_poles(positive, negative)
-    chosen = method_of(method)
-    found = [fit_layer(positive[:, b], negative[:, b], chosen) for b in range(positive.shape[1])]
-    directions, norms, thresholds = zip(*found, strict=True)
+    solver = method_of(method)
+    fits = [fit_layer(positive[:, b], negative[:, b], solver) for b in range(positive.shape[1])]
+    directions, norms, thresholds = zip(*fits, strict=True)
     if not all(norms):
         raise DataError("the two poles have the same mean residual: are their texts the same?")
     return Probe(
@@ -74,6 +74,6 @@ def fit_layer(positive: FloatArray, negative: FloatArray, method: Method) -> tup
     length = float(np.linalg.norm(direction))
     if not length:
         return direction, 0.0, 0.0
-    scores = span.coordinates @ weights / length  # (texts,) about the threshold, as poles are of one size
+    scores = span.coordinates @ weights / length  # (texts,) relative to the threshold, as both poles have the same size
     norm = float(scores[:pairs].mean() - scores[pairs:].mean())
     return direction / length, norm, float(direction @ span.centre / length)

@@ -1,4 +1,4 @@
-"""A vector by what a user calls it: a file, a name in the library, or a set of pairs to fit it on."""
+"""A vector by reference: a file, a name in the library, or a shipped set of pairs to fit it on."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def vector_for(
     notify: Callable[[str], None] = lambda line: None,
     capturing: Callable[[Amount], None] = lambda amount: None,
 ) -> Vector:
-    """The vector that a reference means on a model.
+    """The vector that a reference stands for on a model.
 
-    A vector is itself, a path is read. A name is looked up in the library, among the vectors for this model; where it
-    has none, and a contrast set of that name ships, the vector is fitted on that set and kept, which `notify` is told.
-    Raises VectorError if there is neither, and what reading and fitting raise.
+    A vector is returned as it is, and a path is read. A name is looked up in the library among the vectors for this
+    model; if there is none, and a contrast set of that name ships, the vector is fitted on that set and kept, with a
+    message to `notify`. Raises VectorError if there is neither, and what reading and fitting raise.
     """
     if isinstance(reference, Vector):
         return reference
@@ -50,9 +50,9 @@ def vector_for(
 
 
 def origin_of(reference: Reference, library: Library | None = None) -> Origin | None:
-    """Where the vector of a reference comes from, before any model is loaded; None if that is not known yet.
+    """The origin of the vector that a reference stands for, before a model is loaded; None if it is unknown.
 
-    Of several vectors of one name, for several models, none is preferred: None.
+    It is also None if the library has vectors of that name for several models.
     """
     if isinstance(reference, Vector):
         return reference.origin

@@ -1,7 +1,7 @@
-"""Where neutral texts fall between the poles: it places the zero of a probe's scores.
+"""The position of neutral texts between the poles, which gives a probe's scores a reference point.
 
-The paper found every score negative and read its probe as "absence of task focus". A score has no zero of its own: the
-residual stream has a mean, and a direction cuts it somewhere. Texts without the concept give one.
+The paper found every score negative and read its probe as "absence of task focus". But the zero of a score means
+nothing: the residual stream has a mean, whose projection is arbitrary. Texts without the concept give a reference.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from localprobe.probing.probe import Probe
 
 @dataclass(frozen=True, slots=True)
 class Neutral:
-    """At one layer; positions are on the scale where the training means are 0 (negative pole) and 1 (positive)."""
+    """Neutral texts at one layer; positions are on the scale where the training means are 0 (negative pole) and 1
+    (positive)."""
 
     texts: int
     layer: int
     position: float
     """Mean of the neutral texts."""
     low: float
-    """Lowest neutral text."""
+    """Position of the lowest neutral text."""
     high: float
     between: float
     """Share of the texts from 0 to 1."""
     above_threshold: float
-    """Share that the probe would call positive."""
+    """Share of the texts that the probe calls positive."""
     zero: float
     """Position of a score of 0: above 1, all scores of ordinary texts are negative."""
 

@@ -1,4 +1,4 @@
-"""A fitted probe: a unit direction for each layer, and the checks on the residuals that it is fitted on."""
+"""A fitted probe: one unit direction per layer, and checks of the residuals that it is fitted on."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def check_poles(positive: FloatArray, negative: FloatArray, *, least: int = 2) -
         check_finite(pole, f"the {name} text of pair")
 
 
-def check_finite(residuals: FloatArray, what: str) -> None:
+def check_finite(residuals: FloatArray, name: str) -> None:
     """DataError that names the first text, counted from 1, whose residuals (texts, ...) hold NaN or infinity."""
     finite = np.isfinite(residuals).reshape(len(residuals), -1).all(axis=1)
     if not finite.all():
-        raise DataError(f"{what} {int(finite.argmin()) + 1} has residuals that are NaN or infinite: capture it again")
+        raise DataError(f"{name} {int(finite.argmin()) + 1} has residuals that are NaN or infinite: capture it again")

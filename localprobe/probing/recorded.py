@@ -1,4 +1,4 @@
-"""Keeping a probe's result as a run, the same way from Python, the CLI and the app."""
+"""Recording a probe's result as a run, for Python, the CLI and the app."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def record(
     hashes: Mapping[str, str] | None = None,
     runs: Runs | None = None,
 ) -> ProbeReport:
-    """Keep a result in the store; returns the report with its run id.
+    """Record a result in the store; returns the report with its run id.
 
-    `pairs` says where the pairs came from and `hashes` what their files held. LocalprobeError if the disk refuses.
+    `pairs` names the source of the pairs and `hashes` are of their files. LocalprobeError if the disk refuses.
     """
     result = replace(report.result, pairs=pairs)
     run = (runs or Runs()).add(kind, result.name, to_json(result), about={"hashes": dict(hashes or {})})

@@ -1,4 +1,4 @@
-"""What `fit` returns: the probe as a vector, and its figures, which notebooks and terminals can show."""
+"""The return value of `fit`: the probe as a vector, and its figures, with views for notebooks and terminals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from localprobe.errors import UsageError
 from localprobe.probing.result import LayerResult, ProbeResult, Verdict
+from localprobe.stats.intervals import bracketed
 from localprobe.vectors.vector import Vector
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ProbeReport:
-    """A fitted probe and what it was measured to do."""
+    """A fitted probe and its measures."""
 
     vector: Vector
     """The probe: one direction per layer, `vector.best` the cross-validated layer."""
@@ -37,7 +38,7 @@ class ProbeReport:
 
     @property
     def layers(self) -> tuple[LayerResult, ...]:
-        """The figures of each layer on the pairs held out; empty where fewer than two were."""
+        """The figures of each layer on the pairs held out; empty if fewer than two were."""
         return self.result.layers
 
     def plot(self, axis: Axes | None = None) -> Axes:
@@ -75,9 +76,8 @@ class ProbeReport:
         about = f"{result.config.method}, {result.config.pooling}, fitted on {result.train_pairs} pairs"
         lines = [f"{result.name}: layer {result.layer}, {about}"]
         if self.layers:
-            chosen = result.chosen
-            low, high = chosen.auroc_interval
-            measured = f"AUROC {chosen.auroc:.2f} [{low:.2f}, {high:.2f}], accuracy {chosen.accuracy:.0%}"
+            row = result.chosen
+            measured = f"AUROC {bracketed(row.auroc, row.auroc_interval)}, accuracy {row.accuracy:.0%}"
             lines.append(f"{measured} on {result.test_pairs} pairs held out")
         if self.verdict:
             lines += [self.verdict.headline, *(f"does not show: {line}" for line in self.verdict.does_not_show[:2])]
@@ -116,9 +116,9 @@ def _table(result: ProbeResult) -> str:
     titled = (("cross-validated", result.chosen), ("best on the test pairs, which flatters it", result.best))
     for title, row in titled:
         figures = (
-            f"{row.auroc:.3f} [{row.auroc_interval[0]:.2f}, {row.auroc_interval[1]:.2f}]",
-            f"{row.accuracy:.0%} [{row.accuracy_interval[0]:.0%}, {row.accuracy_interval[1]:.0%}]",
-            f"{row.separation:.2f} [{row.separation_interval[0]:.2f}, {row.separation_interval[1]:.2f}]",
+            bracketed(row.auroc, row.auroc_interval, value_spec=".3f"),
+            bracketed(row.accuracy, row.accuracy_interval, ".0%"),
+            bracketed(row.separation, row.separation_interval),
         )
         cells = "".join(f"<td>{cell}</td>" for cell in (title, str(row.layer), *figures))
         rows.append(f"<tr>{cells}</tr>")

@@ -1,4 +1,4 @@
-"""What a fitted probe was measured to do: the values that runs keep, and that the report, the app and exports read."""
+"""The measures of a fitted probe: the values that runs store, and that the report, the app and exports read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localprobe.errors import UsageError
-from localprobe.probing.agreement import Agreement
+from localprobe.probing.agreement import PairAgreement
 from localprobe.probing.baselines import Baselines
 from localprobe.probing.config import ProbeConfig
 from localprobe.probing.leave_out import LeaveOut
@@ -45,12 +45,12 @@ class LayerResult:
     std_negative: float
     std_negative_interval: Interval
     random: RandomDirections | None = None
-    """None unless the probe was validated, as for `agreement`."""
-    agreement: Agreement | None = None
+    """None unless the probe was validated; so is `agreement`."""
+    agreement: PairAgreement | None = None
 
     @property
     def measures(self) -> dict[str, float]:
-        """The measures alone, as a vector's file keeps them."""
+        """The measures without intervals, as a vector's file stores them."""
         names = ("auroc", "accuracy", "separation", "std_positive", "std_negative")
         return {name: getattr(self, name) for name in names}
 
@@ -64,11 +64,11 @@ class HeldOutScores:
     neutral: LayerScores = ()
     """Of reference texts without the concept; empty unless the probe was validated."""
     ablated_positive: LayerScores = ()
-    """Of the positive texts with their keywords replaced; empty where there is no keyword list."""
+    """Of the positive texts with their keywords replaced; empty without a keyword list."""
     ablated_negative: LayerScores = ()
     ablated_auroc: tuple[float, ...] = ()
     threshold: tuple[float, ...] = ()
-    """Of each layer: midpoint of the two training means."""
+    """Per layer: midpoint of the two training means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What else could explain the figures, at the cross-validated layer."""
+    """Controls for other explanations of the figures, at the cross-validated layer."""
 
     permutation: Permutation
     baselines: Baselines | None
-    """None where the texts are not known, as of arrays captured by another tool."""
+    """None if the texts are unknown, as for arrays captured by another tool."""
     leave_one_out: Mapping[str, LeaveOut]
     """By `scenario` and by `generator`, for each that the pairs name at least two of."""
     lexical: Lexical | None
@@ -107,14 +107,14 @@ class ProbeResult:
     config: ProbeConfig
     origin: Origin
     train_pairs: int
-    """0 where the probe was fitted on pairs that are not at hand."""
+    """0 if the pairs that the probe was fitted on are not available."""
     test_pairs: int
     layer: int
     """The cross-validated layer: chosen inside the training pairs."""
     layers: tuple[LayerResult, ...]
-    """Ascending; empty where fewer than two pairs were held out."""
+    """Ascending; empty if fewer than two pairs were held out."""
     scale: tuple[float, ...] = ()
-    """Median residual length at each layer of the probe, ascending; empty where it is not known."""
+    """Median residual length at each layer of the probe, ascending; empty if unknown."""
     scores: HeldOutScores | None = None
     validation: Validation | None = None
     """None unless the probe was validated."""
@@ -137,9 +137,9 @@ class ProbeResult:
 
     @property
     def best(self) -> LayerResult:
-        """The layer with the best AUROC on the test texts: the paper's choice, which flatters it.
+        """The layer with the best AUROC on the test texts: the paper's choice, which flatters the probe.
 
-        Where AUROC is equal the more accurate layer, then the one with the wider separation in units of the spread.
+        Ties go to the more accurate layer, then to the one with the wider separation in units of the spread.
         """
         return max(
             self.layers,
@@ -156,11 +156,11 @@ class ProbeResult:
         return next(row for row in self.layers if row.layer == layer)
 
     def index(self, layer: int) -> int:
-        """The place of a layer in `layers`."""
+        """The index of a layer in `layers`."""
         return [row.layer for row in self.layers].index(layer)
 
     def draw_auroc(self, axis: Axes) -> None:
-        """Draw AUROC by layer on matplotlib Axes, with random directions and a bag of words beside it."""
+        """Draw AUROC by layer on matplotlib Axes, with random directions and a bag of words."""
         from localprobe.figures.probing import auroc_by_layer
 
         words = self.validation.baselines if self.validation else None
@@ -175,7 +175,7 @@ class ProbeResult:
         )
 
     def draw_scores(self, axis: Axes, layer: int | None = None) -> None:
-        """Draw the scores of the texts held out at a layer, the cross-validated one if none is named."""
+        """Draw the scores of the held-out texts at a layer, the cross-validated one if None."""
         from localprobe.figures.probing import score_histogram
 
         if self.scores is None:

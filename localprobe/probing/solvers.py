@@ -1,8 +1,8 @@
 """The four methods as linear algebra in the span of the training texts.
 
 Each takes the texts' coordinates (2 * pairs, rank), first the positive ones, and `signs` (labellings, pairs), -1 where
-the two texts of a pair trade places, and gives weights (labellings, rank). A fit is one labelling of ones; a
-permutation test is a thousand labellings at once, by the very same code.
+the two texts of a pair are swapped, and returns weights (labellings, rank). A fit is one labelling of ones; a
+permutation test is a thousand labellings at once, by the same code.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def mean_difference(coordinates: Array, signs: Array, width: int) -> Array:
 
 
 def first_component(coordinates: Array, signs: Array, width: int) -> Array:
-    """First principal component of the pair differences, turned so that most of the positive pole lies ahead.
+    """First principal component of the pair differences, with the sign for which most positive texts score higher.
 
-    Differences are not centred: their mean is what is looked for. Trading places changes the sign alone.
+    Differences are not centred, because their mean is the signal. Swapping a pair only changes a sign.
     """
     pairs = signs.shape[1]
     differences = coordinates[:pairs] - coordinates[pairs:]  # (pairs, rank)
@@ -70,12 +70,12 @@ def logistic(coordinates: Array, signs: Array, width: int) -> Array:
     targets = labels(signs)  # (labellings, texts)
     features = np.column_stack([coordinates, np.ones(len(coordinates))])  # the last one is the intercept
     penalty = np.append(np.ones(coordinates.shape[1]), 0.0)
-    scale = np.sqrt((features**2).sum(axis=0) / 4 + penalty)  # in these units a step of 1 never goes too far
+    scale = np.sqrt((features**2).sum(axis=0) / 4 + penalty)  # in these units a step of 1 is always safe
     features, penalty = features / scale, penalty / scale**2
     weights = np.zeros((len(signs), features.shape[1]))
     ahead, age = weights, np.ones(len(signs))
     for _ in range(_STEPS):
-        wrong = (1 - np.tanh(targets * (ahead @ features.T) / 2)) / 2  # chance of the other label
+        wrong = (1 - np.tanh(targets * (ahead @ features.T) / 2)) / 2  # probability of the other label
         slope = penalty * ahead - (targets * wrong) @ features
         new = ahead - slope
         moved = new - weights

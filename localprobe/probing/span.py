@@ -1,7 +1,7 @@
 """The span of the training texts at one layer, where every method is fitted.
 
-35 pairs span at most 69 of a model's 4,096 dimensions, and no method here can use more than what they span. So the
-texts are rotated into it once, exactly, and a fit costs the same whatever the width.
+35 pairs span at most 69 of a model's 4,096 dimensions, and no method here uses more than that span. So the texts are
+rotated into it once, exactly, and the cost of a fit does not depend on the width.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _NOISE = 1e-12  # of the largest variance: below it is rounding
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Span:
-    """Principal coordinates of the training texts, and the way to and from residuals."""
+    """Principal coordinates of the training texts, and the maps to and from residuals."""
 
     centre: Array
     """(width,) mean of the training texts."""
     spread: Array
-    """(width,) what each dimension is divided by: ones, or its standard deviation over the training texts."""
+    """(width,) divisor of each dimension: ones, or its standard deviation over the training texts."""
     axes: Array
     """(rank, width), orthonormal."""
     coordinates: Array
@@ -31,7 +31,7 @@ class Span:
 
     @classmethod
     def of(cls, positive: FloatArray, negative: FloatArray, *, standardise: bool) -> Span:
-        """Of pooled residuals (pairs, width) of both poles. It does not depend on which pole is which."""
+        """From pooled residuals (pairs, width) of both poles; swapping the poles changes nothing."""
         texts = np.concatenate([positive, negative]).astype(np.float64)  # (texts, width)
         centre = texts.mean(axis=0)
         spread = texts.std(axis=0) if standardise else np.ones_like(centre)
@@ -40,9 +40,9 @@ class Span:
         # The Gram matrix of the shorter side: a singular value decomposition takes 25 times as long.
         wide = texts.shape[1] > texts.shape[0]
         variances, vectors = np.linalg.eigh(texts @ texts.T if wide else texts.T @ texts)
-        kept = variances > _NOISE * variances[-1]
-        lengths = np.sqrt(variances[kept])
-        axes = (vectors[:, kept].T @ texts) / lengths[:, None] if wide else vectors[:, kept].T
+        significant = variances > _NOISE * variances[-1]
+        lengths = np.sqrt(variances[significant])
+        axes = (vectors[:, significant].T @ texts) / lengths[:, None] if wide else vectors[:, significant].T
         return cls(centre, spread, axes, texts @ axes.T)
 
     def project(self, residuals: FloatArray) -> Array:

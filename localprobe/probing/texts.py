@@ -18,13 +18,13 @@ from localprobe.probing.methods import method_of
 from localprobe.probing.validation import Material
 
 ANY_PROMPT = "Write a few sentences about anything."
-"""The prompt that a text without one is read as the answer to, with pooling `answer`."""
-_LEAST = 2  # test pairs that an interval can be resampled from
+"""With pooling `answer`, the prompt for a text that has none."""
+_LEAST = 2  # the fewest test pairs that can be resampled
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeTexts:
-    """The texts of a probe. `all` is what must be captured; `material` takes the residuals apart again."""
+    """The texts of a probe. `all` lists the texts to capture; `material` splits their residuals again."""
 
     concept: str
     config: ProbeConfig
@@ -33,10 +33,10 @@ class ProbeTexts:
     validate: bool = True
     """Whether the probe is to be validated, not only measured: ablated and neutral texts are captured too."""
     keywords: Mapping[str, str] | None = None
-    """Keyword -> synonym of the lexical ablation; None takes the list that ships for the concept, if there is one."""
+    """Keyword -> synonym of the lexical ablation; None means the shipped list of the concept, if any."""
 
     def __post_init__(self) -> None:
-        method_of(self.config.method)  # a misspelt method is said before anything is captured
+        method_of(self.config.method)  # raises for a misspelt method before anything is captured
 
     @classmethod
     def of(
@@ -51,13 +51,13 @@ class ProbeTexts:
     ) -> ProbeTexts:
         """Fit on all `pairs` if there are `test` pairs, else split them.
 
-        Measuring takes two test pairs at least. Where a split gives one only, it is kept out of the fit all the same,
-        and nothing is measured. DataError if a test pair is a training pair too, or if there are too few to validate
-        on; UsageError for a method that does not exist.
+        Measuring needs at least two test pairs. If a split gives only one, it is still held out of the fit, and nothing
+        is measured. Raises DataError if a test pair is a training pair too, or if there are too few to validate on;
+        UsageError for a method that does not exist.
         """
         if test is not None:
             if len(test) < _LEAST:
-                raise DataError(f"too few test pairs: {len(test)}; measuring takes at least {_LEAST}")
+                raise DataError(f"too few test pairs: {len(test)}; measuring needs at least {_LEAST}")
             _check_apart(pairs, test)
             train = list(pairs)
         elif config.test_fraction:
@@ -68,17 +68,18 @@ class ProbeTexts:
 
     @property
     def all(self) -> list[Text]:
-        """Training pairs, test pairs, ablated test pairs, neutral texts; of pairs first every positive text."""
+        """Training pairs, test pairs, ablated test pairs, neutral texts; of pairs, the positive texts come first."""
         high, low, _ = self._ablated()
-        pairs = [text for part in (self.train, self.test) for pole in _poles(part) for text in pole]
-        texts = [*pairs, *high, *low, *self._neutral()]
+        pair_texts = [text for part in (self.train, self.test) for pole in _poles(part) for text in pole]
+        texts = [*pair_texts, *high, *low, *self._neutral()]
         if self.config.pooling != "answer":
             return list(texts)
-        asked = [*self.train] * 2 + [*self.test] * (4 if high else 2)
-        return _answers([*map(prompt_of, asked), *([ANY_PROMPT] * len(self._neutral()))], texts)
+        pairs = [*self.train] * 2 + [*self.test] * (4 if high else 2)
+        return _answers([*map(prompt_of, pairs), *([ANY_PROMPT] * len(self._neutral()))], texts)
 
     def material(self, residuals: FloatArray, layers: Sequence[int]) -> Material:
-        """Residuals (texts, layers, width) of `all`, as the statistics need them. DataError for pairs of no use."""
+        """Residuals (texts, layers, width) of `all`, for the statistics. Raises DataError for pairs that cannot be
+        used."""
         n, m = len(self.train), len(self.test)
         at = 2 * n + 2 * m
         train = self._examples(self.train, residuals[:n], residuals[n : 2 * n]) if n else None
@@ -93,7 +94,7 @@ class ProbeTexts:
         return Material(layers, train, test, ablated, residuals[at:])
 
     def _examples(self, pairs: Sequence[Pair], positive: FloatArray, negative: FloatArray) -> Examples:
-        """Scenarios and generators only where a validation leaves them out in turn: a fit does not need their names."""
+        """Examples of pairs; with scenarios and generators only for a validation, which leaves each out in turn."""
         return Examples.of(pairs, positive, negative) if self.validate else Examples(positive, negative).checked()
 
     def _keywords(self) -> Mapping[str, str] | None:
@@ -114,20 +115,20 @@ class ProbeTexts:
 
 
 def measurable(test: Sequence[Pair], pairs: int, config: ProbeConfig, validate: bool) -> Sequence[Pair]:
-    """The test pairs of a split of so many `pairs` if they are enough to measure on, else none of them. DataError if a
-    validation needs them."""
+    """The test pairs of a split of `pairs` pairs if they are enough to measure on, else an empty list. Raises DataError
+    if a validation needs them."""
     if len(test) >= _LEAST:
         return test
     if validate:
         raise DataError(
             f"too few pairs: {pairs}, of which `test_fraction` {config.test_fraction:g} holds {len(test)} out for "
-            f"testing; a validation takes at least {_LEAST}"
+            f"testing; a validation needs at least {_LEAST}"
         )
     return []
 
 
 def texts_of_pairs(pairs: Sequence[Pair], pooling: str) -> list[Text]:
-    """The texts of pairs as a pooling reads them: every positive text, then every negative one."""
+    """The texts of pairs for a pooling: all positive texts, then all negative ones."""
     texts = [text for pole in _poles(pairs) for text in pole]
     return _answers([prompt_of(pair) for pair in pairs] * 2, texts) if pooling == "answer" else list(texts)
 

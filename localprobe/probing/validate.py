@@ -1,4 +1,4 @@
-"""Validate a probe that exists already: measured on pairs that it was not fitted on."""
+"""Validate an existing probe on pairs that it was not fitted on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def validate(
     capturing: Callable[[Amount], None] = lambda amount: None,
     progress: Progress = lambda step: None,
 ) -> ProbeReport:
-    """Measure a probe on the pairs of `texts_for`, and ask what else could explain the figures.
+    """Measure a probe on the pairs of `texts_for`, with controls for other explanations.
 
     VectorError for a vector of another width; otherwise raises as `localprobe.probing.fit.fit`.
     """
@@ -49,9 +49,9 @@ def texts_for(
 ) -> ProbeTexts:
     """The texts of a validation: those of `pairs` that the probe was not fitted on, to measure on.
 
-    `train` are pairs among which those that it was fitted on may be found, if `pairs` lacks them. The method and the
-    pooling are the vector's own; `config` says how much is resampled. `source` names where `pairs` come from, for the
-    message. DataError for a vector that is no probe, or if every pair was used to fit it.
+    `train` holds the pairs that it was fitted on, if `pairs` lacks them. The method and the pooling are the vector's
+    own; `config` gives the resampling budget. `source` names the source of `pairs` in error messages. Raises DataError
+    for a vector that is not a probe, or if every pair was used to fit it.
     """
     probe_of(vector)
     learnt, unseen = _apart(vector, pairs, train, source)
@@ -62,11 +62,11 @@ def texts_for(
 def conclude(
     vector: Vector, texts: ProbeTexts, residuals: FloatArray, info: Info, progress: Progress = lambda step: None
 ) -> ProbeReport:
-    """Measure on what was captured: residuals (texts, layers, width) of `texts.all` at the vector's layers."""
+    """Measure on captured residuals (texts, layers, width) of `texts.all` at the vector's layers."""
     from threadpoolctl import threadpool_limits
 
     layers = sorted(vector.directions)
-    with threadpool_limits(limits=1):  # many small matrices: threads cost more than they give
+    with threadpool_limits(limits=1):  # many small matrices: threads would slow this down
         result = examine(
             probe_of(vector),
             texts.material(residuals, layers),
@@ -82,15 +82,15 @@ def conclude(
 
 
 def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair], source: str) -> tuple[list[Pair], list[Pair]]:
-    """The pairs that the probe was fitted on, if all of them are here, and those that it was not."""
+    """The pairs that the probe was fitted on, if all of them are given, and the others."""
     trained_on = set(vector.origin.trained_on)
     test = [pair for pair in pairs if pair.hash not in trained_on]
-    learnt = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in trained_on}
+    fitted = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in trained_on}
     if not test:
         raise DataError(f"every pair of {source} was used to fit this probe: give pairs that it has not seen")
     if len(test) == 1:
-        raise DataError(f"only one pair of {source} was not used to fit this probe: measuring takes at least 2")
-    if train and len(learnt) < len(trained_on):
-        missing = f"{len(trained_on) - len(learnt)} of the {len(trained_on)} pairs"
+        raise DataError(f"only one pair of {source} was not used to fit this probe: measuring needs at least 2")
+    if train and len(fitted) < len(trained_on):
+        missing = f"{len(trained_on) - len(fitted)} of the {len(trained_on)} pairs"
         raise DataError(f"{missing} that the probe was fitted on are neither in `pairs` nor in `train`")
-    return (list(learnt.values()) if trained_on and len(learnt) == len(trained_on) else []), test
+    return (list(fitted.values()) if trained_on and len(fitted) == len(trained_on) else []), test

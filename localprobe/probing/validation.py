@@ -1,6 +1,6 @@
-"""Whether to believe a probe: the paper's Tables 1 and 2 and Figures 1 to 3, and what those leave out.
+"""Measures of a probe (the paper's Tables 1 and 2 and Figures 1 to 3), with controls that the paper lacks.
 
-Everything here works on residuals that are already captured; `localprobe.probing.fit` captures them.
+Everything here works on captured residuals; `localprobe.probing.fit` captures them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Material:
     layers: Sequence[int]
     """Numbers of the layers."""
     train: Examples | None
-    """None where the probe was fitted on pairs that are not at hand."""
+    """None if the pairs that the probe was fitted on are not available."""
     test: Examples | None
-    """None where no pair was held out."""
+    """None if no pair was held out."""
     ablated: Ablated | None = None
     neutral: FloatArray | None = None
     """(texts, layers, width) of texts without the concept."""
@@ -56,7 +56,7 @@ class Material:
             if shape != probe.directions.shape or shape[0] != len(self.layers):
                 raise DataError(
                     f"the probe has (layers, width) {probe.directions.shape} and the residuals of the {name} texts "
-                    f"have {shape} for {len(self.layers)} layers: they are of different models or layers"
+                    f"have {shape} for {len(self.layers)} layers: they come from different models or layers"
                 )
         if self.ablated is not None and self.test is not None:
             for pole in (self.ablated.positive, self.ablated.negative):
@@ -76,7 +76,7 @@ class Material:
 def measure_layers(
     probe: Probe, positive: FloatArray, negative: FloatArray, layers: Sequence[int], config: ProbeConfig
 ) -> tuple[LayerResult, ...]:
-    """The measures of every layer with their intervals, of test residuals (pairs, layers, width)."""
+    """The measures of every layer with their intervals, from test residuals (pairs, layers, width)."""
     high, low = probe.scores(positive), probe.scores(negative)  # (pairs, layers)
     intervals = bootstrap(high, low, probe.thresholds, resamples=config.resamples, seed=config.seed)
     rows = []
@@ -99,12 +99,12 @@ def examine(
     validate: bool = True,
     progress: Progress = lambda step: None,
 ) -> ProbeResult:
-    """Measure a probe on pairs that it has not seen and, with `validate`, ask what else could explain each figure.
+    """Measure a probe on unseen pairs and, with `validate`, add controls for other explanations.
 
-    `layer` is the probe's own; None chooses it inside the training pairs, among the `candidates` (all layers if None).
-    The permutation test and the groups left out choose among the same again. Without training pairs the probe and its
-    layer are taken as given; without test pairs nothing is measured. `progress` is told each step as it begins, and may
-    end the work by raising. Raises DataError for residuals or names that cannot be used, UsageError for a method or
+    `layer` is the probe's own; None chooses it inside the training pairs, among the `candidates` (all layers if None),
+    and so do the permutation test and the fits without a group. Without training pairs the probe and its layer are
+    taken as given; without test pairs nothing is measured. `progress` is called with the name of each step and may stop
+    the work by raising. Raises DataError for residuals or names that cannot be used, UsageError for a method or
     layer that does not exist.
     """
     method_of(config.method)
@@ -153,7 +153,7 @@ def held_out_scores(probe: Probe, test: Examples, material: Material) -> HeldOut
 def _chosen(train: Examples | None, choices: Sequence[int], config: ProbeConfig) -> int:
     """Index of the layer with the best cross-validated AUROC inside the training pairs, among `choices` (indices)."""
     if train is None:
-        raise UsageError("without training pairs no layer can be chosen: give the `layer` that the probe is used at")
+        raise UsageError("without training pairs no layer can be chosen: give the probe's `layer`")
     return choices[choose_layer(*(pole[:, choices] for pole in train.poles), method=config.method, seed=config.seed)]
 
 
@@ -173,7 +173,7 @@ def _validation(
     config: ProbeConfig,
     progress: Progress,
 ) -> Validation:
-    """What else could explain the figures; the verdict is still to come."""
+    """The controls, still without a verdict."""
     counts = {"resamples": config.resamples, "seed": config.seed}
     high, low = probe.scores(test.positive), probe.scores(test.negative)  # (pairs, layers)
     progress("baselines")
@@ -221,17 +221,17 @@ def _left_out(
 def _lexical(
     probe: Probe,
     ablated: Ablated | None,
-    whole: tuple[FloatArray, FloatArray],
+    scores: tuple[FloatArray, FloatArray],
     index: int,
     counts: Mapping[str, int],
 ) -> Lexical | None:
     if ablated is None:
         return None
-    before = whole[0][:, index], whole[1][:, index]
+    before = scores[0][:, index], scores[1][:, index]
     after = probe.scores(ablated.positive)[:, index], probe.scores(ablated.negative)[:, index]
     return lexical(before, after, ablated.replaced, ablated.keywords, **counts)
 
 
 def _by_layer(scores: FloatArray) -> tuple[tuple[float, ...], ...]:
-    """(texts, layers) as one tuple per layer, to six digits."""
+    """Scores (texts, layers) as one tuple per layer, rounded to six digits."""
     return tuple(tuple(float(f"{score:.6g}") for score in layer) for layer in scores.T)

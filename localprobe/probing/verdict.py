@@ -1,6 +1,6 @@
 """A verdict in plain words from the figures of a probe: what it shows, and what it does not.
 
-Each rule is one function or one line with its limit beside it, so that it can be argued with.
+Each rule is one function or one line with a named limit, so that it can be checked and disputed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ NEARLY = 0.05
 FLATTERED = 0.02
 """The best layer on the test texts may be this much better than the cross-validated one."""
 WIDE = 0.15
-"""An AUROC interval wider than this leaves much open."""
+"""An AUROC interval wider than this is too wide for a precise figure."""
 HOLDS = 0.7
-"""A scenario left out of the fit is not read if its AUROC is below this."""
+"""A probe fails on a left-out scenario if its AUROC is below this."""
 STABLE = 0.8
-"""Cosine of the directions fitted on two halves of the pairs."""
+"""A cosine below this, of the directions fitted on two halves of the pairs, means an unstable direction."""
 ONE_POLE = 0.25
 """Neutral texts whose mean lies this near to a pole, or beyond it, belong to that pole."""
 
 
 def verdict_on(result: ProbeResult, validation: Validation) -> Verdict:
-    """The verdict on a probe, from its figures and from what else could explain them."""
+    """The verdict on a probe, from its figures and their controls."""
     evidence = _Evidence(result, validation)
     return Verdict(_headline(evidence), tuple(_shows(evidence)), tuple(_does_not_show(evidence)))
 
@@ -42,7 +42,7 @@ def objection(result: ProbeResult) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """The figures that the rules look at."""
+    """The figures that the rules use."""
 
     result: ProbeResult
     validation: Validation
@@ -65,7 +65,7 @@ class _Evidence:
         return self.chosen.auroc_interval[0] > 0.5 and self.validation.permutation.p <= SIGNIFICANT
 
     def nearly(self, other: Baseline | None) -> bool:
-        """Whether a baseline does nearly as well as the probe, and better than chance."""
+        """Whether a baseline separates nearly as well as the probe, and better than chance."""
         return other is not None and other.auroc >= self.chosen.auroc - NEARLY and other.interval[0] > 0.5
 
     def as_well(self, other: Baseline) -> str:
@@ -119,7 +119,7 @@ def _objection(evidence: _Evidence) -> str | None:
 
 
 def _simpler(evidence: _Evidence, reached: str) -> str | None:
-    """The simpler reading that explains what the probe does, if one does."""
+    """A simpler explanation of the probe's figures, if there is one."""
     baselines = evidence.validation.baselines
     if why := evidence.lexical:
         return f"Lexical: {why}. The probe may read nothing else."

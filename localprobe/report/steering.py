@@ -70,7 +70,7 @@ def _terms(result: SweepResult) -> tuple[str, ...]:
     ]
     if missing := cells.missing:
         lines.append(
-            f"Not finished: {missing:,} of {cells.expected:,} answers are still to be generated. What is below "
+            f"Not finished: {missing:,} of {cells.expected:,} answers are not yet generated. What is below "
             "holds for those that are there."
         )
     if unmeasured := cells.done - cells.measured:

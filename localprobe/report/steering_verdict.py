@@ -85,7 +85,7 @@ def beyond_random(arms: Arms) -> Estimate | None:
 def _headline(arms: Arms, own: Series) -> str:
     if own.response.usable is None:
         if not (plain := arms.points(BASELINE)):
-            return "Nothing to judge yet: the unsteered answers are still to be generated."
+            return "Nothing to judge yet: the unsteered answers are not yet generated."
         return (
             "Cannot be judged: half of the unsteered answers or more are incoherent or degenerate already "
             f"({pooled(plain, 'coherent').share:.0%} coherent, {pooled(plain, 'degenerate').share:.0%} degenerate), so "
@@ -95,7 +95,7 @@ def _headline(arms: Arms, own: Series) -> str:
         return "It only breaks the model: at every strength half of the answers or more are incoherent or degenerate."
     moved = change(arms)
     if moved is None:
-        return "Nothing to judge yet: the answers at both ends of the usable range are still to be generated."
+        return "Nothing to judge yet: the answers at both ends of the usable range are not yet generated."
     return _change(arms, moved, beyond_random(arms))
 
 
@@ -162,7 +162,7 @@ def _does_not_show(arms: Arms, own: Series) -> Iterator[str]:
     yield from _samples(arms, own)
     done, expected = arms.model.done, arms.model.expected
     if done < expected:
-        yield f"What the {expected - done:,} of {expected:,} answers would show that are still to be generated."
+        yield f"What the {expected - done:,} of {expected:,} answers would show that are not yet generated."
 
 
 def _not_moved(arms: Arms, moved: Estimate | None, further: Estimate | None) -> Iterator[str]:

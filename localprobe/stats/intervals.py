@@ -208,3 +208,10 @@ def _spread(scores: Array, weights: Array) -> tuple[Array, Array]:
     centre = 2 * log_observed - mean  # corrects for the bias of the bootstrap, which equals that of our own estimate
     low, high = np.exp(np.minimum(centre - half, log_observed)), np.exp(np.maximum(centre + half, log_observed))
     return np.where(observed > 0, low, 0), np.where(observed > 0, high, 0)
+
+
+def bracketed(value: float, interval: Interval, spec: str = ".2f", *, value_spec: str = "") -> str:
+    """A figure and its interval as text: `0.93 [0.90, 0.96]`. `spec` formats all three, unless the value has its
+    own."""
+    low, high = interval
+    return f"{value:{value_spec or spec}} [{low:{spec}}, {high:{spec}}]"

@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from localprobe.engine import Info
 from localprobe.errors import UsageError
 from localprobe.store.migrations import MIGRATIONS
 from localprobe.store.sqlite import Schema, SqliteFile, json_text
@@ -177,23 +176,6 @@ def _versions() -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def measured_on(info: Info) -> dict[str, Any]:
-    """The model, engine and weights that a result was measured on."""
-    names = (
-        "model",
-        "architecture",
-        "engine",
-        "version",
-        "device",
-        "dtype",
-        "quantisation",
-        "weights",
-        "layers",
-        "width",
-    )
-    return {name: getattr(info, name) for name in names}
 
 
 def _ids(database: sqlite3.Connection, prefix: str = "") -> list[str]:

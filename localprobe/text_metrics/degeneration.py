@@ -1,12 +1,12 @@
-"""Degenerate text, by several instruments: no single one sees an empty answer, a loop, a code snippet and a slip into
-another script alike.
+"""Degenerate text, by several measures: no single one detects an empty answer, a loop, a code snippet and a slip into
+another script.
 
 Repeated n-grams and distinct-n are the usual ones (Welleck et al. 2020, arXiv 1908.04319; Li et al. 2016, arXiv
 1510.03055), the compression ratio is Whisper's (Radford et al. 2022, arXiv 2212.04356). The limits were set so that
-prose of 20 to 300 words practically never trips one; a test holds them to every text that ships. Of 6,541 sayings of
-20 to 300 words from Debian's `fortunes`, 84 trip one: song refrains, plays on words, program code and ASCII art. What
-no instrument sees is fluent nonsense, words in a random order, or another language in the same script: that takes a
-model's perplexity.
+prose of 20 to 300 words practically never exceeds one; a test checks every text that ships. Of 6,541 sayings of 20 to
+300 words from Debian's `fortunes`, 84 exceed one: song refrains, plays on words, program code and ASCII art. No measure
+here detects fluent nonsense, words in a random order, or another language in the same script: that takes a model's
+perplexity.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from localprobe.contrast.words import words as words_of
 LATIN = "LATIN"
 
 REPEATED = 0.25
-"""Share of 4-grams that stood in the text before: more is degenerate."""
+"""Share of repeated 4-grams: more is degenerate."""
 DISTINCT_2 = 0.65
 """Distinct pairs of neighbouring words / pairs: less is degenerate, from 20 words on."""
 RUN = 6
-"""One word so often in a row, or 3 times if that is half of the text."""
+"""This many repeats of one word in a row are degenerate, and so are 3 that make up half of the text."""
 LOOP = 24
-"""Words in a phrase said at least 3 times in a row, or 6 words if that is half of the text."""
+"""Words in a phrase repeated at least 3 times in a row: degenerate from this many, or from 6 if they are half of the
+text."""
 COMPRESSION = 0.35
-"""Compressed / raw bytes: less is degenerate. zlib's header lets no short text but a loop come that low."""
+"""Compressed / raw bytes: less is degenerate. With zlib's header, a short text gets this low only if it is a loop."""
 CODE = 0.2
 """Share of the pieces between white space that look like code."""
 FOREIGN = 0.2
@@ -49,19 +50,19 @@ _SAME_SCRIPT = dict.fromkeys(("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEO
 
 @dataclass(frozen=True, slots=True)
 class Degeneration:
-    """What the instruments say of one text. Shares lie in [0, 1]."""
+    """The measures of one text. Shares lie in [0, 1]."""
 
     words: int
     repeated_4grams: float
-    """Share of the 4-grams of words that stood in the text before."""
+    """Share of the 4-grams of words that occur earlier in the text."""
     distinct_1: float
     """Distinct words / words. It falls with the length of any text, so it has no limit here."""
     distinct_2: float
     """Distinct pairs of neighbouring words / pairs."""
     longest_run: int
-    """The most times that one word stands in a row."""
+    """Length of the longest run of one repeated word."""
     longest_loop: int
-    """Words in the longest stretch that says one phrase at least three times in a row."""
+    """Words in the longest stretch that repeats one phrase at least three times in a row."""
     compression: float
     """Bytes after zlib / bytes before; near 1 or above for short texts."""
     code: float
@@ -69,17 +70,17 @@ class Degeneration:
     foreign: float
     """Share of the letters in another script than the expected one."""
     empty: bool
-    """Nothing but white space."""
+    """Whether the text is only white space."""
     truncated: bool | None
-    """Whether the answer was cut at the limit of tokens; None if nobody knows. No sign of degeneration."""
+    """Whether the answer was cut at the limit of tokens; None if not known. It is no sign of degeneration."""
     unfinished: bool
-    """Whether the text does not end as a sentence does: a guess at `truncated`, wrong for lists and poems."""
+    """Whether the text does not end like a sentence: a guess at `truncated`, wrong for lists and poems."""
     reasons: tuple[str, ...]
-    """What is wrong with the text, in words; nothing if it is not degenerate."""
+    """What is wrong with the text, in words; empty if it is not degenerate."""
 
     @property
     def degenerate(self) -> bool:
-        """Whether any instrument is over its limit."""
+        """Whether any measure exceeds its limit."""
         return bool(self.reasons)
 
 
@@ -88,7 +89,7 @@ def degeneration(text: str, *, script: str = LATIN, reason: str | None = None) -
     "length" and "context" are truncation, None is not known."""
     words = words_of(text)
     raw = text.encode("utf-8", "replace")
-    found = Degeneration(
+    result = Degeneration(
         words=len(words),
         repeated_4grams=1 - _distinct(words, 4),
         distinct_1=_distinct(words, 1),
@@ -103,47 +104,47 @@ def degeneration(text: str, *, script: str = LATIN, reason: str | None = None) -
         unfinished=bool(text.strip()) and not text.rstrip(_CLOSING).endswith(tuple(_ENDINGS)),
         reasons=(),
     )
-    return replace(found, reasons=tuple(_reasons(found)))
+    return replace(result, reasons=tuple(_reasons(result)))
 
 
 def script_of(texts: Iterable[str]) -> str:
     """The script of most letters of some texts, as Unicode names it: "LATIN", "CYRILLIC", "CJK" (Chinese and Japanese
-    are one here), ... "LATIN" if there are no letters. Take it from a prompt, or from unsteered answers."""
+    together), ... "LATIN" if there are no letters. Take it from a prompt, or from unsteered answers."""
     counts = _scripts("".join(texts))
     return max(sorted(counts), key=counts.__getitem__, default=LATIN)
 
 
-def _reasons(found: Degeneration) -> Iterator[str]:
-    if found.empty:
+def _reasons(result: Degeneration) -> Iterator[str]:
+    if result.empty:
         yield "empty"
         return
-    if not found.words:
+    if not result.words:
         yield "no words"
-    half = found.words / 2
-    if found.longest_run >= RUN or found.longest_run >= max(_TIMES, half):
+    half = result.words / 2
+    if result.longest_run >= RUN or result.longest_run >= max(_TIMES, half):
         yield "one word over and over"
-    elif found.longest_loop >= LOOP or found.longest_loop >= max(6, half):
+    elif result.longest_loop >= LOOP or result.longest_loop >= max(6, half):
         yield "one phrase over and over"
-    if found.repeated_4grams > REPEATED:
+    if result.repeated_4grams > REPEATED:
         yield "repeated 4-grams"
-    if found.words >= 20 and found.distinct_2 < DISTINCT_2:
+    if result.words >= 20 and result.distinct_2 < DISTINCT_2:
         yield "few distinct word pairs"
-    if found.compression < COMPRESSION:
+    if result.compression < COMPRESSION:
         yield "compresses too well"
-    if found.code > CODE:
+    if result.code > CODE:
         yield "looks like code"
-    if found.foreign > FOREIGN:
+    if result.foreign > FOREIGN:
         yield "another script"
 
 
 def _distinct(words: Sequence[str], n: int) -> float:
-    """Distinct n-grams / n-grams; 1 for a text with none."""
+    """Distinct n-grams / n-grams; 1 if there are none."""
     count = len(words) - n + 1
     return len(set(zip(*(words[i:] for i in range(n)), strict=False))) / count if count > 0 else 1.0
 
 
 def _longest_loop(words: Sequence[str], longest_phrase: int, *, times: int) -> int:
-    """Words in the longest stretch that says a phrase of at most so many words at least so many times in a row."""
+    """Words in the longest stretch that repeats a phrase of at most `longest_phrase` words at least `times` times."""
     numbers: dict[str, int] = {}
     ids = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
     longest = 0
@@ -167,7 +168,7 @@ def _foreign(text: str, script: str) -> float:
 
 
 def _scripts(text: str) -> Counter[str]:
-    """How many letters of a text are of each script."""
+    """Letters of a text by script."""
     scripts: Counter[str] = Counter()
     for letter, count in Counter(unicodedata.normalize("NFKC", text)).items():
         if letter.isalpha():

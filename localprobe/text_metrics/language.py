@@ -1,7 +1,7 @@
-"""The paper's two measures of a steered text, to the letter: is it coherent, and which pole do its words belong to?
+"""The paper's two measures of a steered text, exactly as published: coherence, and which pole its words belong to.
 
-What they hide: the coherence rule passes most degenerate text (`degeneration` names it), and a word of a list counts
-inside other words too, so that "knowing" holds "win" and "scared" holds "care" (`inside_words` names such verdicts).
+Their flaws: the coherence rule passes most degenerate text (see `degeneration`), and a listed word also counts inside
+other words, so "knowing" contains "win" and "scared" contains "care" (`inside_words` detects this).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ def coherent(text: str) -> bool:
 
 
 def expresses(text: str, lists: WordLists) -> bool:
-    """More words of the positive list present than of the negative, each counted once, as substrings of the lower-cased
-    text. With the lists of empathy this is the paper's "empathetic"."""
+    """Whether more words of the positive list than of the negative one occur in the lower-cased text, as substrings,
+    each counted once. With the word lists of empathy this is the paper's "empathetic"."""
     lowered = text.lower()
     return sum(word in lowered for word in lists.positive) > sum(word in lowered for word in lists.negative)
 
 
 def inside_words(text: str, lists: WordLists) -> bool:
-    """Whether `expresses` would say otherwise if a word of the lists had to begin a word of the text: "careful"
-    still counts for "care", "scared" no longer does."""
+    """Whether `expresses` would differ if a listed word had to start a word of the text: "careful" still counts for
+    "care", "scared" no longer does."""
     lowered = text.lower()
     positive, negative = (
         sum(pattern.search(lowered) is not None for pattern in _beginning(words))

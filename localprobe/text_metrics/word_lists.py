@@ -1,4 +1,5 @@
-"""Words that mark a text as one pole of a concept or the other: the paper's of empathy, ours of others, and users'."""
+"""Word lists that mark a text as one pole of a concept or the other: the paper's for empathy, ours for other concepts,
+or a user's file."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ WORD_LISTS = Shipped("set of word lists", "contrast/data/word_lists", ".json")
 
 @dataclass(frozen=True, slots=True)
 class WordLists:
-    """Words or parts of words in lower case. Each is looked for anywhere in a text, inside other words too."""
+    """Words or parts of words in lower case, searched for anywhere in a text, inside other words too."""
 
     positive: tuple[str, ...]
     negative: tuple[str, ...]
@@ -25,30 +26,32 @@ class WordLists:
 def read_word_lists(path: Path) -> WordLists:
     """The lists in a file: a JSON object with `positive` and `negative`, lists of words. DataError in one line."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
     except ValueError as error:
         raise DataError(f"{path}, line {getattr(error, 'lineno', 1)}: not JSON ({error}): repair that line") from error
-    return _checked(found, str(path))
+    return _checked(content, str(path))
 
 
-def _checked(found: Any, source: str) -> WordLists:
-    if not isinstance(found, dict):
-        raise DataError(f"{source} is a JSON {type(found).__name__}: write an object with lists positive and negative")
-    lists = WordLists(_words(found, "positive", source), _words(found, "negative", source))
+def _checked(content: Any, source: str) -> WordLists:
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{source} is a JSON {type(content).__name__}: write an object with lists positive and negative"
+        )
+    lists = WordLists(_words(content, "positive", source), _words(content, "negative", source))
     if both := set(lists.positive) & set(lists.negative):
         raise DataError(f"{source}: {min(both)!r} is in both lists: keep it in one")
     return lists
 
 
-def _words(found: dict[str, Any], pole: str, source: str) -> tuple[str, ...]:
+def _words(lists: dict[str, Any], pole: str, source: str) -> tuple[str, ...]:
     """The words of a pole in lower case, each once."""
-    if pole not in found:
-        raise DataError(f"{source} has no list {pole!r}; it has {', '.join(found) or 'nothing'}")
-    words = found[pole]
+    if pole not in lists:
+        raise DataError(f"{source} has no list {pole!r}; it has {', '.join(lists) or 'nothing'}")
+    words = lists[pole]
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise DataError(f"{source}: {pole} is not a list of words, such as ['help', 'listen']")
     if not all(word.strip() for word in words):

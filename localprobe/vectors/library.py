@@ -1,11 +1,13 @@
 """The library of vectors: fitted directions kept under a name, one file per name and model.
 
 A file is called `NAME@WEIGHTS.safetensors`, by the hash of the weights that it was fitted on, so vectors of the
-same name for different models do not clash. Other files in the folder belong to the library too, under their concept.
+same name for different models do not clash. A name that no file can have is shortened and given a digest. Other files
+in the folder belong to the library too, under their concept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from localprobe.vectors.vector import Vector
 
 _NAME = re.compile(r"[\w][\w .+-]*")
 _HASH = 16  # digits of the weights hash in a file name
+_LONGEST = 80  # characters of a vector's name in a file name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +50,15 @@ class Library:
     def keep(self, vector: Vector, name: str = "") -> Path:
         """Store a vector under a name (by default its concept), replacing one of that name for the same weights.
 
-        Returns its file. UsageError for a name that is no valid file name, LocalprobeError if writing fails.
+        Returns its file. UsageError for an empty name, LocalprobeError if writing fails.
         """
         path = self.path(name or vector.concept, vector.origin.weights)
         files.save(vector, path)
         return path
 
     def path(self, name: str, weights: str) -> Path:
-        """The file of a name and a weights hash, existing or not. UsageError for an invalid name."""
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name a vector: use letters, digits, spaces and . + - _")
-        return self.folder / f"{name}@{weights[:_HASH] or 'unknown'}.safetensors"
+        """The file of a name and a weights hash, existing or not. UsageError for an empty name."""
+        return self.folder / f"{_stem(name)}@{weights[:_HASH] or 'unknown'}.safetensors"
 
     def entries(self) -> list[LibraryEntry]:
         """All vectors, the newest first. Unreadable files are skipped."""
@@ -65,7 +66,9 @@ class Library:
         for path in sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True):
             with suppress(LocalprobeError, OSError):
                 vector = files.load(path)
-                entries.append(LibraryEntry(path.stem.rpartition("@")[0] or vector.concept, path, vector))
+                stem = path.stem.rpartition("@")[0]
+                shortened = "~" in stem and stem == _stem(vector.concept or stem)
+                entries.append(LibraryEntry(vector.concept if shortened or not stem else stem, path, vector))
         return entries
 
     def named(self, name: str) -> list[LibraryEntry]:
@@ -94,6 +97,16 @@ class Library:
         if info:
             raise VectorError(f"the vector {name!r} is kept for {models}, not for {info.model}: fit one for it")
         raise VectorError(f"vectors called {name!r} are kept for {models}: name the `model`, or the file")
+
+
+def _stem(name: str) -> str:
+    """The part of the file name that stands for a vector's name. UsageError for an empty name."""
+    if not name.strip():
+        raise UsageError(f"{name!r} cannot name a vector: give it a `concept`, such as empathy")
+    if _NAME.fullmatch(name) and len(name) <= _LONGEST:
+        return name
+    readable = re.sub(r"[^\w+-]+", "-", name).strip("-")[:_LONGEST]
+    return f"{readable}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_path(reference: str | Path) -> bool:

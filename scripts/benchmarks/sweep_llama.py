@@ -47,8 +47,8 @@ class BareDecode:
         memory = llama_cpp.llama_get_memory(self._context)
         llama_cpp.llama_memory_clear(memory, True)
         n = len(self._prompt)
-        for row in range(1 if self._shared else ROWS):
-            self._decode(self._prompt, np.arange(n), np.full(n, row), np.arange(n) == n - 1)
+        for sequence in range(1 if self._shared else ROWS):
+            self._decode(self._prompt, np.arange(n), np.full(n, sequence), np.arange(n) == n - 1)
         for other in range(1, ROWS if self._shared else 1):
             llama_cpp.llama_memory_seq_cp(memory, 0, other, -1, -1)
         tokens = [llama_cpp.llama_sampler_sample(self._sampler, self._context, -1)] * ROWS

@@ -46,11 +46,11 @@ def test_every_token_is_found_by_its_texts_offset(engine: FakeEngine, tmp_path: 
 
 def test_nothing_is_left_of_a_capture_that_failed(engine: FakeEngine, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
-    path.write_text("what was there before")
+    path.write_text("what was already there")
     with (
         pytest.raises(KeyboardInterrupt),
         writing(path, Origin.of(engine.info, method="capture", pooling="mean"), [1], np.array([3])),
     ):
         raise KeyboardInterrupt
-    assert path.read_text() == "what was there before"
+    assert path.read_text() == "what was already there"
     assert list(tmp_path.iterdir()) == [path]

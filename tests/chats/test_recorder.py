@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from localprobe.chats.recorder import AnswerRecorder
-from localprobe.chats.turns import KnobRecord, Part, Turn
+from localprobe.chats.turns import KnobRecord, SteeredPart, Turn
 from localprobe.generation.events import Event, Finished, Score, Token
 
 
@@ -68,14 +68,14 @@ def test_a_text_that_repeats_itself_is_found_degenerate_when_it_ends() -> None:
     turn = Turn("assistant", "")
     words: list[Event] = [token(i, "so ") for i in range(60)]
     record(AnswerRecorder([turn]), words, [Finished(0, "length", "")])
-    assert turn.how["degenerate"]
+    assert turn.details["degenerate"]
 
 
 def test_of_several_changes_before_one_token_the_last_one_counts() -> None:
-    turn = Turn("assistant", "", parts=[Part(0)])
+    turn = Turn("assistant", "", parts=[SteeredPart(0)])
     recorder = AnswerRecorder([turn])
     low, high = KnobRecord("kindness", 2, 0.1, 5.0, "all"), KnobRecord("kindness", 2, 0.2, 10.0, "all")
-    recorder.mark(Part(4, (low,)))
-    recorder.mark(Part(4, (high,)))
-    recorder.mark(Part(6, (high,)))
-    assert turn.parts == [Part(0), Part(4, (high,))]
+    recorder.mark(SteeredPart(4, (low,)))
+    recorder.mark(SteeredPart(4, (high,)))
+    recorder.mark(SteeredPart(6, (high,)))
+    assert turn.parts == [SteeredPart(0), SteeredPart(4, (high,))]

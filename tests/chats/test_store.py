@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localprobe.chats.store import SCHEMA, Chats
-from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
+from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import LocalprobeError
 
 KNOB = KnobRecord("empathy", 19, 0.22, 48.3, "all")
@@ -21,9 +21,9 @@ def answered() -> Chat:
     chat = Chat(model="fake", system="Be kind.")
     asked = chat.add(Turn("user", "What does   Jimmi\nneed?"))
     answer = Turn("assistant", "To be heard.", asked.id, pieces=["To be", " heard."], scores=[1.5, math.nan])
-    answer.parts = [Part(0), Part(1, (KNOB,), added=3.25, scored=0)]
+    answer.parts = [SteeredPart(0), SteeredPart(1, (KNOB,), added=3.25, scored=0)]
     answer.reading = Reading("empathy", 23, 0.5, 6.0)
-    answer.reason, answer.how = "stopped", {"temperature": 0.7}
+    answer.reason, answer.details = "stopped", {"temperature": 0.7}
     chat.add(answer)
     return chat
 
@@ -43,9 +43,9 @@ def test_a_chat_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert answer.pieces == ["To be", " heard."]
     assert answer.scores[0] == 1.5
     assert math.isnan(answer.scores[1])
-    assert answer.parts == [Part(0), Part(1, (KNOB,), added=3.25, scored=0)]
+    assert answer.parts == [SteeredPart(0), SteeredPart(1, (KNOB,), added=3.25, scored=0)]
     assert answer.reading == Reading("empathy", 23, 0.5, 6.0)
-    assert (answer.reason, answer.how) == ("stopped", {"temperature": 0.7})
+    assert (answer.reason, answer.details) == ("stopped", {"temperature": 0.7})
 
 
 def test_a_turn_is_written_again_as_it_grows(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_branch_is_a_chat_of_its_own(tmp_path: Path) -> None:
 
 def test_scores_are_told_without_what_the_knobs_add() -> None:
     turn = Turn("assistant", "abcd", pieces=list("abcd"), scores=[1.0, 6.0, 7.0, math.nan])
-    turn.parts = [Part(0), Part(2, (KNOB,), added=5.0, scored=1)]
+    turn.parts = [SteeredPart(0), SteeredPart(2, (KNOB,), added=5.0, scored=1)]
     assert turn.own()[:3] == [1.0, 1.0, 2.0]
     assert math.isnan(turn.own()[3])
     assert Turn("user", "hello").own() == []

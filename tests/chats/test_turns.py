@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from localprobe.chats.turns import KnobRecord, Part, Reading
+from localprobe.chats.turns import KnobRecord, Reading, SteeredPart
 from localprobe.steering.knob import Knob, watch
 from localprobe.vectors.vector import Direction, Origin, Vector
 
@@ -14,12 +14,12 @@ SCALE = np.array([10, 40], np.float32)
 
 
 def test_a_part_keeps_its_knobs_in_both_units_and_what_they_add_to_a_score() -> None:
-    part = Part.of([Knob(VECTOR, 1, 5.0, "response")], SCALE, watch(VECTOR, 1), start=3, scored=2)
-    assert part == Part(3, (KnobRecord("kindness", 1, 0.25, 5.0, "response"),), added=10.0, scored=2)
+    part = SteeredPart.of([Knob(VECTOR, 1, 5.0, "response")], SCALE, watch(VECTOR, 1), start=3, scored=2)
+    assert part == SteeredPart(3, (KnobRecord("kindness", 1, 0.25, 5.0, "response"),), added=10.0, scored=2)
 
 
 def test_where_nothing_is_scored_nothing_is_added() -> None:
-    assert Part.of([Knob(VECTOR, 1, 5.0)], SCALE, None, 0, 0).added == 0.0
+    assert SteeredPart.of([Knob(VECTOR, 1, 5.0)], SCALE, None, 0, 0).added == 0.0
 
 
 def test_a_reading_is_of_a_direction_and_its_poles() -> None:

@@ -116,14 +116,14 @@ def test_a_torn_last_line_is_said_and_the_rest_counts(run: Run, tmp_path: Path) 
     ran = run("audit", path, "--json")
     assert ran.status == 0
     assert json.loads(ran.out)["totals"]["samples"] == 40
-    assert ran.err == f"warning: {path}, line 41: the last line breaks off and was passed over\n"
+    assert ran.err == f"warning: {path}, line 41: the last line is incomplete and was ignored\n"
 
 
 def test_a_model_without_steered_answers_is_said(run: Run, tmp_path: Path) -> None:
     path = written(tmp_path / "g.jsonl", [*synthetic(), Sample("plain", 1, "Food", 0, "Hello.")])
     ran = run("audit", path, "--json")
     assert list(json.loads(ran.out)["models"]) == ["tiny"]
-    assert ran.err == "warning: plain has unsteered answers (alpha 0) alone and was left out\n"
+    assert ran.err == "warning: plain has only unsteered answers (alpha 0) and was left out\n"
 
 
 GOOD = '{"model": "m", "layer": 1, "scenario": "s", "alpha": 0, "text": ""}\n'
@@ -132,8 +132,8 @@ GOOD = '{"model": "m", "layer": 1, "scenario": "s", "alpha": 0, "text": ""}\n'
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("", "holds no samples: write one JSON object a line"),
-        ('{"model"', "holds no samples but a torn line"),
+        ("", "holds no samples: write one JSON object per line"),
+        ('{"model"', "holds no samples but an incomplete line"),
         (GOOD + "{\n" + GOOD, "line 2: not JSON"),
         (GOOD + '{"model": "m", "layer": 1, "scenario": "s", "alpha": 5}\n', "line 2: no field 'text'; it has model"),
         (GOOD.replace("0,", '"0",'), "line 1: alpha is '0', not a number"),

@@ -64,11 +64,11 @@ def test_quit_leaves_the_rest_unread(chat) -> None:  # type: ignore[no-untyped-d
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("/dose", "'' is no strength: write /dose 0.2"),
-        ("/dose lots", "'lots' is no strength"),
+        ("/dose", "'' is not a strength: write /dose 0.2"),
+        ("/dose lots", "'lots' is not a strength"),
         ("/alpha nan", "strength nan is not a finite number"),
         ("/colour", "there is no command /colour; /help lists them"),
-        ("/regenerate", "nothing was said yet"),
+        ("/regenerate", "there is no message to answer yet"),
         ("/continue", "there is no answer to continue"),
         ("x" * 600, "shorten it"),
     ],
@@ -151,7 +151,7 @@ def test_without_a_place_for_chats_it_goes_on(chat, monkeypatch: pytest.MonkeyPa
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "file"))
     ran = chat("Hello\n")
-    assert "This chat will not be kept." in ran.err
+    assert "This chat will not be saved." in ran.err
     assert ran.out.strip()
 
 

@@ -112,10 +112,10 @@ def test_generate_then_check(run: Run, tmp_path: Path, scenarios: Path) -> None:
         again = run(*command)
         asked = len(server.asked)
     assert ran.status == 0
-    assert ran.out.splitlines()[0] == f"6 pairs written, 0 there before -> {output}"
+    assert ran.out.splitlines()[0] == f"6 pairs written, 0 already there -> {output}"
     assert ran.out.splitlines()[-1] == f"next: localprobe data check {output}"
     assert ran.err.splitlines()[0].startswith(f"1/6  s0, run 0, a@{server.url}: written, ")
-    assert again.out.splitlines()[0] == f"0 pairs written, 6 there before -> {output}"
+    assert again.out.splitlines()[0] == f"0 pairs written, 6 already there -> {output}"
     assert asked == 12
     assert run("data", "check", output).status == 0
 
@@ -198,4 +198,4 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, scenarios: Path) -> None:
     assert done <= len(server.asked) / 2
     *_, safe, empty, stopped = told.splitlines()
     assert (empty, stopped) == ("", "localprobe: stopped")
-    assert safe == f"{len(told.splitlines()) - 3} of 60 pairs are done and safe; the same command goes on from there"
+    assert safe == f"{len(told.splitlines()) - 3} of 60 pairs are saved; re-running the command resumes it"

@@ -161,7 +161,7 @@ def test_ratings_against_a_probe_of_its_own_model(run: Run, theirs: Path, rated:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (['{"text": "a", "score": 1}'] * 4, "all 4 ratings are 1: nothing can go with what does not vary"),
+        (['{"text": "a", "score": 1}'] * 4, "all 4 ratings are 1: constants have no correlation"),
         (['{"text": "a", "score": 1}', '{"text": "b", "score": "high"}'], "line 2: score is 'high', not a number"),
         (['{"text": "a"}'], "line 1: no field 'score'; it has text"),
         (['{"text": "", "score": 1}'], "line 1: text is '', not a text"),

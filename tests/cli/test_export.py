@@ -33,7 +33,7 @@ def test_a_control_vector_of_the_best_layer_and_how_to_use_it(run: Run, measured
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.splitlines() == [
         f"calm at layer 3, dose +0.250 at strength 1 -> {tmp_path}/calm.gguf",
-        "note: the best layer alone, as all at once would steer many times over; --layers names others",
+        "note: only the best layer, because steering at all layers adds up; --layers names others",
         f"use: llama-server -m MODEL.gguf --control-vector {tmp_path}/calm.gguf",
     ]
     written, native = vector_files.load(tmp_path / "calm.gguf"), vector_files.load(measured)

@@ -57,9 +57,9 @@ def test_show_prints_other_runs_as_they_are(run: Run) -> None:
 def test_a_sweep_that_was_cut_off_is_shown_as_far_as_it_is(run: Run, swept: str, tmp_path: Path) -> None:
     with Runs().file.writing() as database:
         database.execute("DELETE FROM cells WHERE rowid % 2")
-    assert "5 of 10 cells; 5 are still to be generated" in run("runs", "show", "last").out
+    assert "5 of 10 cells; 5 are not yet generated" in run("runs", "show", "last").out
     run("report", "last", "-o", tmp_path / "page.html")
-    assert "Not finished: 5 of 10 answers are still to be generated" in (tmp_path / "page.html").read_text()
+    assert "Not finished: 5 of 10 answers are not yet generated" in (tmp_path / "page.html").read_text()
 
 
 def test_the_export_is_what_the_audit_reads(run: Run, swept: str, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_init_writes_a_commented_experiment_that_can_be_read(run: Run, tmp_path:
     assert path.read_text().count("#") > 20
     again = run("sweep", path, "--init")
     assert again.status == 2
-    assert "is there already: give another name" in again.err
+    assert "exists already: give another name" in again.err
 
 
 def test_a_dry_run_counts_and_says_where_its_rate_is_from(run: Run, toml: Path) -> None:
@@ -90,7 +90,7 @@ def test_shards_into_stores_of_their_own_are_joined(run: Run, toml: Path, tmp_pa
     stores = [tmp_path / f"{i}.sqlite" for i in (1, 2)]
     for i, store in enumerate(stores, 1):
         ran = run("sweep", toml, "--shard", f"{i}/2", "--store", store)
-        assert "are still to be generated" in ran.out
+        assert "are not yet generated" in ran.out
     joined = tmp_path / "joined.sqlite"
     ran = run("runs", "merge", *stores, "-o", joined)
     assert "10 of 10 cells" in ran.out
@@ -113,9 +113,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run: Run, toml: Path, m
         ran = run("sweep", toml, "--rows", 2)
     assert ran.status == 130
     name = Runs().get("last").id
-    assert ran.err == (
-        f"localprobe: stopped; what is done is kept in run {name}: give the same command again to go on\n"
-    )
+    assert ran.err == (f"localprobe: stopped; finished answers are in run {name}: re-run the command to resume it\n")
     done = Runs().get("last").result["cells"]["done"]
     assert 0 < done < 10
     assert json.loads(run("sweep", toml, "--json").out)["cells"]["done"] == 10

@@ -129,7 +129,12 @@ def test_two_models_are_a_warning_that_names_both(run: Run, vector_file: Path, t
         ("add", "none", "c.safetensors", "no vector file at "),
         ("add", "wide", "c.safetensors", "'kindness' has width 32 and 'wide' has 64"),
         ("add", "low", "c.safetensors", "'kindness' and 'low' have no layer in common"),
-        ("add", "length.safetensors", "c.gguf", "write a .safetensors file here; `localprobe export` makes the others"),
+        (
+            "add",
+            "length.safetensors",
+            "c.gguf",
+            "write a .safetensors file here; `localprobe export` converts it to others",
+        ),
         ("add", "length.safetensors", "c.npz", "write a .safetensors file here"),
         ("add", "length.safetensors", "kindness.safetensors/c", "cannot write"),
         ("scale", "0", "c.safetensors", "factor 0 leaves nothing of a vector"),

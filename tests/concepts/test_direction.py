@@ -105,7 +105,6 @@ def test_a_generator_that_is_the_probed_model_does_not_load_it_again() -> None:
 @pytest.mark.parametrize(
     ("word", "options", "complaint"),
     [
-        ("loud/soft", {}, "cannot name a vector"),
         ("loud", {"pairs": 7}, "`pairs` 7: a probe takes at least 8"),
         ("loud", {"config": ProbeConfig(test_fraction=0)}, "`test_fraction` 0 of 40 pairs leaves fewer than two"),
     ],

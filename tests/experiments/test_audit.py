@@ -176,7 +176,7 @@ def test_the_sentences_name_what_the_papers_rule_calls_coherent() -> None:
         each.startswith("2 of 4 answers are degenerate; the paper's rule calls 1 of them coherent.") for each in found
     )
     assert "Food (layer 1): no unsteered answer has the language, so no negative alpha can lower it." in found
-    assert "No strength is there both ways, so the two cannot be set against each other." in found
+    assert "No strength occurs with both signs, so raising and lowering cannot be compared." in found
 
 
 @pytest.mark.parametrize(
@@ -211,5 +211,5 @@ def test_verdicts_inside_words_are_counted() -> None:
     (model,) = audit(outcomes(samples, read_word_lists(WORD_LISTS.path("empathy")))).models.values()
     assert model.inside_words == 2
     assert any(
-        each.startswith("2 of 2 answers would be judged otherwise if the lists' words") for each in sentences(model)
+        each.startswith("2 of 2 answers would be judged differently if the lists' words") for each in sentences(model)
     )

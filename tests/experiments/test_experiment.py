@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line_with_its_key(write: Write, lines: list[str], comp
     ("old", "new", "complaint"),
     [
         ('name = "fake"', "", "models 1: name is missing"),
-        ('name = "fake"', 'name = "fake"\n[[models]]\nname = "fake"', "models: fake is there twice"),
+        ('name = "fake"', 'name = "fake"\n[[models]]\nname = "fake"', "models: fake is listed twice"),
         ('name = "fake"', 'name = "fake"\nlabel = 3', "models 1: label: 3 is not a text"),
         ('name = "fake"', 'name = " "', "models 1: name: ' ' is not a text"),
         ('name = "fake"', 'name = "fake"\ndoses = [1]', "models 1: `doses` have no 0: every effect is measured"),
@@ -135,7 +135,7 @@ def test_a_mistake_is_one_line_with_its_key(write: Write, lines: list[str], comp
         (
             'fit = "pairs.jsonl"',
             'fit = "pairs.jsonl"\nmodels = ["qwen"]',
-            "models: 'qwen' is no model of this experiment",
+            "models: 'qwen' is not a model of this experiment",
         ),
         (
             'fit = "pairs.jsonl"',
@@ -180,7 +180,7 @@ def test_system_prompts_alone_need_neither_vectors_nor_doses(write: Write) -> No
     assert found.system is not None
     assert count(found) == [2 * 2 * 3]
     path.write_text(path.read_text().replace('["system"]', '["vector"]'))
-    with pytest.raises(LocalprobeError, match="doses: missing: say how hard to push"):
+    with pytest.raises(LocalprobeError, match="doses: missing: give strengths"):
         read_experiment(path)
 
 

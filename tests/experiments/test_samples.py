@@ -101,9 +101,9 @@ def test_a_missing_field_is_named_beside_those_that_are_there(tmp_path: Path, fi
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no samples: write one JSON object a line, with model, layer, scenario, alpha, text"),
+        (b"", "holds no samples: write one JSON object per line, with model, layer, scenario, alpha, text"),
         (b"\n \n", "holds no samples: write"),
-        (b'{"model": "m', "holds no samples but a torn line: write"),
+        (b'{"model": "m', "holds no samples but an incomplete line: write"),
         (b"not json\n{}\n", "line 1: not JSON"),
         (b'{"a": "\xff"}\n{}\n', "line 1: not JSON"),
         (b"[1]\n{}\n", "line 1: a list, not a JSON object"),

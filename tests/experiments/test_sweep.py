@@ -25,7 +25,7 @@ from localprobe.experiments.experiment_file import read_experiment
 from localprobe.experiments.fitted import steered
 from localprobe.experiments.grid import Grid
 from localprobe.experiments.merge import merge
-from localprobe.experiments.sweep import Progress
+from localprobe.experiments.sweep import SweepProgress
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.steering import knob
@@ -130,7 +130,7 @@ def test_an_experiment_that_grows_takes_over_what_is_there(experiment: Experimen
     sweep.run(experiment, runs, load=loaded)
     generated = []
 
-    def progress(now: Progress) -> None:
+    def progress(now: SweepProgress) -> None:
         if now.stage == "generating":
             generated.append((now.done, now.total))
 
@@ -143,7 +143,7 @@ def test_an_experiment_that_grows_takes_over_what_is_there(experiment: Experimen
 def test_stopping_keeps_what_is_done_and_going_on_ends_the_same(every_arm: Experiment, whole: Runs, runs: Runs) -> None:
     stages: list[str] = []
 
-    def progress(now: Progress) -> None:
+    def progress(now: SweepProgress) -> None:
         stages.append(now.stage)
 
     for least in (1, 40, 76):
@@ -322,7 +322,7 @@ def _grid(experiment: Experiment, model: Model) -> Grid:
 
 
 def test_progress_tells_cells_and_tokens(experiment: Experiment, runs: Runs) -> None:
-    told: list[Progress] = []
+    told: list[SweepProgress] = []
     sweep.run(experiment, runs, load=loaded, progress=told.append)
     generating = [now for now in told if now.stage == "generating"]
     assert (generating[0].done, generating[-1].done, generating[-1].total) == (0, 20, 20)

@@ -102,7 +102,7 @@ def test_a_threshold_above_all_scores_leaves_precision_undefined() -> None:
 @pytest.mark.parametrize(
     ("ratings", "scores", "message"),
     [
-        ([1, 1, 1, 1], [1, 2, 3, 4], "all 4 ratings are 1: nothing can go with what does not vary"),
+        ([1, 1, 1, 1], [1, 2, 3, 4], "all 4 ratings are 1: constants have no correlation"),
         ([1, 2, 3, 4], [5, 5, 5, 5], "all 4 scores are 5"),
         ([1, 2, 3], [1, 2, 3], "3 rated texts: a correlation takes at least 4"),
         ([1, 2, 3, 4], [1, 2, 3], "4 ratings and 3 scores"),

@@ -72,13 +72,13 @@ def test_lists_of_users_as_json_and_as_tabs(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("care\theed\ncare heed\n", "line 2: 'care heed' is not a keyword, a tab and its synonym"),
-        ("care\theed\nCare\tmind\n", "line 2: 'Care' stands there a second time"),
+        ("care\theed\nCare\tmind\n", "line 2: 'Care' is listed twice"),
         ('{"care":\n "heed"\n "mind"}', "line 3: not JSON"),
         ('["care"]', "not one JSON object of keywords and synonyms"),
         ('{"care": 1}', "not one JSON object of keywords and synonyms"),
         ("", "holds no keywords"),
         ('{"care": ""}', "holds an empty word"),
-        ("care\ttake heed\nheed\tmind\n", "'take heed', the synonym of 'care', is or holds a keyword"),
+        ("care\ttake heed\nheed\tmind\n", "'take heed', the synonym of 'care', is or contains a keyword"),
     ],
 )
 def test_a_bad_list_is_one_clear_line(tmp_path: Path, content: str, message: str) -> None:

@@ -102,7 +102,7 @@ def test_one_test_pair_is_kept_out_of_the_fit_and_not_measured(shouting: list[Pa
 @pytest.mark.parametrize(
     ("count", "fraction", "message"),
     [
-        (1, 0.3, "too few pairs: 1, of which `test_fraction` 0.3 holds 0 out for testing; a validation takes at least"),
+        (1, 0.3, "too few pairs: 1, of which `test_fraction` 0.3 holds 0 out for testing; a validation needs at least"),
         (4, 0.3, "too few pairs: 4, of which `test_fraction` 0.3 holds 1 out"),
         (20, 0.0, "too few pairs: 20, of which `test_fraction` 0 holds 0 out"),
     ],
@@ -114,5 +114,5 @@ def test_a_validation_takes_two_test_pairs(shouting: list[Pair], count: int, fra
 
 
 def test_one_pair_given_to_test_on_is_too_few(shouting: list[Pair]) -> None:
-    with pytest.raises(DataError, match="too few test pairs: 1; measuring takes at least 2"):
+    with pytest.raises(DataError, match="too few test pairs: 1; measuring needs at least 2"):
         ProbeTexts.of(shouting[1:], "x", CONFIG, test=shouting[:1], validate=False)

@@ -183,8 +183,8 @@ def nan(residuals: np.ndarray) -> np.ndarray:
         ),
         (TRAIN, replace(TEST, scenarios=("a", "", *TEST.scenarios[2:])), {}, "pair 2 has no scenario, but others have"),
         (TRAIN, halves(width=16)[1], {}, r"\(3, 24\) and the residuals of the test texts have \(3, 16\)"),
-        (TRAIN, TEST, {"layers": [0, 4]}, "for 2 layers: they are of different models or layers"),
-        (TRAIN, TEST, {"layers": [0, 4, 8, 12]}, "for 4 layers: they are of different models or layers"),
+        (TRAIN, TEST, {"layers": [0, 4]}, "for 2 layers: they come from different models or layers"),
+        (TRAIN, TEST, {"layers": [0, 4, 8, 12]}, "for 4 layers: they come from different models or layers"),
         (TRAIN, TEST, {"neutral": nan(TEST.negative)}, "neutral text 5 has residuals that are NaN"),
         (TRAIN, TEST, {"neutral": TEST.negative[..., :3]}, "neutral residuals have shape"),
         (

@@ -131,10 +131,7 @@ def missing(kind: str) -> Writes:
 def test_half_a_run_is_a_page_that_says_so(kind: str) -> None:
     result = sweep(missing(kind), samples=2, doses=(-0.4, 0.0, 0.4), prompts=[("bus", True), ("rain", True)])
     made = page([run(result)])
-    assert (
-        f"Not finished: {result.cells.missing:,} of {result.cells.expected:,} answers are still to be generated."
-        in made
-    )
+    assert f"Not finished: {result.cells.missing:,} of {result.cells.expected:,} answers are not yet generated." in made
     names = [table.name for table in tables([run(result)])]
     assert len(names) == len(set(names))
 
@@ -170,7 +167,7 @@ def test_run_that_has_kept_nothing_yet() -> None:
     (only,) = sections(sweep(missing("everything")))
     assert (only.title, only.headline) == ("Steering: made up", "No answer was steered yet.")
     ((_, how),) = only.lists
-    assert how[-1].startswith("Not finished: 1,050 of 1,050 answers are still to be generated.")
+    assert how[-1].startswith("Not finished: 1,050 of 1,050 answers are not yet generated.")
 
 
 def test_unmeasured_answers_are_counted() -> None:

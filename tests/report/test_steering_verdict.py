@@ -189,7 +189,7 @@ def test_asymmetry_without_room_says_so() -> None:
 
 def test_unfinished_run_says_how_many_are_missing() -> None:
     found = text(verdict(sweep(lambda at: steers(at) if at.layer != 2 else None)))
-    assert "What the 480 of 1,050 answers would show that are still to be generated" in found
+    assert "What the 480 of 1,050 answers would show that are not yet generated" in found
 
 
 def test_prompts_that_have_no_unsteered_answers_yet_are_not_judged() -> None:
@@ -199,7 +199,7 @@ def test_prompts_that_have_no_unsteered_answers_yet_are_not_judged() -> None:
         return None if at.arm == "baseline" and at.pressure else STUTTER
 
     found = verdict(sweep(writes, prompts=PRESSURE, arms=("vector",), samples=2))
-    assert found.headline == "Nothing to judge yet: the unsteered answers are still to be generated."
+    assert found.headline == "Nothing to judge yet: the unsteered answers are not yet generated."
 
 
 def test_difference_takes_what_both_arms_have() -> None:

@@ -51,8 +51,8 @@ def test_another_dose_answers_with_the_same_random_numbers(play: Play) -> None:
         app.talk.knobs[0].dose = 0.0
         await app.talk.regenerate()
         plain, steered, again = app.talk.chat.siblings(app.talk.chat.path()[-1])
-        assert plain.how["key"] == steered.how["key"] == "seed 0"
-        assert again.how["key"] == "seed 0 again 1"
+        assert plain.details["key"] == steered.details["key"] == "seed 0"
+        assert again.details["key"] == "seed 0 again 1"
         assert again.content != plain.content
 
     play(scene)

@@ -151,9 +151,9 @@ class Answer(Vertical, GrowsDown):
 
     def _warning(self) -> str:
         words = []
-        if reasons := self.turn.how.get("degenerate"):
+        if reasons := self.turn.details.get("degenerate"):
             words.append(f"The text degenerates: {', '.join(reasons)}.")
-        words += self.turn.how.get("beyond", [])
+        words += self.turn.details.get("beyond", [])
         return "⚠ " + " ".join(words) if words else ""
 
 

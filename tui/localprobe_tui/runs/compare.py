@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 
 from localprobe.probing.result import ProbeResult
-from localprobe.stats.intervals import Interval
+from localprobe.stats.intervals import bracketed
 from localprobe.store.stored_result import result_of
 from localprobe_tui.widgets.plots import AurocPlot
 
@@ -74,9 +74,9 @@ def _figures(result: ProbeResult) -> dict[str, str]:
         "method": result.config.method,
         "pairs fitted / tested": f"{result.train_pairs} / {result.test_pairs}",
         "layer chosen": str(chosen.layer),
-        "AUROC there": _area(chosen.auroc, chosen.auroc_interval),
+        "AUROC there": bracketed(chosen.auroc, chosen.auroc_interval),
         "accuracy there": f"{chosen.accuracy:.0%}",
-        "best layer on the test pairs": f"{best.layer}: {_area(best.auroc, best.auroc_interval)}",
+        "best layer on the test pairs": f"{best.layer}: {bracketed(best.auroc, best.auroc_interval)}",
     }
     if validation is None:
         return figures
@@ -88,15 +88,11 @@ def _figures(result: ProbeResult) -> dict[str, str]:
             "length in words": words.length_words,
             "layer 0": words.layer_0,
         }
-        figures |= {name: _area(line.auroc, line.interval) for name, line in named.items() if line}
+        figures |= {name: bracketed(line.auroc, line.interval) for name, line in named.items() if line}
     if validation.lexical:
-        figures["without keywords"] = _area(validation.lexical.after.auroc, validation.lexical.after.interval)
+        figures["without keywords"] = bracketed(validation.lexical.after.auroc, validation.lexical.after.interval)
     for by, left in validation.leave_one_out.items():
-        figures[f"{by} left out"] = _area(left.pooled.auroc, left.pooled.interval)
+        figures[f"{by} left out"] = bracketed(left.pooled.auroc, left.pooled.interval)
     if validation.neutral:
         figures["neutral texts (0 low, 1 high)"] = f"{validation.neutral.position:.2f}"
     return figures
-
-
-def _area(auroc: float, interval: Interval) -> str:
-    return f"{auroc:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"

@@ -23,7 +23,7 @@ from localprobe_tui.widgets.scores import readable
 
 if TYPE_CHECKING:
     from localprobe.experiments.experiment import Experiment, ModelChoice
-    from localprobe.experiments.sweep import Progress
+    from localprobe.experiments.sweep import SweepProgress
     from localprobe.model import Model
     from localprobe.store.runs import Run, Runs
     from localprobe_tui.engine.session import Session
@@ -133,7 +133,7 @@ class SweepBar(Widget):
         self._stop.set()
         self.query_one("#sweeping", Static).update("stopping after this step …")
 
-    def _tell(self, now: Progress) -> None:
+    def _tell(self, now: SweepProgress) -> None:
         if not self.is_mounted or self._stop.is_set():
             return
         if self._stage[0] != now.stage:

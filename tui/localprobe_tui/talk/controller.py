@@ -11,7 +11,7 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from localprobe.chats.recorder import AnswerRecorder
-from localprobe.chats.turns import Chat, KnobRecord, Part, Reading, Turn
+from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.chats.writer import ChatWriter
 from localprobe.errors import UsageError
 from localprobe_tui.talk.panel_knob import PanelKnob
@@ -201,13 +201,13 @@ class ChatController:
         """The answers to generate: one, or a steered one and an unsteered one beside it."""
         records = tuple(KnobRecord.of(knob, model.scale) for knob in knobs)
         read = self.reading()
-        steered = Turn("assistant", "", question.id, parts=[Part(0, records)], reading=read)
-        steered.how = self._how(model, question, steered)
-        plain_how = dict(steered.how)
+        steered = Turn("assistant", "", question.id, parts=[SteeredPart(0, records)], reading=read)
+        steered.details = self._how(model, question, steered)
+        plain_details = dict(steered.details)
         steered.parts = [self._part(steered, knobs, model)]
         if not self.split:
             return (steered,)
-        plain = Turn("assistant", "", question.id, parts=[Part(0)], reading=read, how=plain_how)
+        plain = Turn("assistant", "", question.id, parts=[SteeredPart(0)], reading=read, details=plain_details)
         plain.beside, steered.beside = steered.id, plain.id
         return steered, plain
 
@@ -237,7 +237,7 @@ class ChatController:
         def how(prompt: int, start: int) -> Steering:
             return steering(knobs, prompt, start)
 
-        sampler, key, tokens = self.sampling.sampler(), str(answer.how["key"]), self.sampling.tokens
+        sampler, key, tokens = self.sampling.sampler(), str(answer.details["key"]), self.sampling.tokens
         if going_on:
             key += f" from {len(answer.pieces)}"
             steps = talk.go_on(how, sampler=sampler, key=key, tokens=tokens)
@@ -260,14 +260,14 @@ class ChatController:
         probe = self._probe(read)
         return (watch(probe, read.layer),) if read and probe else ()
 
-    def _part(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> Part:
+    def _part(self, turn: Turn, knobs: list[Knob], model: Model, *, live: bool = False) -> SteeredPart:
         """What an answer is steered by from its next token on. A knob turned while it is generated (`live`) already
         reaches the token before."""
         start = len(turn.pieces)
         if beyond := [warning for knob in self.knobs if (warning := knob.warning())]:
-            turn.how["beyond"] = beyond
+            turn.details["beyond"] = beyond
         watched = next(iter(self._watch(turn.reading)), None)
-        return Part.of(knobs, model.scale, watched, start, max(0, start - live))
+        return SteeredPart.of(knobs, model.scale, watched, start, max(0, start - live))
 
     def _probe(self, read: Reading | None) -> Vector | None:
         """The vector that a reading is of."""
@@ -280,7 +280,7 @@ class ChatController:
         """Keep what was said, and nothing of an answer that never began."""
         for turn in turns:
             if turn.pieces or turn.reason:
-                turn.how["tokens_per_second"] = round(self.rate, 2)
+                turn.details["tokens_per_second"] = round(self.rate, 2)
                 continue
             del self.chat.turns[turn.id]
             self.chat.leaf = question.id

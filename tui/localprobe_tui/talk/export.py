@@ -62,7 +62,7 @@ def jsonl(chat: Chat) -> str:
                     "reading": asdict(each.reading) if each.reading else None,
                     "parts": [asdict(part) for part in each.parts],
                     "reason": each.reason,
-                    "how": each.how,
+                    "how": each.details,
                 }
             )
     first = {"title": chat.title, "model": chat.model, "system": chat.system}
