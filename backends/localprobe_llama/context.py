@@ -152,8 +152,8 @@ def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
     if top not in work.additions or outputs.all():
         return work
     place = np.concatenate([[0], np.cumsum(outputs)]).tolist()
-    kept = [(place[first], place[last], delta) for first, last, delta in work.additions[top]]
-    return replace(work, additions={**work.additions, top: kept})
+    additions = [(place[first], place[last], delta) for first, last, delta in work.additions[top]]
+    return replace(work, additions={**work.additions, top: additions})
 
 
 def _create(model: LlamaModel, context: Context, tap: Tap) -> Any:

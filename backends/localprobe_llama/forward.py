@@ -136,13 +136,13 @@ def _readers(pieces: Sequence[_Piece], layers: Sequence[int]) -> Mapping[int, Re
 def _score(logits: FloatArray, pieces: Sequence[_Piece], scored: NDArray[np.bool_], outputs: NDArray[np.bool_]) -> None:
     """Hand log-probabilities to the rows that requested them. `logits` (outputs, vocabulary)."""
     places = np.cumsum(outputs) - 1
-    asked = [
+    requested = [
         (piece.row, position, places[piece.first + position - piece.start])
         for piece in pieces
         for position in np.flatnonzero(piece.row.wanted[piece.start : piece.stop]) + piece.start
     ]
-    for at in range(0, len(asked), _LOGITS):
-        part = asked[at : at + _LOGITS]
+    for at in range(0, len(requested), _LOGITS):
+        part = requested[at : at + _LOGITS]
         logprobs = log_softmax(logits[[place for _, _, place in part]])  # (part, vocabulary)
         for (row, position, _), line in zip(part, logprobs, strict=True):
             row.score(int(position), line)

@@ -244,8 +244,6 @@ def need(model: LlamaModel, prompts: Sequence[Prompt], room: int, watch: Sequenc
 
 
 class _Watched:
-    """What is watched, by layer."""
-
     def __init__(self, watch: Sequence[Watch]) -> None:
         self.count = len(watch)
         self.layers = sorted({watched.layer for watched in watch})

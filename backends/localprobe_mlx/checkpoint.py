@@ -54,8 +54,8 @@ class Checkpoint:
     def eos(self) -> set[int]:
         """Ids that the configs name as the end of an answer."""
         named = (self._generation, self.config, self.text_config)
-        found = [config.get("eos_token_id") for config in named]
-        return {int(i) for ids in found if ids is not None for i in (ids if isinstance(ids, list) else [ids])}
+        declared = [config.get("eos_token_id") for config in named]
+        return {int(i) for ids in declared if ids is not None for i in (ids if isinstance(ids, list) else [ids])}
 
     @property
     def context(self) -> int | None:
@@ -80,7 +80,7 @@ class Checkpoint:
         if self.window is None:
             return [None for _ in layers]
         if config.get("layer_types"):
-            return [self.window if each == "sliding_attention" else None for each in config["layer_types"]]
+            return [self.window if kind == "sliding_attention" else None for kind in config["layer_types"]]
         if kind in _ALWAYS_WINDOWED:
             return [self.window for _ in layers]
         if kind == "gemma2":

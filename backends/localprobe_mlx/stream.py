@@ -184,7 +184,6 @@ class MlxStream:
         self._ahead = None if self._ahead is None else self._ahead.take(index)
 
     def _forget(self) -> None:
-        """Free all memory on the device."""
         self._caches = []
         self._logits = mx.zeros(0)
         self._pending = self._ahead = None

@@ -102,8 +102,6 @@ def _alone(folder: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Conversion:
-    """The conversion of one file."""
-
     header: Header
     shape: Sizes
     tensors: list[Source]

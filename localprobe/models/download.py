@@ -73,11 +73,11 @@ def fetch_file(repo: str, file: str, progress: Progress = silent) -> Path:
         return path
     with _hub_errors(repo, (file,)):
         files = _listing(repo)
-        wanted = [item for item in files if item.name == file]
-        if not wanted:
+        matches = [item for item in files if item.name == file]
+        if not matches:
             have = [item.name for item in files if item.name.endswith(".gguf")] or [item.name for item in files]
             raise UnknownModel(f"{repo} has no file {file!r}; it has {_some(have)}")
-        _fetch_large(repo, wanted, progress)
+        _fetch_large(repo, matches, progress)
         return Path(hf_hub_download(repo, file))
 
 
@@ -88,11 +88,11 @@ def fetch_folder(repo: str, progress: Progress = silent) -> Path:
     with _hub_errors(repo, FOLDER_FILES):
         files = _listing(repo)
         names = [item.name for item in files]
-        wanted = [item for item in files if _belongs(item.name)]
-        if not any(item.name.endswith(".safetensors") for item in wanted):
+        needed = [item for item in files if _belongs(item.name)]
+        if not any(item.name.endswith(".safetensors") for item in needed):
             raise UnsupportedModel(f"{repo} holds no model*.safetensors: {_what_instead(repo, names)}")
-        _fetch_large(repo, wanted, progress)
-        return Path(snapshot_download(repo, allow_patterns=[item.name for item in wanted]))
+        _fetch_large(repo, needed, progress)
+        return Path(snapshot_download(repo, allow_patterns=[item.name for item in needed]))
 
 
 def remote_ggufs(repo: str) -> list[str]:
@@ -116,7 +116,6 @@ def not_downloaded(repo: str, files: tuple[str, ...], why: str) -> NotDownloaded
 
 
 def _listing(repo: str) -> list[_File]:
-    """The files of a repository."""
     from huggingface_hub import HfApi
 
     siblings = HfApi().model_info(repo, files_metadata=True).siblings or []

@@ -146,7 +146,6 @@ class FrameReader:
         return array
 
     def _skip(self) -> None:
-        """Skip the remaining arrays of a frame."""
         while self._left:
             skipped = len(self._source.read(min(self._left, BUFFER)))
             if not skipped:
