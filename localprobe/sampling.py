@@ -159,7 +159,6 @@ def _remaining(weights: FloatArray, sampler: Sampler) -> NDArray[np.intp]:
 
 
 def _largest(weights: FloatArray, count: int) -> NDArray[np.intp]:
-    """Ids of the `count` largest weights."""
     least = np.partition(weights, -count)[-count]
     above, equal = np.flatnonzero(weights > least), np.flatnonzero(weights == least)
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))

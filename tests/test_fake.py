@@ -50,14 +50,14 @@ def test_what_it_writes_is_mostly_printable_and_not_one_letter() -> None:
 def test_an_engine_that_can_do_less_refuses_the_rest() -> None:
     engine = FakeEngine(capabilities=Capabilities(row_steering=False, span_steering=False, reuse=False, first_layer=4))
     row = Row(engine.encode("abc"))
-    with pytest.raises(UsageError, match="make a batch of each steering"):
+    with pytest.raises(UsageError, match="make one batch per steering"):
         engine.forward([row, Row(row.ids, (Term(5, ONE[0].delta),))])
     with pytest.raises(UsageError, match="layer 3 cannot be steered"):
         engine.forward([Row(row.ids, ONE)])
-    with pytest.raises(UsageError, match="all positions or none"):
+    with pytest.raises(UsageError, match="can only steer all positions"):
         engine.open([Prompt(row.ids, (Term(5, ONE[0].delta, start=1),))], room=2)
     stream = engine.open([Prompt(row.ids)], room=2)
-    with pytest.raises(UsageError, match="open without reuse"):
+    with pytest.raises(UsageError, match="open without `reuse`"):
         engine.open([Prompt(row.ids)], room=2, reuse=stream)
 
 

@@ -24,15 +24,15 @@ class LlamaBackend:
             return Availability(False, reason=f"llama-cpp-python is not installed: {INSTALL}")
         try:
             from localprobe_llama import device
-        except Exception as error:  # a shared library that does not fit this machine can raise anything
+        except Exception as error:  # an incompatible shared library can raise anything
             reason = f"llama-cpp-python cannot be loaded ({error}): reinstall it, {INSTALL}"
             return Availability(False, version=metadata.version("llama-cpp-python"), reason=reason)
         return device.availability()
 
     def load(self, weights: Weights, options: LoadOptions) -> Engine:
-        found = self.available()
-        if not found.installed:
-            raise EngineNotInstalled(found.reason)
+        availability = self.available()
+        if not availability.installed:
+            raise EngineNotInstalled(availability.reason)
         from localprobe_llama.load import load
 
         return load(weights, options)

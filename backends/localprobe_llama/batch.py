@@ -1,4 +1,4 @@
-"""The llama_batch of a pass, over numpy arrays that are filled again and again."""
+"""The llama_batch of a pass, over reused numpy arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Batch:
         )
 
     def fill(self, tokens: IntArray, positions: IntArray, sequences: IntArray, outputs: NDArray[np.bool_]) -> Any:
-        """The llama_batch of tokens (n,), n at most `size`; good until the next call."""
+        """The llama_batch of tokens (n,), n at most `size`; valid until the next call."""
         n = len(tokens)
         self._tokens[:n] = tokens
         self._positions[:n] = positions

@@ -1,13 +1,13 @@
-"""The eval callback: what is read from, added to, or left out of a pass while llama.cpp computes it.
+"""The eval callback: reads residuals, adds to them, and ends passes early while llama.cpp computes.
 
-llama.cpp asks of every node of its graph whether it is wanted. Those that are, it computes, and calls again with their
-values at hand. The residual after block `b` is the node named `l_out-<b>`. With a control vector it is the node after
-that addition, so that either way of steering leaves here what the next block sees.
+llama.cpp asks for every node of its graph whether the callback wants it. If so, it calls again once the values are
+computed. The residual after block `b` is the node named `l_out-<b>`. With a control vector it is the node after that
+addition, so with either way of steering it is what the next block sees.
 
-A graph has about thirty nodes a block, so being asked costs a few per cent of a decode step of a small model, were it
-by a function in Python. llama.cpp runs one graph again and again while tokens a pass and a page of the cache stay the
-same: its nodes are then known by their addresses. So what llama.cpp calls is the lookup in a dict of the nodes that are
-not wanted, which is C, and only a node that is not in there gets to Python.
+A graph has about thirty nodes per block, so answering by a Python function would cost a few per cent of a decode step
+of a small model. llama.cpp reuses a graph while the number of tokens per pass and the page of the cache stay the same,
+so its nodes can be identified by their addresses. Therefore the function that llama.cpp calls is the C look-up in a
+dict of skipped nodes, and only nodes missing there reach Python code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Reader: TypeAlias = Callable[[FloatArray], None]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the callback does in one pass, by layer."""
+    """The work of the callback in one pass, by layer."""
 
     additions: Mapping[int, Sequence[Addition]] = field(default_factory=dict)
     readers: Mapping[int, Reader] = field(default_factory=dict)
@@ -43,27 +43,27 @@ class Work:
 
 _IDLE = Work()
 _LOOKUP = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
-"""The callback with its first argument alone: whether it is asked or told follows from what was asked before."""
+"""The callback with only its first argument: which of the two calls it is follows from the previous call."""
 
 
 class Tap:
     """The eval callback of one context. Give it `Work`, run the pass, `finish`."""
 
     def __init__(self, layers: int, width: int, same_graph: Callable[[], bool]) -> None:
-        """`same_graph` tells, while a pass runs, whether its graph is that of the pass before."""
+        """`same_graph` returns, during a pass, whether its graph is that of the previous pass."""
         self._width = width
         self._layers = {f"l_out-{layer}".encode(): layer for layer in range(layers)}
         self._same_graph = same_graph
         self._skipped = _Skipped(self)
-        self._known: dict[int, bool] = {}  # the nodes of the last graph that are no residuals
+        self._known: dict[int, bool] = {}  # nodes of the last graph that are not residuals
         self._nodes: dict[int, int] = {}  # address of each layer's residual in it
         self._wanted: set[int] = set()  # layers
-        self._asked: int | None = None  # the node that was said to be wanted, and will be computed next
+        self._asked: int | None = None  # the node that was requested, and will be computed next
         self._begun = self._cutting = False
         self._work = _IDLE
         self._rows = self._top_rows = 0
         self._done: dict[int, int] = {}  # rows of each layer seen so far
-        self._parts: dict[int, FloatArray] = {}  # residuals of layers that llama.cpp gives in parts
+        self._parts: dict[int, FloatArray] = {}  # residuals of layers that llama.cpp computes in parts
         self._in_parts = False
         self._scratch = np.empty((0, width), np.float32)
         self._error: BaseException | None = None
@@ -71,18 +71,19 @@ class Tap:
         self.callback: Any = ctypes.cast(self._lookup, llama_cpp.ggml_backend_sched_eval_callback)
 
     def begin(self, work: Work, rows: int, top_rows: int) -> None:
-        """Do `work` in the next pass, whose residuals have `rows` rows, but those of the top block `top_rows`."""
+        """Do `work` in the next pass, whose residuals have `rows` rows, except `top_rows` at the top block."""
         self._work, self._rows, self._top_rows = work, rows, top_rows
         stop = len(self._layers) if work.stop is None else work.stop
         self._done = {layer: 0 for layer in (*work.additions, *work.readers) if layer <= stop}
         self._wanted = set(self._done) if work.stop is None else {*self._done, work.stop}
-        self._skipped.clear()  # whether the graph is the one that is known shows at its first node
+        self._skipped.clear()  # at its first node it is checked whether the graph is the last one
         self._begun = self._cutting = False
         self._asked = self._error = None
         self._parts = {}
 
     def meet(self, node: int) -> bool:
-        """llama.cpp's call for a node that is not known to be skipped: asks first, and then tells of those wanted."""
+        """Handles llama.cpp's calls for nodes not known to be skipped: first the question, then, if wanted, the
+        values."""
         if node == self._asked:
             self._asked = None
             return self._computed(node)
@@ -110,7 +111,7 @@ class Tap:
         return False
 
     def layer(self, node: int) -> int | None:
-        """The layer whose residual a node is; None if it is something else. Either way the node is known from now."""
+        """The layer whose residual a node is; None for other nodes. Either way the answer is cached."""
         layer = self._layers.get(library.tensor_name(node))
         if layer is None:
             self._known[node] = False
@@ -128,8 +129,8 @@ class Tap:
         self.cut()
 
     def finish(self) -> None:
-        """Raise what went wrong in the callback, if anything did."""
-        self._work = _IDLE  # its readers hold on to what they fill
+        """Raise the error of the callback, if there was one."""
+        self._work = _IDLE  # its readers keep references to what they fill
         if self._error is not None:
             raise self._error
         for layer, rows in self._done.items():
@@ -146,11 +147,11 @@ class Tap:
                 return True
         except BaseException as error:  # ctypes would print and lose it
             self._fail(error)
-        self.cut()  # False ends only this part of the graph, of which a GPU has several: refuse the first node of each
+        self.cut()  # False ends only this part of the graph, and a GPU has several: refuse the first node of each
         return False
 
     def _at_layer(self, node: int) -> bool:
-        """Add to a residual and read it. Returns whether the pass has served its purpose."""
+        """Add to a residual and read it. Returns whether the pass is done."""
         work, layer = self._work, self._layers[library.tensor_name(node)]
         additions, reader = work.additions.get(layer), work.readers.get(layer)
         if additions or reader:
@@ -184,7 +185,7 @@ class Tap:
         return elements // self._width
 
     def _room(self, layer: int, first: int, count: int, total: int) -> FloatArray:
-        """Where to put rows [first, first + count) of `total`: llama.cpp may cut a batch into several passes."""
+        """Buffer for rows [first, first + count) of `total`: llama.cpp may split a batch into several passes."""
         if first + count > total:
             raise UnsupportedModel(f"llama.cpp gave more than {total} residuals at layer {layer}: use the torch engine")
         if count == total:
@@ -192,7 +193,7 @@ class Tap:
                 self._scratch = np.empty((total, self._width), np.float32)
             return self._scratch[:total]
         if layer not in self._parts:
-            self._in_parts = True  # several graphs in a pass: every node is known by its name alone
+            self._in_parts = True  # several graphs per pass: nodes must be identified by name
             self._skipped.clear()
             self._parts[layer] = np.empty((total, self._width), np.float32)
         return self._parts[layer][first : first + count]

@@ -19,19 +19,19 @@ from localprobe_llama import library
 from localprobe_llama.batch import Batch
 from localprobe_llama.callback import Tap, Work
 from localprobe_llama.interrupt import Interruptible
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 
 MOST_SEQUENCES: int = llama_cpp.llama_max_parallel_sequences()
 _FLASH_ATTENTION = 1  # LLAMA_FLASH_ATTN_TYPE_ENABLED
 
 
 class Context:
-    """A KV cache of `cells` tokens, of up to `rows` rows. Raises OutOfMemory if it does not fit.
+    """A KV cache of `cells` tokens in up to `rows` rows. Raises OutOfMemory if it does not fit.
 
-    A pass runs at most `batch` tokens, and gives logits of at most `outputs` of them.
+    A pass runs at most `batch` tokens, with logits for at most `outputs` of them.
     """
 
-    def __init__(self, model: Model, cells: int, rows: int, outputs: int) -> None:
+    def __init__(self, model: LlamaModel, cells: int, rows: int, outputs: int) -> None:
         self.cells, self.rows, self.outputs = cells, rows, outputs
         self.batch = max(model.batch, rows)
         self._model = model
@@ -55,9 +55,8 @@ class Context:
     ) -> None:
         """Run tokens (n,), n at most `batch`; logits are kept of those in `outputs` (n,).
 
-        The top block computes a residual for outputs only: a reader of its layer gets these rows. Additions count
-        tokens, there too.
-        If that fails, or is interrupted, the cache is as it was before, as far as these tokens go.
+        The top block computes residuals for outputs only, and a reader of its layer gets only these rows; additions
+        still count all tokens. If the pass fails or is interrupted, the cache does not hold these tokens.
         """
         batch = self._batch.fill(tokens, positions, sequences, outputs)
         self._tap.begin(_at_outputs(work, self._model.layers - 1, outputs), len(tokens), int(np.count_nonzero(outputs)))
@@ -77,7 +76,7 @@ class Context:
         """Logits (count, vocabulary) of the outputs of the last pass, in order. Overwritten by the next pass."""
         pointer = llama_cpp.llama_get_logits(self._pointer)
         place = ctypes.addressof(pointer.contents), count
-        if place != self._logits_at:  # making an array of a pointer takes longer than a softmax
+        if place != self._logits_at:  # making an array from a pointer takes longer than a softmax
             self._logits_at = place
             self._logits = np.ctypeslib.as_array(pointer, shape=(count, self._model.vocabulary.size))
         return self._logits
@@ -87,7 +86,7 @@ class Context:
         if deltas.keys() == self._control.keys() and all(
             np.array_equal(delta, self._control[layer]) for layer, delta in deltas.items()
         ):
-            return  # a change makes llama.cpp plan its memory anew
+            return  # a change makes llama.cpp plan its memory again
         width, layers = self._model.width, self._model.layers
         if deltas:
             buffer = np.zeros((layers - 1, width), np.float32)  # starts at layer 1
@@ -107,9 +106,8 @@ class Context:
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def forget(self, sequence: int, start: int = 0) -> int:
-        """Forget a row's tokens from position `start` on. Returns how many are left.
-
-        That is `start`, but 0 where a recurrent state keeps no past to go back to.
+        """Forget a row's tokens from position `start` on. Returns how many are left: `start`, or 0 for a recurrent
+        model, whose state cannot be rewound.
         """
         if llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1):
             return start
@@ -117,7 +115,7 @@ class Context:
         return 0
 
     def share(self, source: int, target: int) -> None:
-        """Let row `target` begin with all that row `source` holds."""
+        """Let row `target` begin with all tokens of row `source`."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def take(self, other: Context, source: int, target: int) -> None:
@@ -133,7 +131,7 @@ class Context:
         self._finalize()
 
     def _same_graph(self) -> bool:
-        """Whether the pass under way runs the graph of the one before: llama.cpp counts when it does."""
+        """Whether the current pass reuses the graph of the previous one, by llama.cpp's counter."""
         return self._reuses() != self._reused
 
     def _reuses(self) -> int:
@@ -150,29 +148,29 @@ class Context:
 
 
 def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
-    """The same work, with additions at the top block counting outputs."""
+    """The same work, with additions at the top block indexed by output."""
     if top not in work.additions or outputs.all():
         return work
     place = np.concatenate([[0], np.cumsum(outputs)]).tolist()
-    kept = [(place[first], place[last], delta) for first, last, delta in work.additions[top]]
-    return replace(work, additions={**work.additions, top: kept})
+    additions = [(place[first], place[last], delta) for first, last, delta in work.additions[top]]
+    return replace(work, additions={**work.additions, top: additions})
 
 
-def _create(model: Model, context: Context, tap: Tap) -> Any:
+def _create(model: LlamaModel, context: Context, tap: Tap) -> Any:
     cells = context.cells
     needed, free = model.context_bytes(cells, context.batch, context.outputs), fits.available()
     refusal = f"a cache of {cells} tokens, and a pass over it, take about {needed / 1e9:.1f} GB"
     if not model.gpu and needed > free:
-        # Linux promises more memory than it has, and kills the process that believes it.
+        # Linux overcommits memory, and kills the process that then uses it.
         raise OutOfMemory(f"{refusal}, and {free / 1e9:.1f} GB are free: use fewer rows or a shorter context")
     params = llama_cpp.llama_context_default_params()
     params.n_ctx, params.n_seq_max = cells, context.rows
     params.n_batch = params.n_ubatch = context.batch
-    params.n_outputs_max = context.outputs  # memory for logits is set aside
+    params.n_outputs_max = context.outputs  # memory for logits is allocated in advance
     params.n_threads = params.n_threads_batch = model.threads
     params.cb_eval = tap.callback
     params.flash_attn_type = _FLASH_ATTENTION
-    params.swa_full = True  # a sliding window would forget what a shortened row needs again
+    params.swa_full = True  # with a sliding-window cache a row could not be shortened
     params.kv_unified = True  # rows stay together and in order in a pass
     params.no_perf = True
     library.forget_errors()
@@ -189,7 +187,7 @@ def _create(model: Model, context: Context, tap: Tap) -> Any:
     return pointer
 
 
-def _free(pointer: Any, _model: Model) -> None:
+def _free(pointer: Any, _model: LlamaModel) -> None:
     """Free a context. Held by the finalizer, the model cannot be collected before."""
     llama_cpp.llama_free(pointer)
 

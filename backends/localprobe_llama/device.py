@@ -1,4 +1,4 @@
-"""What llama.cpp computes on here: the CPU, or the GPU that its build knows."""
+"""The devices of llama.cpp: the CPU, or the GPUs that its build supports."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _GPUS = (1, 2)
 
 
 def availability() -> Availability:
-    """What this build of llama.cpp can use."""
-    found = gpus()
+    """Whether llama.cpp can be used, and on which device."""
+    devices = gpus()
     return Availability(
         installed=True,
         version=library.version(),
-        device=", ".join(found) or "cpu",
-        gpu=bool(found),
-        notes=() if found else no_gpu_notes(),
+        device=", ".join(devices) or "cpu",
+        gpu=bool(devices),
+        notes=() if devices else no_gpu_notes(),
     )
 
 
@@ -39,7 +39,7 @@ def gpus() -> list[str]:
 
 
 def no_gpu_notes() -> tuple[str, ...]:
-    """A line for the user whose machine has a GPU that this build cannot use."""
+    """A note if this machine has a GPU that this build cannot use."""
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
     if llama_cpp.llama_supports_gpu_offload() or not (apple or has_gpu_driver()):
         return ()
@@ -49,9 +49,9 @@ def no_gpu_notes() -> tuple[str, ...]:
 
 
 def placement(options: LoadOptions) -> tuple[int, int | None]:
-    """How many blocks go to the GPU (-1 is all), and onto which one alone (None spreads over all of them).
+    """Number of blocks on the GPU (-1 for all), and the index of the GPU (None spreads over all).
 
-    Raises UsageError for a device or a number of layers that this build cannot honour.
+    Raises UsageError for a device or a number of layers that this build does not support.
     """
     device, layers = options.device, options.gpu_layers
     if layers is not None and layers < 0:
@@ -63,13 +63,13 @@ def placement(options: LoadOptions) -> tuple[int, int | None]:
     if device is None or device == "auto":
         return (-1 if layers is None else layers), None
     kind, _, number = device.partition(":")
-    known = "mps" if sys.platform == "darwin" else "cuda"
-    if kind != known or (number and not number.isdecimal()):
-        raise UsageError(f"llama.cpp knows no device {device!r} here: use 'cpu', {known!r} or nothing")
-    found = gpus()
-    if int(number or 0) >= len(found):
+    gpu = "mps" if sys.platform == "darwin" else "cuda"
+    if kind != gpu or (number and not number.isdecimal()):
+        raise UsageError(f"llama.cpp knows no device {device!r} here: use 'cpu', {gpu!r} or nothing")
+    devices = gpus()
+    if int(number or 0) >= len(devices):
         raise UsageError(
-            f"this build of llama.cpp has {len(found) or 'no'} GPU{'s' if len(found) > 1 else ''} to run on, "
+            f"this build of llama.cpp has {len(devices) or 'no'} GPU{'s' if len(devices) > 1 else ''} to run on, "
             f"so device {device!r} cannot be used: leave it out, or reinstall llama-cpp-python with GPU support"
         )
     return (-1 if layers is None else layers), int(number or 0)
@@ -77,20 +77,20 @@ def placement(options: LoadOptions) -> tuple[int, int | None]:
 
 def describe(options: LoadOptions) -> str:
     """The GPUs that a load with these options uses."""
-    found, (_, one) = gpus(), placement(options)
-    return ", ".join(found) if one is None else found[one]
+    devices, (_, one) = gpus(), placement(options)
+    return ", ".join(devices) if one is None else devices[one]
 
 
 def threads() -> int:
-    """Physical cores that this process may use: a second thread on a core slows matrix products down. Of Apple's, the
-    fast ones: all threads wait for the slowest."""
+    """Physical cores that this process may use: a second thread per core slows matrix products down. On Apple chips,
+    performance cores only, as all threads wait for the slowest."""
     cores = _fast_cores() or psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else cores
     return max(1, min(cores, allowed))
 
 
 def _fast_cores() -> int:
-    """Performance cores of Apple silicon; 0 elsewhere, or if macOS does not say."""
+    """Performance cores of Apple silicon; 0 elsewhere, or if unknown."""
     if not is_apple_silicon():
         return 0
     command = ["sysctl", "-n", "hw.perflevel0.physicalcpu"]

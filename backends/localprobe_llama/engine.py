@@ -9,15 +9,15 @@ from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe_llama.context import MOST_SEQUENCES
 from localprobe_llama.forward import forward
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Pool
 from localprobe_llama.stream import Held, LlamaStream, need
 
 
 class LlamaEngine:
-    """A loaded GGUF model. See `localprobe.engine.Engine` for what each verb promises."""
+    """A loaded GGUF model. See `localprobe.engine.Engine`."""
 
-    def __init__(self, model: Model, pool: Pool, info: Info) -> None:
+    def __init__(self, model: LlamaModel, pool: Pool, info: Info) -> None:
         self.info = info
         self._model, self._pool = model, pool
         self._streams: weakref.WeakSet[LlamaStream] = weakref.WeakSet()
@@ -49,7 +49,7 @@ class LlamaEngine:
         elif isinstance(reuse, LlamaStream):
             context, held = reuse.continue_with(needed, prompts)
         else:
-            raise UsageError("only a stream of this engine can be gone on from: open without reuse")
+            raise UsageError("only a stream of this engine can be reused: open without `reuse`")
         try:
             stream = LlamaStream(model, self._pool, context, held, prompts, room=room, watch=watch)
         except BaseException:
@@ -65,7 +65,7 @@ class LlamaEngine:
         self._pool.close()
         self._model.close()
 
-    def _open(self) -> Model:
+    def _open(self) -> LlamaModel:
         if self._closed:
             raise UsageError(f"{self.info.model} is closed: load it again")
         return self._model

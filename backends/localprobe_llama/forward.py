@@ -12,7 +12,7 @@ from localprobe.engine import FloatArray, Output, Row, Steering
 from localprobe.sampling import log_softmax
 from localprobe_llama.callback import Addition, Reader, Work
 from localprobe_llama.context import MOST_SEQUENCES, Context
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
 from localprobe_llama.steering import add, control, effective
 
@@ -20,16 +20,16 @@ _ROWS = min(64, MOST_SEQUENCES)
 _LOGITS = 16  # rows of logits turned into log-probabilities at a time
 
 
-def forward(model: Model, pool: Pool, rows: Sequence[Row], layers: Sequence[int]) -> list[Output]:
+def forward(model: LlamaModel, pool: Pool, rows: Sequence[Row], layers: Sequence[int]) -> list[Output]:
     """See `localprobe.engine.Engine.forward`."""
     gathered = [_Gathered(row, layers, model) for row in rows]
-    busy = [each for each in gathered if layers or each.scored]
+    busy = [row for row in gathered if layers or row.scored]
     if busy:
-        # llama.cpp cuts batches of recurrent models into passes of its own, so there a row goes alone.
+        # llama.cpp splits batches of recurrent models itself, so their rows are run one by one.
         groups = list(_groups(busy, model.batch, _ROWS if model.rewinds else 1))
         context = pool.take(_need(model, groups, layers))
         try:
-            deltas = control([(each.steering, 0) for each in busy])
+            deltas = control([(row.steering, 0) for row in busy])
             controlled = deltas is not None and (model.controls or not deltas)
             context.control(deltas if deltas and controlled else {})
             for group in groups:
@@ -37,11 +37,11 @@ def forward(model: Model, pool: Pool, rows: Sequence[Row], layers: Sequence[int]
                 context.clear()
         finally:
             pool.give(context)
-    return [each.output() for each in gathered]
+    return [row.output() for row in gathered]
 
 
 def _groups(rows: Sequence[_Gathered], size: int, count: int) -> Iterator[list[_Gathered]]:
-    """Up to `count` rows that go through in one batch of at most `size` tokens. A longer row goes alone, in pieces."""
+    """Groups of up to `count` rows for one batch of at most `size` tokens. A longer row is run alone, in pieces."""
     group: list[_Gathered] = []
     tokens = 0
     for row in rows:
@@ -53,7 +53,7 @@ def _groups(rows: Sequence[_Gathered], size: int, count: int) -> Iterator[list[_
     yield group
 
 
-def _need(model: Model, groups: Sequence[Sequence[_Gathered]], layers: Sequence[int]) -> Need:
+def _need(model: LlamaModel, groups: Sequence[Sequence[_Gathered]], layers: Sequence[int]) -> Need:
     longest = max(len(row.row.ids) for group in groups for row in group)
     scored = max(sum(int(row.wanted.sum()) for row in group) for group in groups)
     outputs = model.batch if model.layers - 1 in layers else min(scored, model.batch)
@@ -62,7 +62,7 @@ def _need(model: Model, groups: Sequence[Sequence[_Gathered]], layers: Sequence[
 
 
 def _run_group(
-    context: Context, model: Model, group: Sequence[_Gathered], layers: Sequence[int], *, steered: bool
+    context: Context, model: LlamaModel, group: Sequence[_Gathered], layers: Sequence[int], *, steered: bool
 ) -> None:
     scored = any(row.scored for row in group)
     stop = None if scored else max(layers)
@@ -91,14 +91,20 @@ class _Piece:
 
 
 def _run_batch(
-    context: Context, model: Model, pieces: Sequence[_Piece], layers: Sequence[int], stop: int | None, *, steered: bool
+    context: Context,
+    model: LlamaModel,
+    pieces: Sequence[_Piece],
+    layers: Sequence[int],
+    stop: int | None,
+    *,
+    steered: bool,
 ) -> None:
     lengths = [piece.stop - piece.start for piece in pieces]
     tokens = np.concatenate([piece.row.row.ids[piece.start : piece.stop] for piece in pieces])
     positions = np.concatenate([np.arange(piece.start, piece.stop, dtype=np.int32) for piece in pieces])
     sequences = np.repeat(np.arange(len(pieces), dtype=np.int32), lengths)
     scored = np.concatenate([piece.row.wanted[piece.start : piece.stop] for piece in pieces])
-    # The residual of the top block is computed only where an output is asked for.
+    # The residual of the top block is computed only for outputs.
     outputs = np.ones_like(scored) if model.layers - 1 in layers else scored
     work = Work(_additions(pieces) if steered else {}, _readers(pieces, layers), stop)
     context.decode(tokens, positions, sequences, outputs, work)
@@ -107,15 +113,15 @@ def _run_batch(
 
 
 def _additions(pieces: Sequence[_Piece]) -> Mapping[int, Sequence[Addition]]:
-    found: dict[int, list[Addition]] = {}
+    additions: dict[int, list[Addition]] = {}
     for piece in pieces:
-        add(found, piece.row.steering, piece.start, piece.stop, piece.first)
-    return found
+        add(additions, piece.row.steering, piece.start, piece.stop, piece.first)
+    return additions
 
 
 def _readers(pieces: Sequence[_Piece], layers: Sequence[int]) -> Mapping[int, Reader]:
     def reader(layer: int) -> Reader:
-        places = [place for place, each in enumerate(layers) if each == layer]
+        places = [place for place, requested in enumerate(layers) if requested == layer]
 
         def read(residual: FloatArray) -> None:  # (rows, width)
             for piece in pieces:
@@ -128,28 +134,28 @@ def _readers(pieces: Sequence[_Piece], layers: Sequence[int]) -> Mapping[int, Re
 
 
 def _score(logits: FloatArray, pieces: Sequence[_Piece], scored: NDArray[np.bool_], outputs: NDArray[np.bool_]) -> None:
-    """Hand log-probabilities to the rows that asked for them. `logits` (outputs, vocabulary)."""
+    """Hand log-probabilities to the rows that requested them. `logits` (outputs, vocabulary)."""
     places = np.cumsum(outputs) - 1
-    asked = [
+    requested = [
         (piece.row, position, places[piece.first + position - piece.start])
         for piece in pieces
         for position in np.flatnonzero(piece.row.wanted[piece.start : piece.stop]) + piece.start
     ]
-    for at in range(0, len(asked), _LOGITS):
-        part = asked[at : at + _LOGITS]
+    for at in range(0, len(requested), _LOGITS):
+        part = requested[at : at + _LOGITS]
         logprobs = log_softmax(logits[[place for _, _, place in part]])  # (part, vocabulary)
         for (row, position, _), line in zip(part, logprobs, strict=True):
             row.score(int(position), line)
 
 
 class _Gathered:
-    """What one row has given so far."""
+    """The results of one row so far."""
 
-    def __init__(self, row: Row, layers: Sequence[int], model: Model) -> None:
+    def __init__(self, row: Row, layers: Sequence[int], model: LlamaModel) -> None:
         self.row = row
         self.steering: Steering = effective(row.steering)
         self.targets = np.zeros((0, 2), np.int32) if row.targets is None else row.targets
-        self.wanted = np.zeros(len(row.ids), np.bool_)  # positions whose logits are asked for
+        self.wanted = np.zeros(len(row.ids), np.bool_)  # positions whose logits are needed
         self.wanted[self.targets[:, 0]] = True
         self.wanted[list(row.full)] = True
         self.scored = bool(self.wanted.any())
@@ -159,7 +165,7 @@ class _Gathered:
         self._full_logprobs = np.zeros((len(row.full), model.vocabulary.size), np.float32)
 
     def take(self, place: int, residual: FloatArray, start: int) -> None:
-        """Residuals (n, width) of positions from `start` on, of the layer asked for in this `place`."""
+        """Residuals (n, width) of positions from `start` on, of the layer at index `place`."""
         stop = start + len(residual)
         if self.row.spans is None:
             self._residuals[place, start:stop] = residual

@@ -9,10 +9,10 @@ from types import FrameType, TracebackType
 
 
 class Interruptible:
-    """While native code runs that calls back into Python, Ctrl-C is noted and raised when it has returned.
+    """Defers Ctrl-C while native code runs that calls back into Python, and raises it afterwards.
 
-    Python would raise KeyboardInterrupt inside the callback, where ctypes prints and loses it. `cut` is called to end
-    the native code early. Only the main thread hears signals, and a handler of the program's own is left alone.
+    Otherwise Python would raise KeyboardInterrupt inside the callback, where ctypes prints and discards it. `cut` is
+    called to end the native code early. Only the main thread gets signals; a custom signal handler is left in place.
     """
 
     def __init__(self, cut: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The C library: the few ggml functions that llama-cpp-python does not bind, and llama.cpp's log, kept and silent."""
+"""The C library: the few ggml functions that llama-cpp-python does not bind, and llama.cpp's captured log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # a native abort would start a debugger and print pages
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else a native abort starts a debugger and prints pages of output
 
 import llama_cpp
 from llama_cpp._ctypes_extensions import load_shared_library
@@ -35,7 +35,7 @@ tensor_bytes = _bind(_base, "ggml_nbytes", _size, _pointer)
 tensor_elements = _bind(_base, "ggml_nelements", ctypes.c_int64, _pointer)
 tensor_contiguous = _bind(_base, "ggml_is_contiguous", ctypes.c_bool, _pointer)
 tensor_get = _bind(_base, "ggml_backend_tensor_get", None, _pointer, _pointer, _size, _size)
-"""(tensor, destination, offset, bytes): copy from a tensor, wherever it lives."""
+"""(tensor, destination, offset, bytes): copy from a tensor on any device."""
 tensor_set = _bind(_base, "ggml_backend_tensor_set", None, _pointer, _pointer, _size, _size)
 """(tensor, source, offset, bytes): copy into a tensor."""
 
@@ -51,7 +51,7 @@ _levels = [0]
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _keep(level: int, text: bytes | None, _user: int | None) -> None:
-    """Keep lines of errors; a line may come in pieces."""
+    """Keep lines of errors; a line may arrive in pieces."""
     piece = (text or b"").decode("utf-8", "replace")
     if level == _CONTINUED and _levels[0] == _ERROR and _errors:
         _errors[-1] += piece
@@ -66,12 +66,12 @@ llama_cpp.llama_backend_init()
 
 
 def forget_errors() -> None:
-    """Forget what llama.cpp has complained of so far."""
+    """Forget llama.cpp's errors so far."""
     _errors.clear()
 
 
 def errors() -> list[str]:
-    """What llama.cpp has complained of since `forget_errors`, one line each, without names of its functions."""
+    """llama.cpp's errors since `forget_errors`, one per line, without function names."""
     lines = (" ".join(line.split()) for line in _errors)
     return [line.partition(": ")[2] if line.partition(": ")[0].isidentifier() else line for line in lines if line]
 

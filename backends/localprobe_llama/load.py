@@ -1,4 +1,4 @@
-"""Loading a GGUF file: options, errors that say why, and a look at what the model gives."""
+"""Loading a GGUF file: options, precise errors, and a check that residuals can be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from localprobe_llama import device, library
 from localprobe_llama.callback import Reader, Work
 from localprobe_llama.engine import LlamaEngine
 from localprobe_llama.interrupt import Interruptible
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
 
 _UNSUPPORTED = ("unknown model architecture", "unsupported model architecture", "pre-tokenizer", "unknown tokenizer")
@@ -57,9 +57,9 @@ def _refuse_foreign(options: LoadOptions) -> None:
 
 
 def _sized(path: Path, options: LoadOptions, *, on_gpu: bool) -> tuple[LoadOptions, tuple[str, ...]]:
-    """The options with low memory chosen where the usual way would not fit, and what to tell the user of it.
+    """The options, with low memory chosen if only that fits, and notes about it for the user.
 
-    Raises OutOfMemory for a file larger than the machine, unless low memory was asked for.
+    Raises OutOfMemory for a file larger than the machine's memory, unless `low_memory` is set.
     """
     if not path.is_file():
         raise ModelError(f"{path} is not a file: llama.cpp loads one GGUF file")
@@ -81,7 +81,7 @@ def _sized(path: Path, options: LoadOptions, *, on_gpu: bool) -> tuple[LoadOptio
     return replace(options, low_memory=True), (why,)
 
 
-def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Model:
+def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> LlamaModel:
     on_gpu = blocks != 0 and bool(device.gpus())
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = blocks
@@ -105,21 +105,21 @@ def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Mod
     if not pointer:
         raise _why_not(path)
     threads = options.threads or device.threads()
-    return Model(pointer, threads=threads, gpu=on_gpu, low_memory=options.low_memory)
+    return LlamaModel(pointer, threads=threads, gpu=on_gpu, low_memory=options.low_memory)
 
 
 def _map_weights(params: llama_cpp.llama_model_params) -> None:
-    """Compute from the file's own pages, rather than from copies in a layout that the kernels prefer."""
+    """Compute from the mapped file, rather than from copies in a layout for the kernels."""
     if hasattr(params, "use_extra_bufts"):
         params.use_extra_bufts = False
     if hasattr(params, "load_mode"):
         params.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP
-    else:  # llama-cpp-python of before 2026
+    else:  # llama-cpp-python before 2026
         params.use_mmap = True
 
 
 def _why_not(path: Path) -> LocalprobeError:
-    """The error for a file that llama.cpp did not load, from what it said."""
+    """The error for a file that llama.cpp did not load, from its log."""
     lines = library.errors()
     reason = next((line for line in lines if "failed to load model" not in line), "llama.cpp gave no reason")
     reason = reason.removeprefix("error loading model: ").rstrip(".")
@@ -135,7 +135,7 @@ def _why_not(path: Path) -> LocalprobeError:
     return CorruptFile(f"{path.name} cannot be loaded: {reason}; delete it and fetch it again")
 
 
-def _refuse_unreadable(model: Model, path: Path) -> None:
+def _refuse_unreadable(model: LlamaModel, path: Path) -> None:
     if not llama_cpp.llama_model_has_decoder(model.pointer) or llama_cpp.llama_model_has_encoder(model.pointer):
         raise UnsupportedModel(f"{path.name} ({model.architecture}) is not a decoder: it cannot continue a text")
     if llama_cpp.llama_model_is_diffusion(model.pointer):
@@ -144,11 +144,11 @@ def _refuse_unreadable(model: Model, path: Path) -> None:
         raise UnsupportedModel(f"{path.name} has no tokenizer: convert it again with its vocabulary")
 
 
-def _probe(model: Model, pool: Pool) -> None:
-    """Read every layer's residual once, and see whether a control vector moves one as an addition does.
+def _probe(model: LlamaModel, pool: Pool) -> None:
+    """Read every layer's residual once, and check that a control vector has the effect of an addition.
 
-    Raises UnsupportedModel if a layer cannot be read. Where control vectors do nothing, all steering goes through the
-    callback, which needs no more than that a residual can be read.
+    Raises UnsupportedModel if a layer cannot be read. If control vectors have no effect, all steering goes through the
+    callback, which works for every residual that can be read.
     """
     context = pool.take(Need(1, 1, 1, 1))
     token, here, seen = np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.bool_)
@@ -175,7 +175,7 @@ def _probe(model: Model, pool: Pool) -> None:
         pool.give(context)
 
 
-def _info(model: Model, weights: Weights, options: LoadOptions, notes: tuple[str, ...]) -> Info:
+def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tuple[str, ...]) -> Info:
     if options.context is not None and options.context > model.context:
         raise UsageError(f"{weights.name} holds at most {model.context} tokens, not {options.context}")
     if not device.gpus() and options.device != "cpu":
@@ -185,7 +185,7 @@ def _info(model: Model, weights: Weights, options: LoadOptions, notes: tuple[str
         notes = (f"{asked}: everything runs on the CPU", *notes)
     return Info(
         engine="llama",
-        # other kernels compute then, so nothing that was found in one mode is taken for the other's
+        # it uses other kernels, so measurements of one mode are not valid for the other
         version=f"{library.version()}, low memory" if model.low_memory else library.version(),
         model=weights.name,
         architecture=model.architecture,
@@ -207,7 +207,7 @@ def _info(model: Model, weights: Weights, options: LoadOptions, notes: tuple[str
     )
 
 
-def _quantisation(model: Model) -> str | None:
+def _quantisation(model: LlamaModel) -> str | None:
     """`Q4_K_M`, ...; None for plain floats."""
     from gguf import LlamaFileType
 

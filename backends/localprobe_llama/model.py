@@ -1,4 +1,4 @@
-"""A loaded llama_model and what its metadata says."""
+"""A loaded llama_model and its metadata."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
 _BATCH, _SMALL_BATCH = 512, 128  # tokens of a pass
 
 
-class Model:
-    """Weights in memory. `threads` compute on the CPU; `gpu` says whether any block is on a GPU.
+class LlamaModel:
+    """Weights in memory. `threads` is the number of CPU threads; `gpu` is whether any block is on a GPU.
 
     With `low_memory`, passes and caches are smaller too.
     """
@@ -33,13 +33,13 @@ class Model:
         self.width: int = llama_cpp.llama_model_n_embd(pointer)
         self.context: int = llama_cpp.llama_model_n_ctx_train(pointer)
         self.rewinds = not (llama_cpp.llama_model_is_recurrent(pointer) or llama_cpp.llama_model_is_hybrid(pointer))
-        """Whether a row's last tokens can be forgotten: a recurrent state keeps no past to go back to."""
+        """Whether a row's last tokens can be forgotten, which a recurrent state does not allow."""
         self.controls = self.layers > 1
-        """Whether control vectors work; `load.probe` tries."""
+        """Whether control vectors work; set by `load`."""
 
     @property
     def batch(self) -> int:
-        """Tokens a pass; fewer where the vocabulary is so large that all their logits would take gigabytes."""
+        """Tokens per pass; fewer if the logits of a large vocabulary would take gigabytes."""
         most = _SMALL_BATCH if self.low_memory else _BATCH
         return max(64, min(most, _OUTPUTS // self.vocabulary.size // 64 * 64))
 
@@ -49,17 +49,17 @@ class Model:
 
     @property
     def cell_bytes(self) -> int:
-        """Bytes of KV cache a token: keys and values of every block in float16. About: blocks may differ."""
+        """Approximate bytes of KV cache per token: keys and values of every block in float16."""
         heads: int = llama_cpp.llama_model_n_head_kv(self.pointer)
         usual = self.width // max(1, llama_cpp.llama_model_n_head(self.pointer))
         lengths = [self.number(f"attention.{kind}_length") or usual for kind in ("key", "value")]
         return 2 * self.layers * heads * sum(lengths)
 
     def context_bytes(self, cells: int, batch: int, outputs: int) -> int:
-        """Bytes of a context: its cache, what a pass of `batch` tokens computes in, and the logits of `outputs`.
+        """Bytes of a context: its cache, the buffers of a pass of `batch` tokens, and the logits of `outputs`.
 
-        A pass holds about three vectors of the feed-forward width and four of the model's for each token (measured).
-        Logits are computed in one place and kept in another.
+        A pass holds about three vectors of the feed-forward width and four of the model's width per token (measured).
+        Logits are stored twice.
         """
         inner = self.number("feed_forward_length") or 4 * self.width
         computing = batch * 4 * (3 * inner + 4 * self.width)
@@ -67,9 +67,9 @@ class Model:
 
     @cached_property
     def short_context(self) -> int | None:
-        """Cells past which llama.cpp rotates by other factors (Phi-3 with a long context); None: it never does.
+        """Cells beyond which llama.cpp uses other RoPE factors (Phi-3 with a long context); None if it never does.
 
-        It goes by the size of the cache rather than by the length of a row.
+        The choice depends on the size of the cache, not on the length of a row.
         """
         if self.text(self._key("rope.scaling.type")) != "longrope":
             return None
@@ -77,7 +77,7 @@ class Model:
         return trained and trained // _PAGE * _PAGE
 
     def number(self, name: str) -> int | None:
-        """A whole number of the architecture's own metadata."""
+        """An integer from the metadata of the architecture."""
         value = self.text(self._key(name))
         return int(value) if value is not None and value.isdecimal() else None
 

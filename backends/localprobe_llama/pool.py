@@ -1,4 +1,4 @@
-"""Contexts, made to the size that is needed, and kept for the next call that they fit."""
+"""A pool of contexts, created in the size needed and reused by later calls that they fit."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from localprobe.errors import OutOfMemory
 from localprobe_llama.context import MOST_SEQUENCES, Context
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 
 _IDLE = 2  # one for passes, one for decoding
-_WASTE = 4  # a kept context may be so many times larger than asked for
-_GRAIN = 1024  # cells are rounded up to it, so that a chat seldom needs a larger cache
-_PAGE = 256  # or to this where memory is short: llama.cpp rounds up to it anyway
+_WASTE = 4  # a reused context may be larger than needed by this factor
+_GRAIN = 1024  # cells are rounded up to a multiple, so that a chat rarely needs a larger cache
+_PAGE = 256  # the same if memory is short: llama.cpp rounds up to it anyway
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a call needs of a context."""
+    """The size of the context that a call needs."""
 
     cells: int
     """Tokens of all rows."""
@@ -31,7 +31,7 @@ class Need:
 class Pool:
     """The contexts of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._idle: list[Context] = []
         self._made: weakref.WeakSet[Context] = weakref.WeakSet()
@@ -56,24 +56,24 @@ class Pool:
         return context
 
     def fits(self, context: Context, need: Need) -> bool:
-        """Whether a context is large enough, and rotates as the longest row needs."""
+        """Whether a context is large enough, and uses the RoPE factors that the longest row needs."""
         large = context.cells >= need.cells and context.rows >= need.rows and context.outputs >= need.outputs
         short = self._model.short_context
         return large and (short is None or self._is_long(context) == (need.longest > short))
 
     def alike(self, one: Context, other: Context) -> bool:
-        """Whether two contexts compute the same keys, so that one can go on from the other's."""
+        """Whether two contexts compute the same keys, so that one can reuse the other's."""
         return self._is_long(one) == self._is_long(other)
 
     def give(self, context: Context) -> None:
-        """Take a context back, whatever it holds."""
+        """Return a context to the pool, whatever it holds."""
         context.clear()
         self._idle.append(context)
         while len(self._idle) > _IDLE:
             self._idle.pop(0).close()
 
     def close(self) -> None:
-        """Free every context, those of streams too: none may outlive the model."""
+        """Free every context, including those of streams: none may outlive the model."""
         self._idle.clear()
         for context in list(self._made):
             context.close()

@@ -1,4 +1,4 @@
-"""Which of the two ways of llama.cpp a steering goes: its control vector, or additions in the callback."""
+"""The two ways of steering with llama.cpp: its control vector, and additions in the callback."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from localprobe_llama.callback import Addition
 
 
 def effective(steering: Steering) -> Steering:
-    """Terms that add something: a residual plus zero would lose the sign of a zero."""
+    """Terms that are not zero: adding zero would change the sign of a negative zero."""
     return tuple(term for term in steering if term.delta.any())
 
 
-def add(found: dict[int, list[Addition]], steering: Steering, start: int, stop: int, first: int) -> None:
-    """Append to `found` (by layer) what steering adds to positions [start, stop), which are rows from `first` on.
+def add(additions: dict[int, list[Addition]], steering: Steering, start: int, stop: int, first: int) -> None:
+    """Append to `additions` (by layer) what steering adds to positions [start, stop), which are rows from `first` on.
 
-    Terms that cover a position are summed before they are added, as a control vector would be.
+    Terms that cover the same position are summed first, as in a control vector.
     """
     for layer in sorted({term.layer for term in steering}):
         terms = [term for term in steering if term.layer == layer]
@@ -29,16 +29,16 @@ def add(found: dict[int, list[Addition]], steering: Steering, start: int, stop: 
         for low, high in pairwise(sorted(end for end in ends if start <= end <= stop)):
             deltas = [term.delta for term in terms if term.covers(low)]
             if deltas:
-                found.setdefault(layer, []).append((low - start + first, high - start + first, _sum(deltas)))
+                additions.setdefault(layer, []).append((low - start + first, high - start + first, _sum(deltas)))
 
 
 def control(rows: Sequence[tuple[Steering, int]]) -> dict[int, FloatArray] | None:
-    """Deltas by layer that serve all rows, each from a position on; None if a control vector cannot serve them."""
-    found = [_control(steering, position) for steering, position in rows]
-    first = found[0]
+    """Deltas by layer that steer all rows, each from its position on; None if no control vector can."""
+    deltas = [_control(steering, position) for steering, position in rows]
+    first = deltas[0]
     if first is None:
         return None
-    for other in found[1:]:
+    for other in deltas[1:]:
         if other is None or other.keys() != first.keys():
             return None
         if any(other[layer] is not delta and not np.array_equal(other[layer], delta) for layer, delta in first.items()):
@@ -50,7 +50,7 @@ def _control(steering: Steering, position: int) -> dict[int, FloatArray] | None:
     deltas: dict[int, list[FloatArray]] = {}
     for term in steering:
         if term.stop is not None and term.stop <= position:
-            continue  # over
+            continue  # no longer applies
         if term.start > position or term.stop is not None or term.layer == 0:  # control vectors begin at layer 1
             return None
         deltas.setdefault(term.layer, []).append(term.delta)

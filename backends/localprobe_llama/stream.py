@@ -22,7 +22,7 @@ from localprobe.errors import UsageError
 from localprobe.sampling import sample
 from localprobe_llama.callback import Addition, Reader, Work
 from localprobe_llama.context import Context
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
 from localprobe_llama.steering import add, control, effective
 
@@ -30,9 +30,9 @@ from localprobe_llama.steering import add, control, effective
 @dataclass(slots=True)
 class _Row:
     sequence: int
-    """Its number in the cache."""
+    """Its sequence number in the cache."""
     length: int
-    """Positions that the cache holds."""
+    """Number of positions in the cache."""
     limit: int
     steering: Steering
     sampler: Sampler
@@ -40,21 +40,21 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a cache holds of a row: the row's number in it, and its first positions."""
+    """The part of a row that a cache holds: its sequence number, and its number of positions."""
 
     sequence: int
     length: int = 0
 
 
 class LlamaStream:
-    """Rows being decoded. See `localprobe.engine.Stream` for what each verb promises.
+    """Rows being decoded. See `localprobe.engine.Stream`.
 
-    `held` is what `context` holds of each row.
+    `held` describes what `context` holds of each row.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: LlamaModel,
         pool: Pool,
         context: Context,
         held: Sequence[Held],
@@ -72,7 +72,7 @@ class LlamaStream:
         self._pending: IntArray | None = None
         self._prompt_scores: list[FloatArray] = []
         self._logits = self._prefill(prompts)
-        """(rows, vocabulary) of the tokens run last, while they have not been sampled from."""
+        """(rows, vocabulary) logits of the tokens run last, until they are sampled from."""
         self._steer_rows()
 
     @property
@@ -98,8 +98,8 @@ class LlamaStream:
 
     def drop(self, rows: Sequence[int]) -> None:
         self._open()
-        # Cells of the rows are not freed: a later token in a hole would lie before earlier ones of its row, and
-        # attention, which sums in the order of cells and in float16, would give other numbers than without the drop.
+        # Cells of dropped rows are not freed: a later token in a freed cell would precede earlier ones of its row, and
+        # attention, which sums in the order of cells in float16, would give other numbers than without the drop.
         stay = [number for number in range(len(self._rows)) if number not in set(rows)]
         self._dropped = self._dropped or len(stay) < len(self._rows)
         self._rows = [self._rows[number] for number in stay]
@@ -114,9 +114,9 @@ class LlamaStream:
             self._pool.give(self._hand_over())
 
     def continue_with(self, need: Need, prompts: Sequence[Prompt]) -> tuple[Context, list[Held]]:
-        """Hand the cache over to a stream of `prompts`, shortened to what each keeps; this stream closes.
+        """Hand the cache, cut to what each of `prompts` keeps, to a new stream, and close this one.
 
-        Returns the context, another one if this one does not serve `need`, and what it holds of each row.
+        Returns the context (a new one if this one does not meet `need`), and what it holds of each row.
         """
         context = self._open()
         held = [
@@ -131,7 +131,7 @@ class LlamaStream:
             self.close()
 
     def _moved(self, context: Context, held: Sequence[Held], need: Need) -> tuple[Context, list[Held]]:
-        """Another context with what this one holds, from its first cell on."""
+        """A new context with the content of this one, from its first cell on."""
         other = self._pool.take(need)
         alike = self._pool.alike(context, other)
         moved = [Held(number, row.length if alike else 0) for number, row in enumerate(held)]
@@ -151,7 +151,8 @@ class LlamaStream:
         return context
 
     def _prefill(self, prompts: Sequence[Prompt]) -> FloatArray:
-        """Run what the cache lacks of each prompt, once for all its copies. Returns logits (rows, vocabulary)."""
+        """Run the part of each prompt that is not cached, once for all its copies. Returns logits (rows,
+        vocabulary)."""
         context = self._open()
         firsts = [sum(prompt.copies for prompt in prompts[:number]) for number in range(len(prompts))]
         rows = [self._rows[first] for first in firsts]
@@ -166,7 +167,7 @@ class LlamaStream:
         return logits
 
     def _prefill_one(self, prompt: Prompt, row: _Row, *, added: bool) -> FloatArray:
-        """One prompt a pass, so that its numbers do not depend on its company. Returns logits (vocabulary,)."""
+        """One prompt per pass, so that its numbers do not depend on the other prompts. Returns logits (vocabulary,)."""
         context, n = self._open(), len(prompt.ids)
         held = row.length
         scores = np.empty((n - held, self._watch.count), np.float32)
@@ -215,12 +216,12 @@ class LlamaStream:
         return scores
 
     def _steer_rows(self) -> None:
-        """Choose how the rows are steered from here on."""
+        """Choose how the rows are steered from now on."""
         if self._rows:
             self._added = self._steer([(row.steering, row.length) for row in self._rows])
 
     def _steer(self, rows: Sequence[tuple[Steering, int]]) -> bool:
-        """Set the control vector if it can serve all rows, each from a position on; else they need additions."""
+        """Set the control vector if it can steer all rows, each from its position on; else they need additions."""
         deltas = control(rows)
         served = deltas is not None and (self._model.controls or not deltas)
         self._open().control(deltas if deltas and served else {})
@@ -232,8 +233,8 @@ class LlamaStream:
         return self._context
 
 
-def need(model: Model, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch]) -> Need:
-    """What a stream needs of a context."""
+def need(model: LlamaModel, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch]) -> Need:
+    """The size of the context that a stream needs."""
     rows = sum(prompt.copies for prompt in prompts)
     longest = max(len(prompt.ids) for prompt in prompts) + room
     cells = sum(len(prompt.ids) + prompt.copies * room for prompt in prompts)
@@ -243,8 +244,6 @@ def need(model: Model, prompts: Sequence[Prompt], room: int, watch: Sequence[Wat
 
 
 class _Watched:
-    """What is watched, by layer."""
-
     def __init__(self, watch: Sequence[Watch]) -> None:
         self.count = len(watch)
         self.layers = sorted({watched.layer for watched in watch})

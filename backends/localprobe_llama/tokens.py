@@ -36,22 +36,22 @@ class Vocabulary:
     def decode(self, ids: Sequence[int] | IntArray) -> str:
         """See `localprobe.engine.Engine.decode`."""
         text = b"".join(map(self._piece, np.asarray(ids, np.int32).tolist()))
-        # SentencePiece puts a space before a text, which is not part of it. llama_detokenize would take it off too,
-        # but also clean up spaces in the middle.
+        # SentencePiece puts a space before a text. llama_detokenize would remove it too, but would also clean up spaces
+        # in the middle.
         if self._space_prefix:
             text = text.removeprefix(b" ")
         return text.decode("utf-8", "replace")
 
     @cached_property
     def bos(self) -> int | None:
-        """The id that goes before plain text, if the model's rule is to put one."""
+        """The id that goes before plain text, if the model uses one."""
         token: int = llama_cpp.llama_vocab_bos(self._pointer)
         return token if token != _NO_TOKEN and llama_cpp.llama_vocab_get_add_bos(self._pointer) else None
 
     @cached_property
     def eos(self) -> tuple[int, ...]:
-        """Ids that end a text or a turn. llama.cpp would also end an answer at tokens for filling in the middle of
-        code, and at any `</s>`, which other engines do not."""
+        """Ids that end a text or a turn. llama.cpp would also end an answer at fill-in-the-middle tokens, and at
+        any `</s>`, which other engines do not."""
         named = (llama_cpp.llama_vocab_eos(self._pointer), llama_cpp.llama_vocab_eot(self._pointer))
         return tuple(
             token
@@ -65,7 +65,7 @@ class Vocabulary:
 
     @cached_property
     def special_text(self) -> dict[str, str]:
-        """Texts of the special tokens that chat templates name."""
+        """Texts of the special tokens that chat templates use."""
         tokens = {
             "bos_token": llama_cpp.llama_vocab_bos(self._pointer),
             "eos_token": llama_cpp.llama_vocab_eos(self._pointer),
@@ -85,7 +85,7 @@ class Vocabulary:
         return b"".join(map(self._piece, ids.tolist())).startswith(b" ")
 
     def _tokenize(self, text: bytes, *, special: bool) -> IntArray:
-        room = len(text) + 8  # no tokenizer makes more tokens than bytes, bar a space put before
+        room = len(text) + 8  # a text has at most one token per byte, plus a leading space
         while True:
             ids = np.empty(room, np.int32)
             pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
@@ -97,7 +97,7 @@ class Vocabulary:
             room = -count
 
     def _piece(self, token: int) -> bytes:
-        """What an id adds to a text, empty if it is a special token. Remembered: texts are decoded again and again."""
+        """The text of an id, empty for a special token. Cached, because texts are decoded repeatedly."""
         if not 0 <= token < self.size:  # llama.cpp would abort
             raise UsageError(f"token id {token} is out of range: this model has ids 0 to {self.size - 1}")
         piece = self._pieces[token]

@@ -1,4 +1,4 @@
-"""The MLX engine: mlx-lm models on Apple's Metal; on Linux on the CPU, for tests.
+"""The MLX engine: mlx-lm models on Apple's Metal, or on the CPU of a Linux machine for tests.
 
 Importing this package imports no mlx; `backend.available()` and `backend.load()` do.
 """

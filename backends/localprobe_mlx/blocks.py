@@ -1,7 +1,7 @@
-"""The transformer blocks of an mlx-lm model, made to record and steer the residual stream.
+"""The transformer blocks of an mlx-lm model, modified to record and steer the residual stream.
 
-mlx-lm's models call `layer(h, mask, cache)` in a loop of their own that also reads attributes of the layers. So a
-block is not wrapped: its class is exchanged for a subclass that asks the `Tap` what to do with its output.
+mlx-lm's models call `layer(h, mask, cache)` in a loop that also reads attributes of the layers. So a block is not
+wrapped: its class is replaced by a subclass that lets the `Tap` handle its output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Pass(Protocol):
 
 
 class Tap:
-    """Where the blocks of one model look up the pass under way; without one they do what mlx-lm wrote."""
+    """The current pass of the blocks of one model; without one they run unmodified."""
 
     def __init__(self) -> None:
         self.running: Pass | None = None
@@ -69,10 +69,10 @@ class Climb:
 
 
 class Bypass:
-    """A pass that computes no block: the last one returns `hidden`, so that only the final norm and head run on it."""
+    """A pass without blocks: the last one returns `hidden`, so that only the final norm and head run."""
 
     def __init__(self, hidden: mx.array, extras: int) -> None:
-        """`extras` is how many values a block returns beside the residual."""
+        """`extras` is the number of values that a block returns besides the residual."""
         self._out = (hidden, *[None] * extras) if extras else hidden
 
     def at(self, layer: int, block: Callable[[], Any]) -> Any:
@@ -80,9 +80,9 @@ class Bypass:
 
 
 def hook(layers: Sequence[Any], *, own_masks: bool = False) -> Tap:
-    """Make the blocks of a model, in order, obey the tap that is returned.
+    """Let the returned tap control the blocks of a model, given in order.
 
-    With `own_masks`, each block takes the mask of its own cache instead of the one that the model hands to all.
+    With `own_masks`, each block takes the mask of its own cache instead of the shared one.
     """
     tap = Tap()
     hooked: dict[type, type] = {}
@@ -116,6 +116,6 @@ def _with_own_mask(hidden: mx.array, mask: Any, *rest: Any, cache: Any = None) -
 
 
 def _hidden(out: Any) -> mx.array:
-    """The residual in what a block returns: some return a tuple that begins with it."""
+    """The residual in the output of a block, which may be a tuple that begins with it."""
     hidden: mx.array = out[0] if isinstance(out, tuple) else out
     return hidden

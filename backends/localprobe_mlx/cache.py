@@ -1,7 +1,7 @@
-"""Keys and values of a batch, where slot i of a row holds position i: rows may start anywhere, be cut and go on.
+"""Keys and values of a batch, where slot i of a row holds position i, so that rows can be cut and extended separately.
 
-mlx-lm's own caches pad rows of a batch on the left and keep sliding windows in a ring, so that a row can be neither
-cut at a place of its own nor steered again. Here every layer keeps all positions, and masks do the rest.
+mlx-lm's own caches pad rows of a batch on the left and keep sliding windows in a ring buffer, so single rows can be
+neither cut nor steered again. Here every layer keeps all positions, and sliding windows are masks.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 
 
 class Place:
-    """Which positions one pass runs, the same for all layers: `starts[row] .. starts[row] + length` of each row."""
+    """The positions that one pass runs, the same for all layers: `starts[row] .. starts[row] + length` of each row."""
 
     def __init__(self, starts: Sequence[int], length: int, rows: slice = slice(None), mask_axes: int = 1) -> None:
-        """`rows` are those of the cache that the pass runs; `mask_axes` stand between the mask's rows and queries."""
+        """`rows` are the rows of the cache that the pass runs; `mask_axes` is the number of axes between the mask's
+        rows and queries."""
         self.length = length
         self.rows = rows
         self.end = max(starts) + length
-        """Slots that the pass reads: no row has a query beyond it."""
+        """Number of slots that the pass reads."""
         self._starts = list(starts)
         self._ragged = min(starts) != max(starts)
         self._mask_axes = mask_axes
@@ -47,7 +48,7 @@ class Place:
         return store
 
     def mask(self, window: int | None, as_array: bool) -> Any:
-        """What queries of this place may see: bool, "causal", or None where that is everything."""
+        """The attention mask of this place: bool, "causal", or None for no mask."""
         key = (window, as_array)
         if key not in self._masks:
             self._masks[key] = self._mask(window, as_array)
@@ -62,19 +63,19 @@ class Place:
         starts = np.array(self._starts if self._ragged else self._starts[:1])
         query = starts[:, None, None] + np.arange(self.length)[:, None]  # (rows or 1, length, 1)
         key = np.arange(self.end)  # (slots,)
-        seen = key <= query  # (rows or 1, length, slots)
+        visible = key <= query  # (rows or 1, length, slots)
         if window is not None:
-            seen &= key > query - window
+            visible &= key > query - window
         if not self._ragged:
-            return mx.array(seen[0])
-        return mx.array(seen.reshape(len(starts), *[1] * self._mask_axes, *seen.shape[1:]))
+            return mx.array(visible[0])
+        return mx.array(visible.reshape(len(starts), *[1] * self._mask_axes, *visible.shape[1:]))
 
 
 class LayerCache:
     """The cache of one layer, as mlx-lm's models use it: `offset`, `make_mask`, `update_and_fetch`."""
 
     def __init__(self, window: int | None, rows: int, slots: int) -> None:
-        """`window` is how many positions the layer sees, itself included; None for all."""
+        """`window` is the number of positions that a query attends to, its own included; None for all."""
         self.place = Place([0], 1)
         self._window = window
         self._rows = rows
@@ -104,7 +105,7 @@ class LayerCache:
         return self._stores
 
     def take(self, rows: mx.array) -> None:
-        """Keep these rows, in this order; a row may come more than once."""
+        """Keep these rows, in this order; rows may be repeated."""
         self._rows = rows.size
         self._stores = [store[rows] for store in self._stores]
         mx.eval(self._stores)  # layer by layer, so that only one layer is held twice
@@ -118,7 +119,7 @@ class LayerCache:
 
 
 class NoCache(LayerCache):
-    """For a pass that keeps nothing: positions and masks only."""
+    """For a pass without a cache: positions and masks only."""
 
     def __init__(self, window: int | None) -> None:
         super().__init__(window, 0, 0)

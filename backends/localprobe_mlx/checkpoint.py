@@ -1,4 +1,4 @@
-"""A Hugging Face folder on disk: its config, its weight files, and what they say about the model."""
+"""A Hugging Face folder on disk: its config and weight files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALWAYS_WINDOWED = {"mistral", "mixtral", "phi3", "starcoder2"}
 class Checkpoint:
     """A model folder whose config and safetensors headers have been read. Weights stay on the disk.
 
-    Raises ModelError if the folder is no model, CorruptFile if a file is torn.
+    Raises ModelError if the folder is not a model, CorruptFile if a file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Checkpoint:
 
     @property
     def text_config(self) -> Config:
-        """The config of the language model inside a model that also sees or hears."""
+        """The config of the language model inside a multimodal model."""
         inner = self.config.get("text_config")
         return inner if isinstance(inner, dict) else self.config
 
@@ -54,12 +54,12 @@ class Checkpoint:
     def eos(self) -> set[int]:
         """Ids that the configs name as the end of an answer."""
         named = (self._generation, self.config, self.text_config)
-        found = [config.get("eos_token_id") for config in named]
-        return {int(i) for ids in found if ids is not None for i in (ids if isinstance(ids, list) else [ids])}
+        declared = [config.get("eos_token_id") for config in named]
+        return {int(i) for ids in declared if ids is not None for i in (ids if isinstance(ids, list) else [ids])}
 
     @property
     def context(self) -> int | None:
-        """Positions that the model was made for."""
+        """The model's maximum number of positions."""
         for config in (self.text_config, self.config):
             for key in _CONTEXT_KEYS:
                 if isinstance(config.get(key), int):
@@ -68,19 +68,19 @@ class Checkpoint:
 
     @property
     def window(self) -> int | None:
-        """Positions that a layer with sliding attention sees, if any layer has it."""
+        """Window of the layers with sliding attention, if there are any."""
         config = self.text_config
         window = config.get("sliding_window")
         return int(window) if window and config.get("use_sliding_window") is not False else None
 
     def layer_windows(self) -> list[int | None] | None:
-        """For each layer: how many positions it sees, None for all. None if the config does not say how to tell."""
+        """The window of each layer, None for full attention. None if the config does not specify it."""
         config, layers = self.text_config, range(self.text_config.get("num_hidden_layers", 0))
         kind = config.get("model_type")
         if self.window is None:
             return [None for _ in layers]
         if config.get("layer_types"):
-            return [self.window if each == "sliding_attention" else None for each in config["layer_types"]]
+            return [self.window if kind == "sliding_attention" else None for kind in config["layer_types"]]
         if kind in _ALWAYS_WINDOWED:
             return [self.window for _ in layers]
         if kind == "gemma2":
@@ -92,11 +92,15 @@ class Checkpoint:
     @property
     def quantisation(self) -> str | None:
         """`4bit`, `mxfp4`, ...; None for plain floats."""
-        found = self.config.get("quantization") or self.config.get("quantization_config")
-        if not found:
+        declared = self.config.get("quantization") or self.config.get("quantization_config")
+        if not declared:
             return None
-        mode = found.get("mode", "affine")
-        return f"{found['bits']}bit" if mode == "affine" and "bits" in found else str(found.get("quant_method", mode))
+        mode = declared.get("mode", "affine")
+        return (
+            f"{declared['bits']}bit"
+            if mode == "affine" and "bits" in declared
+            else str(declared.get("quant_method", mode))
+        )
 
 
 def _read_json(file: Path) -> Config:

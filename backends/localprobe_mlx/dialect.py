@@ -1,6 +1,6 @@
-"""config.json as mlx-lm reads it: what transformers 5 renamed is given its old name back.
+"""config.json for mlx-lm: keys that transformers 5 renamed get their old names back.
 
-mlx-lm falls back to a default where a key is missing, and the residuals are then quietly wrong.
+mlx-lm uses a default for a missing key, and the residuals are then silently wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from localprobe_mlx.checkpoint import Checkpoint, Config
 
 
 def config_for_mlx(checkpoint: Checkpoint) -> Config:
-    """Changes to a checkpoint's config, to pass to mlx-lm beside it."""
+    """Changes to a checkpoint's config that mlx-lm needs."""
     changes = _changes(checkpoint.config)
     inner = checkpoint.config.get("text_config")
     if isinstance(inner, dict):
@@ -50,7 +50,7 @@ def _rope(rope: Config) -> Config:
 
 
 def _pattern(kinds: list[Any]) -> int:
-    """Gemma 3 has one layer of full attention in every so many: how many."""
+    """Period of Gemma 3's layers with full attention."""
     full = [number for number, kind in enumerate(kinds) if kind == "full_attention"]
     pattern = full[0] + 1 if full else len(kinds) + 1
     if full != list(range(pattern - 1, len(kinds), pattern)):

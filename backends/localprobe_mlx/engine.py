@@ -1,4 +1,4 @@
-"""The MLX engine: a network, a tokenizer, and the one thread that they live on."""
+"""The MLX engine: a network, a tokenizer, and the one thread that uses them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _UNKNOWN_CONTEXT = 2048
 
 
 class MlxEngine:
-    """A loaded model. See `localprobe.engine.Engine` for what each verb promises; any thread may call."""
+    """A loaded model. See `localprobe.engine.Engine`. Any thread may call it."""
 
     def __init__(self, weights: Weights, options: LoadOptions) -> None:
-        """Raises ModelError or UsageError; nothing is left behind then."""
+        """Raises ModelError or UsageError, leaving nothing loaded."""
         check_options(options)
         device = find_device(options.device)
         self._memory = Memory(device)
@@ -90,7 +90,7 @@ class MlxEngine:
         reuse: Stream | None = None,
     ) -> Stream:
         if reuse is not None and not isinstance(reuse, MlxStream):
-            raise UsageError("an MLX stream can only go on from another MLX stream")
+            raise UsageError("an MLX stream can only reuse another MLX stream")
 
         def prefill() -> MlxStream:
             network = self._loaded()
@@ -105,7 +105,7 @@ class MlxEngine:
             self._worker.close()
 
     def _position_bytes(self, length: int, layers: int) -> int:
-        """Roughly what a position of a pass takes: arrays of a block, attention on the CPU, residuals of layers."""
+        """Approximate bytes per position of a pass: arrays of a block, attention on the CPU, residuals of layers."""
         size = 4 if self.info.dtype == "float32" else 2
         scores = 0 if self._memory.gpu else length * self.info.width // 64  # heads of 64 are usual
         return size * (24 * self.info.width + scores) + 4 * self.info.width * layers
@@ -120,15 +120,15 @@ class MlxEngine:
         mx.clear_cache()
 
 
-def _context(checkpoint: Checkpoint, network: Network, asked: int | None) -> tuple[int, tuple[str, ...]]:
-    """Tokens that a row may hold, and notes on why they are fewer than the model's own."""
+def _context(checkpoint: Checkpoint, network: Network, requested: int | None) -> tuple[int, tuple[str, ...]]:
+    """Tokens that a row may hold, and notes if they are fewer than the model's own limit."""
     notes: list[str] = []
     limit = checkpoint.context or _UNKNOWN_CONTEXT
     if checkpoint.window is not None and checkpoint.window < limit and not network.has_windows:
         limit = checkpoint.window
         notes.append(f"mlx-lm has no sliding window for this model, so rows hold at most {limit} tokens here")
-    if asked is not None and asked > limit:
-        raise UsageError(f"context {asked} is more than the {limit} tokens that this model can hold")
+    if requested is not None and requested > limit:
+        raise UsageError(f"context {requested} is more than the {limit} tokens that this model can hold")
     if not network.batches:
         notes.append("mlx-lm cannot batch answers of different length for this model: they are decoded one by one")
-    return asked or limit, tuple(notes)
+    return requested or limit, tuple(notes)

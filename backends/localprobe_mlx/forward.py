@@ -13,7 +13,7 @@ from localprobe_mlx.network import Network
 from localprobe_mlx.steering import Steerings
 
 _LOGITS = 1 << 26
-"""Most logits held at once: 256 MB in float32."""
+"""Maximum number of logits in memory: 256 MB in float32."""
 
 
 class Logprobs(NamedTuple):
@@ -24,7 +24,7 @@ class Logprobs(NamedTuple):
 
 
 def forward(network: Network, rows: Sequence[Row], layers: Sequence[int]) -> list[Output]:
-    """See `localprobe.engine.Engine.forward`. Rows are padded on the right, where causal attention never looks."""
+    """See `localprobe.engine.Engine.forward`. Rows are padded on the right, which causal attention never reads."""
     scored = any(row.full or _targets(row).size for row in rows)
     deepest = network.layers - 1 if scored else max(layers, default=-1)
     if deepest < 0:  # nothing is wanted
@@ -52,26 +52,26 @@ def pad(rows: Sequence[IntArray]) -> mx.array:
 
 
 def _residuals(rows: Sequence[Row], layers: Sequence[mx.array], width: int) -> list[FloatArray]:
-    """For each row, (layers, spans or positions, width) float32 of residuals (rows, length, width) a layer."""
+    """For each row, (layers, spans or positions, width) float32, from residuals (rows, length, width) per layer."""
     whole = [number for number, row in enumerate(rows) if row.spans is None]
     wide = [layer.astype(mx.float32) for layer in layers]
     pooled = _pool(rows, wide)
     complete = [layer[mx.array(whole)] for layer in wide] if whole else []  # (rows in whole, length, width)
     mx.eval(pooled, complete)
     pools, positions = [np.array(layer) for layer in pooled], [np.array(layer) for layer in complete]
-    found = []
+    outputs = []
     for number, row in enumerate(rows):
         if row.spans is None:
             own = [layer[whole.index(number), : len(row.ids)] for layer in positions]
         else:
             own = [layer[number, : len(row.spans)] for layer in pools]
         count = len(row.ids if row.spans is None else row.spans)
-        found.append(np.stack(own) if own else np.zeros((0, count, width), np.float32))
-    return found
+        outputs.append(np.stack(own) if own else np.zeros((0, count, width), np.float32))
+    return outputs
 
 
 def _pool(rows: Sequence[Row], layers: Sequence[mx.array]) -> list[mx.array]:
-    """Means over spans, (rows, most spans, width) a layer. Sums of masked rows, for a product may be rounded (TF32)."""
+    """Means over spans, (rows, most spans, width) per layer. Masked sums, because products may be rounded (TF32)."""
     spans = [row.spans or () for row in rows]
     most = max(len(own) for own in spans)
     if not layers or not most:
@@ -89,9 +89,10 @@ def _pool(rows: Sequence[Row], layers: Sequence[mx.array]) -> list[mx.array]:
 
 
 def _logprobs(network: Network, rows: Sequence[Row], hidden: mx.array) -> list[Logprobs]:
-    """What each row's `targets` and `full` ask of residuals (rows, length, width) after the last block.
+    """The log-probabilities for each row's `targets` and `full`, from residuals (rows, length, width) after the last
+    block.
 
-    The head runs on the positions asked for only, a part of them at a time.
+    The head runs only on the requested positions, in parts.
     """
     length = hidden.shape[1]
     targets = [np.stack([_targets(row)[:, 0] + r * length, _targets(row)[:, 1]], axis=1) for r, row in enumerate(rows)]

@@ -1,4 +1,4 @@
-"""A model folder -> a network and a tokenizer in memory, each failure as one clear line."""
+"""Loading a model folder into a network and a tokenizer, with one-line errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADVICE = "take a smaller or a quantised model, or close other programs"
 
 
 def check_options(options: LoadOptions) -> None:
-    """Raises UsageError for an option that MLX cannot honour."""
+    """Raises UsageError for an option that MLX does not support."""
     if options.quantise is not None:
         raise UsageError(
             f"MLX does not quantise while loading ({options.quantise}): take a folder of MLX 4-bit weights"
@@ -62,14 +62,14 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
     _cast(model, DTYPES[dtype])
     memory.check_total(sum(array.nbytes for _, array in tree_flatten(model.parameters())), "the model", _ADVICE)
     if memory.gpu and (limit := mx.device_info().get("max_recommended_working_set_size")):
-        mx.set_wired_limit(int(limit))  # or macOS pages a large model out between two steps
+        mx.set_wired_limit(int(limit))  # else macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
         mx.eval(model.parameters())
     return model, dtype
 
 
 def _build(checkpoint: Checkpoint, trust: bool) -> Any:
-    """The model, its weights still on the disk."""
+    """The model, with its weights still on disk."""
     from mlx_lm import utils
 
     def classes(config: Config) -> tuple[type, type]:
@@ -107,7 +107,7 @@ def _without_prefix(model: type) -> type:
 
 
 class _torn_files:  # noqa: N801 (used as a context)
-    """Names the model when MLX cannot read its weights."""
+    """Context that names the model if MLX cannot read its weights."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._path = checkpoint.path
@@ -120,13 +120,13 @@ class _torn_files:  # noqa: N801 (used as a context)
             raise CorruptFile(f"the weights in {self._path} cannot be read ({problem}): fetch them again") from None
 
 
-def _choose_dtype(checkpoint: Checkpoint, asked: str | None, parameters: list[Any], gpu: bool) -> str:
-    """float32 on the CPU, where nothing else is fast; else the checkpoint's own. Never float16 for a Gemma."""
+def _choose_dtype(checkpoint: Checkpoint, requested: str | None, parameters: list[Any], gpu: bool) -> str:
+    """float32 on the CPU, where it is fastest; else the checkpoint's own. Never float16 for a Gemma."""
     gemma = "gemma" in checkpoint.architecture
-    if asked == "float16" and gemma:
+    if requested == "float16" and gemma:
         raise UsageError("residuals of a Gemma overflow in float16: choose bfloat16 or float32")
-    if asked or not gpu:
-        return asked or "float32"
+    if requested or not gpu:
+        return requested or "float32"
     sizes: Counter[str] = Counter()
     for _, array in parameters:
         sizes[str(array.dtype).removeprefix("mlx.core.")] += array.size
@@ -137,7 +137,7 @@ def _choose_dtype(checkpoint: Checkpoint, asked: str | None, parameters: list[An
 
 
 def _cast(model: Any, dtype: Any) -> None:
-    """Cast floating parameters, but for those that the model says must stay as they are."""
+    """Cast floating-point parameters, except those that the model excludes."""
     casts = getattr(model, "cast_predicate", lambda path: True)
 
     def cast(path: str, array: mx.array) -> mx.array:

@@ -1,6 +1,6 @@
-"""How much memory a model, a batch or a cache may take, and MLX's complaints in words.
+"""Memory limits for models, batches and caches, and MLX's allocation errors as OutOfMemory.
 
-MLX on the CPU ends the process when an allocation fails, so what certainly does not fit is refused beforehand.
+MLX on the CPU ends the process when an allocation fails, so what cannot fit raises before it is allocated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Bytes that a model may ever take."""
+        """Bytes in all."""
         if self._gpu:
             info = mx.device_info()
             return int(info.get("max_recommended_working_set_size") or info.get("memory_size") or 0) or _installed()
@@ -39,13 +39,13 @@ class Memory:
 
     @property
     def free(self) -> int:
-        """Bytes that can be taken now."""
+        """Bytes available now."""
         if self._gpu:
             return max(self.total - mx.get_active_memory(), 0)
         return available() + mx.get_cache_memory()
 
     def check_total(self, nbytes: int, what: str, advice: str) -> None:
-        """Raises OutOfMemory if `nbytes` could not be had even with nothing else running."""
+        """Raises OutOfMemory if `nbytes` exceed the total memory."""
         if nbytes > self.total:
             raise OutOfMemory(f"{what} takes {_size(nbytes)}, but there are {_size(self.total)} in all: {advice}")
 
@@ -57,7 +57,7 @@ class Memory:
 
 @contextmanager
 def memory_errors(what: str, advice: str) -> Iterator[None]:
-    """Turns MLX's failed allocations into OutOfMemory."""
+    """Turns MLX's allocation errors into OutOfMemory."""
     try:
         yield
     except (RuntimeError, ValueError, MemoryError) as problem:

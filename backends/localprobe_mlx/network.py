@@ -1,4 +1,4 @@
-"""A loaded mlx-lm model as three operations: climb its blocks, read its head, and make caches for it."""
+"""A loaded mlx-lm model as three operations: run its blocks, run its head, and create caches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localprobe_mlx.quiet import first_line
 from localprobe_mlx.steering import Steerings
 
 _PROBED = 5
-"""Positions of the passes that learn a model's structure."""
+"""Number of positions in the passes that examine a model's structure."""
 
 
 class Network:
@@ -24,7 +24,7 @@ class Network:
     """
 
     def __init__(self, model: Any, windows: Sequence[int | None] | None = None) -> None:
-        """`windows`: how many positions each layer sees, for a model to which mlx-lm gives no sliding window."""
+        """`windows`: the window of each layer, for a model that mlx-lm runs without sliding windows."""
         self._model = model
         blocks = getattr(model, "layers", None)
         if not isinstance(blocks, Sequence) or not blocks:
@@ -43,16 +43,16 @@ class Network:
 
     @property
     def batches(self) -> bool:
-        """Whether rows at different positions can share a pass; if not, each quietly gets its own."""
+        """Whether rows at different positions can share a pass; if not, each gets its own."""
         return self._ragged_axes is not None
 
     @property
     def has_windows(self) -> bool:
-        """Whether some layer sees a sliding window only."""
+        """Whether some layer has a sliding window."""
         return any(window is not None for window in self._windows)
 
     def caches(self, rows: int, slots: int) -> list[LayerCache]:
-        """Empty caches, one a layer, for `rows` rows of up to `slots` positions."""
+        """Empty caches, one per layer, for `rows` rows of up to `slots` positions."""
         return [LayerCache(window, rows, slots) for window in self._windows]
 
     def no_caches(self) -> list[LayerCache]:
@@ -78,7 +78,7 @@ class Network:
             additions = steerings.at(starts, length) if steerings else {}
             place = Place(starts, length, mask_axes=self._ragged_axes or 1)
             return self._run(ids, place, caches, Climb(deepest, wanted, additions))
-        # The model cannot have rows at different positions in one pass, so each has a pass of its own.
+        # The model does not support rows at different positions in one pass, so each row has its own pass.
         alone = []
         for row, start in enumerate(starts):
             additions = steerings.take([row]).at([start], length) if steerings else {}
@@ -100,26 +100,27 @@ class Network:
         return logits[0].astype(mx.float32)  # of (1, k, vocabulary)
 
     def _count_extras(self) -> int:
-        """How many values a block returns beside the residual; also whether each block runs once, and in order."""
-        seen = _Survey()
+        """Number of values that a block returns besides the residual; also checks that each block runs once, in
+        order."""
+        survey = _Survey()
         ids = mx.zeros((2, _PROBED), mx.int32)
         caches = self.no_caches()
         for cache in caches:
             cache.place = Place([0, 0], _PROBED)
         try:
-            self._tap.run(seen, lambda: self._model(ids, cache=caches))
+            self._tap.run(survey, lambda: self._model(ids, cache=caches))
         except Exception as problem:
             raise UnsupportedModel(f"mlx-lm cannot run this model with a KV cache ({first_line(problem)})") from None
-        shapes = {_shape(out) for out in seen.outs}
-        if seen.order != list(range(self.layers)) or len(shapes) != 1 or None in shapes:
+        shapes = {_shape(out) for out in survey.outs}
+        if survey.order != list(range(self.layers)) or len(shapes) != 1 or None in shapes:
             raise UnsupportedModel(
                 "the blocks of this mlx-lm model are not one stack with one residual stream: use another engine"
             )
-        first = seen.outs[0]
+        first = survey.outs[0]
         return len(first) - 1 if isinstance(first, tuple) else 0
 
     def _check_structure(self) -> None:
-        """Check on a few tokens that blocks + head give the model's own logits, and learn sizes on the way."""
+        """Check on a few tokens that blocks + head give the model's own logits, and determine sizes."""
         ids = mx.arange(_PROBED)[None]
         last = self.layers - 1
         caches = self.caches(1, _PROBED)
@@ -127,22 +128,23 @@ class Network:
         self.width = hidden.shape[-1]
         self.slot_bytes = sum(array.nbytes for cache in caches for array in cache.arrays) // _PROBED
         """Bytes of cache that a position of a row takes."""
-        found = self.logits(hidden[0])  # (probed, vocabulary)
-        self.vocabulary = found.shape[-1]
-        expected = self._model(ids, cache=caches)[0].astype(mx.float32)  # the caches still stand at position 0
+        logits = self.logits(hidden[0])  # (probed, vocabulary)
+        self.vocabulary = logits.shape[-1]
+        expected = self._model(ids, cache=caches)[0].astype(mx.float32)  # the caches are still at position 0
         if (
-            found.shape != expected.shape
-            or not mx.allclose(found, expected, rtol=2e-2, atol=2e-2, equal_nan=True).item()
+            logits.shape != expected.shape
+            or not mx.allclose(logits, expected, rtol=2e-2, atol=2e-2, equal_nan=True).item()
         ):
             raise UnsupportedModel(
                 "this mlx-lm model does more than a norm and a head after its last block: use another engine"
             )
 
     def _find_ragged_axes(self) -> int | None:
-        """How many axes a mask needs between rows and queries when rows start at different positions.
+        """Number of axes between rows and queries that a mask needs when rows start at different positions.
 
-        Most models hand the mask to MLX's attention: 1. Some (Gemma 2) group heads themselves: 2. None: neither works.
-        Only shapes are looked at. Two batch sizes, for one of them may equal a number of heads and broadcast by chance.
+        1 for most models, which pass the mask to MLX's attention; 2 for those that group heads themselves (Gemma 2);
+        None if neither works. Only shapes are checked, with two batch sizes, as one of them may equal a number of heads
+        and broadcast by chance.
         """
         for axes in (1, 2):
             self._ragged_axes = axes
@@ -157,7 +159,7 @@ class Network:
 
 
 class _Survey:
-    """A pass that only notes which blocks ran and what they returned."""
+    """A pass that only records which blocks ran and what they returned."""
 
     def __init__(self) -> None:
         self.order: list[int] = []
@@ -171,7 +173,7 @@ class _Survey:
 
 
 def _shape(out: Any) -> tuple[int, ...] | None:
-    """(rows, length, width) of a block's residual; None if that is not what it returns."""
+    """(rows, length, width) of a block's residual; None for another kind of output."""
     hidden = out[0] if isinstance(out, tuple) and out else out
     if not isinstance(hidden, mx.array) or hidden.shape[:-1] != (2, _PROBED):
         return None
@@ -179,7 +181,7 @@ def _shape(out: Any) -> tuple[int, ...] | None:
 
 
 def _windows(model: Any, layers: int) -> list[int | None]:
-    """For each cache that the model wants: how many positions its layer sees, None for all."""
+    """The window of each of the model's caches, None for full attention."""
     from mlx_lm.models.cache import KVCache, RotatingKVCache
 
     if not hasattr(model, "make_cache"):

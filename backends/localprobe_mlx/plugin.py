@@ -1,4 +1,4 @@
-"""What registers MLX as an engine. Importing this imports no mlx."""
+"""Registers MLX as an engine. Importing this module does not import mlx."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class MlxBackend:
         try:
             core: Any = importlib.import_module("mlx.core")
             libraries = version()
-        except Exception as problem:  # a wheel that does not fit the machine fails in ways of its own
+        except Exception as problem:  # an incompatible wheel can raise anything
             return Availability(installed=False, reason=_reason(problem))
         gpu = bool(core.is_available(core.gpu))
         notes = () if gpu or platform.system() == "Darwin" else _linux_notes()
         return Availability(True, libraries, device=device_name(core, core.default_device()), gpu=gpu, notes=notes)
 
     def load(self, weights: Weights, options: LoadOptions) -> Engine:
-        found = self.available()
-        if not found.installed:
-            raise EngineNotInstalled(found.reason)
+        availability = self.available()
+        if not availability.installed:
+            raise EngineNotInstalled(availability.reason)
         if weights.format not in self.formats:
             raise UnsupportedModel(f"the MLX engine loads folders, not {weights.format} files: {weights.path}")
         from localprobe_mlx.engine import MlxEngine

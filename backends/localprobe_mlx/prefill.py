@@ -1,4 +1,4 @@
-"""Running prompts into a cache, and reading watched projections of the positions on the way."""
+"""Running prompts into a cache, and computing watched projections of their positions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from localprobe_mlx.network import Network
 from localprobe_mlx.steering import Steerings
 
 _POSITIONS = 4096
-"""Positions of all rows together that are run at once: more is no faster, and takes more memory."""
+"""Positions, over all rows, that are run at once: more is no faster, and takes more memory."""
 
 
 class Watches:
-    """Projections to read from the residuals of a pass."""
+    """Projections of the residuals of a pass."""
 
     def __init__(self, watch: Sequence[Watch]) -> None:
         self.layers = [watched.layer for watched in watch]
@@ -39,10 +39,10 @@ class Watches:
 
 
 class Prefilled(NamedTuple):
-    """What a prefill gave."""
+    """The result of a prefill."""
 
     logits: mx.array
-    """(prompts, vocabulary) float32 of the token after each prompt."""
+    """(prompts, vocabulary) float32: logits of the token after each prompt."""
     scores: list[FloatArray]
     """For each prompt: (n - keep, watches) float32."""
 
@@ -50,7 +50,7 @@ class Prefilled(NamedTuple):
 def prefill(network: Network, caches: list[LayerCache], prompts: Sequence[Prompt], watches: Watches) -> Prefilled:
     """Run each prompt from its position `keep` on. Prompts are padded on the right.
 
-    What padding leaves in the cache lies beyond the row's end: no query sees it, and decoding overwrites it.
+    Padding in the cache lies beyond the row's end: no query attends to it, and decoding overwrites it.
     """
     last = network.layers - 1
     ids = pad([prompt.ids[prompt.keep :] for prompt in prompts])  # (prompts, longest)
@@ -69,5 +69,5 @@ def prefill(network: Network, caches: list[LayerCache], prompts: Sequence[Prompt
         mx.eval(residuals[last], scores)
     logits = network.logits(mx.stack(ends))
     mx.eval(logits)
-    found = np.concatenate([np.array(part) for part in scores], axis=1)  # (prompts, longest, watches)
-    return Prefilled(logits, [own[:length] for own, length in zip(found, lengths.tolist(), strict=True)])
+    columns = np.concatenate([np.array(part) for part in scores], axis=1)  # (prompts, longest, watches)
+    return Prefilled(logits, [own[:length] for own, length in zip(columns, lengths.tolist(), strict=True)])

@@ -1,4 +1,4 @@
-"""Other libraries' words: kept off the terminal, or cut to one line."""
+"""Output of other libraries: kept off the terminal, or cut to one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def first_line(problem: BaseException) -> str:
-    """The first line of an error's message; its kind if it has none."""
+    """The first line of an error's message, or its class name."""
     return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 

@@ -18,14 +18,14 @@ _BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
 class BatchSampler:
-    """One sampler a row, their options as columns on the device."""
+    """One sampler per row, with their options as columns on the device."""
 
     def __init__(self, samplers: Sequence[Sampler]) -> None:
         self._samplers = list(samplers)
         self._greedy = [s.temperature == 0 for s in samplers]
         self._cut = any(s.top_k or s.top_p < 1 or s.min_p > 0 for s in samplers if s.temperature)
         self._sorted = any(s.top_k or s.top_p < 1 for s in samplers if s.temperature)
-        self._temperature = _column([s.temperature or 1.0 for s in samplers], mx.float32)  # greedy rows use no draw
+        self._temperature = _column([s.temperature or 1.0 for s in samplers], mx.float32)  # greedy rows do not use it
         self._top_p = _column([s.top_p for s in samplers], mx.float32)
         self._min_p = _column([s.min_p for s in samplers], mx.float32)
         self._top_k = [s.top_k for s in samplers]
@@ -37,7 +37,7 @@ class BatchSampler:
     def __call__(self, logits: mx.array, uniforms: Any) -> tuple[mx.array, mx.array]:
         """Draw from logits (rows, vocabulary) float32 by uniforms (rows,) float64 in [0, 1), on the host.
 
-        Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1 with nothing cut.
+        Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1, before any cut.
         """
         if all(self._greedy):
             ids = mx.argmax(logits, axis=-1).astype(mx.int32)
@@ -45,18 +45,18 @@ class BatchSampler:
             ids = self._draw(logits, mx.array(np.asarray(uniforms, np.float32)[:, None]))
             if any(self._greedy):
                 ids = mx.where(mx.array(self._greedy), mx.argmax(logits, axis=-1).astype(mx.int32), ids)
-        chosen = mx.take_along_axis(logits, ids[:, None], axis=-1)[:, 0]
-        return ids, chosen - mx.logsumexp(logits, axis=-1)
+        picked = mx.take_along_axis(logits, ids[:, None], axis=-1)[:, 0]
+        return ids, picked - mx.logsumexp(logits, axis=-1)
 
     def _draw(self, logits: mx.array, uniforms: mx.array) -> mx.array:
         peak = logits.max(axis=-1, keepdims=True)
         weights = mx.exp((logits - peak) / self._temperature)  # (rows, vocabulary), the largest is 1
         if self._cut:
-            weights = mx.where(self._kept(weights), weights, 0.0)
+            weights = mx.where(self._remaining(weights), weights, 0.0)
         return _inverse_cdf(weights, uniforms)
 
-    def _kept(self, weights: mx.array) -> mx.array:
-        """Which tokens the cuts leave: the most likely ones, ties to lower ids, (rows, vocabulary) bool."""
+    def _remaining(self, weights: mx.array) -> mx.array:
+        """Tokens that remain after the cuts, ties to lower ids, (rows, vocabulary) bool."""
         likely = weights >= self._min_p
         if not self._sorted:
             return likely

@@ -1,4 +1,4 @@
-"""Terms of a batch of rows -> what is added to the residuals of a pass, on the device."""
+"""Turning the terms of a batch of rows into additions to the residuals of a pass, on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localprobe.engine import FloatArray, Span, Steering
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """At most one delta a row. Several overlapping terms of a row make several additions."""
+    """At most one delta per row. Overlapping terms of a row give several additions."""
 
     delta: mx.array
     """(rows, 1, width) float32; zeros for a row that is not steered."""
@@ -24,7 +24,7 @@ class Addition:
 
 Additions: TypeAlias = tuple[Addition, ...]
 Covers: TypeAlias = tuple[tuple[Span | None, ...], ...]
-"""For each row and each of its terms: which of the positions that are run it covers, counted from the first run."""
+"""For each row and term: the span that it covers, counted from the first position of the pass."""
 
 
 def steer(hidden: mx.array, additions: Additions) -> mx.array:
@@ -39,7 +39,7 @@ def steer(hidden: mx.array, additions: Additions) -> mx.array:
 class Steerings:
     """The terms of each row, and their additions for the positions of a pass.
 
-    Additions are kept for the next pass: while decoding, covers change only where a span begins or ends.
+    Additions are cached for the next pass: while decoding, covers change only where a span begins or ends.
     """
 
     def __init__(self, rows: Sequence[Steering]) -> None:
@@ -55,7 +55,7 @@ class Steerings:
         return Steerings([self.rows[row] for row in rows])
 
     def at(self, starts: Sequence[int], length: int) -> dict[int, Additions]:
-        """Additions a layer, for a pass over positions `starts[row] .. starts[row] + length` of each row."""
+        """Additions by layer, for a pass over positions `starts[row] .. starts[row] + length` of each row."""
         covers = tuple(
             tuple(_clip(term.start, term.stop, start, length) for term in steering)
             for steering, start in zip(self.rows, starts, strict=True)
@@ -75,14 +75,14 @@ class Steerings:
 
 
 def _clip(start: int, stop: int | None, first: int, length: int) -> Span | None:
-    """The span in positions counted from `first`, cut to `length`; None if nothing is left."""
+    """The span relative to `first`, clipped to `length`; None if it is empty."""
     low = max(start - first, 0)
     high = length if stop is None else min(stop - first, length)
     return (low, high) if low < high else None
 
 
 def _stack(rows: Sequence[dict[Span, FloatArray]], length: int) -> Additions:
-    """The n-th addition holds the n-th delta of every row that has so many."""
+    """The n-th addition holds the n-th delta of every row that has one."""
     width = next(len(delta) for deltas in rows for delta in deltas.values())
     additions = []
     for number in range(max(len(deltas) for deltas in rows)):

@@ -1,4 +1,4 @@
-"""Decoding a batch of rows: one token a row at every step."""
+"""Decoding a batch of rows: one token per row and step."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from localprobe_mlx.steering import Steerings
 from localprobe_mlx.worker import Worker
 
 T = TypeVar("T")
-_begin: Callable[..., None] = mx.async_eval  # computes while Python goes on
+_begin: Callable[..., None] = mx.async_eval  # computes in the background
 _ADVICE = "open fewer rows, shorter prompts or less room"
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What running a token of each row gives; perhaps still being computed."""
+    """The result of running one token of each row, possibly still being computed."""
 
     logits: mx.array  # (rows, vocabulary) float32, of the token that follows
     scores: mx.array  # (rows, watches) float32
@@ -39,9 +39,9 @@ class _Run:
 class MlxStream:
     """See `localprobe.engine.Stream`. All work happens on the engine's thread.
 
-    Once tokens are sampled, the device begins to run them while the caller reads them: the next step finds its logits
-    ready. No token is sampled ahead of time. A slot of the cache holds one position, so after `steer` the same tokens
-    are simply run again, over the first try.
+    Once tokens are sampled, the device starts to run them while the caller reads them, so that the next step has its
+    logits sooner. No token is sampled ahead of time. After `steer` the same tokens are simply run again, which
+    overwrites their slots of the cache.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MlxStream:
         watch: Sequence[Watch],
         reuse: MlxStream | None,
     ) -> None:
-        """To be called on the worker's thread."""
+        """Call on the worker's thread only."""
         rows = [prompt for prompt in prompts for _ in range(prompt.copies)]
         self._worker = worker
         self._network = network
@@ -65,7 +65,7 @@ class MlxStream:
         self._lengths = [len(prompt.ids) for prompt in rows]  # positions in the cache
         self._room = room  # tokens that may still be sampled
         self._pending: mx.array | None = None  # (rows,) tokens sampled last, if they have not been run
-        self._ahead: _Run | None = None  # the run of those, if it was begun
+        self._ahead: _Run | None = None  # the run of those, if it has started
         self._closed = False
         self._caches = self._make_caches(prompts, memory, reuse)
         filled = prefill(network, self._caches, prompts, self._watches)
@@ -78,7 +78,7 @@ class MlxStream:
 
     def _make_caches(self, prompts: Sequence[Prompt], memory: Memory, reuse: MlxStream | None) -> list[LayerCache]:
         longest = max(len(prompt.ids) - prompt.keep for prompt in prompts)
-        # Padding is run too, so it needs slots even where the row itself never gets there.
+        # Padding is run too, so it needs slots beyond the end of the row.
         slots = max(max(len(prompt.ids) + self._room, prompt.keep + longest) for prompt in prompts)
         rows = len(self._lengths)
         memory.check(rows * slots * self._network.slot_bytes, f"a cache of {rows} rows of {slots} tokens", _ADVICE)
@@ -90,11 +90,11 @@ class MlxStream:
         return caches
 
     def hand_over(self, rows: int) -> list[LayerCache]:
-        """Give the caches to a stream of as many rows; this one closes. To be called on the worker's thread."""
+        """Hand the caches to a stream of `rows` rows, and close this one. Call on the worker's thread only."""
         if self._closed:
-            raise UsageError("the stream to go on from is closed: open without reuse")
+            raise UsageError("the stream to reuse is closed: open without `reuse`")
         if rows != len(self._lengths):
-            raise UsageError(f"the stream to go on from has {len(self._lengths)} rows, not {rows}")
+            raise UsageError(f"the stream to reuse has {len(self._lengths)} rows, not {rows}")
         caches = self._caches
         self._closed = True
         self._forget()
@@ -184,7 +184,6 @@ class MlxStream:
         self._ahead = None if self._ahead is None else self._ahead.take(index)
 
     def _forget(self) -> None:
-        """Let go of all memory on the device."""
         self._caches = []
         self._logits = mx.zeros(0)
         self._pending = self._ahead = None

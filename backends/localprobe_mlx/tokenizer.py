@@ -14,14 +14,14 @@ from localprobe_mlx.quiet import first_line, quiet
 
 
 class Tokenizer:
-    """The tokenizer in a model folder. Raises UnsupportedModel if there is none that can be read."""
+    """The tokenizer in a model folder. Raises UnsupportedModel if there is no readable one."""
 
     def __init__(self, path: Path, *, trust_remote_code: bool = False) -> None:
         with quiet():
             from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-            # A folder made from a GGUF says exactly how its file splits text. AutoTokenizer would put Qwen2's own
-            # rule, which normalises first, in the place of that.
+            # A folder converted from a GGUF file defines exactly how text is split. AutoTokenizer would replace that by
+            # Qwen2's own rule, which normalises first.
             kind = PreTrainedTokenizerFast if (path / "localprobe.json").exists() else AutoTokenizer
             try:
                 self._tokenizer: Any = kind.from_pretrained(
@@ -32,12 +32,12 @@ class Tokenizer:
         self._tokenizer.model_max_length = int(1e30)  # the core knows the context; the tokenizer would only warn
         plain, marked = (self._tokenizer.encode("a", add_special_tokens=marks) for marks in (False, True))
         self.bos = int(marked[0]) if marked[:1] != plain[:1] else None
-        """What the model's own rule puts before plain text."""
+        """The ids that the model puts before plain text."""
 
     @property
     def eos(self) -> set[int]:
-        found: int | None = self._tokenizer.eos_token_id
-        return set() if found is None else {found}
+        value: int | None = self._tokenizer.eos_token_id
+        return set() if value is None else {value}
 
     @property
     def special_text(self) -> dict[str, str]:
@@ -46,8 +46,8 @@ class Tokenizer:
 
     @property
     def chat_template(self) -> str | None:
-        found: str | dict[str, str] | None = self._tokenizer.chat_template
-        return found.get("default") if isinstance(found, dict) else found
+        value: str | dict[str, str] | None = self._tokenizer.chat_template
+        return value.get("default") if isinstance(value, dict) else value
 
     def encode(self, text: str, *, template: bool) -> IntArray:
         """See `localprobe.engine.Engine.encode`."""

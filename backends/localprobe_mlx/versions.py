@@ -1,4 +1,4 @@
-"""Which MLX computes, and on what device."""
+"""The versions of MLX and its device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def version() -> str:
-    """The libraries that compute. Without importing mlx-lm, which takes seconds."""
+    """The versions of the libraries, without importing mlx-lm, which takes seconds."""
     return f"mlx {metadata.version('mlx')}, mlx-lm {metadata.version('mlx-lm')}"
 
 

@@ -1,4 +1,4 @@
-"""The one thread on which an engine uses MLX: streams of work in MLX belong to the thread that made them."""
+"""The one thread on which an engine uses MLX, whose streams belong to the thread that created them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Jobs: TypeAlias = "SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]"
 
 
 class Worker:
-    """Runs jobs one after another on a thread of its own.
+    """Runs jobs one after another on a separate thread.
 
     The thread ends when the worker is closed, forgotten, or the interpreter exits.
     """
@@ -26,7 +26,7 @@ class Worker:
         self._jobs: _Jobs = SimpleQueue()
         thread = threading.Thread(target=_serve, args=(self._jobs, device), name="localprobe-mlx", daemon=True)
         thread.start()
-        # A finalizer also runs at exit, while daemon threads still live: a plain thread would never be told to end.
+        # A finalizer also runs at exit, while daemon threads are still alive; a non-daemon thread would never end.
         self._stop = weakref.finalize(self, _stop, self._jobs, thread)
 
     @property
@@ -42,7 +42,7 @@ class Worker:
         return future.result()
 
     def close(self) -> None:
-        """Let the job under way finish, then end the thread. Closing twice is fine."""
+        """Let the current job finish, then end the thread. Closing twice is fine."""
         self._stop()
 
 
@@ -52,15 +52,15 @@ def _serve(jobs: _Jobs, device: Any) -> None:
     with mx.stream(device):
         while (item := jobs.get()) is not None:
             _work(*item)
-            del item  # or a result would live until the next job
+            del item  # else a result would stay in memory until the next job
         mx.synchronize()
-    mx.clear_streams()  # left to the end of the thread, they abort the process now and then
+    mx.clear_streams()  # if left to the end of the thread, they sometimes abort the process
 
 
 def _work(future: Future[Any], job: Callable[[], Any]) -> None:
     try:
         future.set_result(job())
-    except BaseException as problem:  # whatever it is, it belongs to the caller
+    except BaseException as problem:  # every error is passed to the caller
         future.set_exception(problem)
 
 

@@ -1,4 +1,4 @@
-"""Where a model keeps its transformer blocks."""
+"""Finding the transformer blocks of a model."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def _by_structure(model: Any, config: Any) -> list[nn.Module]:
 
 
 def _lists(module: nn.Module, path: str, count: int) -> dict[str, list[nn.Module]]:
-    """Outermost module lists of `count` modules under `module`, by path; those inside of a block are not looked at."""
-    found: dict[str, list[nn.Module]] = {}
+    """Outermost module lists of `count` modules under `module`, by path; lists inside blocks are not searched."""
+    lists: dict[str, list[nn.Module]] = {}
     for name, child in module.named_children():
         below = f"{path}.{name}" if path else name
         if isinstance(child, nn.ModuleList) and len(child) == count:
-            found[below] = list(child)
+            lists[below] = list(child)
         else:
-            found |= _lists(child, below, count)
-    return found
+            lists |= _lists(child, below, count)
+    return lists

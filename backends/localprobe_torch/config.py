@@ -13,7 +13,7 @@ from localprobe_torch.quiet import first_line
 def read_config(folder: Path, trust_remote_code: bool) -> Any:
     """The transformers config of a folder.
 
-    Raises CorruptFile if it cannot be read, UnsupportedModel if it is of no decoder that transformers knows.
+    Raises CorruptFile if it cannot be read, UnsupportedModel if transformers has no decoder for it.
     """
     import transformers
 
@@ -31,7 +31,7 @@ def read_config(folder: Path, trust_remote_code: bool) -> Any:
         config = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except Exception as error:  # configs check their values, each with an error of its own
+    except Exception as error:  # configs validate their values with various errors
         raise CorruptFile(f"{folder / 'config.json'} does not describe a model: {first_line(error)}") from None
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModel(

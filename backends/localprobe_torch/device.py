@@ -1,4 +1,4 @@
-"""Which device computes, and in which floating-point type."""
+"""Choosing the device and the floating-point type."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ def best_device() -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """A device as a user knows it, e.g. `cuda:0 (NVIDIA H100)`."""
+    """Name of a device for users, e.g. `cuda:0 (NVIDIA H100)`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def choose_device(asked: str | None) -> torch.device:
-    """The device that a user asked for; None or `auto` gives the best one.
+def choose_device(requested: str | None) -> torch.device:
+    """The requested device; None or `auto` gives the best one.
 
-    Raises UsageError if it is not a device, or not one that this machine and this build of torch have.
+    Raises UsageError if it is not a device, or not available to this build of torch on this machine.
     """
-    if asked is None or asked == "auto":
+    if requested is None or requested == "auto":
         return best_device()
     try:
-        device = torch.device(asked)
+        device = torch.device(requested)
     except RuntimeError:
-        raise UsageError(f"unknown device {asked!r}: use cpu, cuda, cuda:1, mps or auto") from None
+        raise UsageError(f"unknown device {requested!r}: use cpu, cuda, cuda:1, mps or auto") from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "cuda":
         cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = device.index or 0
         if index >= cards:
-            raise UsageError(f"device {asked!r} is not here: torch {torch.__version__} sees {cards} CUDA cards")
+            raise UsageError(f"device {requested!r} is not here: torch {torch.__version__} sees {cards} CUDA cards")
         return torch.device("cuda", index)
     if device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise UsageError(f"device {asked!r} is not here: torch {torch.__version__} sees no Apple GPU")
+            raise UsageError(f"device {requested!r} is not here: torch {torch.__version__} sees no Apple GPU")
         return torch.device("mps")
-    raise UsageError(f"device {asked!r} is not supported: use cpu, cuda, cuda:1, mps or auto")
+    raise UsageError(f"device {requested!r} is not supported: use cpu, cuda, cuda:1, mps or auto")
 
 
-def choose_dtype(asked: str | None, own: object, device: torch.device, architecture: str) -> torch.dtype:
-    """The type to compute in: what was asked, or float32 on the CPU and the checkpoint's own type on a GPU.
+def choose_dtype(requested: str | None, own: object, device: torch.device, architecture: str) -> torch.dtype:
+    """The type to compute in: the requested one, else float32 on the CPU and the checkpoint's own type on a GPU.
 
-    Gemma never gets float16: its residuals reach 1e5, float16 ends at 65504. Raises UsageError if it was asked to.
+    Gemma never gets float16, whose maximum is 65504, as its residuals reach 1e5. Raises UsageError if requested.
     """
     gemma = architecture.startswith("gemma")
-    if asked is not None:
-        if asked not in DTYPES:
-            raise UsageError(f"unknown dtype {asked!r}: use {', '.join(DTYPES)}")
-        if gemma and asked == "float16":
+    if requested is not None:
+        if requested not in DTYPES:
+            raise UsageError(f"unknown dtype {requested!r}: use {', '.join(DTYPES)}")
+        if gemma and requested == "float16":
             raise UsageError("dtype float16 overflows on Gemma, whose residuals reach 1e5: use bfloat16 or float32")
-        return DTYPES[asked]
+        return DTYPES[requested]
     if device.type == "cpu":
         return torch.float32
     if not isinstance(own, torch.dtype) or own not in DTYPES.values() or (gemma and own == torch.float16):

@@ -73,7 +73,7 @@ class TorchEngine:
             release()
 
     def _reusable(self, prompts: Sequence[Prompt], reuse: Stream | None) -> TorchStream | None:
-        """The old stream, if what the prompts keep is in it."""
+        """The stream to reuse, after checking that it holds what the prompts keep."""
         if not prompts:
             raise UsageError("there is no prompt to decode from: give at least one")
         if reuse is None:

@@ -1,10 +1,10 @@
-"""The KV cache: position p of a row is in column p of its row, whatever the other rows hold.
+"""The KV cache: position p of a row is in column p, independent of the other rows.
 
-So rows of different lengths need no padding between tokens, cutting a row back needs no move, and every mask, sliding
-windows and chunks included, follows from the position of the query alone.
+So rows of different lengths need no padding between tokens, a row can be cut without moving data, and every mask,
+including sliding windows and chunks, depends only on the position of the query.
 
-transformers makes the masks while a model runs. `sdpa` and `eager` masks are registered anew here: within a pass over
-this cache they see each row's own positions; outside of one they are what they were.
+transformers creates the masks while a model runs. The `sdpa` and `eager` mask functions are replaced here: within a
+pass over this cache they use each row's own positions; outside of one they are unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from localprobe.engine import IntArray
 
 
 class Frame:
-    """Where the tokens of one pass go: row r takes columns `starts[r]` on, `columns` of them, padding included."""
+    """Where the tokens of one pass go: row r takes `columns` columns from `starts[r]` on, padding included."""
 
     def __init__(
         self, starts: Sequence[int] | NDArray[np.int64], columns: int, capacity: int, device: torch.device
@@ -35,9 +35,9 @@ class Frame:
         self.capacity = capacity
         self.seen = int(first.max())
         self.length = self.seen + columns
-        """Columns that the pass attends over."""
+        """Number of columns that the pass attends over."""
         self.causal = columns == self.length or (columns == 1 and bool((first == first[0]).all()))
-        """Whether the mask is the plain causal one of every row, which attention kernels know by themselves."""
+        """Whether the mask of every row is the plain causal one, which attention kernels have built in."""
         positions = first[:, None] + np.arange(columns)  # (rows, columns)
         slots = np.arange(len(first))[:, None] * capacity + positions
         both = torch.from_numpy(np.stack([positions, slots])).to(device, non_blocking=True)
@@ -53,7 +53,7 @@ class Frame:
 
     @contextmanager
     def masked(self) -> Iterator[None]:
-        """Masks made inside are of this frame."""
+        """Masks created inside the block are those of this frame."""
         token = _frame.set(self)
         try:
             yield
@@ -69,24 +69,25 @@ class ColumnCache(Cache):  # type: ignore[misc]
         super().__init__(layers=[_Layer(self._place) for _ in range(layers)])
 
     def place(self, frame: Frame) -> None:
-        """Say where the tokens of the next pass go."""
+        """Set where the tokens of the next pass go."""
         self._place.frame = frame
 
     def take(self, rows: Sequence[int] | IntArray, length: int, capacity: int) -> None:
-        """Keep some rows, in the order given and as often as named, with their first `length` columns."""
+        """Keep these rows, in this order and possibly repeated, with their first `length` columns."""
         for layer in self.layers:
             layer.take(rows, length, capacity)
 
 
 class _Place:
-    """What the layers of a cache share. They do not hold the cache itself: a cycle would keep its memory from being
-    freed at once."""
+    """Shared by the layers of a cache. They do not reference the cache itself, as a cycle would delay the release of
+    its memory."""
 
     frame: Frame
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of one layer, (rows, capacity, heads, dimensions): the tokens of a pass land in one copy."""
+    """Keys and values of one layer, (rows, capacity, heads, dimensions): the tokens of a pass are stored by one
+    copy."""
 
     is_compileable = False
     is_croppable = False
@@ -107,7 +108,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
         return self._store(self.keys, key_states), self._store(self.values, value_states)
 
     def take(self, rows: Sequence[int] | IntArray, length: int, capacity: int) -> None:
-        """Keep some rows with their first `length` columns, in new room."""
+        """Keep these rows with their first `length` columns, in new memory."""
         if self.is_initialized:
             index = torch.as_tensor(rows, dtype=torch.int64, device=self.keys.device)
             self.keys = _rows(self.keys, index, length, capacity)
@@ -126,33 +127,33 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
 
     def _empty(self, states: Tensor) -> Tensor:
         rows, heads, _, dimensions = states.shape
-        # zeros: a column that is masked still enters the product of weights and values, where NaN would spread
+        # zeros: masked columns still enter the product of weights and values, where NaN would spread
         return states.new_zeros(rows, self._place.frame.capacity, heads, dimensions)
 
-    def _store(self, kept: Tensor, states: Tensor) -> Tensor:
+    def _store(self, stored: Tensor, states: Tensor) -> Tensor:
         frame = self._place.frame
-        slots = frame.slots(kept.device)
-        flat = kept.view(-1, *kept.shape[2:])  # (rows * capacity, heads, dimensions)
-        fresh = states.transpose(1, 2).reshape(-1, *kept.shape[2:])  # (rows * columns, heads, dimensions)
-        seen = kept[:, : frame.length].transpose(1, 2)  # (rows, heads, length, dimensions)
-        if kept.device.type == "mps":  # Metal has lacked index_copy_, and its attention has erred on strided keys
+        slots = frame.slots(stored.device)
+        flat = stored.view(-1, *stored.shape[2:])  # (rows * capacity, heads, dimensions)
+        fresh = states.transpose(1, 2).reshape(-1, *stored.shape[2:])  # (rows * columns, heads, dimensions)
+        visible = stored[:, : frame.length].transpose(1, 2)  # (rows, heads, length, dimensions)
+        if stored.device.type == "mps":  # Metal has lacked index_copy_, and its attention has erred on strided keys
             flat[slots] = fresh
-            return seen.contiguous()
+            return visible.contiguous()
         flat.index_copy_(0, slots, fresh)
-        return seen
+        return visible
 
 
-def _rows(kept: Tensor, index: Tensor, length: int, capacity: int) -> Tensor:
-    taken = kept.new_zeros(len(index), capacity, *kept.shape[2:])
-    taken[:, :length] = kept[index, :length]
-    return taken
+def _rows(stored: Tensor, index: Tensor, length: int, capacity: int) -> Tensor:
+    rows = stored.new_zeros(len(index), capacity, *stored.shape[2:])
+    rows[:, :length] = stored[index, :length]
+    return rows
 
 
 _frame: ContextVar[Frame | None] = ContextVar("frame", default=None)
 
 
 def _mask(own: Callable[..., Any], **arguments: Any) -> Any:
-    """The mask that `own`, a mask maker of transformers, makes of each row's own positions."""
+    """The mask that `own`, a mask function of transformers, creates for each row's own positions."""
     frame = _frame.get()
     if frame is None:
         return own(**arguments)

@@ -7,27 +7,27 @@ from typing import Any
 from localprobe.errors import UsageError
 
 _UNKNOWN = 2048
-"""Where neither config nor tokenizer names a limit."""
+"""The limit if neither config nor tokenizer names one."""
 
 
-def context_of(config: Any, longest: int | None, asked: int | None) -> int:
-    """The model's own limit, or what the user asked for, if that is less.
+def context_of(config: Any, longest: int | None, requested: int | None) -> int:
+    """The model's own limit, or the `requested` one, if that is less.
 
-    `config` is that of the text decoder, `longest` what the tokenizer says. Raises UsageError if more was asked for.
+    `config` is that of the text decoder, `longest` the limit of the tokenizer. Raises UsageError if more is requested.
     """
     own = _positions(config) or longest or _UNKNOWN
-    if asked is None:
+    if requested is None:
         return own
-    if not 1 <= asked <= own:
-        raise UsageError(f"a context of {asked} tokens is out of range: this model takes 1 to {own}")
-    return asked
+    if not 1 <= requested <= own:
+        raise UsageError(f"a context of {requested} tokens is out of range: this model takes 1 to {own}")
+    return requested
 
 
 def _positions(config: Any) -> int | None:
-    """max_position_embeddings, stretched where the RoPE scaling stretches it further than the config counts.
+    """max_position_embeddings, extended if the RoPE scaling extends it beyond that value.
 
-    A yarn config names the length before stretching; `linear` and `dynamic` ones may have either in
-    max_position_embeddings, which is then left alone: too short a context is safe. llama3 and longrope count it.
+    A yarn config has the length before scaling. `linear` and `dynamic` ones may have either; the value is then used as
+    it is, since too short a context is safe. llama3 and longrope configs have the extended length.
     """
     positions = getattr(config, "max_position_embeddings", None) or 0
     rope = getattr(config, "rope_parameters", None) or {}

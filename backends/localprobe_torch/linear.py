@@ -1,9 +1,9 @@
-"""Linear layers by oneDNN, on machines where it is clearly faster than MKL, which torch takes for them.
+"""Linear layers by oneDNN, on machines where it is clearly faster than MKL, torch's default.
 
 torch computes a float32 `nn.Linear` by MKL on x86, which leaves the wide registers of some processors unused. oneDNN,
-which torch brings along too, may take half of the time there; `linear_speed` tells where. What a whole pass gains is in
-`scripts/bench engines`. The weights stay as they are. An engine's version says which library computes, so that what was
-captured by the one is not mixed with what was captured by the other.
+which torch includes too, may take half the time there; `linear_speed` measures it. For the gain of a whole pass see
+`scripts/bench engines`. The weights are unchanged. An engine's version names the library, so that captures by the two
+are not mixed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from localprobe_torch.linear_speed import onednn_is_faster
 
 _LEAST = 10_000_000
-"""Weights of a model for which the choice matters."""
+"""Minimum number of weights for which the choice matters."""
 
 
 class OneDnnLinear(nn.Linear):
@@ -28,15 +28,15 @@ class OneDnnLinear(nn.Linear):
 
 
 def onednn_linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer by oneDNN, as torch's compiler calls it; something may be done to each output, here nothing."""
+    """A linear layer by oneDNN, called as by torch's compiler, without a post-operation."""
     return torch.ops.mkldnn._linear_pointwise.default(rows, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
 
 def use_onednn(model: nn.Module) -> bool:
-    """Let oneDNN compute the linear layers of a model, if it is to gain by that. Returns whether it does.
+    """Let oneDNN compute the linear layers of a model if that is faster. Returns whether it does.
 
-    Layers of another class, dtype or device stay as they are: so do those of a model that is partly on a card, and of
-    one so small that it would gain nothing worth measuring.
+    Layers of another class, dtype or device are left unchanged, as are models that are partly on a card or too small to
+    gain.
     """
     layers = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.weight.dtype == torch.float32]
     if sum(layer.weight.numel() for layer in layers) < _LEAST:
@@ -49,9 +49,9 @@ def use_onednn(model: nn.Module) -> bool:
 
 
 def gains() -> bool:
-    """Whether float32 layers on this machine are for oneDNN: torch has it, would take MKL, and that is slower.
+    """Whether to use oneDNN for float32 layers on this machine: torch has it, would use MKL, and that is slower.
 
-    The first call on a machine measures. `torch.backends.mkldnn.set_flags(False)` turns oneDNN off.
+    Measured by the first call on a machine. `torch.backends.mkldnn.set_flags(False)` turns oneDNN off.
     """
     available: list[Callable[[], bool]] = [torch.backends.mkl.is_available, torch.backends.mkldnn.is_available]
     has_both = all(library() for library in available) and bool(torch.backends.mkldnn.enabled)
@@ -59,7 +59,7 @@ def gains() -> bool:
 
 
 def _works() -> bool:
-    """Whether this torch has the operation, and it computes what a linear layer does."""
+    """Whether this torch has the operation, and it computes a linear layer correctly."""
     rows, weight = torch.linspace(-1, 1, 3 * 24).reshape(3, 24), torch.linspace(1, -2, 8 * 24).reshape(8, 24)
     bias = torch.linspace(-1, 2, 8)
     try:

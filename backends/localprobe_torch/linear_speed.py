@@ -1,9 +1,8 @@
-"""Which library computes float32 linear layers faster on this machine: MKL, which torch takes, or oneDNN.
+"""Measuring whether MKL (torch's default) or oneDNN computes float32 linear layers faster on this machine.
 
-The maker of the processor does not tell: on an AMD EPYC with AVX-512 oneDNN takes half of MKL's time, and on AMD
-processors without AVX-512 it is the slower one. So both are timed once, in less than half a second, and the answer is
-kept for the processor, the number of threads and the version of torch: later runs take the same library, and repeat to
-the last bit.
+The vendor of the processor does not decide it: on an AMD EPYC with AVX-512 oneDNN takes half of MKL's time, and on AMD
+processors without AVX-512 it is slower. So both are timed once, in less than half a second, and the result is cached
+for the processor, the number of threads and the version of torch: later runs use the same library and repeat bitwise.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _KIND = "linear"
 _IN, _OUT = 1024, 2048
 _TRIALS, _ROUNDS = 3, 8
 _GAIN = 1.15
-"""oneDNN must be faster by this much on average: less may be noise, and MKL is what torch takes."""
+"""oneDNN must be faster by this factor on average: less may be noise, and MKL is torch's default."""
 _LOSS = 0.97
-"""And nowhere slower than this."""
+"""And in no case slower than this factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,13 @@ class Speedup:
     """How many times faster oneDNN is than MKL."""
 
     decoding: float
-    """For one row, as a decode step of one answer has."""
+    """For one row, as in a decode step of one answer."""
     capture: float
     """For a batch of rows."""
 
     @property
     def clear(self) -> bool:
-        """Whether oneDNN wins by more than the noise of a measurement."""
+        """Whether oneDNN is faster by more than measurement noise."""
         mean = (self.decoding * self.capture) ** 0.5
         return mean >= _GAIN and min(self.decoding, self.capture) >= _LOSS
 
@@ -46,13 +45,13 @@ class Speedup:
 def onednn_is_faster(onednn: Callable[[Tensor, Tensor], Tensor]) -> bool:
     """Whether `onednn`, a linear layer of (rows, weight), is clearly faster here than torch's own.
 
-    Measured at the first call on a machine with the present number of threads, recalled afterwards. A busy machine may
-    make one trial favour oneDNN by chance: it is taken only if all do.
+    Measured by the first call for the current number of threads, cached afterwards. As load on the machine may favour
+    oneDNN in one trial by chance, it must be faster in all trials.
     """
     key = (processor(), torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads()), torch.__version__)
-    kept = memo.recall(_KIND, key)
-    if isinstance(kept, dict) and isinstance(kept.get("onednn"), bool):
-        return bool(kept["onednn"])
+    cached = memo.recall(_KIND, key)
+    if isinstance(cached, dict) and isinstance(cached.get("onednn"), bool):
+        return bool(cached["onednn"])
     speedups: list[Speedup] = []
     while len(speedups) < _TRIALS and all(speedup.clear for speedup in speedups):
         speedups.append(measure(onednn))
@@ -63,7 +62,7 @@ def onednn_is_faster(onednn: Callable[[Tensor, Tensor], Tensor]) -> bool:
 
 def measure(onednn: Callable[[Tensor, Tensor], Tensor]) -> Speedup:
     """Time both on layers of a usual size, in one trial."""
-    # One row is multiplied by many matrices, as in a model: a single one would stay in the processor's cache.
+    # One row is multiplied by many matrices, as in a model; a single matrix would stay in the processor's cache.
     return Speedup(decoding=_ratio(onednn, rows=1, matrices=8), capture=_ratio(onednn, rows=128, matrices=1))
 
 
@@ -78,6 +77,6 @@ def _ratio(onednn: Callable[[Tensor, Tensor], Tensor], rows: int, matrices: int)
             layer(inputs, weight)
         return time.perf_counter() - start
 
-    # In turn, and the best of each: whatever else the machine does can only make a round slower.
+    # Alternating, and the best of each: other load can only make a round slower.
     rounds = [(seconds(nn.functional.linear), seconds(onednn)) for _ in range(_ROUNDS + 1)][1:]
     return min(mkl for mkl, _ in rounds) / min(other for _, other in rounds)

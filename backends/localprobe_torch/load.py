@@ -1,4 +1,4 @@
-"""From a folder of safetensors to an engine, and every way that this can fail as one clear line."""
+"""Loading a folder of safetensors into an engine, with one-line errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         width=network.width,
         vocabulary=network.vocabulary,
         context=context,
-        device=", ".join(sorted({str(each) for each in network.devices})),
+        device=", ".join(sorted({str(device) for device in network.devices})),
         dtype=dtype_name(dtype),
         weights=weights.fingerprint,
         quantisation=quantisation(config, options.quantise),

@@ -1,4 +1,4 @@
-"""Log-probabilities that the rows of a forward pass want: of given targets, or of the whole vocabulary."""
+"""Log-probabilities requested by the rows of a forward pass: of given targets, or of the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localprobe_torch.network import Network
 
 
 class LogProbabilities:
-    """Finds the positions wanted, and makes the logits of those alone, a part at a time."""
+    """Finds the requested positions, and computes the logits of only those, in parts."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._target_counts = [0 if row.targets is None else len(row.targets) for row in rows]
@@ -29,11 +29,11 @@ class LogProbabilities:
 
     @property
     def count(self) -> int:
-        """How many positions need logits."""
+        """Number of positions that need logits."""
         return len(self._places)
 
     def read(self, states: Tensor, network: Network) -> None:
-        """Take what is wanted from the hidden states after the final norm, (rows, columns, width)."""
+        """Compute the log-probabilities from the hidden states after the final norm, (rows, columns, width)."""
         device = states.device
         places = torch.from_numpy(self._places).to(device)
         hidden = states[places[:, 0], places[:, 1]]  # (n, width)
@@ -41,9 +41,9 @@ class LogProbabilities:
         full = torch.empty(len(self._full_index), network.vocabulary, device=device)
         for part, logits in network.head.chunks(hidden, network.vocabulary):
             logprobs = torch.log_softmax(logits, -1)  # (part, vocabulary)
-            inside, local = (each.to(device) for each in _inside(self._target_index, part))
+            inside, local = (tensor.to(device) for tensor in _inside(self._target_index, part))
             targets[inside] = logprobs[local, torch.from_numpy(self._ids).to(device)[inside]]
-            inside, local = (each.to(device) for each in _inside(self._full_index, part))
+            inside, local = (tensor.to(device) for tensor in _inside(self._full_index, part))
             full[inside] = logprobs[local]
         self._found = targets, full
 
@@ -54,12 +54,12 @@ class LogProbabilities:
         return self._found
 
     def outputs(self, targets: FloatArray, full: FloatArray) -> tuple[list[FloatArray], list[FloatArray]]:
-        """The same by row: (k,) and (positions, vocabulary)."""
+        """Split by row: (k,) and (positions, vocabulary)."""
         by_row = np.split(targets, np.cumsum(self._target_counts)[:-1])
         return by_row, np.split(full, np.cumsum(self._full_counts)[:-1])
 
 
 def _inside(index: NDArray[np.int64], part: slice) -> tuple[Tensor, Tensor]:
-    """Which of the wanted lie in a part, and where in it."""
+    """Which of the requested positions lie in a part, and their indices in it."""
     inside = np.flatnonzero((index >= part.start) & (index < part.stop))
     return torch.from_numpy(inside), torch.from_numpy(index[inside] - part.start)

@@ -1,4 +1,4 @@
-"""Memory: what is free on a device, and running out of it as one clear error."""
+"""Free memory of a device, and torch's out-of-memory errors as OutOfMemory."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "failed
 
 @contextmanager
 def out_of_memory(what: str) -> Iterator[None]:
-    """Turn torch's many ways to say that memory ran out into OutOfMemory, and give the freed memory back.
+    """Turn torch's various out-of-memory errors into OutOfMemory, and release the memory.
 
-    `what` starts the message: what did not fit, and what to do now.
+    `what` starts the message: what did not fit, and what to do.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        clear_frames(error.__traceback__)  # their tensors are what filled the memory
+        clear_frames(error.__traceback__)  # their tensors fill the memory
         release()
         raise OutOfMemory(f"{what} ({first_line(error)})") from None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch means that memory ran out: CUDA has a class for it, MPS and the CPU only a text."""
+    """Whether an error of torch is an out-of-memory error: CUDA has a class for it, MPS and the CPU only a message."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that can still be taken on a device without swapping."""
+    """Bytes available on a device without swapping."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
-    return fits.available()  # a Mac's GPU shares it
+    return fits.available()  # a Mac's GPU shares host memory
 
 
 def check_room(needed: int, device: torch.device, what: str) -> None:
-    """Raise OutOfMemory if a device has not `needed` bytes free: the CPU would hand them out and be killed for it."""
+    """Raise OutOfMemory if a device lacks `needed` free bytes: a CPU would overcommit."""
     free = free_bytes(device)
     if needed > free:
         raise OutOfMemory(f"{what} (needs {gigabytes(needed)}, {gigabytes(free)} are free on {device})")
@@ -60,7 +60,7 @@ def gigabytes(count: float) -> str:
 
 
 def release() -> None:
-    """Give cached memory of dead tensors back to the device."""
+    """Return the cached memory of freed tensors to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""A loaded network, and the one way to run it: with taps after its blocks, with or without a cache."""
+"""A loaded network, run with taps after its blocks, with or without a cache."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Network:
         config = model.config.get_text_config(decoder=True)
         self.head = Head(model)
         self.device = _device(model.get_input_embeddings(), torch.device("cpu"))
-        """Where ids go in."""
+        """Device of the ids."""
         self.devices = [_device(block, self.device) for block in blocks]
-        """Where the residual of each layer is."""
+        """Device of the residual of each layer."""
         self.dtype: torch.dtype = model.dtype
         self.width: int = config.hidden_size
         self.layers = len(blocks)
         self.vocabulary: int = getattr(model.get_output_embeddings(), "out_features", None) or config.vocab_size
         """Length of a row of logits."""
         self.context = context
-        """The most positions that a row may have."""
+        """Maximum number of positions of a row."""
         self.column_bytes = 2 * self.layers * _key_width(config) * self.dtype.itemsize
-        """Bytes that the KV cache takes for one position of one row."""
+        """Bytes of the KV cache per position of a row."""
         self.closed = False
         self._taps = Taps(blocks)
         self._cache_word = _cache_word(self.head.decoder)
@@ -41,19 +41,21 @@ class Network:
     def forward(self, ids: Tensor, plan: Plan) -> Tensor | None:
         """Run right-padded `ids` (rows, columns) without a cache.
 
-        Attention is causal: no token sees what is right of it, so padding needs no mask. Returns the hidden states
+        Attention is causal, so padding on the right needs no mask. Returns the hidden states
         after the final norm (rows, columns, width), or None if `plan` ended the pass early.
         """
         positions = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
         return self._run(plan, input_ids=ids, position_ids=positions, use_cache=False)
 
     def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan) -> Tensor:
-        """Run `ids` (rows, columns) at the places that `frame` gives them, and keep their keys and values in `cache`.
+        """Run `ids` (rows, columns) at the places given by `frame`, and store their keys and values in `cache`.
 
         Returns the hidden states after the final norm (rows, columns, width).
         """
         cache.place(frame)
-        positions = frame.positions.clamp(max=self.context - 1)  # beyond it is padding, which may have no embedding
+        positions = frame.positions.clamp(
+            max=self.context - 1
+        )  # positions beyond are padding and may have no embedding
         with frame.masked():
             kept = {self._cache_word: cache}
             states = self._run(plan, input_ids=ids, position_ids=positions, use_cache=True, **kept)
@@ -76,7 +78,7 @@ class Network:
             raise EngineError("the engine is closed: load the model again")
 
     def close(self) -> None:
-        """Take the hooks off and let go of the weights."""
+        """Remove the hooks and release the weights."""
         if not self.closed:
             self.closed = True
             self._taps.remove()
@@ -84,12 +86,12 @@ class Network:
 
 
 def _cache_word(decoder: nn.Module) -> str:
-    """What a decoder calls its cache: `cache` since transformers 5.24, which warns of the name it had before."""
+    """The name of a decoder's cache argument: `cache` since transformers 5.24, which warns about the earlier name."""
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _device(block: nn.Module, default: torch.device) -> torch.device:
-    """Where a block computes: its weights may be kept elsewhere, and brought in by accelerate."""
+    """The device a block runs on; accelerate may keep its weights elsewhere."""
     placed = getattr(getattr(block, "_hf_hook", None), "execution_device", None)
     if placed is not None:
         return torch.device(placed if not isinstance(placed, int) else f"cuda:{placed}")
@@ -98,7 +100,7 @@ def _device(block: nn.Module, default: torch.device) -> torch.device:
 
 
 def _key_width(config: Any) -> int:
-    """Numbers in the keys of one position and layer; an estimate where a config does not say."""
+    """Elements in the keys of one position and layer; an estimate if the config does not specify it."""
     heads = getattr(config, "num_attention_heads", None) or 1
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     return int(size * (getattr(config, "num_key_value_heads", None) or heads))

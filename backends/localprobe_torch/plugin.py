@@ -1,4 +1,4 @@
-"""What the package registers in `localprobe.backends`. Nothing here imports torch before it is asked to."""
+"""The backend that the package registers in `localprobe.backends`. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TorchBackend:
     formats: tuple[WeightsFormat, ...] = ("folder",)
 
     def available(self) -> Availability:
-        """Versions and the device that a load would take, or what is missing and the line that installs it."""
+        """Versions and the device that a load would use, or what is missing and the command that installs it."""
         if reason := _missing():
             return Availability(installed=False, reason=reason)
         try:
@@ -39,7 +39,7 @@ class TorchBackend:
         """Load a folder of safetensors.
 
         Raises EngineNotInstalled, UsageError for options that do not apply, and ModelError for weights that are not a
-        model folder, are torn, of an unknown architecture, or too large.
+        model folder, are damaged, of an unknown architecture, or too large.
         """
         if reason := _missing():
             raise EngineNotInstalled(reason)
@@ -53,12 +53,12 @@ class TorchBackend:
 
 
 def _missing() -> str:
-    """What keeps this engine from being used, with the line that installs it; empty if nothing does."""
+    """The missing requirement, with the command that installs it; empty if there is none."""
     for name in ("torch", "transformers", "accelerate"):
         try:
-            found = version(name)
+            installed = version(name)
         except PackageNotFoundError:
             return f"{name} is not installed. Install it: {INSTALL}"
-        if name == "transformers" and int(found.split(".")[0]) < 5:
-            return f"transformers {found} is too old; 5.0 or newer is needed. Install it: {INSTALL}"
+        if name == "transformers" and int(installed.split(".")[0]) < 5:
+            return f"transformers {installed} is too old; 5.0 or newer is needed. Install it: {INSTALL}"
     return ""

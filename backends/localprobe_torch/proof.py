@@ -1,5 +1,5 @@
-"""A proof, at load, that a model of an architecture not tested here computes in batches and with our cache what it
-computes for one text alone."""
+"""A check at load, for architectures that are not tested here, that batches and our cache give the same results as a
+single text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from localprobe_torch.rows import pad
 from localprobe_torch.taps import Plan
 
 _SHORT, _LONG = 9, 1024
-"""A row of the proof is longer than any window of attention that the config names, between these lengths."""
+"""Bounds on the length of the longer row, which should exceed every attention window in the config."""
 
 
 @torch.inference_mode()
@@ -29,7 +29,7 @@ def prove(network: Network, model: Any, ids: IntArray) -> None:
     """Compare two rows of unequal length with the model's own forward pass, each row alone.
 
     Raises UnsupportedModel, with the reason, if the blocks do not carry one residual stream, if attention is not
-    causal, if a state other than keys and values is kept, or if explicit positions are not taken.
+    causal, if there is a state other than keys and values, or if explicit positions are not accepted.
     """
     kind = model.config.model_type
     rows = [np.resize(ids, _length(network, model)), np.resize(ids[::-1], 7)]
@@ -37,8 +37,8 @@ def prove(network: Network, model: Any, ids: IntArray) -> None:
     _attempt(kind, "with hooks on its blocks", partial(_watch_blocks, network, rows))
     tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
     for what, compute in (("in a batch", _in_a_batch), ("with a KV cache", _with_a_cache)):
-        found = _attempt(kind, what, partial(compute, network, rows))
-        if any(not _distance(*pair) <= tolerance for pair in zip(own, found, strict=True)):
+        results = _attempt(kind, what, partial(compute, network, rows))
+        if any(not _distance(*pair) <= tolerance for pair in zip(own, results, strict=True)):
             raise UnsupportedModel(f"architecture {kind!r} computes something else {what} than for one text alone")
 
 
@@ -52,19 +52,19 @@ def _attempt(kind: str, what: str, compute: Callable[[], list[Tensor]]) -> list[
 
 
 def _watch_blocks(network: Network, rows: list[IntArray]) -> list[Tensor]:
-    """Each block runs once, in order, and gives one vector a position."""
-    seen: list[int] = []
+    """Check that each block runs once, in order, and gives one vector per position."""
+    order: list[int] = []
 
     def read(layer: int, hidden: Tensor) -> None:
-        seen.append(layer)
+        order.append(layer)
         expected = (len(rows), len(rows[0]), network.width)
         if tuple(hidden.shape) != expected:
             raise ValueError(f"block {layer} gives {tuple(hidden.shape)}, not {expected}")
 
     ids = pad(rows, network.device)
     network.forward(ids, Plan(reads={layer: partial(read, layer) for layer in range(network.layers)}))
-    if seen != list(range(network.layers)):
-        raise ValueError(f"blocks run in the order {seen}")
+    if order != list(range(network.layers)):
+        raise ValueError(f"blocks run in the order {order}")
     return []
 
 
@@ -78,24 +78,24 @@ def _with_a_cache(network: Network, rows: list[IntArray]) -> list[Tensor]:
     """Prefill of unequal rows, then one token at a time, then several at once, as a reused cache takes them."""
     cache = ColumnCache(network.layers)
     parts: list[list[Tensor]] = [[] for _ in rows]
-    done = [0, 0]
+    lengths = [0, 0]
     for counts in ((len(rows[0]) - 5, 2), (1, 1), (1, 1), (3, 3)):
-        fresh = [row[start : start + count] for row, start, count in zip(rows, done, counts, strict=True)]
-        frame = Frame(done, max(counts), len(rows[0]) + 1, network.device)
+        fresh = [row[start : start + count] for row, start, count in zip(rows, lengths, counts, strict=True)]
+        frame = Frame(lengths, max(counts), len(rows[0]) + 1, network.device)
         states = network.extend(pad(fresh, network.device), frame, cache, Plan())
         for index, count in enumerate(counts):
             parts[index].append(network.head(states[index, :count]))
-            done[index] += count
+            lengths[index] += count
     return [torch.cat(part) for part in parts]
 
 
 def _length(network: Network, model: Any) -> int:
-    """Length of the longer row: past a window of attention, if it is a small one."""
+    """Length of the longer row: beyond a window of attention, if that is small."""
     config = model.config.get_text_config(decoder=True).to_dict()
     windows = [value for name, value in config.items() if "window" in name or "chunk" in name]
     past = [window + 5 for window in windows if isinstance(window, int) and _SHORT <= window + 5 <= _LONG]
     return min(max(past, default=_SHORT), network.context)
 
 
-def _distance(expected: Tensor, given: Tensor) -> float:
-    return float((given - expected).norm() / expected.norm())
+def _distance(expected: Tensor, actual: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())

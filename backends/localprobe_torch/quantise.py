@@ -1,4 +1,4 @@
-"""4 and 8 bits by bitsandbytes, while loading."""
+"""Quantising to 4 or 8 bits by bitsandbytes while loading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localprobe.errors import EngineNotInstalled, UsageError
 
 
 def quantising(bits: Literal["4bit", "8bit"], dtype: torch.dtype, device: torch.device) -> Any:
-    """The config that transformers quantises by.
+    """The quantisation config for transformers.
 
     Raises UsageError if there is no CUDA card, EngineNotInstalled if bitsandbytes is missing.
     """
@@ -29,7 +29,7 @@ def quantising(bits: Literal["4bit", "8bit"], dtype: torch.dtype, device: torch.
 
 
 def quantisation(config: Any, bits: str | None) -> str | None:
-    """What `Info.quantisation` says: what was asked for, or how the checkpoint itself is quantised."""
+    """The value of `Info.quantisation`: the requested bits, or the quantisation of the checkpoint itself."""
     own = getattr(config, "quantization_config", None)
     if bits or not own:
         return bits

@@ -1,4 +1,4 @@
-"""What of the libraries reaches the user: one line of an error, and no log lines, progress bars or warnings."""
+"""Silencing the libraries' log lines, progress bars and warnings, and shortening their errors to one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warning, log line below an error, or progress bar of transformers comes out inside."""
+    """Suppresses warnings, log lines below errors, and progress bars of transformers."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

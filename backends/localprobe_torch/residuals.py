@@ -14,9 +14,9 @@ from localprobe_torch.taps import Read
 
 
 class Residuals:
-    """Residuals of some layers as each row of a batch asks for them, kept on the device until the pass is over.
+    """Residuals of some layers as requested by each row of a batch, kept on the device until the pass is over.
 
-    Pooling is a product with a matrix of weights, in float32: one operation a layer for the whole batch.
+    Pooling is a product with a matrix of weights, in float32: one operation per layer for the whole batch.
     """
 
     def __init__(self, rows: Sequence[Row], layers: Sequence[int], width: int, device: torch.device) -> None:
@@ -33,7 +33,7 @@ class Residuals:
         self._tokens = torch.empty(len(self._whole), len(self._layers), tokens, width, device=device)
 
     def reads(self) -> dict[int, Read]:
-        """The reader of each layer, to be called once a pass."""
+        """The reader of each layer, to be called once per pass."""
         return {layer: partial(self._read, index) for index, layer in enumerate(self._layers)}
 
     def _read(self, index: int, hidden: Tensor) -> None:
@@ -46,20 +46,20 @@ class Residuals:
             self._tokens[:, index] = rows[:, : self._tokens.shape[2]]
 
     def tensors(self) -> list[Tensor]:
-        """What `outputs` needs on the host."""
+        """The tensors that `outputs` needs on the host."""
         return [self._means, self._tokens]
 
     def outputs(self, means: FloatArray, tokens: FloatArray) -> list[FloatArray]:
-        """For each row (layers, spans or positions, width), layers in the order asked for."""
-        found: dict[int, FloatArray] = {}
+        """For each row (layers, spans or positions, width), layers in the requested order."""
+        by_layer: dict[int, FloatArray] = {}
         for index, row in enumerate(self._pooled):
-            found[row] = means[index, :, : len(self._rows[row].spans or ())]
+            by_layer[row] = means[index, :, : len(self._rows[row].spans or ())]
         for index, row in enumerate(self._whole):
-            found[row] = tokens[index, :, : len(self._rows[row].ids)]
+            by_layer[row] = tokens[index, :, : len(self._rows[row].ids)]
         if self._order == self._layers:
-            return [found[row] for row in range(len(self._rows))]
+            return [by_layer[row] for row in range(len(self._rows))]
         order = [self._layers.index(layer) for layer in self._order]
-        return [found[row][order] for row in range(len(self._rows))]
+        return [by_layer[row][order] for row in range(len(self._rows))]
 
 
 class Projections:
@@ -76,7 +76,7 @@ class Projections:
         self._parts: list[Tensor] = []
 
     def reads(self) -> dict[int, Read]:
-        """The reader of each watched layer, to be called once a pass, in the order of layers."""
+        """The reader of each watched layer, to be called once per pass, in the order of layers."""
         self._parts.clear()
         return {layer: partial(self._read, vectors) for layer, vectors in self._vectors.items()}
 
@@ -84,7 +84,7 @@ class Projections:
         self._parts.append(hidden.float() @ vectors)  # (rows, columns, watches of the layer)
 
     def take(self, device: torch.device) -> Tensor:
-        """The scores of the pass just made, (rows, columns, watches) float32; needs at least one watch."""
+        """The scores of the last pass, (rows, columns, watches) float32; needs at least one watch."""
         scores = self._parts[0] if len(self._parts) == 1 else torch.cat([part.to(device) for part in self._parts], -1)
         self._parts.clear()
         return scores.to(device) if self._order is None else scores.to(device)[..., self._order]

@@ -12,7 +12,7 @@ from localprobe.engine import IntArray
 
 
 def pad(rows: Sequence[IntArray], device: torch.device) -> Tensor:
-    """(rows, longest) int64, each row filled up on the right with its own last id."""
+    """(rows, longest) int64, each row padded on the right with its own last id."""
     ids = np.empty((len(rows), max(map(len, rows))), dtype=np.int64)
     for row, of_row in enumerate(rows):
         ids[row, : len(of_row)] = of_row

@@ -1,4 +1,4 @@
-"""`localprobe.sampling.sample` for a whole batch on the device: no loop over rows, no look at values from the host."""
+"""`localprobe.sampling.sample` for a whole batch on the device, without loops over rows or transfers to the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from localprobe.engine import Sampler
 
 
 class BatchSampler:
-    """Draws a token for each row of a batch, each row by its own sampler."""
+    """Draws a token for each row of a batch by the row's own sampler."""
 
     def __init__(self, samplers: Sequence[Sampler], device: torch.device) -> None:
         self.samplers = list(samplers)
@@ -27,13 +27,13 @@ class BatchSampler:
         self._cuts = _Cuts(samplers, self._wide, device) if any(map(_cuts, samplers)) else None
 
     def take(self, rows: Sequence[int]) -> BatchSampler:
-        """The sampler of some of the rows, in the order given."""
+        """The samplers of some rows, in the given order."""
         return BatchSampler([self.samplers[row] for row in rows], self._device)
 
     def draw(self, logits: Tensor, uniforms: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """One token a row from `logits` (rows, vocabulary) float32 and `uniforms` (rows,) in [0, 1).
+        """One token per row from `logits` (rows, vocabulary) float32 and `uniforms` (rows,) in [0, 1).
 
-        Returns ids (rows,) int64 and log-probabilities (rows,) float32 at temperature 1 with nothing cut.
+        Returns ids (rows,) int64 and log-probabilities (rows,) float32 at temperature 1, before any cut.
         """
         shifted = logits - logits.amax(-1, keepdim=True)  # (rows, vocabulary)
         if self._cold:
@@ -53,7 +53,7 @@ class BatchSampler:
         total = cumulative[:, -1:]
         point = torch.as_tensor(uniforms, dtype=self._wide).to(self._device, non_blocking=True)[:, None] * total
         point = torch.minimum(point, total * (1 - torch.finfo(self._wide).eps))  # rounding may reach the very end
-        # broken (NaN) logits fall off the end
+        # with NaN logits the index may be out of range
         return torch.searchsorted(cumulative, point, right=True).clamp(max=weights.shape[-1] - 1)  # (rows, 1)
 
     def _column(self, values: NDArray[np.generic]) -> Tensor:
@@ -70,7 +70,7 @@ class _Cuts:
         self._wide = wide
         self._sorts = any(s.top_k or s.top_p < 1 for s in samplers)
         self._top_k = column([s.top_k or 2**31 for s in samplers], torch.int64)
-        # 2 is never reached: without a cut, top-p keeps every rank
+        # without a cut, top-p is 2, which is never reached
         self._top_p = column([s.top_p if s.top_p < 1 else 2.0 for s in samplers], wide)
         self._min_p = column([s.min_p for s in samplers], torch.float32)
 
@@ -80,12 +80,12 @@ class _Cuts:
             return weights * (weights >= self._min_p)
         ranked = _descending(weights)  # (rows, vocabulary)
         ranks = torch.arange(ranked.shape[-1], device=ranked.device)
-        kept = ranks < self._top_k
-        cumulative = (ranked * kept).cumsum(-1, dtype=self._wide)
+        remaining = ranks < self._top_k
+        cumulative = (ranked * remaining).cumsum(-1, dtype=self._wide)
         reached = (cumulative < self._top_p * cumulative[:, -1:]).sum(-1, keepdim=True)
-        kept = kept & (ranks <= reached) & (ranked >= self._min_p)
-        count = kept.sum(-1, keepdim=True)  # (rows, 1), at least 1: the most likely token passes every cut
-        # ties at the edge go to lower ids, as a stable sort would have it
+        remaining = remaining & (ranks <= reached) & (ranked >= self._min_p)
+        count = remaining.sum(-1, keepdim=True)  # (rows, 1), at least 1: the most likely token passes every cut
+        # ties at the edge go to lower ids, as in a stable sort
         edge = ranked.gather(-1, count - 1)
         above, tied = weights > edge, weights == edge
         room = count - above.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Terms of the rows of a batch as a few tensors a layer: one addition after a steered block, none after the others."""
+"""Terms of a batch as a few tensors per layer: one addition after each steered block, none after the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Deltas = dict[tuple[int, int], FloatArray]
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """One delta a row, for some of its columns; a row without one has zeros."""
+    """One delta per row, for some of its columns; zeros for a row without one."""
 
     deltas: Tensor
     """(rows, 1, width) float32."""
@@ -49,10 +49,10 @@ class LayerSteering:
 def plan_steering(
     rows: Sequence[Steering], starts: Sequence[int], lengths: Sequence[int], devices: Sequence[torch.device]
 ) -> dict[int, LayerSteering]:
-    """Steering of one pass, by layer. `devices` says where each layer's residual is.
+    """Steering of one pass, by layer. `devices` are those of each layer's residual.
 
-    Row r of the pass holds positions `starts[r]` to `starts[r] + lengths[r]`, from column 0 on; what is right of them
-    is padding, which may be steered or not.
+    Row r of the pass holds positions `starts[r]` to `starts[r] + lengths[r]`, from column 0 on; the rest is
+    padding, for which steering does not matter.
     """
     layers: dict[int, list[_Deltas]] = defaultdict(lambda: [{} for _ in rows])
     for row, (steering, start, length) in enumerate(zip(rows, starts, lengths, strict=True)):
@@ -79,16 +79,16 @@ def _columns(term: Term, start: int, length: int) -> tuple[int, int] | None:
 
 
 def _additions(rows: Sequence[_Deltas], lengths: Sequence[int], device: torch.device) -> list[Addition]:
-    """Addition k takes the k-th span of every row."""
-    found = []
+    """Addition k holds the k-th span of every row."""
+    additions = []
     for k in range(max(map(len, rows))):
         picked = [(row, *list(deltas.items())[k]) for row, deltas in enumerate(rows) if len(deltas) > k]
         deltas = np.zeros((len(rows), 1, len(picked[0][2])), dtype=np.float32)
         for row, _, delta in picked:
             deltas[row, 0] = delta
         whole = all(columns == (0, lengths[row]) for row, columns, _ in picked)
-        found.append(Addition(_on(deltas, device), None if whole else _on(_mask(picked, lengths), device)))
-    return found
+        additions.append(Addition(_on(deltas, device), None if whole else _on(_mask(picked, lengths), device)))
+    return additions
 
 
 def _mask(picked: Sequence[tuple[int, tuple[int, int], FloatArray]], lengths: Sequence[int]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Decoding: rows that each have their own length, steering and sampler, one token a row at a time."""
+"""Decoding: rows with their own length, steering and sampler, one token per row and step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FULL = "the KV cache does not fit into memory: use fewer rows, shorter prompts 
 
 
 class TorchStream:
-    """A batch being decoded over one `ColumnCache`. Made by `open`; arguments are checked by the engine."""
+    """A batch being decoded over one `ColumnCache`. Created by `open`; the engine checks the arguments."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class TorchStream:
         self._room = room
         self._projections = Projections(watch, network.devices)
         self._adds: dict[int, LayerSteering] = {}
-        self._stale = 0.0  # steps until `_adds` must be made anew
+        self._stale = 0.0  # steps until `_adds` must be updated
         self._sampled = 0
         self._pending: Tensor | None = None  # (rows,) int64: sampled, not yet run
         self._closed = False
@@ -57,7 +57,7 @@ class TorchStream:
             self._prefill(prompts, copies)
 
     def _hand_over(self, prompts: Sequence[Prompt], capacity: int) -> ColumnCache:
-        """Give the cache to a stream that goes on from this one, which is closed by it."""
+        """Hand the cache to a stream that resumes this one, and close this one."""
         cache = self._cache
         cache.take(range(len(prompts)), max(prompt.keep for prompt in prompts), capacity)
         self.close()
@@ -102,7 +102,7 @@ class TorchStream:
     def step(self, uniforms: NDArray[np.float64]) -> Step:
         self._check_open()
         if len(uniforms) != self._rows:
-            raise UsageError(f"a step needs a uniform number a row: {self._rows}, not {len(uniforms)}")
+            raise UsageError(f"a step needs one uniform number per row: {self._rows}, not {len(uniforms)}")
         if self._rows == 0:
             return Step(
                 np.empty(0, np.int32), np.empty(0, np.float32), np.empty((0, self._projections.count), np.float32)
@@ -114,9 +114,9 @@ class TorchStream:
             logits = self.network.head(self._hidden)  # (rows, vocabulary)
             self._pending, logprobs = self._sampler.draw(logits, uniforms)
             # ids are below 2^24, so float32 holds them: everything crosses to the host at once
-            found = torch.cat([self._pending[:, None].float(), logprobs[:, None], scores], -1).cpu().numpy()
+            packed = torch.cat([self._pending[:, None].float(), logprobs[:, None], scores], -1).cpu().numpy()
         self._sampled += 1
-        return Step(found[:, 0].astype(np.int32), found[:, 1], found[:, 2:])
+        return Step(packed[:, 0].astype(np.int32), packed[:, 1], packed[:, 2:])
 
     @torch.inference_mode()
     def settle(self) -> FloatArray:
@@ -125,7 +125,7 @@ class TorchStream:
             return self._run_pending().cpu().numpy()
 
     def _run_pending(self) -> Tensor:
-        """Run the tokens sampled last; their scores (rows, watches), NaN if there are none to run."""
+        """Run the tokens sampled last. Returns their scores (rows, watches), NaN if none are pending."""
         network, count = self.network, self._projections.count
         if self._pending is None:
             return self._no_scores()
@@ -147,7 +147,7 @@ class TorchStream:
         return torch.full((self._rows, self._projections.count), torch.nan, device=self.network.device)
 
     def _steer_anew(self) -> None:
-        """Make the additions of the positions that come next; they stay the same until a term begins or ends."""
+        """Compute the additions for the next positions; they stay valid until a term begins or ends."""
         starts = [int(length) for length in self._lengths]
         self._adds = plan_steering(self._steerings, starts, [1] * self._rows, self.network.devices)
         changes = (next_change(terms, start) - start for terms, start in zip(self._steerings, starts, strict=True))

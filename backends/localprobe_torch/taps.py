@@ -1,7 +1,7 @@
-"""Taps: what happens to the residual stream after each block, in one pass of the model.
+"""Taps: reading and steering the residual stream after each block in one pass of the model.
 
-A forward hook sits on every block from load to close. It does nothing without a plan; with one it adds the steering of
-its layer, hands the residual to whoever reads that layer, and ends the pass after the deepest layer needed.
+Every block has a forward hook from load to close. Without a plan it does nothing; with one it adds the steering of its
+layer, passes the residual to the layer's readers, and ends the pass after the deepest layer needed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Read: TypeAlias = Callable[[Tensor], None]
 
 
 class _Stopped(Exception):
-    """The pass has gone as deep as it needs to."""
+    """The deepest layer needed was reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one pass does after its blocks, by layer."""
+    """The work of one pass after its blocks, by layer."""
 
     adds: Mapping[int, Add] = field(default_factory=dict)
     reads: Mapping[int, Read] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Taps:
 
     @contextmanager
     def following(self, plan: Plan) -> Iterator[None]:
-        """Passes made inside follow `plan`; ending one early is not seen from outside."""
+        """Passes inside the block follow `plan`; ending one early raises nothing."""
         self._plan = plan
         try:
             yield
@@ -70,6 +70,6 @@ class Taps:
             self._plan = None
 
     def remove(self) -> None:
-        """Take the hooks off the blocks."""
+        """Remove the hooks from the blocks."""
         for handle in self._handles:
             handle.remove()

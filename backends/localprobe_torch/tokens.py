@@ -21,43 +21,43 @@ class Vocabulary:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.bos = self._find_bos()
-        """The id before plain text; None if the model's rule is to put none."""
+        """The id before plain text; None if the model uses none."""
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
-        """Ids of plain text, with the model's BOS; or of the output of a chat template, as it stands."""
+        """Ids of plain text, with the model's BOS; or of the output of a chat template, unchanged."""
         ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not template)
         if not template and self.bos is not None:
             ids = [self.bos, *ids]
         return np.array(ids, dtype=np.int32)
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:
-        """Text of ids, special tokens left out, as are ids beyond the vocabulary: logits may be wider than it."""
+        """Text of ids without special tokens and without ids beyond the vocabulary, which logits may exceed."""
         ids = [int(token) for token in ids]
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def eos(self, configs: Sequence[Any]) -> tuple[int, ...]:
-        """Ids that end an answer: what each of the configs says, one id or several, and the tokenizer's own."""
-        found: list[int] = []
+        """Ids that end an answer: those of the configs, and the tokenizer's own."""
+        ids: list[int] = []
         for named in [*(getattr(config, "eos_token_id", None) for config in configs), self._tokenizer.eos_token_id]:
-            found += named if isinstance(named, (list, tuple)) else [named]
-        return tuple(sorted({int(token) for token in found if token is not None}))
+            ids += named if isinstance(named, (list, tuple)) else [named]
+        return tuple(sorted({int(token) for token in ids if token is not None}))
 
     @property
     def chat_template(self) -> str | None:
-        """The model's own Jinja template; where there are several, the one named `default`."""
+        """The model's own Jinja template; if there are several, the one named `default`."""
         template = self._tokenizer.chat_template
         return template.get("default") if isinstance(template, dict) else template
 
     @property
     def special_text(self) -> dict[str, str]:
-        """Texts that templates name: `bos_token`, `eos_token`, ..."""
+        """Special tokens by the names that templates use: `bos_token`, `eos_token`, ..."""
         return {name: str(text) for name in _SPECIAL if (text := getattr(self._tokenizer, name, None))}
 
     @property
     def longest(self) -> int | None:
-        """The tokens that the tokenizer says a model takes, if it says so."""
+        """The model's maximum number of tokens by the tokenizer, if it has one."""
         longest = int(self._tokenizer.model_max_length)
-        return longest if 0 < longest < 10**8 else None  # absent, it is 1e30
+        return longest if 0 < longest < 10**8 else None  # 1e30 if absent
 
     def _find_bos(self) -> int | None:
         plain = self._tokenizer.encode("a", add_special_tokens=False)
@@ -69,13 +69,13 @@ def load_vocabulary(folder: Path, trust_remote_code: bool) -> Vocabulary:
     """The tokenizer of a folder. Raises CorruptFile if it cannot be read, UnsupportedModel if there is none."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    # A folder made from a GGUF says exactly how its file splits text. AutoTokenizer would put Qwen2's own rule, which
-    # normalises first, in the place of that.
+    # A folder converted from a GGUF file defines exactly how text is split. AutoTokenizer would replace that by Qwen2's
+    # own rule, which normalises first.
     kind = PreTrainedTokenizerFast if (folder / "localprobe.json").exists() else AutoTokenizer
     try:
         tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
         return Vocabulary(tokenizer)
     except (OSError, ImportError) as error:
         raise UnsupportedModel(f"{folder} has no tokenizer that can be loaded: {first_line(error)}") from None
-    except Exception as error:  # the Rust library raises bare Exception for a torn tokenizer.json
+    except Exception as error:  # the Rust library raises bare Exception for a damaged tokenizer.json
         raise CorruptFile(f"the tokenizer of {folder} cannot be read: {first_line(error)}") from None

@@ -1,4 +1,4 @@
-"""Which libraries compute."""
+"""The versions of the libraries."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from importlib.metadata import version
 
 
 def versions() -> str:
-    """The libraries that compute, e.g. `torch 2.13.0, transformers 5.23.0`."""
+    """The libraries that do the computation, e.g. `torch 2.13.0, transformers 5.23.0`."""
     return ", ".join(f"{name} {version(name).split('+')[0]}" for name in ("torch", "transformers"))

@@ -1,4 +1,4 @@
-"""Weights into memory, on the device and in the type that were chosen."""
+"""Loading weights into memory, on a device and in a dtype."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from localprobe_torch.quiet import first_line
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the weights go, and how wide they are there."""
+    """Device and dtype of the weights."""
 
     device: torch.device
     dtype: torch.dtype
     spread: bool = False
-    """Over all cards, and the CPU's memory where they are not enough."""
+    """Spread over all cards, and host memory if they are not enough."""
     quantise: Literal["4bit", "8bit"] | None = None
 
 
 def load_model(folder: Path, config: Any, placement: Placement, trust_remote_code: bool) -> Any:
     """A causal language model of transformers, ready to run.
 
-    Raises CorruptFile if the weights are not those of the config, OutOfMemory if they do not fit.
+    Raises CorruptFile if the weights do not match the config, OutOfMemory if they do not fit.
     """
     from transformers import AutoModelForCausalLM
 
@@ -69,7 +69,7 @@ def load_model(folder: Path, config: Any, placement: Placement, trust_remote_cod
 
 
 def _check_card(folder: Path, placement: Placement) -> None:
-    """Refuse what a card cannot hold before it is half loaded; the host's memory has been checked by the core."""
+    """Raise OutOfMemory before loading what a card cannot hold; the core has checked host memory."""
     if placement.device.type != "cuda" or placement.spread:
         return
     itemsize = {"4bit": 1, "8bit": 1, None: placement.dtype.itemsize}[placement.quantise]
@@ -85,5 +85,5 @@ def _device_map(placement: Placement) -> Any:
 
 
 def _attention(config: Any) -> str | None:
-    """None leaves it to transformers: sdpa, or eager where a model says that sdpa is not exact for it."""
+    """The attention implementation; None leaves it to transformers: sdpa, or eager for models that require it."""
     return "eager" if getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) else None

@@ -1,6 +1,6 @@
-"""The fake engine: a real little transformer with random weights, in numpy, for tests and for authors of engines.
+"""The fake engine: a small real transformer with random weights, in numpy, for tests and for authors of engines.
 
-It downloads nothing, loads at once and gives the same numbers on every machine, yet everything in it is true: it has
+It needs no download, loads at once and gives the same numbers on every machine, yet nothing is mocked: it has
 residuals, attention over a KV cache, log-probabilities and a tokenizer. Read `engine` first, then `stream`.
 """
 
@@ -26,7 +26,7 @@ class FakeBackend:
         return Availability(installed=True, version=f"numpy {np.__version__}", device="cpu")
 
     def load(self, weights: Weights, options: LoadOptions) -> Engine:
-        # An option that cannot be honoured is refused, never passed over in silence.
+        # An unsupported option raises an error; it is never ignored silently.
         if options.dtype not in (None, "float32"):
             raise UsageError(f"the fake engine computes in float32, not {options.dtype}: leave dtype out")
         if options.device not in (None, "cpu"):

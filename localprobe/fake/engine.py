@@ -1,7 +1,7 @@
-"""The fake engine: the contract's verbs over the little transformer. The plainest example of an engine.
+"""The fake engine: the verbs of the contract over a small transformer. The simplest example of an engine.
 
-It runs one row after another, so that nothing is padded or masked; a real engine makes one batch of its rows. It does
-not check ids, layers, spans or shapes: `localprobe.checks` has done so before an engine is called.
+It runs one row after another, without padding or masks; a real engine runs its rows as one batch. It does not check
+ids, layers, spans or shapes, because `localprobe.checks` does so before an engine is called.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Fault: TypeAlias = Literal["steering ignored", "decode unsteered"]
 class FakeEngine:
     """A loaded fake model.
 
-    `capabilities` plays an engine that can do less, and refuses what it says it cannot do; `delay` (seconds) slows
-    every decode step; `fault` is a silent no-op on purpose, of the two kinds that real engines have had, so that tests
-    can show that the canary and the contract suite catch them.
+    `capabilities` simulates an engine that supports less; `delay` (seconds) slows every decode step; `fault` simulates
+    one of two silent failures that real engines have had, so that tests can show that the canary and the contract suite
+    catch them.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class FakeEngine:
 
     def _forward_row(self, row: Row, layers: Sequence[int]) -> Output:
         scored = row.targets is not None or row.full
-        # Without log-probabilities nobody needs the blocks above the deepest layer asked for.
+        # Without log-probabilities, the blocks above the deepest requested layer are not needed.
         depth = LAYERS if scored or not self.info.capabilities.early_stop else max(layers, default=-1) + 1
         steering = () if self._fault == "steering ignored" else row.steering
         residuals = self._model.run(row.ids, Cache(len(row.ids)), steering, depth)  # (depth, n, width)
 
-        wanted = residuals[list(layers)]  # (layers, n, width)
+        outputs = residuals[list(layers)]  # (layers, n, width)
         if row.spans is not None:
-            means = [wanted[:, start:stop].mean(axis=1) for start, stop in row.spans]
-            wanted = np.stack(means, axis=1) if means else wanted[:, :0]  # (layers, spans, width)
+            means = [outputs[:, start:stop].mean(axis=1) for start, stop in row.spans]
+            outputs = np.stack(means, axis=1) if means else outputs[:, :0]  # (layers, spans, width)
 
         targets = np.zeros((0, 2), np.int32) if row.targets is None else row.targets
-        # The head is by far the widest matrix of a real model: run it only at the positions asked for.
+        # The head is by far the widest matrix of a real model: run it only at the requested positions.
         return Output(
-            residuals=wanted,
+            residuals=outputs,
             targets=self._logprobs(residuals, targets[:, 0])[np.arange(len(targets)), targets[:, 1]],
             full=self._logprobs(residuals, np.array(row.full, dtype=np.int32)),
         )
@@ -109,7 +109,7 @@ class FakeEngine:
         if reuse is None:
             caches = [Cache(len(prompt.ids) + room) for prompt in prompts]
         elif not self.info.capabilities.reuse or not isinstance(reuse, FakeStream):
-            raise UsageError("this engine cannot go on from an earlier stream: open without reuse")
+            raise UsageError("this engine cannot reuse an earlier stream: open without `reuse`")
         else:
             caches = reuse.take_caches(prompts, room)
         return FakeStream(self._model, prompts, caches, watch, delay=self._delay, fault=self._fault)
@@ -118,13 +118,13 @@ class FakeEngine:
         """Nothing to free."""
 
     def _refuse_unable(self, steerings: Iterable[Steering]) -> None:
-        """Refuse what the capabilities say cannot be done: the core should never have asked."""
+        """Raise for what the capabilities exclude; the core should never request it."""
         able = self.info.capabilities
         distinct = {tuple((t.layer, t.delta.tobytes(), t.start, t.stop) for t in steering) for steering in steerings}
         if len(distinct) > 1 and not able.row_steering:
-            raise UsageError("this engine steers all rows of a batch alike: make a batch of each steering")
+            raise UsageError("this engine steers all rows of a batch alike: make one batch per steering")
         for layer, _, start, stop in (term for steering in distinct for term in steering):
             if layer < able.first_layer:
                 raise UsageError(f"layer {layer} cannot be steered here: the first that can is {able.first_layer}")
             if (start, stop) != (0, None) and not able.span_steering:
-                raise UsageError("this engine steers all positions or none: ask for `all`")
+                raise UsageError("this engine can only steer all positions: give positions `all`")

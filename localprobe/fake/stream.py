@@ -1,4 +1,4 @@
-"""Decoding with the fake engine: a KV cache a row, and one token a row at every step."""
+"""Decoding with the fake engine: one KV cache per row, and one token per row and step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Row:
     steering: Steering
     sampler: Sampler
     logits: FloatArray
-    """(vocabulary,): what the last token run says of the next one."""
+    """(vocabulary,): next-token logits after the last token run."""
     pending: int | None = None
     """The token sampled last, if it has not been run yet."""
 
@@ -69,8 +69,8 @@ class FakeStream:
 
     def steer(self, row: int, steering: Steering) -> None:
         self._refuse_closed()
-        # The token sampled last has not been run, so it is the first to feel this, and with it the next one sampled.
-        # Keys and values already in the cache stay as the old steering made them.
+        # The token sampled last has not been run, so it is the first to be steered anew, and the next sample depends on
+        # it. Keys and values already in the cache keep the old steering.
         self._rows[row].steering = steering
 
     def drop(self, rows: Sequence[int]) -> None:
@@ -82,7 +82,7 @@ class FakeStream:
         self._rows = []
 
     def take_caches(self, prompts: Sequence[Prompt], room: int) -> list[Cache]:
-        """Hand the caches over to a stream that goes on with `prompts`, cut to what each keeps; this one closes."""
+        """Hand the caches, cut to what each of `prompts` keeps, to a new stream, and close this one."""
         self._refuse_closed()
         caches = [
             row.cache.grown(len(prompt.ids) + room, prompt.keep)
@@ -92,7 +92,7 @@ class FakeStream:
         return caches
 
     def _prefill(self, prompt: Prompt, cache: Cache) -> FloatArray:
-        """Run what the cache lacks of a prompt, once for all its copies. Returns (n - keep, watches) scores."""
+        """Run the part of a prompt that is not cached, once for all its copies. Returns (n - keep, watches) scores."""
         steering = () if self._fault == "steering ignored" else prompt.steering
         residuals = self._model.run(prompt.ids[cache.length :], cache, steering)  # (layers, n - keep, width)
         logits = self._model.logits(residuals[-1, -1])

@@ -1,4 +1,4 @@
-"""The fake engine's tokenizer: one id a byte, and four special tokens."""
+"""The fake engine's tokenizer: one id per byte, and four special tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPECIAL = re.compile("(" + "|".join(re.escape(text) for text in SPECIALS) + ")"
 
 
 def encode(text: str, *, template: bool) -> IntArray:
-    """Plain text: BOS, then its bytes. A template's output: its special tokens as such, and nothing added."""
+    """Plain text: BOS, then its bytes. Output of a template: special tokens are recognised, and nothing is added."""
     if not template:
         return np.array([BOS, *text.encode()], dtype=np.int32)
     ids: list[int] = []

@@ -22,7 +22,7 @@ class Cache:
         self.length = 0
 
     def grown(self, capacity: int, keep: int) -> Cache:
-        """A copy of its first `keep` tokens, with space for `capacity`."""
+        """A copy of its first `keep` tokens, with room for `capacity`."""
         copy = Cache(capacity)
         copy.keys[:, :keep] = self.keys[:, :keep]
         copy.values[:, :keep] = self.values[:, :keep]
@@ -50,7 +50,7 @@ class Block:
         return hidden + inner @ self.down
 
     def _attention(self, hidden: FloatArray, cache: Cache, layer: int) -> FloatArray:
-        """Attention of n new tokens to themselves and to the tokens in the cache, which takes theirs in."""
+        """Attention of n new tokens to themselves and to the cached tokens; adds their keys and values to the cache."""
         n, start = len(hidden), cache.length
         stop = start + n
         positions = np.arange(start, stop)
@@ -59,7 +59,7 @@ class Block:
         cache.values[layer, start:stop] = (hidden @ self.value).reshape(n, HEADS, HEAD)
         keys, values = cache.keys[layer, :stop], cache.values[layer, :stop]  # (stop, heads, head)
         scores = query.swapaxes(0, 1) @ keys.transpose(1, 2, 0) * np.float32(HEAD**-0.5)  # (heads, n, stop)
-        if n > 1:  # no token sees a later one
+        if n > 1:  # causal mask
             scores += np.where(np.arange(stop) > positions[:, None], np.float32(-np.inf), np.float32(0))
         scores -= scores.max(axis=-1, keepdims=True)
         weights = np.exp(scores, out=scores)
@@ -75,12 +75,12 @@ class Transformer:
         random = np.random.default_rng(seed)
         self.embedding = random.normal(0, 0.25, (VOCABULARY, WIDTH)).astype(np.float32)
         self.blocks = [Block(random) for _ in range(LAYERS)]
-        # Logits are embedding @ norm(h): small rows make control characters, stray UTF-8 bytes and BOS unlikely.
+        # Logits are embedding @ norm(h), so small rows make control characters, stray UTF-8 bytes and BOS unlikely.
         unlikely = [i for i in range(256) if not (chr(i).isascii() and chr(i).isprintable())]
         self.embedding[[*unlikely, BOS]] *= 0.2
 
     def run(self, ids: IntArray, cache: Cache, steering: Steering, depth: int = LAYERS) -> FloatArray:
-        """Run tokens that follow those in `cache`, and keep their keys and values there.
+        """Run tokens that follow those in `cache`, and add their keys and values to it.
 
         Returns the residuals of the first `depth` blocks, (depth, n, width).
         """

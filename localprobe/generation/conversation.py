@@ -226,7 +226,6 @@ class Conversation:
 
 
 def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
-    """The events of steps, one by one."""
     with closing(steps):
         for events in steps:
             yield from events

@@ -43,8 +43,6 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """A row being decoded."""
-
     number: int
     request: Request
     limit: int

@@ -1,4 +1,4 @@
-"""The `config.json` and `generation_config.json` of a converted model, right for both transformers and mlx-lm."""
+"""The `config.json` and `generation_config.json` of a converted model, valid for both transformers and mlx-lm."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CLASSES = {
     "phi3": ("phi3", "Phi3ForCausalLM"),
     "gemma3": ("gemma3_text", "Gemma3ForCausalLM"),
 }
-_GEMMA_27B_LAYERS = 62  # the one Gemma 3 that scales queries by width / heads rather than by the head's width
+_GEMMA_27B_LAYERS = 62  # the only Gemma 3 that scales queries by width / heads rather than by head width
 
 
 def config(header: Header, sizes: Sizes, vocabulary: Vocabulary, dtype: Dtype) -> Config:
-    """`config.json`. Raises CorruptFile if tokenizer and tensors do not fit each other."""
+    """`config.json`. Raises CorruptFile if tokenizer and tensors are inconsistent."""
     if len(vocabulary.tokens) > sizes.vocabulary:
         raise CorruptFile(
             f"{header.path}: its tokenizer has {len(vocabulary.tokens)} tokens, its embedding only {sizes.vocabulary}"
@@ -54,7 +54,7 @@ def config(header: Header, sizes: Sizes, vocabulary: Vocabulary, dtype: Dtype) -
 
 
 def generation_config(vocabulary: Vocabulary) -> Config:
-    """`generation_config.json`: ids only. How to sample is the user's choice."""
+    """`generation_config.json`: ids only, as sampling is the user's choice."""
     return {key: value for key, value in _ids(vocabulary).items() if value is not None}
 
 
@@ -75,7 +75,7 @@ def _epsilon(header: Header) -> float:
 
 
 def _others(header: Header, sizes: Sizes) -> Config:
-    """What Llama, Qwen and Phi configs have beyond the common keys."""
+    """The keys of Llama, Qwen and Phi configs beyond the common ones."""
     parameters = rope(header, sizes)
     theta, kind = parameters["rope_theta"], parameters["rope_type"]
     partial = partial_factor(header, sizes)
@@ -97,7 +97,7 @@ def _others(header: Header, sizes: Sizes) -> Config:
 
 
 def _gemma(header: Header, sizes: Sizes) -> Config:
-    """Gemma 3: most layers see a window and rotate by a base of their own."""
+    """Gemma 3: most layers have a sliding window and their own RoPE base."""
     parameters = rope(header, sizes)
     window = header.value("gemma3.attention.sliding_window", int) or None
     pattern = _pattern(header) if window else 1
@@ -127,7 +127,8 @@ def _gemma(header: Header, sizes: Sizes) -> Config:
 
 
 def _pattern(header: Header) -> int:
-    """Every how many layers one sees everything. May be given as a flag a layer: whether it sees only a window."""
+    """Period of the layers with full attention. May be stored as one flag per layer: whether it has a sliding
+    window."""
     pattern = header.metadata.get("gemma3.attention.sliding_window_pattern", 6)
     if isinstance(pattern, np.ndarray):
         full = np.flatnonzero(~pattern.astype(bool))

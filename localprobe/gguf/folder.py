@@ -1,4 +1,4 @@
-"""A GGUF as a Hugging Face folder in the cache: made once, whole or not at all, then only found."""
+"""Converting a GGUF file to a Hugging Face folder in the cache, once and atomically."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from localprobe.version import __version__
 
 Progress: TypeAlias = Callable[[int, int], None]
 FORMAT = 1
-"""Of the folders: one more whenever what is written changes, so that older folders are made again."""
+"""Format of the folders: incremented when their content changes, so that older folders are converted again."""
 MARK = "localprobe.json"
 
 _FLOAT32_LIMIT = 2 * 10**9  # bytes; larger models are written in 16 bits
-_SPARE = 100 * 10**6  # bytes for the tokenizer and a little air
+_SPARE = 100 * 10**6  # bytes for the tokenizer and a margin
 
 
 def to_folder(
@@ -41,14 +41,14 @@ def to_folder(
     dtype: Dtype | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The folder in `cache` that holds the model of a GGUF file, for transformers and mlx-lm; made if it is not there.
+    """The folder in `cache` that holds the model of a GGUF file, for transformers and mlx-lm; converted on first use.
 
     `fingerprint` names the file's content (`models.weights.fingerprint`). `dtype` None takes float32 up to 2 GB,
-    bfloat16 above. `progress` is called with bytes written and bytes in all. Safe against a crash, Ctrl-C, a full disk
-    and two processes at once: the second waits for the first.
+    bfloat16 above. `progress` is called with bytes written and total bytes. Safe against a crash, Ctrl-C, a full disk
+    and concurrent processes: the second one waits for the first.
 
-    Raises UnsupportedModel or CorruptFile for the file, UsageError for a dtype it cannot have, ModelError if the disk
-    has no room.
+    Raises UnsupportedModel or CorruptFile for the file, UsageError for an invalid dtype, ModelError if the disk is
+    full.
     """
     header = read_header(path)
     shape = sizes(header)
@@ -59,21 +59,21 @@ def to_folder(
         work = _Conversion(header, shape, tensors, dtype, fingerprint, folder)
         try:
             with _alone(folder):
-                if not _complete(folder):  # another process may have made it while this one waited
+                if not _complete(folder):  # another process may have converted it meanwhile
                     work.make(progress or _silent)
         except OSError as error:
             raise work.unwritable(error) from error
     return folder
 
 
-def _dtype(header: Header, tensors: list[Source], asked: Dtype | None) -> Dtype:
-    if asked is None:
+def _dtype(header: Header, tensors: list[Source], dtype: Dtype | None) -> Dtype:
+    if dtype is None:
         return "float32" if total_bytes(tensors, "float32") < _FLOAT32_LIMIT else "bfloat16"
-    if asked not in DTYPE_BYTES:
-        raise UsageError(f"dtype {asked!r} is not one of {', '.join(DTYPE_BYTES)}")
-    if asked == "float16" and header.architecture == "gemma3":
+    if dtype not in DTYPE_BYTES:
+        raise UsageError(f"dtype {dtype!r} is not one of {', '.join(DTYPE_BYTES)}")
+    if dtype == "float16" and header.architecture == "gemma3":
         raise UsageError("Gemma's residuals reach 100,000, more than float16 holds: take bfloat16 or float32")
-    return asked
+    return dtype
 
 
 def _safe(fingerprint: str) -> str:
@@ -84,7 +84,7 @@ def _safe(fingerprint: str) -> str:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether all files are there, as long as they were when they were written."""
+    """Whether all files are present with the sizes recorded when they were written."""
     try:
         lengths: dict[str, int] = json.loads((folder / MARK).read_text())["files"]
         return all((folder / name).stat().st_size == length for name, length in lengths.items())
@@ -93,7 +93,7 @@ def _complete(folder: Path) -> bool:
 
 
 def _alone(folder: Path) -> Any:
-    """A lock that dies with its process."""
+    """A lock that is released when its process ends."""
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +102,6 @@ def _alone(folder: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Conversion:
-    """One folder to be made."""
-
     header: Header
     shape: Sizes
     tensors: list[Source]
@@ -112,7 +110,7 @@ class _Conversion:
     folder: Path
 
     def make(self, progress: Progress) -> None:
-        """Write into a folder beside it, then rename: nobody ever sees half of it. Called under the lock."""
+        """Write into a temporary folder, then rename it. Called under the lock."""
         check_types(self.header, self.tensors)
         words = vocabulary(self.header)
         settings = config(self.header, self.shape, words, self.dtype)
@@ -139,12 +137,12 @@ class _Conversion:
         tokenizer(self.header, words).save(str(half / "tokenizer.json"), pretty=False)
 
     def _write_tensors(self, half: Path, progress: Progress) -> None:
-        total, done = total_bytes(self.tensors, self.dtype), 0
+        total, written_bytes = total_bytes(self.tensors, self.dtype), 0
 
         def written(count: int) -> None:
-            nonlocal done
-            done += count
-            progress(done, total)
+            nonlocal written_bytes
+            written_bytes += count
+            progress(written_bytes, total)
 
         write_shards(self.header, self.tensors, half, self.dtype, written)
 
@@ -174,7 +172,7 @@ class _Conversion:
             )
 
     def unwritable(self, error: OSError) -> ModelError:
-        """What went wrong while writing, for the user."""
+        """The error for a failed write."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return ModelError(
                 f"the disk filled up while converting {self.header.path.name}, which takes "
@@ -189,4 +187,4 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _silent(done: int, total: int) -> None:
-    """Draw nothing."""
+    """Display nothing."""

@@ -1,4 +1,4 @@
-"""The header of a GGUF file: its metadata, and where each tensor lies."""
+"""The header of a GGUF file: its metadata, and the place of each tensor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T", str, int, float, bool)
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where one tensor lies."""
+    """The place and type of one tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,13 +32,13 @@ class TensorInfo:
 
     @property
     def count(self) -> int:
-        """How many numbers it holds."""
+        """Number of elements."""
         return int(np.prod(self.shape, dtype=object))
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """All of a GGUF file but its tensors' data."""
+    """All of a GGUF file except the data of its tensors."""
 
     path: Path
     size: int
@@ -55,7 +55,7 @@ class Header:
 
     @property
     def quantisation(self) -> str | None:
-        """What most weights are: `Q4_1`, `Q4_K_M`, ...; None for plain floats."""
+        """Type of most weights: `Q4_1`, `Q4_K_M`, ...; None for plain floats."""
         from gguf import LlamaFileType
 
         try:
@@ -77,7 +77,7 @@ class Header:
         return value
 
     def required(self, key: str, kind: type[T]) -> T:
-        """The value of a key that must be there."""
+        """The value of a required key. Raises CorruptFile if it is absent."""
         value = self.value(key, kind)
         if value is None:
             raise CorruptFile(f"{self.path}: {key} is missing from its metadata")
@@ -99,13 +99,13 @@ class Header:
 
 
 def shown(value: object) -> str:
-    """A value from a file as an error may show it: on one line, not too long."""
+    """A value from a file for an error message, shortened to one line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _commonest_type(header: Header) -> str:
-    """The tensor type that holds most numbers, for a file that does not say what it is."""
+    """The tensor type with the most elements, for a file that does not name its quantisation."""
     held: dict[str, int] = {"GUESSED": 0}
     for info in header.tensors.values():
         held[info.type.name] = held.get(info.type.name, 0) + info.count

@@ -1,4 +1,4 @@
-"""Which GGUF tensor becomes which Hugging Face tensor, and what has to be undone on the way.
+"""Mapping GGUF tensors to Hugging Face tensors, and undoing the changes of llama.cpp's converter.
 
 llama.cpp's converter interleaves the rows of q and k of Llama models (so that rotary pairs are neighbours) and adds 1
 to Gemma's norms. The names come from the gguf package's own map.
@@ -35,16 +35,16 @@ _ROPE = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.we
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Where one Hugging Face tensor comes from."""
+    """The GGUF tensor that one Hugging Face tensor is made from."""
 
     name: str
-    """As Hugging Face calls it."""
+    """The Hugging Face name."""
     info: TensorInfo
-    """What the GGUF holds, of the same shape."""
+    """The tensor in the GGUF file, of the same shape."""
     rows: NDArray[np.int64] | None = None
     """Row `i` is row `rows[i]` of the GGUF's; None leaves rows as they are."""
     shift: float = 0.0
-    """Added to every number."""
+    """Added to every element."""
 
 
 def biases(header: Header) -> dict[str, bool]:
@@ -57,16 +57,16 @@ def biases(header: Header) -> dict[str, bool]:
 
 def sources(header: Header, sizes: Sizes) -> list[Source]:
     """Every tensor of the Hugging Face model, in order. Raises CorruptFile if one is missing or has the wrong shape,
-    UnsupportedModel if the GGUF holds one that the family does not have."""
-    found = [_source(header, sizes, theirs, ours) for theirs, ours in _pairs(header, sizes)]
-    unknown = set(header.tensors) - {source.info.name for source in found} - _ROPE
-    unknown = {name for name in unknown if not name.endswith(".attn_rot_embd.weight")}  # old files; nobody reads it
+    UnsupportedModel if the GGUF file has an extra one."""
+    mapped = [_source(header, sizes, theirs, ours) for theirs, ours in _pairs(header, sizes)]
+    unknown = set(header.tensors) - {source.info.name for source in mapped} - _ROPE
+    unknown = {name for name in unknown if not name.endswith(".attn_rot_embd.weight")}  # unused tensor of old files
     if unknown:
         raise UnsupportedModel(
             f"{header.path} holds the tensor {min(unknown)!r}, which no {header.architecture} model in Hugging Face's "
             "form has: use the llama engine, which reads the GGUF itself"
         )
-    return found
+    return mapped
 
 
 def _pairs(header: Header, sizes: Sizes) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""Reads the header of a GGUF file, no tensor data, and trusts nothing that it reads.
+"""Reading the header of an untrusted GGUF file, without tensor data.
 
 Layout (versions 2 and 3, little endian): magic, version, counts, key-value pairs, tensor infos, padding, data.
-A file may be torn, cut short or hostile, so every count and length is held against the bytes that are left before
-anything of that size is made, and every tensor must lie inside the file, aligned, apart from all others.
+A file may be damaged, truncated or hostile, so every count and length is checked against the remaining bytes before
+anything of that size is allocated, and every tensor must lie inside the file, aligned, without overlap.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _STRING, _ARRAY = 8, 9
 def read_header(path: Path | str) -> Header:
     """Read metadata and tensor infos, in 0.03 s for SmolLM2 and 0.1 s for Gemma's vocabulary.
 
-    Raises UnknownModel if there is no such file, CorruptFile if it is torn, cut short or hostile, UnsupportedModel if
-    it is of another GGUF version, byte order or tensor type.
+    Raises UnknownModel if there is no such file, CorruptFile if it is damaged, truncated or hostile, UnsupportedModel
+    for another GGUF version, byte order or tensor type.
     """
     path = Path(path)
     try:
@@ -50,7 +50,7 @@ def read_header(path: Path | str) -> Header:
 
 
 class Reader:
-    """A place in the file, and how far it may go."""
+    """A position in the file, and the end of the readable range."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path
@@ -108,7 +108,7 @@ class Reader:
         return int.from_bytes(self._take(size, what), "little")
 
     def _count(self, what: str, limit: int, least: int) -> int:
-        """A count of things that take at least `least` bytes each."""
+        """A count of items of at least `least` bytes."""
         count = self._integer(8, f"the number of {what}")
         if count > limit:
             raise self._corrupt(f"it claims {count:,} {what}, no real file has more than {limit:,}")
@@ -152,7 +152,7 @@ class Reader:
         return data != 0 if kind == 7 else data
 
     def _strings(self, count: int, key: str) -> list[str]:
-        """Written out flat: a vocabulary is the one large thing in a header."""
+        """Written for speed: the vocabulary is the one large part of a header."""
         read, left = self.file.read, self.end - self.at
         texts = []
         for index in range(count):
@@ -226,7 +226,7 @@ def _moved(info: TensorInfo, start: int) -> TensorInfo:
 
 @cache
 def _sizes() -> dict[int, tuple[GGMLQuantizationType, int, int]]:
-    """For each type's number: the type, numbers in a block, bytes of a block."""
+    """Type number -> (type, elements per block, bytes per block)."""
     from gguf import GGML_QUANT_SIZES
 
     return {kind.value: (kind, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}

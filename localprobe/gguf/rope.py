@@ -1,4 +1,4 @@
-"""Rotary position embeddings: what a GGUF says of them, as Hugging Face's rope parameters.
+"""Converting the rotary position embeddings of a GGUF file to Hugging Face's rope parameters.
 
 transformers 5 reads them from `rope_parameters`, mlx-lm from `rope_theta` and `rope_scaling`; `config.py` writes both.
 """
@@ -16,13 +16,13 @@ from localprobe.gguf.sizes import Sizes
 from localprobe.gguf.tensors import load
 
 Rope: TypeAlias = dict[str, Any]
-_TOLERANCE = 1e-4  # the tensor is float32; Llama 3's own values are met to 1e-7
+_TOLERANCE = 1e-4  # the tensor is float32; Llama 3's own values agree to 1e-7
 
 
 def rope(header: Header, sizes: Sizes) -> Rope:
-    """The parameters of a model's (global) attention layers: rope_type, rope_theta and the type's own.
+    """The parameters of a model's (global) attention layers: rope_type, rope_theta and those of the type.
 
-    Raises UnsupportedModel for a scaling that Hugging Face has no name for.
+    Raises UnsupportedModel for a scaling that Hugging Face does not support.
     """
     family = header.architecture
     default = 1_000_000.0 if family == "gemma3" else 10_000.0
@@ -31,7 +31,7 @@ def rope(header: Header, sizes: Sizes) -> Rope:
 
 
 def partial_factor(header: Header, sizes: Sizes) -> float:
-    """How much of each head is rotated: 1 but for some Phi models. Raises UnsupportedModel for other families."""
+    """Rotated fraction of each head: 1 except for some Phi models. Raises UnsupportedModel for other families."""
     family = header.architecture
     rotated = header.value(f"{family}.rope.dimension_count", int) or sizes.head_width
     if not 2 <= rotated <= sizes.head_width or rotated % 2:
@@ -68,7 +68,7 @@ def _scaling(header: Header, sizes: Sizes, theta: float) -> Rope:
 
 
 def _long_rope(header: Header, sizes: Sizes) -> Rope:
-    """Phi-3's long context: one factor a frequency, two sets of them."""
+    """Phi-3's long context: two sets of one factor per frequency."""
     if "rope_factors_long.weight" not in header.tensors:
         return {"rope_type": "default"}
     original = _original_context(header) or sizes.context
@@ -83,11 +83,11 @@ def _long_rope(header: Header, sizes: Sizes) -> Rope:
 
 
 def _llama3(header: Header, sizes: Sizes, theta: float) -> Rope:
-    """Llama 3's scaling, found back from the factor of each frequency, which is all that a GGUF keeps of it.
+    """Llama 3's scaling, reconstructed from the factor of each frequency, which is all that a GGUF file stores.
 
     Wavelengths under `original / high` keep their frequency, those over `original / low` have it divided by `factor`,
-    between the two it goes smoothly. Only two of the three numbers matter: (c original, c low, c high) is the same
-    scaling for every c, so low is 1, as in every Llama 3.
+    with a smooth transition between the two. Only two of the three numbers matter: (c original, c low, c high) is the
+    same scaling for every c, so low is 1, as in every Llama 3.
     """
     factors = _factors(header, sizes, "rope_freqs.weight")
     if (factors == 1).all():
@@ -110,18 +110,18 @@ def _llama3(header: Header, sizes: Sizes, theta: float) -> Rope:
 def _candidates(
     wavelengths: NDArray[np.float64], factors: NDArray[np.float64], factor: float
 ) -> list[tuple[float, float]]:
-    """(original context, high) pairs to try: Llama 3's own, then what the two ends of the smooth part ask for.
+    """(original context, high) pairs to try: Llama 3's own, then those derived from the smooth part.
 
-    Between the ends, (1/f - 1/factor) / (1 - 1/factor) = (original / wavelength - 1) / (high - 1): a straight line.
+    There, (1/f - 1/factor) / (1 - 1/factor) = (original / wavelength - 1) / (high - 1), a straight line.
     """
     smooth = (factors > 1) & (factors < factor)
-    found = [(8192.0, 4.0)]
+    candidates = [(8192.0, 4.0)]
     if smooth.sum() >= 2:
         height = (1 / factors[smooth] - 1 / factor) / (1 - 1 / factor)
         slope, start = np.polyfit(1 / wavelengths[smooth], height, 1)
         if slope > 0 > start:
-            found.append((round(-slope / start), round(1 - 1 / start, 4)))
-    return found
+            candidates.append((round(-slope / start), round(1 - 1 / start, 4)))
+    return candidates
 
 
 def _llama3_factors(
@@ -132,7 +132,7 @@ def _llama3_factors(
 
 
 def _factors(header: Header, sizes: Sizes, name: str) -> NDArray[np.float64]:
-    """(rotated numbers of a head / 2,) factors by which frequencies are divided."""
+    """(rotated numbers of a head / 2,) factors that frequencies are divided by."""
     info = header.tensors.get(name)
     rotated = round(sizes.head_width * partial_factor(header, sizes))
     if info is None or info.shape != (rotated // 2,):
@@ -144,7 +144,7 @@ def _factors(header: Header, sizes: Sizes, name: str) -> NDArray[np.float64]:
 
 
 def _original_context(header: Header) -> int | None:
-    """Tokens that the model saw before its context was stretched."""
+    """Context length in tokens before it was extended."""
     key = f"{header.architecture}.rope.scaling.original_context_length"
     length = header.value(key, int)
     if length is not None and length < 1:
@@ -153,7 +153,7 @@ def _original_context(header: Header) -> int | None:
 
 
 def _positive(header: Header, key: str, default: float) -> float:
-    """A number above 0; 0 and absent mean the default."""
+    """A positive number; 0 or an absent key gives the default."""
     value = header.value(key, float) or default
     if not 0 < value < np.inf:
         raise CorruptFile(f"{header.path}: {key} is {value}")

@@ -1,4 +1,4 @@
-"""The sizes of a model, from a GGUF's metadata, and the model families that become a Hugging Face folder."""
+"""The sizes of a model, from a GGUF's metadata, and the model families that can be converted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe.gguf.header import Header, Value, shown
 
 FAMILIES = ("llama", "qwen2", "qwen3", "phi3", "gemma3")
-"""As llama.cpp names them; `llama` covers Mistral and SmolLM2."""
+"""By llama.cpp's names; `llama` covers Mistral and SmolLM2."""
 
-_LIMIT = 1 << 24  # no size of a real model comes near
+_LIMIT = 1 << 24  # far above the sizes of real models
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the shape of every tensor follows from."""
+    """The sizes that determine the shape of every tensor."""
 
     layers: int
     width: int
@@ -80,7 +80,7 @@ def _size(header: Header, name: str, default: int | None = None) -> int:
 
 
 def _same_everywhere(header: Header, key: str, value: Value | None) -> Value | None:
-    """A size may be listed for each layer."""
+    """The common value of a size that may be listed per layer."""
     if not isinstance(value, np.ndarray):
         return value
     if len(set(value.tolist())) != 1:

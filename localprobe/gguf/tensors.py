@@ -1,6 +1,6 @@
-"""Numbers out of a GGUF: dequantised a few rows at a time, and written as safetensors shards.
+"""Tensors of a GGUF file, dequantised a few rows at a time and written as safetensors shards.
 
-The safetensors format is written here, for its library wants a whole shard in memory and numpy has no bfloat16: eight
+The safetensors format is written here because its library needs a whole shard in memory and numpy has no bfloat16: 8
 bytes with the length of a JSON header, the header (each tensor's type, shape and place), then the bytes.
 """
 
@@ -24,7 +24,7 @@ Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 DTYPE_BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 SHARD_BYTES = 4 << 30
 _SAFETENSORS_NAMES: dict[Dtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
-_CHUNK = 1 << 22  # numbers dequantised at once: 16 MB as float32
+_CHUNK = 1 << 22  # elements dequantised at once: 16 MB as float32
 
 
 def check_types(header: Header, sources: Sequence[Source]) -> None:
@@ -43,7 +43,7 @@ def check_types(header: Header, sources: Sequence[Source]) -> None:
 
 
 def load(header: Header, info: TensorInfo) -> FloatArray:
-    """One whole tensor, dequantised, float32, of its shape."""
+    """One whole tensor, dequantised to float32."""
     (whole,) = _chunks(header, Source(info.name, info), info.count)
     return whole
 
@@ -53,8 +53,8 @@ def write_shards(
 ) -> None:
     """Write `model.safetensors`, or numbered shards and their index, into `folder`.
 
-    `written` is called with the number of bytes just written. Holds a few rows in memory. Raises CorruptFile if a
-    tensor holds NaN or infinity, OSError if the disk is full.
+    `written` is called with the number of bytes just written. Only a few rows are in memory at a time. Raises
+    CorruptFile if a tensor holds NaN or infinity, OSError if the disk is full.
     """
     shards = _shards(sources, dtype)
     names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
@@ -68,12 +68,12 @@ def write_shards(
 
 
 def total_bytes(sources: Sequence[Source], dtype: Dtype) -> int:
-    """Bytes that the tensors take in a dtype."""
+    """Total bytes of the tensors in a dtype."""
     return sum(source.info.count for source in sources) * DTYPE_BYTES[dtype]
 
 
 def _shards(sources: Sequence[Source], dtype: Dtype) -> list[list[Source]]:
-    """Tensors in order, cut before a shard would pass SHARD_BYTES."""
+    """Tensors in order, in shards of at most SHARD_BYTES."""
     shards: list[list[Source]] = [[]]
     filled = 0
     for source in sources:
@@ -109,18 +109,18 @@ def _safetensors_header(shard: Sequence[Source], dtype: Dtype) -> bytes:
         entries[source.name] = {"dtype": _SAFETENSORS_NAMES[dtype], "shape": shape, "data_offsets": [at, end]}
         at = end
     text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # so that the data are aligned
+    text += b" " * (-len(text) % 8)  # aligns the data
     return len(text).to_bytes(8, "little") + text
 
 
 def _chunks(header: Header, source: Source, numbers: int = _CHUNK) -> Iterator[FloatArray]:
-    """A tensor's rows in order, about `numbers` numbers at a time, float32, undone as the source says."""
+    """A tensor's rows as float32 in Hugging Face's order, about `numbers` elements at a time."""
     from gguf.quants import dequantize
 
     info = source.info
     columns = info.shape[-1] if len(info.shape) > 1 else 1
     count = info.count // columns
-    if len(info.shape) == 1:  # one row in the file, but its numbers are what `rows` orders
+    if len(info.shape) == 1:  # stored as one row, whose elements `rows` reorders
         raw = np.memmap(header.path, np.uint8, "r", info.offset, (1, info.nbytes))
         flat = dequantize(raw, info.type).reshape(-1)
         yield _shifted(flat if source.rows is None else flat[source.rows], source)
@@ -128,9 +128,9 @@ def _chunks(header: Header, source: Source, numbers: int = _CHUNK) -> Iterator[F
     raw = np.memmap(header.path, np.uint8, "r", info.offset, (count, info.nbytes // count))
     step = max(1, numbers // columns)
     for start in range(0, count, step):
-        taken = raw[start : start + step] if source.rows is None else raw[source.rows[start : start + step]]
-        with np.errstate(all="ignore"):  # a torn file may hold any bits; `_cast` looks at what came out
-            rows = dequantize(taken, info.type)  # (rows, columns)
+        stored = raw[start : start + step] if source.rows is None else raw[source.rows[start : start + step]]
+        with np.errstate(all="ignore"):  # a damaged file may hold any bits; `_cast` checks the result
+            rows = dequantize(stored, info.type)  # (rows, columns)
         yield _shifted(rows, source)
 
 

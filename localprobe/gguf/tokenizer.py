@@ -1,8 +1,8 @@
-"""A `tokenizers` tokenizer that gives the ids llama.cpp gives for the same GGUF, and the config that goes with it.
+"""A `tokenizers` tokenizer that gives the same ids as llama.cpp for the same GGUF file, and its config.
 
-BPE (`gpt2`) is a vocabulary, ranked merges and a rule that cuts words. SentencePiece (`llama`) has no merges but a
-score a token: any two neighbours that make a token may merge, the best score first, the leftmost first among equals.
-As ranked merges that is every split of every token into two tokens, ranked by the token's score.
+BPE (`gpt2`) has a vocabulary, ranked merges and a rule that splits words. SentencePiece (`llama`) has one score per
+token instead of merges: any two neighbours that form a token may merge, the best score first, ties from the left. As
+ranked merges, that is every split of every token into two tokens, ranked by the token's score.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
 SPACE = "▁"  # how SentencePiece writes a space
-_KEEP_SPACE_AFTER = ("<unk>", "<s>", "<|endoftext|>")  # Phi-3 drops space after all its other special tokens
+_KEEP_SPACE_AFTER = ("<unk>", "<s>", "<|endoftext|>")  # Phi-3 strips spaces after all other special tokens
 
 
 def tokenizer(header: Header, vocabulary: Vocabulary) -> Tokenizer:
@@ -34,7 +34,8 @@ def tokenizer(header: Header, vocabulary: Vocabulary) -> Tokenizer:
 
 
 def tokenizer_config(header: Header, vocabulary: Vocabulary, context: int) -> dict[str, Any]:
-    """`tokenizer_config.json`: the chat template, the texts it names, nothing that would rebuild the tokenizer."""
+    """`tokenizer_config.json`: the chat template and its special tokens, and nothing that would rebuild the
+    tokenizer."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": vocabulary.text(vocabulary.bos),
@@ -43,8 +44,8 @@ def tokenizer_config(header: Header, vocabulary: Vocabulary, context: int) -> di
         "pad_token": vocabulary.text(vocabulary.padding),
         "chat_template": header.value("tokenizer.chat_template", str),
     }
-    kept = {key: value for key, value in config.items() if value is not None}
-    return kept | {"model_max_length": context, "clean_up_tokenization_spaces": False}
+    present = {key: value for key, value in config.items() if value is not None}
+    return present | {"model_max_length": context, "clean_up_tokenization_spaces": False}
 
 
 def _bpe(header: Header, vocabulary: Vocabulary) -> Tokenizer:
@@ -64,7 +65,7 @@ def _listed_merges(header: Header, ids: dict[str, int]) -> list[tuple[str, str]]
     if merges is None:
         raise CorruptFile(f"{header.path}: tokenizer.ggml.merges is missing from its metadata")
     pairs = []
-    for merge in dict.fromkeys(merges):  # the first of two is the one that counts
+    for merge in dict.fromkeys(merges):  # of duplicates, the first one counts
         left, _, right = merge[1:].partition(" ")
         pair = (merge[:1] + left, right)
         if not (pair[0] in ids and right in ids and pair[0] + right in ids):
@@ -92,8 +93,8 @@ def _sentencepiece(vocabulary: Vocabulary) -> Tokenizer:
 def _scored_merges(vocabulary: Vocabulary, ids: dict[str, int]) -> list[tuple[str, str]]:
     """Every split of every token into two tokens, in the order that merges must be tried.
 
-    Ranks cannot tie, scores can (all runs of spaces have one score in Llama 2): among equals the longest token comes
-    first, which grows runs from the left as the leftmost-first rule does.
+    Unlike ranks, scores can tie (in Llama 2 all runs of spaces have the same score). Among equals the longest token
+    comes first, which extends runs from the left, as the leftmost-first rule does.
     """
     order = np.lexsort((-np.array([len(token) for token in vocabulary.tokens]), -vocabulary.scores))
     pairs = []
@@ -116,8 +117,8 @@ def _added(header: Header, vocabulary: Vocabulary, token: int) -> AddedToken:
 
 
 def _bos_rule(vocabulary: Vocabulary) -> Any:
-    """What goes around plain text: BOS if it is the model's rule, never EOS. A rule is always written, for
-    transformers makes up its own where there is none."""
+    """The post-processor of plain text: BOS if the model uses one, never EOS. It is always written, because
+    transformers invents one if it is absent."""
     from tokenizers.processors import TemplateProcessing
 
     if not vocabulary.add_bos or vocabulary.bos is None:

@@ -1,4 +1,4 @@
-"""The vocabulary of a GGUF: its tokens, what kind each is, and the ids that have a role."""
+"""The vocabulary of a GGUF: its tokens, their kinds, and the ids with special roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe.gguf.header import Header, shown
 from localprobe.gguf.words import Words, words
 
-_LONGEST = 1024  # characters; runs of spaces are the longest tokens there are
+_LONGEST = 1024  # characters; the longest real tokens are runs of spaces
 
 
 class Kind(IntEnum):
@@ -28,7 +28,7 @@ class Kind(IntEnum):
     BYTE = 6
 
 
-# llama.cpp takes tokens with these texts for control tokens, whatever the file says.
+# llama.cpp treats tokens with these texts as control tokens, regardless of the file.
 _ENDS = """
     <|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> </s> <|eom_id|> <EOT> _<EOT> [EOT] [EOS]
     <|end_of_text|> <end_of_utterance> <eos> <\uff5cend▁of▁sentence\uff5c>
@@ -46,7 +46,7 @@ CONTROL_TEXTS = END_TEXTS | frozenset(_FILLS.split())
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Tokens and their roles. An id that the model does not have is None."""
+    """Tokens and their roles. The ids of absent roles are None."""
 
     tokens: list[str]
     kinds: NDArray[np.int32]
@@ -54,7 +54,7 @@ class Vocabulary:
     scores: NDArray[np.float32]
     """(tokens,): SentencePiece's scores, zeros for BPE."""
     words: Words | None
-    """How BPE cuts words; None for SentencePiece."""
+    """How BPE splits words; None for SentencePiece."""
     bos: int | None
     eos: int | None
     unknown: int | None
@@ -71,12 +71,12 @@ class Vocabulary:
         return None if token is None else self.tokens[token]
 
     def added(self) -> list[int]:
-        """Ids of tokens that are cut out of text whole, before any merge."""
+        """Ids of tokens that are matched in text before any merge."""
         return [int(i) for i in np.flatnonzero(np.isin(self.kinds, (Kind.CONTROL, Kind.USER_DEFINED, Kind.UNKNOWN)))]
 
 
 def vocabulary(header: Header) -> Vocabulary:
-    """Read a GGUF's vocabulary. Raises CorruptFile, or UnsupportedModel for another kind of tokenizer."""
+    """Read a GGUF's vocabulary. Raises CorruptFile, or UnsupportedModel for an unknown kind of tokenizer."""
     model = header.required("tokenizer.ggml.model", str)
     if model not in ("gpt2", "llama"):
         raise UnsupportedModel(
@@ -132,7 +132,7 @@ def _kinds(header: Header, tokens: list[str]) -> NDArray[np.int32]:
 
 
 def _numbers(header: Header, key: str, count: int, default: float) -> NDArray[Any]:
-    """One number a token; all `default` if the file has none."""
+    """One number per token; all `default` if the file has none."""
     numbers = header.numbers(f"tokenizer.ggml.{key}")
     if numbers is None:
         return np.full(count, default)
@@ -143,6 +143,6 @@ def _numbers(header: Header, key: str, count: int, default: float) -> NDArray[An
 
 def _id(header: Header, role: str, count: int, default: int | None) -> int | None:
     token = header.value(f"tokenizer.ggml.{role}_token_id", int)
-    if token is None or not 0 <= token < count:  # llama.cpp too goes on with its default
+    if token is None or not 0 <= token < count:  # llama.cpp uses its default too
         token = default
     return token if token is not None and token < count else None

@@ -1,7 +1,7 @@
-"""How each BPE tokenizer cuts text into words before it merges within them, by the GGUF's `tokenizer.ggml.pre`.
+"""How each BPE tokenizer splits text into words before merging, by the GGUF file's `tokenizer.ggml.pre`.
 
-The expressions are what llama.cpp applies, which for a few tokenizers (tekken, gpt-4o) is close to the model's own but
-not the same: ids must agree between engines. Each is applied in turn to the pieces that the one before it left.
+The expressions are those of llama.cpp, so that ids agree between engines; for a few tokenizers (tekken, gpt-4o) they
+differ slightly from the model's own. Each is applied to the pieces that the previous one left.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _DEFAULT = (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How text becomes words, and two rules that llama.cpp ties to it."""
+    """How text is split into words, and two related rules of llama.cpp."""
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
-    """A word that is a token itself is taken whole, whatever the merges say."""
+    """A word that is a token is never split, regardless of the merges."""
     add_bos: bool = False
-    """Plain text starts with BOS, unless the file says otherwise."""
+    """Plain text starts with BOS unless the file states otherwise."""
 
 
 _KINDS = {
@@ -72,7 +72,7 @@ def words(pre: str) -> Words:
 
 
 def pre_tokenizer(patterns: tuple[str, ...]) -> PreTokenizer:
-    """The same as a `tokenizers` pre-tokenizer, which also writes bytes as GPT-2's printable letters."""
+    """The `tokenizers` pre-tokenizer of these patterns, which also maps bytes to GPT-2's printable characters."""
     from tokenizers import Regex
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 

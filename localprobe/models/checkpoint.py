@@ -1,6 +1,6 @@
-"""A checkpoint on this disk, a GGUF file or a Hugging Face folder: is it one, is it whole, how big is it.
+"""Checking a local checkpoint, a GGUF file or a Hugging Face folder: validity, completeness and size.
 
-Only headers are read, so every check takes milliseconds whatever the size of the model.
+Only headers are read, so every check takes milliseconds regardless of the size of the model.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from localprobe.errors import CorruptFile, UnknownModel, UnsupportedModel
 GGUF_MAGIC = b"GGUF"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
-"""Bytes of an element of each of the floating-point types of safetensors."""
+"""Floating-point type of safetensors -> bytes per element."""
 MAX_HEADER = 100_000_000  # safetensors' own limit on the length of a header
 _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much weights hold, as stored."""
+    """The size of stored weights."""
 
     bytes: int
     floats: int = 0
-    """Elements of plain floating-point tensors: what another dtype makes larger or smaller."""
+    """Elements of unquantised floating-point tensors, whose size depends on the dtype."""
     float_bytes: int = 0
 
     def in_memory(self, itemsize: int | None) -> int:
-        """Bytes once the plain floats have `itemsize` bytes each; None keeps them as stored."""
+        """Bytes if unquantised elements take `itemsize` bytes; None keeps the stored type."""
         return self.bytes if itemsize is None else self.bytes - self.float_bytes + self.floats * itemsize
 
 
@@ -43,7 +43,7 @@ def is_split(name: str) -> bool:
 
 
 def check_gguf(path: Path) -> None:
-    """Raise CorruptFile if a file is no GGUF file, UnsupportedModel if it is a part of one or of another version."""
+    """Raise CorruptFile for a file that is not GGUF, UnsupportedModel for a part of a split file or another version."""
     head = _head(path, 8)
     if not head.startswith(GGUF_MAGIC):
         raise CorruptFile(f"{path} is not a GGUF file: {_looks_like(head)}")
@@ -57,7 +57,7 @@ def check_gguf(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise if a folder is no whole checkpoint: UnknownModel for a missing file, CorruptFile for a broken one."""
+    """Raise UnknownModel if a folder lacks a file of a checkpoint, CorruptFile if one is damaged."""
     if not (folder / "config.json").is_file():
         raise UnknownModel(f"{folder} holds no config.json: give a Hugging Face model folder or a .gguf file")
     read_json(folder / "config.json")
@@ -75,7 +75,7 @@ def check_folder(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that make up a folder's model, sorted: those its index names, else `model*`, else all."""
+    """The safetensors files that make up a folder's model, sorted: those in its index, else `model*`, else all."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weight_map = read_json(index).get("weight_map")
@@ -143,7 +143,7 @@ def _head(path: Path, length: int) -> bytes:
 
 
 def _looks_like(head: bytes) -> str:
-    """What the first bytes of a wrong file say of it."""
+    """What an invalid file probably is, by its first bytes."""
     if not head:
         return "it is empty"
     if head.startswith(b"version"):

@@ -1,8 +1,8 @@
 """Weights from the Hugging Face hub, into Hugging Face's own cache, so that other tools find them there too.
 
 What is in the cache is used without the network. Large files are fetched here rather than by `huggingface_hub`, which
-since version 2 throws a part away when it is interrupted: ours stays beside the finished files, the next call goes on
-where it ended, and the whole is checked against the hub's SHA-256 before it counts. Pickles are never fetched.
+since version 2 discards a partial file when interrupted. Here the next call resumes it, and the complete file is
+checked against the hub's SHA-256. Pickles are never fetched.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
 FOLDER_FILES = ("model*.safetensors", "*.json", "tokenizer*", "*.model", "merges.txt", "*.jinja")
-"""What a model folder needs, all at the top of a repository: pickles, Python and other formats stay behind."""
+"""Files of a model folder, all at the top of a repository; pickles, Python code and other formats are excluded."""
 
 _SPARE = 1 << 28  # bytes to leave free on the disk
 
@@ -34,19 +34,19 @@ class _File:
     name: str
     bytes: int
     sha256: str | None
-    """Known for files in the hub's large-file storage, which is where weights are."""
+    """None except for files in the hub's large-file storage, where weights are."""
 
 
 def cached_file(repo: str, file: str) -> Path | None:
     """The path of a repository's file in the cache, or None. Never touches the network."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, file)
-    return Path(found) if isinstance(found, str) else None
+    path = try_to_load_from_cache(repo, file)
+    return Path(path) if isinstance(path, str) else None
 
 
 def cached_folder(repo: str) -> Path | None:
-    """A repository's folder in the cache, if it has a config; it may not be whole. Never touches the network."""
+    """A repository's folder in the cache, if it has a config; it may be incomplete. Never touches the network."""
     config = cached_file(repo, "config.json")
     return config.parent if config else None
 
@@ -65,19 +65,19 @@ def fetch_file(repo: str, file: str, progress: Progress = silent) -> Path:
     """One file of a repository, from the cache or the hub.
 
     Raises UnknownModel if the repository or the file does not exist, NotDownloaded if it cannot be reached, is gated
-    or does not fit on the disk, CorruptFile if what arrived is not what the hub has.
+    or does not fit on the disk, CorruptFile if its hash differs from the hub's.
     """
     from huggingface_hub import hf_hub_download
 
-    if found := cached_file(repo, file):
-        return found
+    if path := cached_file(repo, file):
+        return path
     with _hub_errors(repo, (file,)):
         files = _listing(repo)
-        wanted = [each for each in files if each.name == file]
-        if not wanted:
-            have = [each.name for each in files if each.name.endswith(".gguf")] or [each.name for each in files]
+        matches = [item for item in files if item.name == file]
+        if not matches:
+            have = [item.name for item in files if item.name.endswith(".gguf")] or [item.name for item in files]
             raise UnknownModel(f"{repo} has no file {file!r}; it has {_some(have)}")
-        _fetch_large(repo, wanted, progress)
+        _fetch_large(repo, matches, progress)
         return Path(hf_hub_download(repo, file))
 
 
@@ -87,26 +87,26 @@ def fetch_folder(repo: str, progress: Progress = silent) -> Path:
 
     with _hub_errors(repo, FOLDER_FILES):
         files = _listing(repo)
-        names = [each.name for each in files]
-        wanted = [each for each in files if _belongs(each.name)]
-        if not any(each.name.endswith(".safetensors") for each in wanted):
+        names = [item.name for item in files]
+        needed = [item for item in files if _belongs(item.name)]
+        if not any(item.name.endswith(".safetensors") for item in needed):
             raise UnsupportedModel(f"{repo} holds no model*.safetensors: {_what_instead(repo, names)}")
-        _fetch_large(repo, wanted, progress)
-        return Path(snapshot_download(repo, allow_patterns=[each.name for each in wanted]))
+        _fetch_large(repo, needed, progress)
+        return Path(snapshot_download(repo, allow_patterns=[item.name for item in needed]))
 
 
 def remote_ggufs(repo: str) -> list[str]:
-    """Names of the whole GGUF files of a repository on the hub."""
+    """Names of the GGUF files of a repository on the hub, without parts of split files."""
     with _hub_errors(repo, ("*.gguf",)):
-        return [each.name for each in _listing(repo) if each.name.endswith(".gguf") and not is_split(each.name)]
+        return [item.name for item in _listing(repo) if item.name.endswith(".gguf") and not is_split(item.name)]
 
 
 def not_downloaded(repo: str, files: tuple[str, ...], why: str) -> NotDownloaded:
-    """The error that says what to fetch, how, and where it belongs."""
+    """The error that names what to fetch, how, and where to put it."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    patterns = [f"--include '{each}'" for each in files]
+    patterns = [f"--include '{name}'" for name in files]
     what = files[0] if len(files) == 1 and "*" not in files[0] else " ".join(patterns)
     folder = repo_folder_name(repo_id=repo, repo_type="model")
     return NotDownloaded(
@@ -116,11 +116,10 @@ def not_downloaded(repo: str, files: tuple[str, ...], why: str) -> NotDownloaded
 
 
 def _listing(repo: str) -> list[_File]:
-    """The files of a repository."""
     from huggingface_hub import HfApi
 
     siblings = HfApi().model_info(repo, files_metadata=True).siblings or []
-    return [_file(each) for each in siblings]
+    return [_file(sibling) for sibling in siblings]
 
 
 def _file(sibling: RepoSibling) -> _File:
@@ -132,7 +131,7 @@ def _belongs(name: str) -> bool:
 
 
 def _fetch_large(repo: str, files: list[_File], progress: Progress) -> None:
-    """Put the large ones of `files` among the cache's blobs, where huggingface_hub finds them and links to them."""
+    """Download the large ones of `files` into the cache's blobs, where huggingface_hub finds them."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
@@ -142,7 +141,7 @@ def _fetch_large(repo: str, files: list[_File], progress: Progress) -> None:
     _check_disk(repo, blobs, files)
     blobs.mkdir(parents=True, exist_ok=True)
     locks.mkdir(parents=True, exist_ok=True)
-    total, before = sum(each.bytes for each in files), 0
+    total, before = sum(item.bytes for item in files), 0
     for file in files:
         if file.sha256 is not None and file.bytes <= constants.MAX_HTTP_DOWNLOAD_SIZE:
 
@@ -155,7 +154,7 @@ def _fetch_large(repo: str, files: list[_File], progress: Progress) -> None:
 
 
 def _fetch_blob(repo: str, file: _File, blob: Path, lock: Path, report: Callable[[int], None]) -> None:
-    """Fetch one file to `blob`, going on from a part left by an earlier call."""
+    """Fetch one file to `blob`, resuming a partial file of an earlier call."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
@@ -171,7 +170,7 @@ def _fetch_blob(repo: str, file: _File, blob: Path, lock: Path, report: Callable
             report(have)
             http_get(
                 hf_hub_url(repo, file.name),
-                _Reporting(opened, report),  # type: ignore[arg-type]  # it has the four methods that are used
+                _Reporting(opened, report),  # type: ignore[arg-type]  # it has the four methods used
                 resume_size=have,
                 expected_size=file.bytes,
                 headers=build_hf_headers(),
@@ -184,7 +183,7 @@ def _fetch_blob(repo: str, file: _File, blob: Path, lock: Path, report: Callable
 
 
 class _Reporting:
-    """A file that tells how long it has become."""
+    """A file that reports its length as it grows."""
 
     def __init__(self, file: BinaryIO, report: Callable[[int], None]) -> None:
         self._file, self._report = file, report
@@ -201,7 +200,7 @@ def _part(blob: Path) -> Path:
 
 
 def _check_disk(repo: str, blobs: Path, files: list[_File]) -> None:
-    """Raise NotDownloaded if what is still missing does not fit."""
+    """Raise NotDownloaded if the missing files do not fit on the disk."""
     need = 0
     for file in files:
         blob = blobs / (file.sha256 or file.name)
@@ -227,8 +226,8 @@ def _hub_errors(repo: str, files: tuple[str, ...]) -> Iterator[None]:
         enable_progress_bars,
     )
 
-    # The base of the errors of whichever HTTP library this version of the hub uses; ValueError is an answer that is no
-    # JSON, as from the login page of a hotel's network.
+    # The base of the errors of the HTTP library in use; ValueError is an answer that is not JSON, as from the login
+    # page of a public network.
     network: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
     drawing = not are_progress_bars_disabled()
     disable_progress_bars()

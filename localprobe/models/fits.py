@@ -1,6 +1,6 @@
-"""Does a model fit into this machine's memory: an estimate before loading, so that the answer is a line, not a crash.
+"""Estimating before a load whether a model fits into memory, so that one that does not gives an error, not a crash.
 
-Only the host's memory is judged. What goes to a graphics card is the engine's to know and to refuse.
+Only host memory is checked. The engines check the memory of graphics cards.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ if TYPE_CHECKING:
     from localprobe.engine import LoadOptions, Weights
 
 IGNORE = "LOCALPROBE_IGNORE_MEMORY"
-"""Set to 1, this environment variable turns the check off."""
+"""Environment variable that disables the check if set to 1."""
 
 ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 BASE = 400_000_000
-"""Bytes for the engine's own libraries, the KV cache and activations of ordinary use."""
+"""Bytes for the engine's libraries, and for the KV cache and activations of typical use."""
 LOW_BASE = 250_000_000
 """The same in llama.cpp's low-memory mode, whose passes and caches are smaller."""
 LLAMA_REPACKED = 1.1
-"""On a CPU, llama.cpp copies most weights into a layout that its kernels prefer, and the file is read beside the copy.
+"""On a CPU, llama.cpp copies most weights into a layout for its kernels (measured for Q4_0: 0.94 of the file).
 
-Measured, Q4_0: the copy takes 0.94 of the file. Twice the file is resident at the end of a load, but the half of it
-that is the file itself is clean, and goes as soon as something else wants the memory.
+The file stays resident beside the copy after a load, but its clean pages are evicted as soon as memory is needed.
 """
 
 
 def check(weights: Weights, engine: str, options: LoadOptions) -> None:
     """Raise OutOfMemory, with both numbers, if loading these weights would take more than is free.
 
-    llama.cpp goes to low memory by itself where that fits and its usual way does not. Asked for low memory, it loads a
-    file of any size: what does not fit is read from the disk again and again.
+    llama.cpp switches to low memory by itself if only that fits. With `low_memory` set it loads a file of any size:
+    what does not fit is read from the disk again for every token.
     """
     if weights.format == "fake" or os.environ.get(IGNORE) == "1" or (engine == "llama" and options.low_memory):
         return
@@ -50,7 +49,7 @@ def check(weights: Weights, engine: str, options: LoadOptions) -> None:
 
 
 def needed(stored: Size, engine: str, options: LoadOptions) -> int | None:
-    """Bytes of host memory that an engine takes to load and run weights; None if they go to a graphics card."""
+    """Bytes of host memory that an engine needs to load and run weights; None if they go to a graphics card."""
     if options.dtype is not None and options.dtype not in ITEMSIZE:
         raise UsageError(f"dtype {options.dtype!r} is unknown: use {', '.join(ITEMSIZE)}")
     itemsize = ITEMSIZE[options.dtype] if options.dtype else None
@@ -61,17 +60,17 @@ def needed(stored: Size, engine: str, options: LoadOptions) -> int | None:
         base = LOW_BASE if options.low_memory else BASE
         return round(stored.bytes * (1 if mapped else LLAMA_REPACKED)) + base
     if itemsize is None and engine in ("torch", "mlx") and (options.device == "cpu" or not is_apple_silicon()):
-        itemsize = ITEMSIZE["float32"]  # what CPUs are fast in, so these engines choose it
+        itemsize = ITEMSIZE["float32"]  # fastest on CPUs, so these engines choose it
     return stored.in_memory(itemsize) + BASE
 
 
 def least(stored: Size, engine: str, options: LoadOptions) -> int | None:
-    """The same, once the engine has done what it does by itself to fit."""
+    """The same if the engine switches to low memory by itself."""
     return needed(stored, engine, replace(options, low_memory=True) if engine == "llama" else options)
 
 
 def available() -> int:
-    """Bytes that can be had now: the system's estimate, or what a container's limit leaves, whichever is less."""
+    """Bytes available now: the lower of the system's estimate and what a container's limit leaves."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -79,7 +78,7 @@ def available() -> int:
 
 
 def _on_card(engine: str, options: LoadOptions) -> bool:
-    """Whether weights go to a card with memory of its own; an Apple GPU shares the host's."""
+    """Whether weights go to a card with its own memory; an Apple GPU shares the host's."""
     if options.device not in (None, "auto"):
         return options.device not in {"cpu", "mps"}
     return has_gpu_driver() and not (engine == "llama" and options.gpu_layers == 0)
@@ -94,12 +93,12 @@ def _smaller(engine: str, options: LoadOptions) -> str:
 
 
 def _cgroups(process: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
-    """Folders of the memory cgroups that this process is in, its ancestors too: any of them may hold the limit."""
+    """Folders of this process's memory cgroups and their ancestors, any of which may have the limit."""
     try:
         lines = process.read_text().splitlines()
     except OSError:
         return []
-    found = []
+    folders = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -108,13 +107,13 @@ def _cgroups(process: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/
             base = root / "memory"
         else:
             continue
-        inside = base / path.lstrip("/")  # inside a container this may not exist; its limit is then at the base
-        found += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(base) and folder.is_dir()]
-    return found
+        inside = base / path.lstrip("/")  # may not exist inside a container, whose limit is then at the base
+        folders += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(base) and folder.is_dir()]
+    return folders
 
 
 def _left(folder: Path) -> int:
-    """Bytes below a cgroup's limit, page cache that would be given up counted as free; very many without a limit."""
+    """Bytes left below a cgroup's limit, counting evictable page cache as free; a huge number without a limit."""
     limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
     used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
     if limit is None or used is None:

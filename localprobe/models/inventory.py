@@ -1,4 +1,4 @@
-"""What models there are for this machine: those with short names, and those that lie in the hub's cache.
+"""The models available to this machine: those with short names, and those in the hub's cache.
 
 Nothing is fetched, converted or loaded.
 """
@@ -25,51 +25,51 @@ class Use:
     engine: str
     installed: bool
     needed: int | None
-    """Bytes of memory that it takes; None where that is not known, or is a graphics card's matter."""
+    """Bytes of host memory needed; None if unknown, or if the weights go to a graphics card."""
     fits: bool | None
-    """Whether that much is free now; None where `needed` is."""
+    """Whether that much is free now; None if `needed` is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Weights, and what can be done with them here."""
+    """Weights, and the engines that can load them."""
 
     name: str
-    """What to give as the model."""
+    """The name to load it by."""
     weights: str
-    """Where they come from: package, repository or repository:file."""
+    """Their source: package, repository or repository:file."""
     format: str
     """`folder` or `gguf`."""
     bytes: int
-    """Size on the disk, or of what would be fetched."""
+    """Size on disk, or of the download."""
     path: Path | None
-    """Where they are on this disk; None if they must be fetched."""
+    """Local path; None if they must be downloaded."""
     about: str = ""
     uses: list[Use] = field(default_factory=list)
 
 
 def items() -> list[Item]:
-    """Known models first, then what else the hub's cache holds."""
+    """Models with short names first, then the others in the hub's cache."""
     backends = _backends()
     free = fits.available()
-    known = [item for entry in CATALOGUE.values() for item in _known(entry, backends, free)]
-    listed = {item.path for item in known}
-    return known + [item for item in _cached(backends, free) if item.path not in listed]
+    catalogued = [item for entry in CATALOGUE.values() for item in _catalogued(entry, backends, free)]
+    listed = {item.path for item in catalogued}
+    return catalogued + [item for item in _cached(backends, free) if item.path not in listed]
 
 
 def _backends() -> dict[Backend, bool]:
-    """Registered backends, and whether each is installed; a broken third party's is left out."""
-    found: dict[Backend, bool] = {}
+    """Registered backend -> whether it is installed; broken third-party ones are left out."""
+    registered: dict[Backend, bool] = {}
     for name in discovery.names():
         try:
-            found[discovery.backend(name)] = discovery.installed(name)
+            registered[discovery.backend(name)] = discovery.installed(name)
         except EngineError:
             continue
-    return found
+    return registered
 
 
-def _known(entry: CatalogueEntry, backends: dict[Backend, bool], free: int) -> Iterator[Item]:
-    """One item for each of a model's weights that some engine uses."""
+def _catalogued(entry: CatalogueEntry, backends: dict[Backend, bool], free: int) -> Iterator[Item]:
+    """One item for each of a model's weights that an engine uses."""
     sources: dict[Source, list[Backend]] = {}
     for backend in backends:
         try:
@@ -98,7 +98,7 @@ def _cached(backends: dict[Backend, bool], free: int) -> Iterator[Item]:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return
-    for repository in sorted(repositories, key=lambda each: each.repo_id):
+    for repository in sorted(repositories, key=lambda repository: repository.repo_id):
         main = repository.refs.get("main")
         if repository.repo_type != "model" or main is None:
             continue
@@ -124,7 +124,7 @@ def _is_language_model(path: Path) -> bool:
         architectures = read_json(path / "config.json").get("architectures") or []
     except ModelError:
         return False
-    return any(str(each).endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for each in architectures)
+    return any(str(name).endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures)
 
 
 def _parameters(path: Path) -> int:
@@ -134,7 +134,7 @@ def _parameters(path: Path) -> int:
 
 
 def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, parameters: int, free: int) -> list[Use]:
-    """What each engine would take. `parameters` is for weights that have no safetensors headers to count them in."""
+    """The memory that each engine needs. `parameters` is for weights without safetensors headers to count them in."""
     uses = []
     for backend, here in backends.items():
         loaded = stored

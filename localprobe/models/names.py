@@ -1,8 +1,8 @@
-"""A model's name -> its weights on this disk, as one engine loads them.
+"""Resolving a model's name to local weights in the format of an engine.
 
 A name is a short name (`localprobe.models.catalogue`), a Hugging Face id (`org/name`), a GGUF file of a repository
-(`org/name:file.gguf`), a local folder, a local `.gguf` file, or `fake`. Engines that load folders get a GGUF file
-converted, once, into a folder in the cache; its weights keep the file's fingerprint.
+(`org/name:file.gguf`), a local folder, a local `.gguf` file, or `fake`. For engines that load folders, a GGUF
+file is converted once into a folder in the cache, which keeps the fingerprint of the file.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from localprobe.engine import Backend, Weights, WeightsFormat
 
 Source: TypeAlias = Package | Repository | Path
-"""Where the weights that one engine uses come from."""
+"""The source of the weights that an engine uses."""
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<file>[\w./ +-]+\.gguf))?", re.ASCII)
 
 
 def resolve(name: str, backend: Backend, *, download: bool = True, progress: Progress = silent) -> Weights:
-    """The weights that `backend` loads for `name`: fetched if need be (and `download`), converted if need be, hashed.
+    """The weights that `backend` loads for `name`: downloaded (if `download`) and converted if necessary, and hashed.
 
-    Raises UnknownModel, NotDownloaded, CorruptFile, UnsupportedModel or UsageError: one line that says what to do.
+    Raises UnknownModel, NotDownloaded, CorruptFile, UnsupportedModel or UsageError.
     """
     from localprobe.engine import Weights
     from localprobe.models.weights import fingerprint
 
     if name == FAKE or backend.formats == ("fake",):
         return _fake(name, backend)
-    known = CATALOGUE.get(name.lower())
-    where = variant(known, backend) if known else source(name)
+    entry = CATALOGUE.get(name.lower())
+    where = variant(entry, backend) if entry else source(name)
     path = locate(where, backend, download=download, progress=progress)
     if path.is_dir() and "folder" not in backend.formats:
         raise UnsupportedModel(
@@ -49,19 +49,19 @@ def resolve(name: str, backend: Backend, *, download: bool = True, progress: Pro
     hashed = fingerprint(path, progress)
     if path.is_file() and "gguf" not in backend.formats:
         path = _convert(path, hashed, progress)
-    return Weights(known.name if known else name, path, "folder" if path.is_dir() else "gguf", hashed)
+    return Weights(entry.name if entry else name, path, "folder" if path.is_dir() else "gguf", hashed)
 
 
 def formats(name: str) -> tuple[WeightsFormat, ...]:
-    """Formats that an engine may load to run `name`: what the choice of an engine depends on. Touches no network."""
+    """Formats that `name` is available in, to choose an engine by. Never touches the network."""
     if name == FAKE:
         return ("fake",)
-    known = CATALOGUE.get(name.lower())
-    where = None if known else source(name)
+    entry = CATALOGUE.get(name.lower())
+    where = None if entry else source(name)
     match where:
         case Path():
             only_folder = where.is_dir() and (where / "config.json").is_file()
-        case Repository(file=None):  # a guess by its name, until it is here
+        case Repository(file=None):  # a guess by its name until it is downloaded
             only_folder = "gguf" not in where.id.lower() and not hub.cached_ggufs(where.id)
         case _:
             only_folder = False
@@ -69,7 +69,7 @@ def formats(name: str) -> tuple[WeightsFormat, ...]:
 
 
 def source(name: str) -> Repository | Path:
-    """What a name that is not a short one stands for. Touches no network. Raises UnknownModel."""
+    """The source that a name other than a short name stands for. Never touches the network. Raises UnknownModel."""
     path = Path(name).expanduser()
     if name and path.exists():
         return path
@@ -86,19 +86,19 @@ def source(name: str) -> Repository | Path:
 
 
 def variant(entry: CatalogueEntry, backend: Backend) -> Source:
-    """Which of a known model's weights an engine uses."""
-    chosen: Source | None = entry.package
-    if chosen is None and backend.name == "mlx":
-        chosen = entry.mlx
-    if chosen is None:
-        chosen = entry.folder if backend.formats[0] == "folder" else entry.gguf
-    if chosen is None:
+    """The weights of a model with a short name that an engine uses."""
+    weights: Source | None = entry.package
+    if weights is None and backend.name == "mlx":
+        weights = entry.mlx
+    if weights is None:
+        weights = entry.folder if backend.formats[0] == "folder" else entry.gguf
+    if weights is None:
         raise UnsupportedModel(f"{entry.name} has no weights for engine {backend.name!r}: use another engine")
-    return chosen
+    return weights
 
 
 def locate(where: Source, backend: Backend, *, download: bool, progress: Progress = silent) -> Path:
-    """The checked folder or GGUF file of a source, fetched if it is not here and `download`."""
+    """The validated folder or GGUF file of a source, downloaded if necessary (and if `download`)."""
     match where:
         case Package():
             return _in_package(where)
@@ -134,11 +134,11 @@ def _hub_folder(repo: str, download: bool, progress: Progress) -> Path:
     if folder is not None:
         try:
             check_folder(folder)
-        except ModelError:  # not whole yet, or from a tool that fetched only the tokenizer
+        except ModelError:  # incomplete, or from a tool that fetched only the tokenizer
             folder = None
     if folder is None:
         if not download:
-            raise hub.not_downloaded(repo, hub.FOLDER_FILES, "fetching it was not asked for")
+            raise hub.not_downloaded(repo, hub.FOLDER_FILES, "downloading is turned off")
         folder = hub.fetch_folder(repo, progress)
         check_folder(folder)
     return folder
@@ -152,17 +152,17 @@ def _hub_file(repo: str, file: str, download: bool, progress: Progress) -> Path:
     path = hub.cached_file(repo, file)
     if path is None:
         if not download:
-            raise hub.not_downloaded(repo, (file,), "fetching it was not asked for")
+            raise hub.not_downloaded(repo, (file,), "downloading is turned off")
         path = hub.fetch_file(repo, file, progress)
     return _checked(path)
 
 
 def _only_gguf(repo: str, backend: Backend, download: bool) -> str:
-    """The GGUF file of a repository that was named without one, if there is no choice."""
+    """The only GGUF file of a repository that was given without a file."""
     files = hub.cached_ggufs(repo)
     if not files:
         if not download:
-            raise hub.not_downloaded(repo, ("*.gguf",), "fetching it was not asked for")
+            raise hub.not_downloaded(repo, ("*.gguf",), "downloading is turned off")
         files = hub.remote_ggufs(repo)
     if not files:
         raise UnsupportedModel(
@@ -182,14 +182,14 @@ def _local(path: Path) -> Path:
     files = sorted(path.glob("*.gguf"))
     if files and not (path / "config.json").is_file():
         if len(files) > 1:
-            raise UnknownModel(f"{path} holds several GGUF files: give one of {', '.join(each.name for each in files)}")
+            raise UnknownModel(f"{path} holds several GGUF files: give one of {', '.join(file.name for file in files)}")
         return _local(files[0])
     check_folder(path)
     return path.absolute()
 
 
 def _checked(path: Path) -> Path:
-    """A GGUF file whose header is sound and whose tensors are all there: engines would only crash on another."""
+    """A GGUF file after checking its header and that no tensor is missing, on which engines would crash."""
     from localprobe.gguf.reader import read_header
 
     check_gguf(path)

@@ -1,4 +1,4 @@
-"""How many layers a model has and how wide they are, where that can be known before it is fetched or loaded."""
+"""The number of layers and the width of a model, as far as known before it is downloaded or loaded."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Shape:
 
 
 def shape(name: str) -> Shape | None:
-    """The shape of a model by its short name, or from the header of its files; None if neither tells.
+    """The shape of a model by its short name, or from the header of its files; None if unknown.
 
-    Touches no network. UnknownModel for a name that stands for nothing.
+    Never touches the network. UnknownModel for an invalid name.
     """
     if entry := CATALOGUE.get(name.lower()):
         return Shape(entry.layers, entry.width)
     path = None if name == FAKE else _on_this_disk(source(name))
     if path is None:
         return None
-    with suppress(ModelError, OSError, KeyError, ValueError):  # what is wrong with the file is for the load to say
+    with suppress(ModelError, OSError, KeyError, ValueError):  # loading the file will report the error
         return _of_folder(path) if path.is_dir() else _of_gguf(path)
     return None
 
 
 def _on_this_disk(where: Repository | Path) -> Path | None:
-    """The folder or GGUF file, if it is here."""
+    """The local folder or GGUF file, if there is one."""
     if isinstance(where, Path):
         ggufs = sorted(where.glob("*.gguf")) if where.is_dir() and not (where / "config.json").is_file() else []
         return ggufs[0] if ggufs else where
@@ -50,7 +50,7 @@ def _on_this_disk(where: Repository | Path) -> Path | None:
 
 def _of_folder(folder: Path) -> Shape:
     config: dict[str, Any] = read_json(folder / "config.json")
-    config = config.get("text_config", config)  # of a model that sees pictures too
+    config = config.get("text_config", config)  # of a multimodal model
     names = ("num_hidden_layers", "hidden_size") if "hidden_size" in config else ("n_layer", "n_embd")
     return Shape(*(int(config[name]) for name in names))
 

@@ -1,12 +1,12 @@
 """Fingerprints: the same weights have the same hash, on every engine and machine.
 
 A GGUF file's fingerprint is the SHA-256 of the file. A folder's is the SHA-256 of one line `name sha256` for each of
-config.json and its weight files, sorted by name: the tokenizer is left out, for it changes no weight and repositories
-fix it now and then. A folder that localprobe converted from a GGUF file carries, in `localprobe.json`, the fingerprint
-of that file, and answers with it.
+config.json and its weight files, sorted by name: the tokenizer is left out, because it changes no weight and
+repositories sometimes fix it. A folder that localprobe converted from a GGUF file has the fingerprint of that file,
+stored in `localprobe.json`.
 
-Hashing runs at disk speed (1 to 2 GB/s with SHA instructions, 0.4 without), so each file's hash is remembered until
-its size or modification time changes, and a file of the hub's cache is known by its name, which is its SHA-256.
+Hashing runs at disk speed (1 to 2 GB/s with SHA instructions, 0.4 without), so each file's hash is cached until its
+size or modification time changes, and for files of the hub's cache it is read from their name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONVERTED = "localprobe.json"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 22
-_SMALL = 1 << 20  # hashing less than this costs no more than looking it up
+_SMALL = 1 << 20  # hashing less than this is as fast as a look-up
 
 
 def fingerprint(path: Path, progress: Progress = silent) -> str:
@@ -46,7 +46,7 @@ def fingerprint(path: Path, progress: Progress = silent) -> str:
 
 
 def sha256(path: Path, progress: Progress = silent) -> str:
-    """SHA-256 of a file's bytes, read now."""
+    """SHA-256 of a file's bytes, always computed."""
     digest, total, done = hashlib.sha256(), path.stat().st_size, 0
     buffer = memoryview(bytearray(_CHUNK))
     with path.open("rb", buffering=0) as file:
@@ -58,7 +58,7 @@ def sha256(path: Path, progress: Progress = silent) -> str:
 
 
 def _digest(path: Path, progress: Progress) -> str:
-    """SHA-256 of a file, from its name in the hub's cache, from memory, or by hashing it."""
+    """SHA-256 of a file: from its name in the hub's cache, from our cache, or computed."""
     try:
         real = path.resolve(strict=True)
         if real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
@@ -74,14 +74,14 @@ def _digest(path: Path, progress: Progress) -> str:
 
 def _recall(stamp: list[str | int]) -> str | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads(_note(stamp).read_text())
-        if kept["file"] == stamp and _SHA256.fullmatch(kept["sha256"]):
-            return str(kept["sha256"])
+        note = json.loads(_note(stamp).read_text())
+        if note["file"] == stamp and _SHA256.fullmatch(note["sha256"]):
+            return str(note["sha256"])
     return None
 
 
 def _remember(stamp: list[str | int], digest: str) -> str:
-    """Keep a hash, one small file for each file hashed. A cache that cannot be written only costs time."""
+    """Cache a hash in a small file. Failing to write only costs time."""
     from localprobe.store.files import write_whole
 
     with suppress(LocalprobeError):

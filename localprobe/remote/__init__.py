@@ -1,6 +1,6 @@
-"""The contract of `localprobe.engine` across a process boundary: an engine that lives in a child.
+"""Engines in a child process, behind the contract of `localprobe.engine`.
 
-A native abort kills the child alone, a load can be cancelled, and nothing that a library prints reaches the terminal.
+A native abort kills only the child, a load can be cancelled, and the output of libraries does not reach the terminal.
 
     engine = remote.load("llama", weights, LoadOptions())
 
@@ -43,7 +43,7 @@ def load(
     """Load a model in a child process and wait for it.
 
     `backend_name` is a registered engine, or `module:attribute`. `on_notice` is called with the Python warnings of the
-    child while an answer is waited for. Raises what the backend raises, and EngineCrashed if the child dies. If the
+    child while waiting for an answer. Raises what the backend raises, and EngineCrashed if the child dies. If the
     wait is interrupted (KeyboardInterrupt), the child is killed.
     """
     return start(backend_name, weights, options, on_notice=on_notice).wait()
@@ -57,7 +57,7 @@ def start(
 
 
 class Loading:
-    """A model that is being loaded. If it is let go before it is loaded, the child ends."""
+    """A model that is being loaded. Dropping the last reference before it is loaded ends the child."""
 
     def __init__(
         self, backend_name: str, weights: Weights, options: LoadOptions, on_notice: Callable[[str], None] | None
@@ -92,7 +92,8 @@ class Loading:
         return self._engine
 
     def cancel(self) -> None:
-        """Kill the child, from any thread; when this returns it is gone. An engine already handed out is left alone."""
+        """Kill the child, from any thread; it has ended when this returns. No effect once `wait` has returned the
+        engine."""
         if self._engine is None:
             self._abandon.detach()
             self._process.kill(EngineError, f"loading {self._name} was cancelled")
@@ -100,13 +101,13 @@ class Loading:
 
 
 class RemoteEngine:
-    """An engine in a child process, behind the contract. It ends with its last reference, with `close`, or with us."""
+    """An engine in a child process. It ends on `close`, with its last reference, or with this process."""
 
     def __init__(self, process: EngineProcess, info: Info) -> None:
         self.info = info
         self._process = process
-        self._texts: dict[int, str] = {}  # of single ids, which every token of an answer is decoded as once
-        self._after: dict[tuple[int, ...], str] = {}  # of the last step's ids, each with the one before it
+        self._texts: dict[int, str] = {}  # texts of single ids
+        self._after: dict[tuple[int, ...], str] = {}  # texts of the last step's ids, each with the id before it
         self._abandon = weakref.finalize(self, process.kill, EngineError, "abandoned")
 
     @property
@@ -116,7 +117,7 @@ class RemoteEngine:
 
     @property
     def alive(self) -> bool:
-        """Whether the child is there to answer."""
+        """Whether the child is running."""
         return self._process.alive
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
@@ -124,19 +125,19 @@ class RemoteEngine:
         return ids
 
     def decode(self, ids: Sequence[int] | IntArray) -> str:
-        known = self._known(tuple(map(int, ids)))
-        if known is not None and not self._process.ended:
-            return known
+        cached = self._cached(tuple(map(int, ids)))
+        if cached is not None and not self._process.ended:
+            return cached
         text: str = self._process.call("decode", np.asarray(ids, dtype=np.int32))
         if len(ids) == 1:
             self._texts[int(ids[0])] = text
         return text
 
-    def _known(self, ids: tuple[int, ...]) -> str | None:
+    def _cached(self, ids: tuple[int, ...]) -> str | None:
         return self._texts.get(ids[0]) if len(ids) == 1 else self._after.get(ids)
 
     def _learn(self, before: list[int], ids: list[int], alone: tuple[str, ...], after: tuple[str, ...]) -> None:
-        """Keep the texts that came with a step."""
+        """Cache the texts that came with a step."""
         self._texts.update(zip(ids, alone, strict=True))
         self._after = dict(zip(zip(before, ids, strict=True), after, strict=True))
 
@@ -152,7 +153,7 @@ class RemoteEngine:
         reuse: Stream | None = None,
     ) -> RemoteStream:
         if reuse is not None and not (isinstance(reuse, RemoteStream) and reuse.engine is self):
-            raise UsageError("a stream of another engine cannot be gone on from: open without reuse")
+            raise UsageError("a stream of another engine cannot be reused: open without `reuse`")
         return RemoteStream(self, self._process, prompts, room=room, watch=watch, reuse=reuse)
 
     def kill(self) -> None:
@@ -166,9 +167,9 @@ class RemoteEngine:
 
 
 class RemoteStream:
-    """A stream in the child, known there by a number. When the last reference goes, the child closes it too.
+    """A stream in the child, identified there by a number. The child closes it when its last reference is dropped.
 
-    If the wait for an answer is interrupted (KeyboardInterrupt), nobody knows how far the child is: it is closed.
+    If waiting for an answer is interrupted (KeyboardInterrupt), its state is unknown, so it is closed.
     """
 
     def __init__(
@@ -181,11 +182,11 @@ class RemoteStream:
         watch: Sequence[Watch],
         reuse: RemoteStream | None,
     ) -> None:
-        self.engine = engine  # which must not end before its streams do
+        self.engine = engine  # must not end before its streams
         self._process = process
         self._number = next(_numbers)
         self._closing = weakref.finalize(self, process.post, "close", self._number)
-        self._closing.atexit = False  # the whole child ends then
+        self._closing.atexit = False  # at exit the whole child ends
         old = None if reuse is None else reuse._open_number()
         try:
             scores = self._call("open", tuple(prompts), room, tuple(watch), old)
@@ -196,7 +197,7 @@ class RemoteStream:
         if reuse is not None:
             reuse._closing.detach()  # the child has closed it
         self._prompt_scores: tuple[FloatArray, ...] = scores
-        self._last = [-1] * sum(prompt.copies for prompt in prompts)  # each row's last id, to know its text with
+        self._last = [-1] * sum(prompt.copies for prompt in prompts)  # each row's last id, which its text depends on
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:

@@ -1,4 +1,4 @@
-"""The parent's hold on an engine's process: its start, the exchange of messages with it, its end and its last words."""
+"""The parent's handle on an engine's process: start, exchange of messages, end, and last output."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from localprobe.remote import wire
 from localprobe.remote.session import ANSWERS
 
 GRACE = 1.0
-"""Seconds that a process has to end by itself before it is killed."""
+"""Seconds that a process has to end before it is killed."""
 
-_QUIET = {"GGML_NO_BACKTRACE": "1"}  # or llama.cpp, when it aborts, runs gdb and buries the reason under its output
+_QUIET = {"GGML_NO_BACKTRACE": "1"}  # else llama.cpp runs gdb when it aborts, whose output hides the reason
 _KEPT = 1 << 14  # bytes kept of what the child prints
 _TELLING = re.compile(r"error|fail|assert|what\(\)|abort|exception|cannot|unable|out of memory", re.IGNORECASE)
 _FRAME = re.compile(r"\[0x[0-9a-f]+\]|^#\d+ ")  # a line of a native backtrace
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 Reply: TypeAlias = tuple[str, Any]
-"""("notice", text), or the last one: (verb, value) or ("failed", (error's class, message, traceback))."""
+"""("notice", text), or the final one: (verb, value) or ("failed", (error's class, message, traceback))."""
 _REPLIES = {**ANSWERS, "notice": str, "failed": tuple[str, str, str]}
 
 
-class Answer:
-    """The answer to a verb that was sent, now or later."""
+class PendingAnswer:
+    """The answer to a verb, available now or later."""
 
     def __init__(self, verb: str, frame: list[bytes | memoryview], on_notice: Callable[[str], None] | None) -> None:
         self.verb = verb
@@ -66,10 +66,10 @@ class Answer:
 class EngineProcess:
     """A child process that runs one engine.
 
-    A thread sends verbs in the order they came and takes each answer whole. So a caller whom KeyboardInterrupt takes
-    out of his wait leaves no half message behind: the next verb waits until the child is done with the last. Callers
-    whom it cannot reach, all but the main thread, spare themselves two changes of thread for each token: they talk to
-    the child themselves if nobody else does.
+    A thread sends verbs in order and receives each answer completely. So a KeyboardInterrupt in a waiting caller leaves
+    no partial message behind: the next verb waits until the child has finished the last. Callers on other threads than
+    the main one cannot be interrupted; to save two thread switches per token, they talk to the child directly if no
+    other caller does.
     """
 
     def __init__(self, name: str, on_notice: Callable[[str], None] | None = None) -> None:
@@ -83,13 +83,13 @@ class EngineProcess:
             self._process = _start(theirs.fileno())
         assert self._process.stdout is not None
         self._printed = LastWords(self._process.stdout)
-        self._waiting: SimpleQueue[Answer | None] = SimpleQueue()
+        self._waiting: SimpleQueue[PendingAnswer | None] = SimpleQueue()
         self._source = wire.buffered(self._channel)
-        self._reader = wire.Reader(self._source, _REPLIES)
+        self._reader = wire.FrameReader(self._source, _REPLIES)
         self._talking = threading.Lock()  # held from a verb's first byte to its answer's last
-        self._broken: tuple[str, Exception] | None = None  # the verb in which the talk ended, and how
-        self._reason: Reply | None = None  # why we ended it, if we did
-        self._ended: Reply | None = None  # what every verb is answered from then on
+        self._broken: tuple[str, Exception] | None = None  # the verb during which communication ended, and the error
+        self._reason: Reply | None = None  # why we ended the process, if we did
+        self._ended: Reply | None = None  # the reply to every verb from then on
         self._thread = threading.Thread(target=self._exchange, name=f"localprobe {name}", daemon=True)
         self._thread.start()
 
@@ -103,7 +103,7 @@ class EngineProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether its end is known or wanted; does not look whether it still runs."""
+        """Whether it is known to have ended or to be ending; does not check the process."""
         return self._ended is not None or self._reason is not None
 
     def call(self, verb: str, *arguments: object) -> Any:
@@ -113,40 +113,40 @@ class EngineProcess:
             self._put(answer)
         return answer.wait()
 
-    def post(self, verb: str, *arguments: object) -> Answer:
+    def post(self, verb: str, *arguments: object) -> PendingAnswer:
         """Send a verb, without waiting. Takes no lock, so a finalizer may call it anywhere."""
         answer = self._answer(verb, arguments)
         self._put(answer)
         return answer
 
     def kill(self, kind: type[errors.LocalprobeError], message: str) -> None:
-        """End the process at once, from any thread; verbs then raise `kind`. Does not wait."""
+        """Kill the process, from any thread, without waiting; verbs then raise `kind`."""
         self._reason = self._reason or ("failed", (kind.__name__, message, ""))
         self._process.kill()
         self._waiting.put(None)
 
     def close(self) -> None:
-        """Let the process end, and kill it if it does not. When this returns it is gone."""
+        """Let the process end, and kill it if it does not. It has ended when this returns."""
         closed = "UsageError", f"the {self.name} engine is closed: load it again", ""
         self._reason = self._reason or ("failed", closed)
         self._waiting.put(None)
         try:
             self._thread.join(GRACE)
-        finally:  # it waits for a long answer, or Ctrl-C came
+        finally:  # a long answer is pending, or Ctrl-C was pressed
             if self._thread.is_alive():
                 self._process.kill()
         self._thread.join()
 
-    def _answer(self, verb: str, arguments: tuple[object, ...]) -> Answer:
-        return Answer(verb, wire.pack(verb, arguments, share=True), self._on_notice)
+    def _answer(self, verb: str, arguments: tuple[object, ...]) -> PendingAnswer:
+        return PendingAnswer(verb, wire.pack(verb, arguments, share=True), self._on_notice)
 
-    def _put(self, answer: Answer) -> None:
+    def _put(self, answer: PendingAnswer) -> None:
         self._waiting.put(answer)
-        if self._ended:  # the thread may have left before it saw this one
+        if self._ended:  # the thread may have ended before it saw this answer
             self._answer_the_rest(self._ended)
 
-    def _talk_at_once(self, answer: Answer) -> bool:
-        """Get the answer in the caller's own thread, if it is its turn and no interrupt can end it half way."""
+    def _talk_at_once(self, answer: PendingAnswer) -> bool:
+        """Get the answer on the caller's thread, if it is free to talk and cannot be interrupted."""
         if threading.current_thread() is threading.main_thread() or not self._talking.acquire(blocking=False):
             return False
         try:
@@ -155,29 +155,29 @@ class EngineProcess:
         finally:
             self._talking.release()
 
-    def _talk(self, answer: Answer) -> bool:
-        """Send a verb and take its answer whole; False if the child is not there to give it."""
+    def _talk(self, answer: PendingAnswer) -> bool:
+        """Send a verb and receive its answer; False if the child cannot answer."""
         try:
             wire.transmit(self._channel, answer.frame)
             while (reply := self._reader.receive())[0] == "notice":
                 answer.replies.put(reply)
             if reply[0] not in (answer.verb, "failed"):
                 raise wire.FrameError(f"an answer to {reply[0]}")
-        except Exception as error:  # or callers would wait for ever
+        except Exception as error:  # or callers would wait forever
             self._broken = answer.verb, error
             return False
         answer.replies.put(reply)
         return True
 
     def _exchange(self) -> None:
-        """The thread: verb out, answer in, until the process ends or is to end."""
+        """Body of the thread: exchange verbs and answers until the process ends."""
         while (answer := self._waiting.get()) and not self._broken and self._process.poll() is None:
             with self._talking:
                 talked = not self._broken and self._talk(answer)
             if not talked:
                 break
         with self._talking, self._channel, self._source:
-            pass  # a caller who talks to the child does so to the end, and hanging up tells the child to end
+            pass  # wait for a caller that is talking to the child; closing the socket then ends the child
         self._reap()
         self._ended = self._reason or ("failed", ("EngineCrashed", self._obituary(), ""))
         if answer:
@@ -203,16 +203,16 @@ class EngineProcess:
         self._process.stdin.close()
 
     def _obituary(self) -> str:
-        """One line: who died, in what, how, what it printed last, and what to do."""
+        """One line: engine, verb, cause of death, last output, and what to do."""
         verb, broken = self._broken or ("", None)
         doing = f"in {verb}" if verb else "between calls"
         words = f": {line}" if (line := self._printed.last()) else ""
-        how = _how(self._process.returncode, broken)
-        return f"the {self.name} engine died {doing} ({how}){words}; the model can be loaded again"
+        cause = _cause_of_death(self._process.returncode, broken)
+        return f"the {self.name} engine died {doing} ({cause}){words}; the model can be loaded again"
 
 
 class LastWords:
-    """The end of what the child prints, read by a thread so that the child never waits for a reader."""
+    """The last output of the child, read by a thread so that the child never blocks on a full pipe."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._kept = b""
@@ -225,10 +225,10 @@ class LastWords:
                 self._kept = (self._kept + printed)[-_KEPT:]
 
     def last(self) -> str:
-        """The last line that tells of an error, or else the last line."""
+        """The last line that looks like an error, or else the last line."""
         self._thread.join(0.5)  # a process that the child started may hold the pipe open
         text = _ESCAPE.sub("", self._kept.decode(errors="replace"))
-        text = "".join(each if each.isprintable() or each in "\r\n" else " " for each in text)
+        text = "".join(char if char.isprintable() or char in "\r\n" else " " for char in text)
         lines = [" ".join(line.split()) for line in re.split(r"[\r\n]+", text)]
         lines = [line for line in lines if line and not _FRAME.search(line)]
         telling = [line for line in lines[-20:] if _TELLING.search(line)]
@@ -236,11 +236,11 @@ class LastWords:
 
 
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
-    """Start the child in a session of its own: neither Ctrl-C nor the terminal reaches it, only its parent's end does.
+    """Start the child in a new session, so that neither Ctrl-C nor the terminal affects it.
 
-    It finds modules where this process finds them, and never in the working directory by chance (`-P`).
+    It has this process's module search path, without the working directory (`-P`).
     """
-    path = os.pathsep.join(str(Path(each).absolute()) for each in sys.path)
+    path = os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
     return subprocess.Popen(
         [sys.executable, "-P", "-u", "-m", "localprobe.remote.child", str(os.getpid()), str(descriptor)],
         bufsize=0,
@@ -253,10 +253,10 @@ def _start(descriptor: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _how(code: int, broken: Exception | None) -> str:
+def _cause_of_death(code: int, broken: Exception | None) -> str:
     """How a process ended, from its return code and from what the parent saw."""
     if code < 0:
-        name = {each.value: each.name for each in signal.Signals}.get(-code, f"signal {-code}")
+        name = {item.value: item.name for item in signal.Signals}.get(-code, f"signal {-code}")
         cause = ", memory likely ran out" if -code == signal.SIGKILL else ""
         return f"{name}, {signal.strsignal(-code)}{cause}"
     if code or broken is None or isinstance(broken, EOFError | OSError):

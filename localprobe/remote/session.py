@@ -1,5 +1,5 @@
-"""What a parent may ask of its child. Every public method of `Session` is a verb, and its signature says of what types
-the arguments and the answer are: both ends take the types of their messages from it.
+"""The verbs of a child process. Every public method of `Session` is a verb, and both ends take the types of their
+messages from its signature.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from localprobe.engine import (
 
 
 class Session:
-    """The engine, and its open streams by the numbers that the parent gave them. Every public method is a verb."""
+    """The engine, and its open streams by the numbers that the parent gave them."""
 
-    _engine: Engine  # there from `load` on, which is the first verb
+    _engine: Engine  # set by `load`, the first verb
 
     def __init__(self) -> None:
         self._streams: dict[int, Stream] = {}
@@ -44,7 +44,7 @@ class Session:
         return self._engine.info
 
     def encode(self, text: bytes, template: bool) -> IntArray:
-        """The text is UTF-8 in which half a surrogate pair may stand, as it may in what a user pastes."""
+        """The text is UTF-8 that may hold lone surrogates, as pasted text may."""
         return self._engine.encode(text.decode("utf-8", "surrogatepass"), template=template)
 
     def decode(self, ids: IntArray) -> str:
@@ -65,8 +65,8 @@ class Session:
     def step(
         self, number: int, uniforms: NDArray[np.float64], before: IntArray
     ) -> tuple[Step, tuple[str, ...], tuple[str, ...]]:
-        """A step, and with it what the parent would ask for next: each sampled id as text, alone and after the id
-        `before` it (-1 for none). Asking for them one by one would keep the engine waiting."""
+        """A step, together with the text of each sampled id, alone and after the id `before` it (-1 for none). The
+        parent needs them next, and fetching them one by one would keep the engine waiting."""
         step = self._streams[number].step(uniforms)
         alone = tuple(map(self._text, step.ids.tolist()))
         pairs = np.column_stack((before, step.ids))
@@ -83,7 +83,7 @@ class Session:
         self._streams[number].drop(rows)
 
     def close(self, number: int) -> None:
-        """Close a stream; one whose `open` failed is not there."""
+        """Close a stream, if its `open` succeeded."""
         if stream := self._streams.pop(number, None):
             stream.close()
 
@@ -112,6 +112,6 @@ QUESTIONS: dict[str, Any] = {
     name: GenericAlias(tuple, tuple(kind for argument, kind in hints.items() if argument != "return"))
     for name, hints in _HINTS.items()
 }
-"""The type of each verb's arguments, a tuple of them."""
+"""Verb -> tuple type of its arguments."""
 ANSWERS: dict[str, Any] = {name: hints["return"] for name, hints in _HINTS.items()}
-"""The type of each verb's answer."""
+"""Verb -> type of its answer."""

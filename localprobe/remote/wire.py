@@ -1,9 +1,9 @@
-"""Values of the contract as bytes on a socket: how an engine's child process and its parent talk. Never pickle.
+"""Values of the contract as bytes on a socket, between an engine's child process and its parent, without pickle.
 
 A frame is a prefix (magic, name, length of the message, total length of the arrays), a message in MessagePack, and the
 raw bytes of the arrays in the order in which the message mentions them. In the message an array is `[dtype, shape]`, or
 the number of an earlier array of the same frame that it repeats; a path is its bytes; a dataclass is a map of its
-fields. The receiver knows the type that goes with each name, and decodes into that type or refuses.
+fields. The receiver knows the type of each name, and decodes into that type or raises.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MESSAGE_LIMIT = 1 << 26
 ARRAYS_LIMIT = 1 << 36
 """The most bytes of a frame's arrays: 64 GiB."""
 BUFFER = 1 << 18
-"""Bytes that both ends of the socket buffer. Smaller pieces of a frame are joined to spare system calls."""
+"""Bytes that both ends of the socket buffer. Smaller pieces of a frame are joined to save system calls."""
 
 _MAGIC = b"lpr2"
 _PREFIX = struct.Struct("<4s8sIQ")
@@ -36,23 +36,23 @@ _NAME = 8  # bytes of a frame's name
 _DTYPES = {
     dtype.str: dtype for code in "?bBhHiIlLqQefd" for dtype in (np.dtype(code), np.dtype(code).newbyteorder(">"))
 }
-_REPEATED = 256  # bytes of a vector from which on it is worth the search for an equal one
+_REPEATED = 256  # bytes from which a vector is compared with earlier ones
 
 
 class FrameError(Exception):
-    """What arrived is not a whole frame: the other side died in the middle of it, or something else wrote."""
+    """The data received are not a complete frame: the other side died while sending, or something else wrote."""
 
 
 class WrongType(Exception):
-    """A whole frame whose value is not of the type that goes with its name. The next frame can be read."""
+    """A complete frame whose value has the wrong type for its name. The next frame can be read."""
 
 
 def pack(name: str, value: object, *, share: bool = False) -> list[bytes | memoryview]:
     """A frame in pieces. With `share`, equal float32 vectors are sent once and arrive as one array: a batch often
     carries one direction in every row.
 
-    Raises TypeError if the value holds something that cannot be sent, UsageError if it is above the limits or holds
-    text that is not Unicode.
+    Raises TypeError for a value that cannot be sent, UsageError if it exceeds the limits or holds text that is not
+    valid Unicode.
     """
     arrays = _Arrays(share)
     try:
@@ -81,12 +81,12 @@ def transmit(to: socket.socket, parts: list[bytes | memoryview]) -> None:
 
 
 def buffered(channel: socket.socket) -> BufferedReader:
-    """The buffered reader of a socket that `Reader` needs; close it as well as the socket."""
+    """The buffered reader of a socket that `FrameReader` needs; close it as well as the socket."""
     return cast(BufferedReader, channel.makefile("rb", BUFFER))
 
 
-class Reader:
-    """Reads frames; `types` holds the type of the value that goes with each name."""
+class FrameReader:
+    """Reads frames; `types` maps each name to the type of its value."""
 
     def __init__(self, source: BufferedReader, types: Mapping[str, Any]) -> None:
         self._source = source
@@ -95,14 +95,14 @@ class Reader:
             for name, kind in types.items()
         }
         self._arrays: list[NDArray[Any]] = []
-        self._left = 0  # bytes of this frame's arrays that are still to be read
+        self._left = 0  # bytes of this frame's arrays not yet read
 
     def receive(self) -> tuple[str, Any]:
-        """The name and the value of the next frame. Arrays are the receiver's own, writable; what was sent once is one
-        array.
+        """The name and the value of the next frame. Arrays are new and writable; a vector that was sent once
+        is one array.
 
-        Raises EOFError if the other side has ended between two frames, FrameError if within one or if it is no frame,
-        WrongType if the value is of another type than its name says.
+        Raises EOFError if the other side ended between two frames, FrameError for an incomplete or invalid frame,
+        WrongType if the value has the wrong type.
         """
         prefix = self._source.read(_PREFIX.size)
         if not prefix:
@@ -129,7 +129,7 @@ class Reader:
         return name, value
 
     def _value(self, kind: type, sent: Any) -> Any:
-        """What msgspec does not know: a path, or the next array."""
+        """Decodes the types that msgspec does not know: a path, or the next array."""
         if kind is Path:
             return Path(os.fsdecode(sent))
         if isinstance(sent, int):
@@ -146,7 +146,6 @@ class Reader:
         return array
 
     def _skip(self) -> None:
-        """Read past the arrays that are left of a frame."""
         while self._left:
             skipped = len(self._source.read(min(self._left, BUFFER)))
             if not skipped:
@@ -163,12 +162,12 @@ class _Arrays:
         self._numbers: dict[bytes, int] = {}  # of vectors by their bytes
 
     def put(self, value: object) -> Any:
-        """What stands in the message for a value that msgspec does not know."""
+        """The representation in the message of a value that msgspec does not know."""
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, Path):
             return os.fsencode(value)
-        if isinstance(value, np.generic):  # numbers that numpy made
+        if isinstance(value, np.generic):  # numpy scalars
             return value.item()
         raise TypeError(f"{type(value).__name__} is not part of the contract between engine and core")
 

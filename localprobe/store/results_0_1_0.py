@@ -83,7 +83,6 @@ CHANGES = {"fit": fit, "validate": validate, "compare": compare, "sweep": sweep,
 
 
 def _probe(old: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one probe."""
     return {
         "concept": old["concept"],
         "config": config,

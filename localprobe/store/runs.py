@@ -179,7 +179,6 @@ def _versions() -> Mapping[str, str]:
 
 
 def _ids(database: sqlite3.Connection, prefix: str = "") -> list[str]:
-    """Ids with this prefix, the newest first."""
     where = "WHERE substr(id, 1, length(:prefix)) = :prefix"
     rows = database.execute(f"SELECT id FROM runs {where} {_NEWEST_FIRST}", {"prefix": prefix})
     return [reference for (reference,) in rows]

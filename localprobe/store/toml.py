@@ -95,7 +95,6 @@ def _described(kind: inspect.Type) -> str:
 
 
 def _fields(kind: inspect.Type) -> dict[str, inspect.Type]:
-    """The types of a table's keys."""
     return {field.encode_name: field.type for field in _plain(kind)[0].fields}
 
 

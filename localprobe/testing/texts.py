@@ -1,4 +1,4 @@
-"""Texts that the contract suite runs, and that tiny tokenizers are trained on."""
+"""Texts for the contract suite and for training tiny tokenizers."""
 
 TEXTS = (
     "The river rose over the fields in the night, and in the morning the road to the village was gone.",
@@ -6,4 +6,4 @@ TEXTS = (
     "1, 2, 3, 5, 8, 13 and then? def next(a, b): return a + b  # twenty-one comes after thirteen",
     "My neighbour is not well today. I will bring some soup and sit with him until his daughter is home.",
 )
-"""No text is a beginning of another, and each has dozens of tokens in any tokenizer."""
+"""No text is a prefix of another, and each has dozens of tokens in any tokenizer."""

@@ -24,7 +24,7 @@ from localprobe_llama import forward as passes
 from localprobe_llama.callback import Tap
 from localprobe_llama.context import Context
 from localprobe_llama.engine import LlamaEngine
-from localprobe_llama.model import Model
+from localprobe_llama.model import LlamaModel
 from tests.backends.llama_models import TEXT, close, load, row
 from tests.bundled import smollm2
 
@@ -166,7 +166,7 @@ def test_a_row_longer_than_a_pass_goes_through_in_pieces(
     layers = [last, 0, 2]
     whole = fresh.forward(rows, layers)
     fresh._pool.close()
-    monkeypatch.setattr(Model, "batch", 8)
+    monkeypatch.setattr(LlamaModel, "batch", 8)
     for one, other in zip(fresh.forward(rows, layers), whole, strict=True):
         close(fresh, one, other)
 

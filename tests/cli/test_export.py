@@ -129,7 +129,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 def test_a_dose_needs_to_know_how_long_residuals_are(run: Run, vector_file: Path, tmp_path: Path) -> None:
     ran = run("export", vector_file, "-o", tmp_path / "v.gguf", "--dose", 0.2)
     assert ran.status == 2
-    assert "kindness does not record how long residuals are at layer 2, so a dose means nothing there" in ran.err
+    assert "kindness does not record the residual length at layer 2, so a dose is undefined there" in ran.err
     assert not (tmp_path / "v.gguf").exists()
 
 

@@ -18,7 +18,7 @@ import pytest
 from localprobe import remote
 from localprobe.engine import Engine, LoadOptions, Prompt, Weights
 from localprobe.remote import RemoteEngine, RemoteStream
-from localprobe.remote.process import Answer
+from localprobe.remote.process import PendingAnswer
 
 WEIGHTS = Weights("fake", Path("/nowhere"), "fake", "")
 T = TypeVar("T")
@@ -64,14 +64,14 @@ def elsewhere(function: Callable[[], T]) -> T:
 @contextmanager
 def interrupted(verb: str) -> Iterator[None]:
     """Expect that Ctrl-C ends a wait for the child's answer to `verb`: it comes a moment after the wait began."""
-    main, wait = threading.main_thread().ident, Answer.wait
+    main, wait = threading.main_thread().ident, PendingAnswer.wait
     assert main is not None
 
-    def waiting(answer: Answer, timeout: float | None = None) -> Any:
+    def waiting(answer: PendingAnswer, timeout: float | None = None) -> Any:
         if answer.verb == verb:
             threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
         return wait(answer, timeout)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Answer, "wait", waiting)
+        patch.setattr(PendingAnswer, "wait", waiting)
         yield

@@ -33,8 +33,8 @@ def frame(value: object, **options: Any) -> bytes:
     return b"".join(wire.pack("value", value, **options))
 
 
-def reader(sent: bytes, kind: Any = Row) -> wire.Reader:
-    return wire.Reader(io.BufferedReader(io.BytesIO(sent)), {"value": kind})
+def reader(sent: bytes, kind: Any = Row) -> wire.FrameReader:
+    return wire.FrameReader(io.BufferedReader(io.BytesIO(sent)), {"value": kind})
 
 
 def read(sent: bytes, kind: Any = Row) -> Any:
@@ -153,7 +153,7 @@ class TestSizes:
         value = (np.arange(5_000_000, dtype=np.float32), "and", np.arange(3), np.ones((2000, 100)))
         sending = threading.Thread(target=wire.transmit, args=(near, wire.pack("value", value)))
         sending.start()
-        received = wire.Reader(source, {"value": tuple[Array, str, Array, Array]}).receive()
+        received = wire.FrameReader(source, {"value": tuple[Array, str, Array, Array]}).receive()
         assert same(received, ("value", value))
         sending.join()
 

@@ -1,4 +1,4 @@
-"""The contract suite: every promise of `localprobe.engine`, as tests of one engine.
+"""The contract suite: the requirements of `localprobe.engine` as tests of one engine.
 
     from localprobe.testing import EngineContract
 
@@ -10,7 +10,7 @@
             yield engine
             engine.close()
 
-What the engine's capabilities say it cannot do is skipped with that reason.
+Tests of what the engine's capabilities exclude are skipped.
 """
 
 from localprobe.testing.contract.base import Tolerance
@@ -27,4 +27,4 @@ __all__ = ["EngineContract", "Tolerance"]
 class EngineContract(
     TextContract, ForwardContract, SteeringContract, DecodingContract, SteeredDecodingContract, ReuseContract
 ):
-    """All of it. Override the fixture `engine`, and `tolerance` only if the dtype's own is too strict."""
+    """The whole suite. Override the fixture `engine`, and `tolerance` only if that of the dtype is too strict."""

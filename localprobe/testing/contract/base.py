@@ -1,4 +1,4 @@
-"""What all parts of the suite share: the engine under test, its tolerances, and texts to run."""
+"""Shared by all parts of the suite: the engine under test, tolerances, and texts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from localprobe.testing.texts import TEXTS
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far two computations of the same thing may lie apart when batch shape or cache differ.
+    """How far two computations of the same value may differ when batch shape or cache differ.
 
-    Nothing is allowed where the contract promises bitwise equality.
+    Not used where the contract requires bitwise equality.
     """
 
     residual: float
-    """Largest distance between two residuals, as a share of their norm."""
+    """Largest distance between two residuals, relative to their norm."""
     logprob: float
     """Largest difference of a log-probability, in nats."""
     uniform: float
@@ -36,10 +36,10 @@ TOLERANCES = {
 
 
 class ContractBase:
-    """The engine under test and how exactly it must agree with itself."""
+    """The engine under test and its tolerances."""
 
     tolerance: Tolerance | None = None
-    """None takes the tolerance of the engine's dtype."""
+    """None uses the tolerance of the engine's dtype."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -55,14 +55,14 @@ class ContractBase:
         return self.tolerance or TOLERANCES[engine.info.dtype]
 
     def close_residuals(self, engine: Engine, actual: FloatArray, expected: FloatArray) -> None:
-        """Assert that residuals (..., width) agree to the tolerance."""
+        """Assert that residuals (..., width) agree within the tolerance."""
         assert actual.shape == expected.shape
         norm = np.linalg.norm(expected, axis=-1)
         share = np.linalg.norm(actual - expected, axis=-1) / np.maximum(norm, np.median(norm) if norm.size else 0)
         assert share.max(initial=0) <= self.within(engine).residual
 
     def close_logprobs(self, engine: Engine, actual: FloatArray, expected: FloatArray) -> None:
-        """Assert that log-probabilities agree, least closely where they are so small that they do not matter."""
+        """Assert that log-probabilities agree, with a looser tolerance for negligible probabilities."""
         assert actual.shape == expected.shape
         matters = np.maximum(actual, expected) > -12
         difference = np.abs(actual - expected)
@@ -77,7 +77,7 @@ class ContractBase:
 
 
 def text_ids(engine: Engine, number: int, length: int) -> IntArray:
-    """The first `length` ids of a text; other numbers give other texts."""
+    """The first `length` ids of text number `number`."""
     ids = engine.encode(TEXTS[number % len(TEXTS)])
     assert len(ids) >= length, "a text of ninety characters has at least nine tokens"
     return ids[:length]
@@ -103,7 +103,7 @@ def strong_delta(engine: Engine, layer: int, seed: int = 0, dose: float = 0.7) -
 
 
 def everywhere(engine: Engine, seed: int = 0, dose: float = 0.7) -> tuple[Term, ...]:
-    """A steering of all positions at a middle layer."""
+    """Steering of all positions at a middle layer."""
     layer = middle(engine)
     return (Term(layer, strong_delta(engine, layer, seed, dose)),)
 

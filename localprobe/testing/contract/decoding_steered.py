@@ -1,4 +1,4 @@
-"""Decoding under steering: every generated token feels its own row's terms, as they are when it is run."""
+"""Decoding under steering: every generated token is steered by its row's terms at the time it is run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SteeredDecodingContract(StreamChecks):
 
     def test_rows_decode_under_their_own_steering(self, engine: Engine) -> None:
         if not engine.info.capabilities.row_steering:
-            pytest.skip("the engine says that rows of a batch are steered alike")
+            pytest.skip("the engine does not support row steering")
         last = engine.info.layers - 1
         steerings: list[Steering] = [
             (),
@@ -57,7 +57,7 @@ class SteeredDecodingContract(StreamChecks):
     @pytest.mark.parametrize("span", [(0, 5), (5, None), (0, 8), (7, 9)])
     def test_spans_hold_while_decoding(self, engine: Engine, span: tuple[int, int | None]) -> None:
         if not engine.info.capabilities.span_steering:
-            pytest.skip("the engine says that it steers all positions or none")
+            pytest.skip("the engine does not support span steering")
         layer = middle(engine)
         prompt = Prompt(text_ids(engine, 0, 6), (Term(layer, strong_delta(engine, layer), *span),), PLAIN)
         stream = engine.open([prompt], room=6, watch=self.watches(engine))
@@ -83,7 +83,7 @@ class SteeredDecodingContract(StreamChecks):
     @pytest.mark.parametrize("change", ["on", "off", "reversed"])
     def test_a_new_dose_takes_effect_on_the_very_next_token(self, engine: Engine, change: str) -> None:
         if not engine.info.capabilities.span_steering:
-            pytest.skip("the proof needs steering of spans")
+            pytest.skip("this test needs span steering")
         (term,) = everywhere(engine)
         old = () if change == "on" else (term,)
         new = {"on": (term,), "off": (), "reversed": (replace(term, delta=-term.delta),)}[change]
@@ -101,13 +101,13 @@ class SteeredDecodingContract(StreamChecks):
         turn = 6 + 2
         piecewise = tuple(replace(t, stop=turn) for t in old) + tuple(replace(t, start=turn) for t in new)
         self.agrees(engine, prompt, played, 0, watch, steering=piecewise)
-        # The token sampled next must differ in probability from what the old dose says.
+        # The probability of the next token must differ from that under the old dose.
         fourth = Row(np.concatenate([prompt.ids, played.ids[:3, 0]]), old, full=(turn,))
         assert abs(one(engine, fourth).full[0, played.ids[3, 0]] - played.logprobs[3, 0]) > 1e-3
 
     def test_steering_one_row_leaves_the_others(self, engine: Engine) -> None:
         if not engine.info.capabilities.row_steering:
-            pytest.skip("the engine says that rows of a batch are steered alike")
+            pytest.skip("the engine does not support row steering")
         prompts = [Prompt(text_ids(engine, n, 5 + n), sampler=PLAIN) for n in range(3)]
         both = []
         for steering in ((), everywhere(engine)):
@@ -125,7 +125,7 @@ class SteeredDecodingContract(StreamChecks):
 
     def test_rows_that_stay_are_scored_and_steered_under_their_new_numbers(self, engine: Engine) -> None:
         if not engine.info.capabilities.row_steering or not engine.info.capabilities.span_steering:
-            pytest.skip("the proof needs steering of rows and spans")
+            pytest.skip("this test needs row and span steering")
         prompts = [Prompt(text_ids(engine, n, length), sampler=PLAIN) for n, length in enumerate([8, 3, 5])]
         (term,) = everywhere(engine)
         watch = self.watches(engine)

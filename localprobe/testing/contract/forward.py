@@ -128,7 +128,7 @@ class ForwardContract(ContractBase):
 
 
 def _mixed_rows(engine: Engine) -> list[Row]:
-    """Rows of different lengths that want different things."""
+    """Rows of different lengths with different requests."""
     return [
         Row(text_ids(engine, 0, 9), spans=((1, 9), (0, 2)), full=(8,)),
         Row(text_ids(engine, 1, 4), full=(0, 3)),

@@ -1,4 +1,4 @@
-"""Going on from an earlier stream's cache: what is kept, what is run again, and under which steering."""
+"""Reusing an earlier stream's cache: what is kept, what is run again, and under which steering."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class ReuseContract(StreamChecks):
     def test_after_a_new_dose_only_what_it_left_alone_is_kept(self, engine: Engine, keep: int) -> None:
         self._needs(engine)
         if not engine.info.capabilities.span_steering:
-            pytest.skip("the proof needs steering of spans")
+            pytest.skip("this test needs span steering")
         (term,) = everywhere(engine)
         first = Prompt(text_ids(engine, 0, 6), (term,), PLAIN)
         old = engine.open([first], room=3)
         played = play(old, 3, 1)
-        # The kept positions stay as the old dose made them; the others are run again under the reverse of it.
+        # The kept positions keep the old dose; the others are run again under its negative.
         steering = (replace(term, stop=keep), Term(term.layer, -term.delta, keep))
         ids = np.concatenate([first.ids, played.ids[:, 0]])
         second = Prompt(ids, steering, PLAIN, keep=keep)
@@ -108,4 +108,4 @@ class ReuseContract(StreamChecks):
 
     def _needs(self, engine: Engine) -> None:
         if not engine.info.capabilities.reuse:
-            pytest.skip("the engine says that it does not go on from an earlier stream")
+            pytest.skip("the engine does not support reuse")

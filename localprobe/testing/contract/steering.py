@@ -75,7 +75,7 @@ class SteeringContract(ContractBase):
     @pytest.mark.parametrize("name", SPANS)
     def test_only_the_span_is_steered(self, engine: Engine, name: str) -> None:
         if name != "all" and not engine.info.capabilities.span_steering:
-            pytest.skip("the engine says that it steers all positions or none")
+            pytest.skip("the engine does not support span steering")
         start, stop = SPANS[name]
         layer, last = middle(engine), engine.info.layers - 1
         term = Term(layer, strong_delta(engine, layer), start, stop)
@@ -95,7 +95,7 @@ class SteeringContract(ContractBase):
 
     def test_overlapping_spans_add_up(self, engine: Engine) -> None:
         if not engine.info.capabilities.span_steering:
-            pytest.skip("the engine says that it steers all positions or none")
+            pytest.skip("the engine does not support span steering")
         layer = middle(engine)
         one_delta, other = strong_delta(engine, layer, 1), strong_delta(engine, layer, 2)
         plain, steered = self._pair(engine, (Term(layer, one_delta, 0, 6), Term(layer, other, 3, None)))
@@ -144,7 +144,7 @@ class SteeringContract(ContractBase):
     def test_each_row_has_its_own_spans(self, engine: Engine) -> None:
         self._needs_row_steering(engine)
         if not engine.info.capabilities.span_steering:
-            pytest.skip("the engine says that it steers all positions or none")
+            pytest.skip("the engine does not support span steering")
         layer = middle(engine)
         delta = strong_delta(engine, layer)
         terms = [Term(layer, delta, 0, 3), Term(layer, delta, 3, None), Term(layer, -delta, 1, 2)]
@@ -161,7 +161,7 @@ class SteeringContract(ContractBase):
 
     def _needs_row_steering(self, engine: Engine) -> None:
         if not engine.info.capabilities.row_steering:
-            pytest.skip("the engine says that rows of a batch are steered alike")
+            pytest.skip("the engine does not support row steering")
 
     def _pair(self, engine: Engine, steering: Steering) -> tuple[FloatArray, FloatArray]:
         """Residuals of all layers (layers, LENGTH, width), without and with the steering."""

@@ -32,7 +32,7 @@ SAMPLERS = {
 
 @dataclass(frozen=True)
 class Play:
-    """What a stream gave. Scores are those of the tokens in the same place, no longer late."""
+    """The output of a stream, with scores aligned to their tokens."""
 
     ids: IntArray  # (steps, rows)
     logprobs: FloatArray  # (steps, rows)
@@ -41,7 +41,7 @@ class Play:
 
 
 def play(stream: Stream, steps: int, rows: int, seed: int = 0, *, fresh: bool = True) -> Play:
-    """Decode `steps` tokens a row and settle; `fresh` if the stream's first step has not been made."""
+    """Decode `steps` tokens per row and settle; `fresh` if the stream has made no step yet."""
     uniforms = random_uniforms(seed, steps, rows)
     played = [stream.step(uniforms[number]) for number in range(steps)]
     for step in played:
@@ -59,7 +59,7 @@ def play(stream: Stream, steps: int, rows: int, seed: int = 0, *, fresh: bool = 
 
 
 class StreamChecks(ContractBase):
-    """The one check that every test of a stream ends in."""
+    """The check that every test of a stream ends with."""
 
     def agrees(
         self,
@@ -71,9 +71,10 @@ class StreamChecks(ContractBase):
         *,
         steering: Steering | None = None,
     ) -> None:
-        """Assert that a played row is what one pass over prompt + answer gives, under `steering` if not the prompt's.
+        """Assert that a decoded row agrees with one pass over prompt + answer, under `steering` if given, else the
+        prompt's.
 
-        Log-probabilities, scores and the tokens drawn must all follow from that pass.
+        Log-probabilities, scores and sampled tokens must all agree with that pass.
         """
         answer = played.ids[:, row]
         ids = np.concatenate([prompt.ids, answer])
@@ -94,7 +95,7 @@ class StreamChecks(ContractBase):
     def _could_be_drawn(
         self, engine: Engine, logprobs: FloatArray, sampler: Sampler, uniform: float, token: int
     ) -> None:
-        """Assert that the reference sampler draws `token`, or would after a shift within the tolerance."""
+        """Assert that the reference sampler draws `token`, possibly with `uniform` shifted within the tolerance."""
         within = self.within(engine)
         if sampler.temperature == 0:
             assert logprobs[token] >= logprobs.max() - within.logprob

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, made on the spot without torch: Hugging Face folders and GGUF files.
+"""Tiny models with random weights, created without torch: Hugging Face folders and GGUF files.
 
 The same architecture and seed give the same weights in both forms, so that engines can be compared on them.
 """

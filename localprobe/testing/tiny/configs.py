@@ -1,4 +1,4 @@
-"""`config.json` of the tiny models: small, and the same to transformers 5 and to mlx-lm."""
+"""`config.json` of the tiny models, with the same meaning for transformers 5 and mlx-lm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from localprobe.testing.tiny.tokenizer import BOS_ARCHITECTURES, SPECIALS, VOCAB
 LAYERS, WIDTH, HEADS, KEY_VALUE_HEADS, INNER, CONTEXT = 4, 64, 4, 2, 96, 256
 HEAD = WIDTH // HEADS
 WINDOW = 8
-"""Small enough that a text of the contract suite is longer."""
+"""Shorter than the texts of the contract suite."""
 
 _CLASSES = {
     "llama": "LlamaForCausalLM",
@@ -61,7 +61,7 @@ def _llama_like() -> dict[str, Any]:
 
 
 def _rope(theta: float) -> dict[str, Any]:
-    """transformers 5 reads `rope_parameters`, mlx-lm `rope_theta`: without it residuals are quietly wrong."""
+    """transformers 5 reads `rope_parameters`, mlx-lm `rope_theta`: without it residuals are silently wrong."""
     return {"rope_theta": theta, "rope_scaling": None, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
 
 
@@ -89,7 +89,7 @@ def _gpt_neox() -> dict[str, Any]:
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "max_position_embeddings": CONTEXT,
-        "hidden_act": "gelu_new",  # the approximation is the one that mlx-lm always takes
+        "hidden_act": "gelu_new",  # the approximation that mlx-lm always uses
         "layer_norm_eps": 1e-5,
         "use_parallel_residual": True,
         "tie_word_embeddings": False,

@@ -1,4 +1,4 @@
-"""The tiny models' tokenizer: byte-level BPE, trained in a moment on a few sentences, with special tokens."""
+"""The tiny models' tokenizer: byte-level BPE, trained on a few sentences, with special tokens."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SPECIALS = {
 } | {"<|pad|>": MERGED + 4}
 VOCABULARY = 385
 BOS_ARCHITECTURES = frozenset({"llama", "mistral", "gemma2", "gemma3_text"})
-"""Those whose rule puts a BOS before plain text."""
+"""Architectures that put a BOS before plain text."""
 QWEN_ARCHITECTURES = frozenset({"qwen2", "qwen3"})
-"""Those that split text by Qwen's rule, which transformers puts in whatever the file says; the others by GPT-2's."""
+"""Architectures that split text by Qwen's rule, which transformers always uses for them; the others use GPT-2's."""
 _QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -33,7 +33,7 @@ _CHATML = (
 
 
 def chat_template(architecture: str) -> str:
-    """ChatML, after a BOS where the model has one."""
+    """ChatML, after a BOS if the model has one."""
     return ("{{ bos_token }}" if architecture in BOS_ARCHITECTURES else "") + _CHATML
 
 
@@ -53,7 +53,7 @@ def tokenizer(architecture: str) -> Tokenizer:
     trainer = trainers.BpeTrainer(vocab_size=MERGED, initial_alphabet=alphabet, show_progress=False)
     bpe.train_from_iterator(TEXTS, trainer)
     bpe.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIALS])
-    assert bpe.get_vocab_size() == VOCABULARY, "too few sentences for so many merges"
+    assert bpe.get_vocab_size() == VOCABULARY, "too few sentences for this vocabulary size"
     if architecture in BOS_ARCHITECTURES:
         bpe.post_processor = processors.TemplateProcessing(
             single="<|bos|> $A", pair="<|bos|> $A $B", special_tokens=[("<|bos|>", SPECIALS["<|bos|>"])]

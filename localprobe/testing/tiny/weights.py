@@ -12,7 +12,7 @@ from localprobe.testing.tiny.tokenizer import VOCABULARY
 
 
 class _Draws:
-    """Tensors drawn one after another; each is drawn in the same order for the same architecture."""
+    """Random tensors, always drawn in the same order for the same architecture."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
