@@ -56,7 +56,8 @@ class Tap:
         self._same_graph = same_graph
         self._skipped = _Skipped(self)
         self._known: dict[int, bool] = {}  # nodes of the last graph that are not residuals
-        self._nodes: dict[int, int] = {}  # address of each layer's residual in it
+        self._residuals: dict[int, int] = {}  # nodes of the last graph that are residuals -> layer
+        self._counts: dict[int, int] = {}  # node of a residual -> number of rows
         self._wanted: set[int] = set()  # layers
         self._asked: int | None = None  # the node that was requested, and will be computed next
         self._begun = self._cutting = False
@@ -100,10 +101,9 @@ class Tap:
         if not self._begun:
             self._begun = True
             if self._in_parts or not self._same_graph():
-                self._known, self._nodes = {}, {}
+                self._known, self._residuals, self._counts = {}, {}, {}
             self._skipped.update(self._known)
-            for layer in self._nodes.keys() - self._wanted:
-                self._skipped[self._nodes[layer]] = False
+            self._skipped.update((node, False) for node, layer in self._residuals.items() if layer not in self._wanted)
         if self.layer(node) in self._wanted:
             return True
         if not self._in_parts:
@@ -112,11 +112,13 @@ class Tap:
 
     def layer(self, node: int) -> int | None:
         """The layer whose residual a node is; None for other nodes. Either way the answer is cached."""
+        if node in self._residuals and not self._in_parts:
+            return self._residuals[node]
         layer = self._layers.get(library.tensor_name(node))
         if layer is None:
             self._known[node] = False
         else:
-            self._nodes[layer] = node
+            self._residuals[node] = layer
         return layer
 
     def cut(self) -> None:
@@ -152,10 +154,10 @@ class Tap:
 
     def _at_layer(self, node: int) -> bool:
         """Add to a residual and read it. Returns whether the pass is done."""
-        work, layer = self._work, self._layers[library.tensor_name(node)]
+        work, layer = self._work, self._residuals[node]
         additions, reader = work.additions.get(layer), work.readers.get(layer)
         if additions or reader:
-            count = self._count(node)
+            count = self._rows_of(node)
             size = 4 * count * self._width
             first, total = self._done[layer], self._total(layer)
             residual = self._room(layer, first, count, total)  # (count, width)
@@ -173,8 +175,10 @@ class Tap:
     def _total(self, layer: int) -> int:
         return self._top_rows if layer == len(self._layers) - 1 else self._rows
 
-    def _count(self, node: int) -> int:
+    def _rows_of(self, node: int) -> int:
         """Rows of a residual, which is float32 in every architecture that llama.cpp has."""
+        if node in self._counts and not self._in_parts:
+            return self._counts[node]
         elements: int = library.tensor_elements(node)
         plain = library.tensor_bytes(node) == 4 * elements and library.tensor_contiguous(node)
         if not plain or elements % self._width:
@@ -182,7 +186,8 @@ class Tap:
                 f"llama.cpp's tensor {library.tensor_name(node).decode()} is not float32 rows of {self._width}: "
                 "this architecture cannot be read through it, use the torch engine"
             )
-        return elements // self._width
+        count = self._counts[node] = elements // self._width
+        return count
 
     def _room(self, layer: int, first: int, count: int, total: int) -> FloatArray:
         """Buffer for rows [first, first + count) of `total`: llama.cpp may split a batch into several passes."""

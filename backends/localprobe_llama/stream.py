@@ -247,10 +247,11 @@ class _Watched:
     def __init__(self, watch: Sequence[Watch]) -> None:
         self.count = len(watch)
         self.layers = sorted({watched.layer for watched in watch})
-        self._columns = {layer: [n for n, each in enumerate(watch) if each.layer == layer] for layer in self.layers}
+        numbers = {layer: [n for n, watched in enumerate(watch) if watched.layer == layer] for layer in self.layers}
         self._vectors = {
-            layer: np.stack([watch[n].vector for n in columns], axis=1) for layer, columns in self._columns.items()
+            layer: np.stack([watch[n].vector for n in columns], axis=1) for layer, columns in numbers.items()
         }  # (width, columns)
+        self._columns = {layer: _together(columns) for layer, columns in numbers.items()}
 
     def readers(self, scores: FloatArray) -> Mapping[int, Reader]:
         """Readers that project residuals into `scores` (rows, watches)."""
@@ -264,6 +265,12 @@ class _Watched:
             return read
 
         return {layer: reader(layer) for layer in self.layers}
+
+
+def _together(numbers: list[int]) -> slice | list[int]:
+    """Numbers as a slice if they follow each other, which numpy finds its way to in a fraction of the time."""
+    first, last = numbers[0], numbers[-1]
+    return slice(first, last + 1) if last - first == len(numbers) - 1 else numbers
 
 
 def _rows(prompts: Sequence[Prompt], held: Sequence[Held], room: int) -> Iterator[_Row]:
