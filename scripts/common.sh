@@ -84,7 +84,7 @@ show_progress() {
         [ $SECONDS -ge $next ] || continue
         next=$((SECONDS + every))
         # Ninja says `[43/83] ...`, make `[ 52%] ...`.
-        step=$(tail -c 50000 "$log" | grep -aoE '\[ *[0-9]+(/[0-9]+|%)\]|(Collecting|Downloading|Building|Installing) .*' |
+        step=$(grep -aoE '\[ *[0-9]+(/[0-9]+|%)\]|(Collecting|Downloading|Building|Installing) .*' "$log" |
             tail -n 1 | sed 's/^\[/compiling &/') || step=starting
         step=$(printf '%d:%02d  %s' $((SECONDS / 60)) $((SECONDS % 60)) "$step")
         clear_line
