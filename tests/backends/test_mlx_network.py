@@ -121,8 +121,8 @@ def test_a_large_head_is_run_in_parts(load: Load, monkeypatch: pytest.MonkeyPatc
     (whole,) = load("llama").forward([row])
     monkeypatch.setattr("localprobe_mlx.forward._LOGITS", 2 * network(load("llama")).vocabulary)
     (parts,) = load("llama").forward([row])
-    np.testing.assert_allclose(parts.full, whole.full, atol=1e-5)
-    np.testing.assert_allclose(parts.targets, whole.targets, atol=1e-5)
+    np.testing.assert_allclose(parts.full, whole.full, atol=1e-4)
+    np.testing.assert_allclose(parts.targets, whole.targets, atol=1e-4)
 
 
 def test_a_long_prefill_is_run_in_parts(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
