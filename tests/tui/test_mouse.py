@@ -100,7 +100,7 @@ def test_a_message_is_sent_and_one_of_two_answers_chosen_by_mouse(play: Play) ->
 
 
 @pytest.mark.parametrize(
-    ("opening", "there"), [("? Keys", "Other keys"), ("^o Chats", "search what was"), ("temp 0.7", "top-k")]
+    ("opening", "there"), [("? Keys", "Other keys"), ("^o Chats", "search titles"), ("temp 0.7", "top-k")]
 )
 def test_sheets_are_closed_by_mouse(play: Play, opening: str, there: str) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
