@@ -158,11 +158,11 @@ def test_the_form_sweeps_a_vector_of_the_chat_and_says_what_is_wrong(vector_file
         await wait_until(pilot, lambda: "have no 0" in text_of(form.query_one("#wrong")))
         form.query_one("#doses", Input).value = "0 0.2-0.3"
         await pilot.press("ctrl+s")
-        await wait_until(pilot, lambda: "doses: '0.2-0.3' is no number" in text_of(form.query_one("#wrong")))
+        await wait_until(pilot, lambda: "doses: '0.2-0.3' is not a number" in text_of(form.query_one("#wrong")))
         form.query_one("#doses", Input).value = "0, 0.2"
         form.query_one("#samples", Input).value = "0"
         await pilot.press("ctrl+s")
-        await wait_until(pilot, lambda: "answers each: '0' is no whole number" in text_of(form.query_one("#wrong")))
+        await wait_until(pilot, lambda: "answers each: '0' is not a whole number" in text_of(form.query_one("#wrong")))
         form.query_one("#samples", Input).value = "1"
         await pilot.press("ctrl+s")
         # The scenarios are too long for the fake model's context: that too is a message.
