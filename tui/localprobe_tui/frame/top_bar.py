@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
     from localprobe_tui.engine.session import EngineSession
 
 _SCREENS = (("chat", "F1 Chat"), ("probing", "F2 Probing"), ("runs", "F3 Runs"), ("models", "F4 Models"))
+
+
+class LongestText(Static):
+    """Shows the first of several texts that fits, and chooses again when its width changes or it comes into sight."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
+        self._texts: Sequence[str] = ("",)
+
+    def show(self, texts: Sequence[str]) -> None:
+        """Take these texts, the longest first."""
+        self._texts = texts
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        text = next((text for text in self._texts if len(text) <= self.size.width), self._texts[-1])
+        self.update(Content(text), layout=False)
 
 
 class TopBar(Horizontal):
@@ -39,7 +57,7 @@ class TopBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static(self._screens(), id="screens")
-        yield Static(id="engine")
+        yield LongestText(id="engine")
         yield LoadLine()
 
     def on_mount(self) -> None:
@@ -48,7 +66,6 @@ class TopBar(Horizontal):
 
     def on_resize(self) -> None:
         self.query_one("#screens", Static).update(self._screens())
-        self.call_after_refresh(self._show_engine)
 
     def watch_details(self) -> None:
         if self.is_mounted:
@@ -67,13 +84,12 @@ class TopBar(Horizontal):
     def _show_engine(self) -> None:
         session = shell(self).session
         self.query_one(LoadLine).show(session)
-        engine = self.query_one("#engine", Static)
+        engine = self.query_one("#engine", LongestText)
         engine.display = session.state != "loading"
         full, short, last = session_text(session), session_text(session, short=True), self.details.rpartition(" · ")[2]
-        # The end, which shows how full the context is, must not be cut off: use the longest text that fits.
-        ways = [" · ".join(filter(None, way)) for way in ((full, self.details), (short, self.details), (short, last))]
-        words = next((way for way in ways if len(way) <= engine.size.width), last or short)
-        engine.update(Content(words), layout=False)
+        # The end, which shows how full the context is, must not be cut off.
+        pairs = ((full, self.details), (short, self.details), (short, last), (last or short, ""))
+        engine.show([" · ".join(filter(None, pair)) for pair in pairs])
 
 
 def session_text(session: EngineSession, *, short: bool = False) -> str:
