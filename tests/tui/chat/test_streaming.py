@@ -56,6 +56,8 @@ def test_stop_takes_effect_within_two_tokens_and_keeps_what_was_said(
     monkeypatch.setattr(Decoding, "step", counted)
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: app.session.state == "ready")
+        computed.clear()  # of the canary's own decoding
         await say(pilot, "hi")
         await wait_until(pilot, lambda: app.talk.answering and len(app.talk.answering[0].pieces) > 5)
         turn = app.talk.answering[0]

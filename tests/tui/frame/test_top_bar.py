@@ -30,6 +30,7 @@ def test_after_a_load_it_names_the_model_its_engine_and_device(play: Play) -> No
 )
 def test_the_context_used_is_the_last_to_go_where_there_is_no_room(play: Play, width: int, shown: str) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: "fake · fake · cpu" in screen(app))  # the load's end empties the details
         app.screen.query_one(TopBar).details = "40.0 tok/s · 12/512"
         await wait_until(pilot, lambda: screen(app).split("\n")[0].rstrip().endswith(f" {shown}"))
 
