@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,11 @@ class Library:
 
     def entries(self) -> list[LibraryEntry]:
         """All vectors, the newest first. Unreadable files are skipped."""
+        return self._read(self.folder.glob("*.safetensors"))
+
+    def _read(self, paths: Iterable[Path]) -> list[LibraryEntry]:
         entries = []
-        for path in sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True):
+        for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
             with suppress(LocalprobeError, OSError):
                 vector = files.load(path)
                 stem = path.stem.rpartition("@")[0]
@@ -73,7 +77,9 @@ class Library:
 
     def named(self, name: str) -> list[LibraryEntry]:
         """The vectors of a name, one per model, the newest first."""
-        return [entry for entry in self.entries() if entry.name == name]
+        stems = {"", name, _stem(name) if name.strip() else ""}  # files of other names need not be read
+        paths = (path for path in self.folder.glob("*.safetensors") if path.stem.rpartition("@")[0] in stems)
+        return [entry for entry in self._read(paths) if entry.name == name]
 
     def find(self, name: str, info: Info) -> LibraryEntry | None:
         """The vector of a name for a model: fitted on its weights, or else on others of the same base model."""

@@ -125,3 +125,14 @@ def test_what_is_meant_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(map(is_path, ("a/b", "empathy.gguf", "empathy.safetensors", Path("empathy"))))
     Path("empathy").touch()
     assert is_path("empathy")
+
+
+def test_a_name_reads_only_the_files_that_can_have_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("kindness", "calm", "a/b"):
+        library.keep(made(name))
+    files.save(made("odd"), library.folder / f"x~1@{'a' * 16}.safetensors")
+    files.save(made("bold"), library.folder / "downloaded.safetensors")
+    load, read = files.load, []
+    monkeypatch.setattr(files, "load", lambda path: read.append(path.name.partition("@")[0]) or load(path))
+    assert [len(library.named(name)) for name in ("calm", "x~1", "bold", "")] == [1, 1, 1, 0]
+    assert set(read) == {"calm", "x~1", "downloaded.safetensors"}
