@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localprobe.concepts import PAIRS, TEMPERATURE, TOKENS
 from localprobe.contrast.pair_set import PairSet, pairs
 from localprobe.probing.config import ProbeConfig
 
@@ -117,10 +118,10 @@ def concept(
     *,
     against: str = "",
     generators: Sequence[str] = (),
-    pairs: int = 40,
+    pairs: int = PAIRS,
     config: ProbeConfig = ProbeConfig(),
-    temperature: float = 0.7,
-    tokens: int = 120,
+    temperature: float = TEMPERATURE,
+    tokens: int = TOKENS,
     output: str | Path | None = None,
     writing: Writing = lambda outcome, done, total: None,
     notify: Callable[[str], None] = warnings.warn,

@@ -11,6 +11,7 @@ import click
 
 from localprobe.cli.options import Chosen, model_options
 from localprobe.cli.pairs import probe_options
+from localprobe.concepts import PAIRS, TEMPERATURE, TOKENS
 
 if TYPE_CHECKING:
     from localprobe.concepts.direction import ConceptDirection
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("word")
 @click.option("--against", default="", help="The other pole, as impatient; the opposite of WORD if not given.")
-@click.option("--pairs", type=click.IntRange(min=1), default=40, show_default=True, help="Pairs of texts to write.")
+@click.option("--pairs", type=click.IntRange(min=1), default=PAIRS, show_default=True, help="Pairs of texts to write.")
 @click.option(
     "--generator",
     "-g",
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="The JSONL file of pairs; one of these words if not given."
 )
-@click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
-@click.option("--tokens", type=click.IntRange(min=16), default=120, show_default=True, help="The most of a text.")
+@click.option("--temperature", type=click.FloatRange(min=0), default=TEMPERATURE, show_default=True)
+@click.option("--tokens", type=click.IntRange(min=16), default=TOKENS, show_default=True, help="The most of a text.")
 @click.option("--key-env", "keys", multiple=True, metavar="[HOST=]VARIABLE", help="Variable of a generator's API key.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done and every figure as JSON.")
 @probe_options()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from localprobe.probing.config import POOLING
+from localprobe.probing.config import POOLING, MethodName, PoolingName, ProbeConfig
 
 if TYPE_CHECKING:
     from localprobe.contrast.pairs import Pair
 
 F = TypeVar("F", bound=Callable[..., Any])
+_DEFAULT = ProbeConfig()
 
 
 def pair_options(command: F) -> F:
@@ -43,8 +44,6 @@ def probe_options(*, pooling: str = POOLING, resampling: bool = True) -> Callabl
 
         @wraps(command)
         def collected(*args: Any, **kwargs: Any) -> Any:
-            from localprobe.probing.config import ProbeConfig
-
             config = ProbeConfig(**{name: kwargs.pop(name) for name in options})
             return command(*args, config=config, **kwargs)
 
@@ -60,14 +59,14 @@ def _options(pooling: str) -> dict[str, Callable[[F], F]]:
     return {
         "method": click.option(
             "--method",
-            type=click.Choice(["mean-difference", "logistic", "pca", "lda"]),
-            default="mean-difference",
+            type=click.Choice(get_args(MethodName)),
+            default=_DEFAULT.method,
             show_default=True,
             help="Method that fits the direction.",
         ),
         "pooling": click.option(
             "--pooling",
-            type=click.Choice(["mean-without-first", "mean", "last", "answer"]),
+            type=click.Choice(get_args(PoolingName)),
             default=pooling,
             show_default=True,
             help=f"mean is the paper's{differs}; answer reads each text as the answer to its pair's prompt, in a chat.",
@@ -75,12 +74,16 @@ def _options(pooling: str) -> dict[str, Callable[[F], F]]:
         "test_fraction": click.option(
             "--test-fraction",
             type=click.FloatRange(0, 0.9),
-            default=0.3,
+            default=_DEFAULT.test_fraction,
             show_default=True,
             help="Share of each scenario's pairs held out to test on; 0 fits on all.",
         ),
         "seed": click.option(
-            "--seed", type=int, default=0, show_default=True, help="Seed of the split, cross-validation and resampling."
+            "--seed",
+            type=int,
+            default=_DEFAULT.seed,
+            show_default=True,
+            help="Seed of the split, cross-validation and resampling.",
         ),
     }
 
@@ -89,12 +92,16 @@ _RESAMPLING: dict[str, Callable[[F], F]] = {
     "permutations": click.option(
         "--permutations",
         type=click.IntRange(min=1),
-        default=1000,
+        default=_DEFAULT.permutations,
         show_default=True,
         help="Permutations of the labels.",
     ),
     "resamples": click.option(
-        "--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Bootstrap resamples."
+        "--resamples",
+        type=click.IntRange(min=100),
+        default=_DEFAULT.resamples,
+        show_default=True,
+        help="Bootstrap resamples.",
     ),
 }
 

@@ -16,9 +16,6 @@ from localprobe.contrast.words import words
 from localprobe.errors import UsageError
 from localprobe.generators.generate import Recipe
 
-TEMPERATURE, TOKENS = 0.7, 120
-"""How texts are sampled, and the most tokens of one, if not given."""
-
 _MANNER = (
     "Whatever you are asked, answer in one manner: {manner}. Let this manner show in every sentence, strongly, from "
     "the first word to the last. Never name it and never speak about it."

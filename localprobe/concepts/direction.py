@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.capture.job import Amount
-from localprobe.concepts.concept import TEMPERATURE, TOKENS, Concept
+from localprobe.concepts import PAIRS, TEMPERATURE, TOKENS
+from localprobe.concepts.concept import Concept
 from localprobe.concepts.written import FEWEST, Writing, Written, write
 from localprobe.contrast.scenario_file import SITUATIONS, read_scenarios
 from localprobe.errors import UsageError
@@ -21,9 +22,6 @@ from localprobe.probing.report import ProbeReport
 from localprobe.probing.verdict import objection
 from localprobe.store.json_values import to_json
 from localprobe.vectors.library import Library
-
-PAIRS = 40
-"""Pairs that are written if not given: one for each situation that ships."""
 
 
 @dataclass(frozen=True, slots=True)

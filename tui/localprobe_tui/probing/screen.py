@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -16,16 +16,16 @@ from textual.worker import Worker
 
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.errors import LocalprobeError
+from localprobe.probing.config import MethodName, PoolingName, ProbeConfig
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.probing.results import Results, VerdictDialog, verdict
 from localprobe_tui.probing.text import TryText
-from localprobe_tui.probing.work import METHODS, POOLINGS, ProbingWork, keep, outline, path_of, read
+from localprobe_tui.probing.work import ProbingWork, keep, outline, path_of, read
 from localprobe_tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
-    from localprobe.probing.config import ProbeConfig
     from localprobe.probing.report import ProbeReport
     from localprobe.vectors.vector import Vector
 
@@ -63,8 +63,10 @@ class ProbingScreen(Page):
         with Horizontal(id="form"):
             sets = [(name, name) for name in (*PAIR_SETS.names(), _FILE)]
             yield Select(sets, id="pairs", allow_blank=False, compact=True)
-            yield Select([(name, name) for name in METHODS], id="method", allow_blank=False, compact=True)
-            yield Select([(name, name) for name in POOLINGS], id="pooling", allow_blank=False, compact=True)
+            yield Select([(name, name) for name in get_args(MethodName)], id="method", allow_blank=False, compact=True)
+            yield Select(
+                [(name, name) for name in get_args(PoolingName)], id="pooling", allow_blank=False, compact=True
+            )
             yield Button("Fit", id="fit", variant="primary", compact=True)
         yield Input(placeholder="path of a JSONL file with positive and negative", id="path", compact=True)
         with Horizontal(id="progress"):
@@ -130,8 +132,6 @@ class ProbingScreen(Page):
         self._worker = self._study(self._work)
 
     def _config(self) -> ProbeConfig:
-        from localprobe.probing.config import ProbeConfig
-
         method, pooling = (str(self.query_one(f"#{name}", Select).value) for name in ("method", "pooling"))
         return ProbeConfig(method, pooling)
 

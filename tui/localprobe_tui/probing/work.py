@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from textual.content import Content
 
 from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs
-from localprobe.errors import LocalprobeError, UsageError
+from localprobe.errors import Cancelled, UsageError
 from localprobe_tui.engine.work import in_thread, on_the_loop
 from localprobe_tui.widgets.plots import HIGH, LOW
 
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from localprobe.probing.report import ProbeReport
     from localprobe.probing.texts import ProbeTexts
     from localprobe_tui.engine.session import EngineSession
-
-METHODS = ("mean-difference", "logistic", "pca", "lda")
-POOLINGS = ("mean-without-first", "mean", "last", "answer")
-
-
-class Stopped(LocalprobeError):
-    """The study was cancelled."""
 
 
 def path_of(name: str) -> Path:
@@ -91,7 +84,7 @@ class ProbingWork:
 
         def progress(name: str) -> None:
             if self._stop.is_set():
-                raise Stopped("the study was cancelled")
+                raise Cancelled("the study was cancelled")
             tell(name)
 
         return await in_thread(lambda: conclude(self.texts, capture.residuals, layers, info, scale, progress))
