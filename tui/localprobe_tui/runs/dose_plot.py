@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from textual.content import Content
-from textual_plot import PlotWidget
 
-from localprobe_tui.widgets.plots import HIGH, QUIET, THIRD, Decimals
+from localprobe_tui.widgets.plots import HIGH, QUIET, THIRD, QuietPlot
 
 if TYPE_CHECKING:
     from localprobe.report.steering_arms import Arms
@@ -42,25 +41,10 @@ def responses(arms: Arms) -> Iterator[Response]:
         yield Response(at.layer, list(strengths), *rates)
 
 
-class DosePlot(PlotWidget):
+class DosePlot(QuietPlot):
     """One response: shares with their 95 % intervals over strengths."""
 
-    DEFAULT_CSS = """
-    DosePlot { height: 1fr; min-height: 6; }
-    DosePlot > .plot--axis { color: $foreground 40%; }
-    DosePlot > .plot--tick { color: $foreground 70%; text-style: none; }
-    """
-
-    def __init__(self, **about: Any) -> None:
-        super().__init__(allow_pan_and_zoom=False, **about)
-        self.can_focus = False  # the arrow keys belong to the screen
-
-    def on_mount(self) -> None:
-        self.set_reactive(PlotWidget.margin_top, 0)
-        self.set_reactive(PlotWidget.margin_bottom, 1)
-        self.set_reactive(PlotWidget.margin_left, 5)
-        super().on_mount()
-        self.set_y_formatter(Decimals(1))
+    DEFAULT_CSS = "DosePlot { min-height: 6; }"
 
     def show(self, response: Response) -> None:
         """Draw it. The widget must be mounted."""

@@ -43,14 +43,29 @@ class Decimals(NumericAxisFormatter):
         return [f"{tick:.{self._decimals}f}" for tick in ticks]
 
 
-class AurocPlot(PlotWidget):
-    """AUROC of a validation by layer. A click on a layer posts `LayerChosen`."""
+class QuietPlot(PlotWidget):
+    """A plot without pan and zoom, that takes no keys; its y axis has one decimal."""
 
     DEFAULT_CSS = """
-    AurocPlot { height: 1fr; min-height: 5; }
-    AurocPlot > .plot--axis { color: $foreground 40%; }
-    AurocPlot > .plot--tick { color: $foreground 70%; text-style: none; }
+    QuietPlot { height: 1fr; min-height: 5; }
+    QuietPlot > .plot--axis { color: $foreground 40%; }
+    QuietPlot > .plot--tick { color: $foreground 70%; text-style: none; }
     """
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(allow_pan_and_zoom=False, **about)
+        self.can_focus = False  # the arrow keys belong to the screen
+
+    def on_mount(self) -> None:
+        self.set_reactive(PlotWidget.margin_top, 0)
+        self.set_reactive(PlotWidget.margin_bottom, 1)
+        self.set_reactive(PlotWidget.margin_left, 5)
+        super().on_mount()
+        self.set_y_formatter(Decimals(1))
+
+
+class AurocPlot(QuietPlot):
+    """AUROC of a validation by layer. A click on a layer posts `LayerChosen`."""
 
     @dataclass
     class LayerChosen(Message):
@@ -59,16 +74,11 @@ class AurocPlot(PlotWidget):
         layer: int
 
     def __init__(self, **about: Any) -> None:
-        super().__init__(allow_pan_and_zoom=False, **about)
-        self.can_focus = False  # the arrow keys belong to the screen
+        super().__init__(**about)
         self._layers: list[int] = []
 
     def on_mount(self) -> None:
-        self.set_reactive(PlotWidget.margin_top, 0)
-        self.set_reactive(PlotWidget.margin_bottom, 1)
-        self.set_reactive(PlotWidget.margin_left, 5)
         super().on_mount()
-        self.set_y_formatter(Decimals(1))
         self.set_x_formatter(Decimals(0))
 
     def show(self, result: ProbeResult, layer: int) -> None:
