@@ -76,7 +76,7 @@ class Library:
         return entries
 
     def named(self, name: str) -> list[LibraryEntry]:
-        """The vectors of a name, one per model, the newest first."""
+        """The vectors of a name, the newest first. Of one model there are several if sweeps fitted some of that name."""
         stems = {"", name, _stem(name) if name.strip() else ""}  # files of other names need not be read
         paths = (path for path in self.folder.glob("*.safetensors") if path.stem.rpartition("@")[0] in stems)
         return [entry for entry in self._read(paths) if entry.name == name]
@@ -94,7 +94,7 @@ class Library:
         if is_path(reference):
             return files.load(Path(reference).expanduser())
         name = str(reference)
-        entries = [entry] if info and (entry := self.find(name, info)) else [] if info else self.named(name)
+        entries = [entry] if info and (entry := self.find(name, info)) else [] if info else self._one_per_model(name)
         if len(entries) == 1:
             return entries[0].vector
         models = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in self.named(name)))
@@ -103,6 +103,13 @@ class Library:
         if info:
             raise VectorError(f"the vector {name!r} is kept for {models}, not for {info.model}: fit one for it")
         raise VectorError(f"vectors called {name!r} are kept for {models}: name the `model`, or the file")
+
+    def _one_per_model(self, name: str) -> list[LibraryEntry]:
+        """The vector of a name for each weights hash: the one kept under that name, or else the newest."""
+        entries: dict[str, LibraryEntry] = {}
+        for entry in sorted(self.named(name), key=lambda entry: "@" not in entry.path.stem):
+            entries.setdefault(entry.vector.origin.weights, entry)
+        return list(entries.values())
 
 
 def _stem(name: str) -> str:

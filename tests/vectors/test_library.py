@@ -136,3 +136,10 @@ def test_a_name_reads_only_the_files_that_can_have_it(library: Library, monkeypa
     monkeypatch.setattr(files, "load", lambda path: read.append(path.name.partition("@")[0]) or load(path))
     assert [len(library.named(name)) for name in ("calm", "x~1", "bold", "")] == [1, 1, 1, 0]
     assert set(read) == {"calm", "x~1", "downloaded.safetensors"}
+
+
+def test_what_a_sweep_fitted_does_not_make_a_name_ambiguous(library: Library) -> None:
+    library.keep(made(value=1.0))
+    files.save(made(value=2.0), library.folder / "kindness-0123456789abcdef.safetensors")
+    assert len(library.named("kindness")) == 2
+    assert library.vector("kindness").directions[3].vector[0] == 1.0
