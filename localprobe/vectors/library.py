@@ -76,7 +76,7 @@ class Library:
         return entries
 
     def named(self, name: str) -> list[LibraryEntry]:
-        """The vectors of a name, the newest first. Of one model there are several if sweeps fitted some of that name."""
+        """The vectors of a name, the newest first; several of one model if sweeps fitted some of that name."""
         stems = {"", name, _stem(name) if name.strip() else ""}  # files of other names need not be read
         paths = (path for path in self.folder.glob("*.safetensors") if path.stem.rpartition("@")[0] in stems)
         return [entry for entry in self._read(paths) if entry.name == name]
