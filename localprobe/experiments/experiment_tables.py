@@ -57,6 +57,7 @@ class ModelTable(SteeredTable, kw_only=True):
     threads: Whole = 0
     gpu_layers: Whole | None = None
     trust_remote_code: bool = False
+    template_args: Texts = ()
     low_memory: bool = False
 
 

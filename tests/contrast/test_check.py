@@ -192,3 +192,11 @@ def test_json_holds_all_of_it() -> None:
     assert told["findings"][0]["lines"] == [5]
     assert told["findings"][0]["severity"] == "error"
     assert told["scenarios"] == {f"s{i}": 12 for i in range(5)}
+
+
+def test_marks_of_chat_templates_in_texts_are_named_with_their_lines() -> None:
+    marks = ("<|im_start|>user", "[INST] hi", "<start_of_turn>model", "</s>", "a <b> | c")
+    pairs = [Pair(f"{mark} yes {i}", f"no {i * 7}", line=i) for i, mark in enumerate(marks, 1)]
+    (found,) = (finding for finding in check(pairs).findings if finding.kind == "special tokens")
+    assert (found.severity, found.lines) == ("warning", (1, 2, 3, 4))
+    assert "<|im_start|>, [INST], <start_of_turn>, ..." in found.message

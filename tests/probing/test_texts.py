@@ -11,7 +11,7 @@ from localprobe.chat_template import Exchange
 from localprobe.contrast.pairs import Pair, split
 from localprobe.errors import DataError
 from localprobe.probing.config import ProbeConfig
-from localprobe.probing.texts import ANY_PROMPT, ProbeTexts, texts_of_pairs
+from localprobe.probing.texts import ANY_PROMPT, ProbeTexts
 
 CONFIG = ProbeConfig()
 
@@ -71,12 +71,13 @@ def test_keywords_of_the_wrong_kind_are_refused_and_their_case_does_not_matter(s
 
 def test_the_prompt_of_an_answer_is_the_pairs_own_or_its_scenarios(shouting: list[Pair]) -> None:
     own = replace(shouting[0], metadata={"prompt": "Say something."})
-    texts = texts_of_pairs([own, shouting[1]], "answer")
+    config = replace(CONFIG, pooling="answer", test_fraction=0)
+    texts = ProbeTexts.of([own, shouting[1]], "x", config, validate=False).all
     assert texts[0] == Exchange("Say something.", own.positive)
     assert isinstance(texts[1], Exchange) and "courier" in texts[1].prompt
     assert texts[3].answer == shouting[1].negative  # type: ignore[union-attr]
     with pytest.raises(DataError, match="the pair has no prompt"):
-        texts_of_pairs([Pair("a", "b", scenario="unknown", line=7)], "answer")
+        ProbeTexts.of([Pair("a", "b", scenario="unknown", line=7)], "x", config, validate=False).all  # noqa: B018
 
 
 @pytest.mark.parametrize("keywords", [None, {"and": "plus"}])
