@@ -113,6 +113,13 @@ def render_answer(info: Info, messages: Sequence[Message]) -> Continued:
     return Continued(Rendered(prompt.text + said, spans), start, True)
 
 
+def answers_move(info: Info) -> bool:
+    """Whether a finished answer stands elsewhere than after the generation prompt: after a thought, say."""
+    asked = [Message("user", "Question?")]
+    continued = render_answer(info, [*asked, Message("assistant", "Answer.")])
+    return continued.rendered.text[: continued.start] != render(info, asked).text
+
+
 def template_key(info: Info) -> str:
     """What a rendering depends on besides the messages, for hashes: the template and the arguments it is given."""
     return (info.chat_template or "") + "".join(f"\n{argument}" for argument in sorted(info.template_args))

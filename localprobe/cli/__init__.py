@@ -65,7 +65,7 @@ class _Commands(click.Group):
             click.echo(f"{kind}: {worded(message)}", err=True)
 
         with warnings.catch_warnings():
-            warnings.showwarning = show  # type: ignore[assignment]
+            warnings.showwarning = show
             try:
                 return super().invoke(ctx)
             except LocalprobeError as error:

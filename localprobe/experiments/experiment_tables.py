@@ -71,6 +71,7 @@ class VectorTable(Table):
     pooling: PoolingName = POOLING
     test_fraction: Annotated[float, Meta(ge=0, le=0.9)] = TEST_FRACTION
     seed: Whole = 0
+    special_tokens: bool = False
     models: Texts | None = None
 
     def __post_init__(self) -> None:
