@@ -200,9 +200,8 @@ def test_an_answer_that_was_edited_is_continued_after_its_own_last_character(eng
     chat = Conversation(engine)
     chat.messages = [Message("user", "Hi"), Message("assistant", answer)]
     flat(chat.go_on(sampler=WARM, tokens=1))
-    assert chat._ids[: chat.prompt] == [BOS, TURN_START, *b"user\nHi", TURN_END, *b"\n", TURN_START] + list(
-        f"assistant\n{answer}".encode()
-    )
+    before = [BOS, TURN_START, *b"user\nHi", TURN_END, *b"\n", TURN_START, *b"assistant\n"]
+    assert chat._ids[: chat.prompt] == [*before, *answer.encode()]
 
 
 def test_a_later_message_forges_no_turn(engine: FakeEngine) -> None:
