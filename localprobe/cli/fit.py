@@ -33,7 +33,7 @@ def fit(
     concept: str | None,
     as_json: bool,
     config: ProbeConfig,
-    fields: dict[str, str],
+    fields: dict[str, str | None],
     chosen: Chosen,
 ) -> None:
     """Fit a probe on PAIRS (a JSONL file, or a set that ships, such as empathy), its layer cross-validated in training.

@@ -53,7 +53,7 @@ def reproduce(
     config: ProbeConfig,
     output: Path | None,
     as_json: bool,
-    fields: dict[str, str],
+    fields: dict[str, str | None],
 ) -> None:
     """The paper's tables and figures for each MODEL, with controls.
 

@@ -74,7 +74,7 @@ def argument(text: str) -> str:
     characters, which no tokenizer, file or terminal takes)."""
     if half := _HALF.search(text):
         byte = f"byte 0x{ord(half[0]) - 0xDC00:02x}" if "\udc80" <= half[0] <= "\udcff" else "half a character"
-        raise UsageError(f"the argument {ascii(text)} is not UTF-8 ({byte}): give it as UTF-8")
+        raise UsageError(f"the argument {text!a} is not UTF-8 ({byte}): give it as UTF-8")
     return text.removeprefix("\ufeff")
 
 
