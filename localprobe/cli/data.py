@@ -49,9 +49,11 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
     localprobe data check theirs.jsonl --positive-field empathic_text --negative-field non_empathic_text
     """
     from localprobe.contrast.check import check as look
+    from localprobe.contrast.pairs import PAIR_SETS
+    from localprobe.store.text_files import STDIN
 
-    read_set = read_shape(file, fields)
-    checked = look(read_set.pairs, read_shape(str(test), fields).pairs if test else None, seed=seed)
+    read_set = read_shape(Path(file) if file == STDIN else PAIR_SETS.resolve(file), fields)
+    checked = look(read_set.pairs, read_shape(test, fields).pairs if test else None, seed=seed)
     if as_json:
         about = {"file": read_set.source, "shape": read_set.shape, "notes": read_set.notes}
         click.echo(json.dumps({**about, **checked.as_json()}, indent=2, ensure_ascii=False))
@@ -124,7 +126,9 @@ def _ranges(lines: tuple[int, ...]) -> list[str]:
     "or local:MODEL[@ENGINE]; repeat it to rotate over several.",
 )
 @click.option(
-    "--scenarios", type=click.Path(path_type=Path), help="JSON or JSONL of scenarios; the five of empathy if not given."
+    "--scenarios",
+    type=click.Path(path_type=Path),
+    help="JSON, JSONL or CSV of scenarios; the five of empathy if not given.",
 )
 @click.option(
     "--system-prompts",

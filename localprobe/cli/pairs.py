@@ -127,19 +127,18 @@ def study_options(command: F) -> F:
 
 def read(file: str, fields: dict[str, str | None]) -> list[Pair]:
     """The pairs of a file, or of a set that ships under that name; what was left out of them is told."""
-    read_set = read_shape(file, fields)
+    from localprobe.contrast.pairs import PAIR_SETS
+
+    read_set = read_shape(PAIR_SETS.resolve(file), fields)
     for note in read_set.notes:
         click.echo(f"note: {file}: {note}", err=True)
     return read_set.pairs
 
 
-def read_shape(file: str, fields: dict[str, str | None]) -> ReadPairs:
-    """The pairs of a file, of standard input (`-`), or of a set that ships, whose fields have the usual names; and how
-    they were read."""
+def read_shape(path: Path, fields: dict[str, str | None]) -> ReadPairs:
+    """The pairs of a file, whose fields have the usual names if it ships, and how they were read."""
     from localprobe.contrast.pairs import PAIR_SETS, read_set
-    from localprobe.store.text_files import STDIN
 
-    path = Path(file) if file == STDIN else PAIR_SETS.resolve(file)
     return read_set(path) if PAIR_SETS.holds(path) else read_set(path, **fields)
 
 

@@ -157,8 +157,8 @@ def read_texts(path: Path, text_field: str | None = None) -> list[str]:
     """Read texts: the lines of a .txt file, or a JSON array of strings, or the texts of JSONL, JSON, CSV, TSV or
     Parquet, of which `text_field` names the field. Without it that is `text`, or the only one that it can be.
 
-    Standard input (`-`) is JSON if it begins as JSON does, CSV if its first line is a header with a field of texts, and
-    lines otherwise. Empty lines are skipped. DataError names what cannot be read.
+    Standard input (`-`) is JSON if it begins as JSON does, CSV if its first line is a header (words between commas),
+    and lines otherwise. Empty lines are skipped. DataError names what cannot be read.
     """
     texts = texts_of(path, text_field)
     if not texts:

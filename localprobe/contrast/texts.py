@@ -21,7 +21,9 @@ def texts_of(path: Path, field: str | None) -> list[str]:
     suffix, where = path.suffix.lower(), place(path)
     if suffix in _LINES or suffix == "" or str(path) == STDIN:
         whole = read_text(path)
-        if suffix in _LINES or not (is_json(whole) or {field or "text", "text", *NAMES}.intersection(header(whole))):
+        if suffix in _LINES or not (is_json(whole) or header(whole)):
+            if field:
+                raise DataError(f"{where}: lines of text have no field {field!r}: leave out `text_field`")
             return [line for line in split_lines(whole) if line.strip()]
         table = parse_table(whole, where)
     else:
