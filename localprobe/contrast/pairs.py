@@ -68,7 +68,9 @@ def prompt_of(pair: Pair) -> str:
     from localprobe.contrast.scenarios import scenarios
 
     if prompt := pair.metadata.get("prompt"):
-        return str(prompt)
+        if not isinstance(prompt, str):
+            raise DataError(f"line {pair.line}: the prompt of the pair is a {type(prompt).__name__}, not a text")
+        return prompt
     if pair.scenario in scenarios():
         return scenarios()[pair.scenario].prompt()
     raise DataError(

@@ -97,9 +97,9 @@ def shape_of(names: Sequence[str], fields: Fields, where: str) -> Shape:
 
 def poles(row: Mapping[str, Any], shape: Shape, where: str) -> Poles:
     """The two texts of a row and their prompt. DataError names the place and the field of what is no text."""
-    named = next((name for name in shape.prompts if _present(row, name)), None)
-    if shape.required and named is None:
+    if shape.required and shape.required not in row:
         raise DataError(_missing(where, shape.required, list(row)))
+    named = shape.required or next((name for name in shape.prompts if _present(row, name)), None)
     before = _prompt(row[named], where, named) if named else ()
     context, positive = _answer(row, shape.positive, before, where, named)
     other, negative = _answer(row, shape.negative, before, where, named)
@@ -135,9 +135,9 @@ def text(value: Any, where: str, name: str) -> str:
 
 
 def _present(row: Mapping[str, Any], name: str) -> bool:
-    """Whether a field holds a prompt; of `messages`, only a list is one."""
+    """Whether a field holds a prompt: a text or messages; of `messages`, only a list is one."""
     value = row.get(name)
-    return bool(value) and (name != "messages" or isinstance(value, list))
+    return bool(value) and isinstance(value, list if name == "messages" else str | list)
 
 
 def _prompt(value: Any, where: str, name: str) -> Messages:

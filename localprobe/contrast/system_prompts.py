@@ -33,7 +33,7 @@ class SystemPrompts:
 
 def read_system_prompts(path: Path) -> SystemPrompts:
     """Read a JSON object with `positive`, `negative` and optionally `task`. DataError says what is missing."""
-    values = parse(read_text(path), str(path))
+    values = parse(read_text(path), str(path), whole=True)
     if not isinstance(values, dict):
         raise DataError(f"{path} is a JSON {type(values).__name__}: write an object with positive, negative and task")
     for name in ("positive", "negative"):

@@ -117,7 +117,7 @@ def parse_table(text: str, where: str, suffix: str = "") -> Table:
         return Table(where, "JSONL", "line", rows)
     if not text.strip():
         return Table(where, "an empty file", "line", ())
-    value = parse(text, where)
+    value = parse(text, where, whole=True)
     if not isinstance(value, dict):
         raise DataError(f"{where} is a JSON {type(value).__name__}: write a list of objects, or one object per line")
     return Table(where, "JSON", "item", (Row(1, value),))
@@ -179,7 +179,7 @@ def _whole_lines(text: str) -> bool:
 
 
 def _array(text: str, where: str) -> Table:
-    values = parse(text, where)
+    values = parse(text, where, whole=True)
     decoder, at, line, lines = json.JSONDecoder(), text.index("[") + 1, 1, []
     counted = 0
     for _ in values:

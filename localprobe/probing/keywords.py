@@ -39,7 +39,7 @@ def checked(words: Mapping[str, str], source: str) -> dict[str, str]:
 
 
 def _json(path: Path, text: str) -> dict[str, str]:
-    words = parse(text, str(path))
+    words = parse(text, str(path), whole=True)
     if not isinstance(words, dict) or not all(isinstance(synonym, str) for synonym in words.values()):
         raise DataError(f"{path} is not one JSON object of keywords and synonyms, such as {{'care': 'mind'}}")
     return words

@@ -26,7 +26,7 @@ class WordLists:
 
 def read_word_lists(path: Path) -> WordLists:
     """The lists in a file: a JSON object with `positive` and `negative`, lists of words. DataError in one line."""
-    return _checked(parse(read_text(path), str(path)), str(path))
+    return _checked(parse(read_text(path), str(path), whole=True), str(path))
 
 
 def _checked(content: Any, source: str) -> WordLists:
