@@ -23,6 +23,8 @@ READABLE = ".jsonl, .json, .csv, .tsv or .parquet"
 _LINES = (".jsonl", ".ndjson")
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")
+SUFFIXES = (".json", *_LINES, *_DELIMITERS, *_PARQUET)
+"""Of files that can be read."""
 _JSON = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
 _HEADER = re.compile(r'"?[\w-]+"?([,;\t]"?[\w-]+"?)+')
 _GAP = re.compile(r"[\s,]*")

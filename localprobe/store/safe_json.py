@@ -21,7 +21,6 @@ DEPTH = 200
 
 _DIGITS = 308  # the largest float has 309 digits
 _SHOWN = 24
-_OPENS = re.compile(r"[\[{]")
 # Every escape is consumed whole: neither an escaped backslash nor the second half of a pair is taken for a half.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -34,9 +33,10 @@ def parse(text: str, where: str, *, whole: bool = False) -> Any:
     """The value of one JSON document.
 
     `where` names the file, and its line if the document is one line of it. For a document of several lines, or if it is
-    the `whole` file, the line of a fault is added. DataError, `where: ...`, for what is not JSON, half a character (a lone surrogate), a number that no float
-    holds, and nesting deeper than `DEPTH`. `NaN` and `Infinity` are read, since Python writes them (and the
-    configurations of some models hold them): a reader of numbers checks that they are finite.
+    the `whole` file, the line of a fault is added. DataError, `where: ...`, for what is not JSON, half a character (a
+    lone surrogate), a number that no float holds, and nesting deeper than `DEPTH`. `NaN` and `Infinity` are read, since
+    Python writes them (and the configurations of some models hold them): a reader of numbers checks that they are
+    finite.
     """
     whole = whole or "\n" in text.strip()
 
@@ -46,7 +46,7 @@ def parse(text: str, where: str, *, whole: bool = False) -> Any:
     if half := _HALF.search(text):
         raise DataError(f"{place(half.start())}: {_half(half[0])}")
     try:
-        value = json.loads(text, parse_float=_float, parse_int=_int)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         fault = error.msg.removesuffix(" at")
         raise DataError(
@@ -57,7 +57,7 @@ def parse(text: str, where: str, *, whole: bool = False) -> Any:
         raise DataError(f"{at}: the number {_short(error.number)} is too large: write one below 1e308") from error
     except RecursionError as error:
         raise DataError(f"{where}: {_DEEP}") from error
-    if len(_OPENS.findall(text)) > DEPTH and _too_deep(value):
+    if text.count("[") + text.count("{") > DEPTH and _too_deep(value):
         raise DataError(f"{where}: {_DEEP}")
     if _HALF_ESCAPE.search(text) and (found := next((m for m in _ESCAPE.finditer(text) if m[1]), None)):
         raise DataError(f"{place(found.start())}: {_half(found[0])}")
@@ -84,6 +84,9 @@ def _int(digits: str) -> int:
     if len(digits.lstrip("-")) > _DIGITS:
         raise _OutOfRange(digits)
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_int)
 
 
 def _too_deep(value: Any) -> bool:
