@@ -108,8 +108,12 @@ def poles(row: Mapping[str, Any], shape: Shape, where: str) -> Poles:
             f"{where}: {shape.positive} and {shape.negative} answer different messages: a pair needs the same ones "
             "before both texts"
         )
-    rest = {key: value for key, value in row.items() if key not in (shape.positive, shape.negative, named)}
     prompt, system, earlier = _parts(context)
+    # The prompt takes the place of its field, so that a set that is written again keeps the order of its fields.
+    fields = {"prompt" if key == named else key: value for key, value in row.items()}
+    rest = {key: value for key, value in fields.items() if key not in (shape.positive, shape.negative)}
+    if named and not prompt:  # messages without the user's
+        rest.pop("prompt", None)
     rest |= {key: text for key, text in (("prompt", prompt), ("system", system)) if text}
     if shape.strip:
         positive, negative = positive.strip(), negative.strip()

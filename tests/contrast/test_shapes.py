@@ -91,6 +91,10 @@ def test_chat_messages_and_preferences(row: dict[str, Any], prompt: str, system:
     assert set(pair.metadata) <= {"prompt", "system"}
 
 
+def test_a_prompt_of_the_system_alone_is_no_prompt(tmp_path: Path) -> None:
+    assert pair_of(tmp_path, prompt=[KIND], chosen="a", rejected="b").metadata == {"system": "Be brief."}
+
+
 def test_turns_before_the_prompt_are_left_out_and_told(tmp_path: Path) -> None:
     before = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello!"}, HI]
     read = read_set(
