@@ -11,7 +11,7 @@ import numpy as np
 from localprobe import batches
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Exchange, Marked, Message, render_answer
-from localprobe.checks import check_rows
+from localprobe.checks import check_rows, check_text
 from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
 from localprobe.errors import EngineError, UsageError
 
@@ -122,6 +122,8 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
     """
     if not words_of(text).strip():
         raise UsageError(f"text {index + 1} is empty: there is nothing to capture")
+    asked = (text.system, text.prompt) if isinstance(text, Exchange) else ()
+    check_text(f"text {index + 1}", words_of(text), *asked)
     ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (ids_of(engine, text), None)
     most = min(limit or engine.info.context, engine.info.context)
     if len(ids) > most and limit is None:

@@ -14,8 +14,9 @@ from localprobe.steering.positions import Positions
 from localprobe.store.toml import Table
 
 Text: TypeAlias = Annotated[str, Meta(pattern=r"\S")]
-Whole: TypeAlias = Annotated[int, Meta(ge=0)]
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
+_MOST = 2**63 - 1  # what SQLite holds
+Whole: TypeAlias = Annotated[int, Meta(ge=0, le=_MOST)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=_MOST)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(min_length=1)]
 Numbers: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=1)]
 _A_LAYER = Meta(description='a layer: write 12, a depth between 0.0 and 1.0, or "best" (the vector\'s own)')

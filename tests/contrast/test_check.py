@@ -200,3 +200,13 @@ def test_marks_of_chat_templates_in_texts_are_named_with_their_lines() -> None:
     (found,) = (finding for finding in check(pairs).findings if finding.kind == "special tokens")
     assert (found.severity, found.lines) == ("warning", (1, 2, 3, 4))
     assert "<|im_start|>, [INST], <start_of_turn>, ..." in found.message
+
+
+def test_single_words_are_compared_together_with_their_prompts() -> None:
+    prompts = [f"{' '.join(_WORDS[9 * i : 9 * i + 9])}?" for i in range(40)]
+    letters = [("(A)", "(B)"), ("(B)", "(A)")] * 20
+    pairs = [Pair(*letters[i], line=i + 1, metadata={"prompt": prompt}) for i, prompt in enumerate(prompts)]
+    checked = check(pairs)
+    assert of(checked, "answers in a word").lines == tuple(range(1, 41))
+    kinds = {finding.kind for finding in checked.findings}
+    assert kinds.isdisjoint({"text in both poles", "duplicates", "near-duplicates", "no answer"})
