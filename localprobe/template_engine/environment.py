@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from types import GeneratorType
 from typing import Any, NoReturn
 
@@ -101,6 +101,12 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
     @staticmethod
     def read(value: Any) -> Any:
         return CURRENT.get().read(value)
+
+    @staticmethod
+    def searched(value: Any) -> Any:
+        budget = CURRENT.get()
+        budget.search(value, "a mark")
+        return budget.read(value)
 
     @staticmethod
     def made(value: Any) -> Any:
@@ -203,7 +209,7 @@ class _Namespace(Namespace):
 
     def __repr__(self) -> str:
         CURRENT.get().spend(50)
-        CURRENT.get().read(self._Namespace__attrs)
+        CURRENT.get().read(object.__getattribute__(self, "_Namespace__attrs"))
         return super().__repr__()
 
 
@@ -220,13 +226,16 @@ def _public(name: Any) -> None:
 
 
 def _counted(function: Callable[..., Any], guard: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)  # with Jinja's mark of what the first argument is
+    passed = hasattr(function, "jinja_pass_arg")  # Jinja puts the context, say, before a filter's own arguments
+
+    @wraps(function)
     def counted(*values: Any, **named: Any) -> Any:
         budget = CURRENT.get()
         budget.spend(20)
-        for value in (*values, *named.values()):
-            budget.read(value)
-        result = guard(budget, function, *values, **named)
+        if passed:
+            result = guard(budget, partial(function, values[0]), *values[1:], **named)
+        else:
+            result = guard(budget, function, *values, **named)
         return _items(result) if isinstance(result, GeneratorType) else budget.made(result)
 
     return counted
@@ -246,6 +255,7 @@ def _reading(test: Callable[..., Any]) -> Callable[..., Any]:
         budget.spend(10)
         for value in values:
             budget.read(value)
+        budget.search(values[-1], "a mark")
         return test(*values)
 
     return counted
