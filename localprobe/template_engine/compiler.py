@@ -9,7 +9,7 @@ from jinja2.compiler import CodeGenerator, Frame, operators
 
 from localprobe.template_engine.budget import NUMBER_BITS
 
-_LARGEST = 20_000  # nodes; the longest public templates have some 3,000
+_LARGEST = 20_000  # nodes; several times the longest public template
 
 
 class CountingGenerator(CodeGenerator):
@@ -63,11 +63,11 @@ class CountingGenerator(CodeGenerator):
         visit(node, frame)
         self.write(")")
 
-    def _read(self, node: nodes.Expr, frame: Frame, how: str = "read") -> None:
+    def _read(self, node: nodes.Expr, frame: Frame, hook: str = "read") -> None:
         if isinstance(node, nodes.Const):
             self.visit(node, frame)
             return
-        self.write(f"environment.{how}(")
+        self.write(f"environment.{hook}(")
         self.visit(node, frame)
         self.write(")")
 

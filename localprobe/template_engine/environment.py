@@ -22,7 +22,7 @@ from localprobe.template_engine import guards
 from localprobe.template_engine.budget import CURRENT, DEPTH, Budget, Exceeded
 from localprobe.template_engine.compiler import CountingGenerator
 
-_LONGEST_SOURCE = 128 << 10  # characters; the longest public templates have some 20,000
+_LONGEST_SOURCE = 128 << 10  # characters; several times the longest public template
 
 
 class Unreadable(Exception):
@@ -140,11 +140,11 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
         if wrapped is None:
             return None
 
-        def form(*values: Any, **named: Any) -> str:
+        def formatted(*values: Any, **named: Any) -> str:
             guards.braces(CURRENT.get(), value.__self__, (*values, *named.values()))
             return wrapped(*values, **named)
 
-        return form
+        return formatted
 
     def call(self, context: Context, obj: Any, /, *values: Any, **named: Any) -> Any:  # type: ignore[override]
         budget = CURRENT.get()
@@ -273,10 +273,9 @@ def _tojson(
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     if indent is None and separators is None:
         return encoder.encode(value)
-    if isinstance(indent, int):
-        budget.expect(indent)
+    budget.expect(1000 * (indent if isinstance(indent, int) else len(indent or "")))  # levels, each with an indent
     size, pieces = 0, []
-    for piece in encoder.iterencode(value):  # wide indents make much out of little
+    for piece in encoder.iterencode(value):
         size += len(piece)
         budget.expect(size)
         pieces.append(piece)

@@ -72,7 +72,7 @@ def test_what_goes_wrong_in_a_template_is_one_line(template: str, words: str) ->
         (f"{{{{ {' + '.join('1' * 10_000)} }}}}", "nested too deep"),
         ("{% if 1 %}" * 3000 + "{% endif %}" * 3000, "nested too deep"),
         ("{% for x in [1] %}" * 40 + "{% endfor %}" * 40, "too many statically nested blocks"),
-        ("{{ a }} " * 15_000, "it has 45,001 parts, where the limit is 20,000"),
+        ("{{ a }} " * 15_000, "it has 30,002 parts, where the limit is 20,000"),
         ("x" * 200_000, "it has 200,000 characters, where the limit is 131,072"),
         (f"{{{{ {'9' * 10_000} }}}}", "Exceeds the limit"),
         (f"{{{{ {2**61 * 2**61} }}}}", "more than 64 bits"),
@@ -146,6 +146,8 @@ def test_work_without_end_is_stopped(template: str) -> None:
         "{% set a %}{% for i in range(1000) %}{{ 'x' * 100000 }}{% endfor %}{% endset %}",
         "{% autoescape true %}{{ '<' * 4000000 }}{% endautoescape %}",
         "{{ [[1]] | tojson(indent=1000000000) }}",
+        "{{ [[1]] | tojson(indent='x' * 4000000) }}",
+        "{{ range(1000) | list | tojson(separators=('x' * 100000, ':')) }}",
     ],
 )
 def test_a_value_far_larger_than_the_conversation_is_refused_before_it_is_made(template: str) -> None:
