@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# A step takes 0.1 to 0.2 us: an endless template stops within half a second. The longest public ones use some 300 steps
-# per message, and a message weighs 300 bytes or more.
-STEPS = 2_000_000
+# A step takes 0.1 to 0.2 us: an endless template stops within a quarter of a second. The longest public ones use some
+# 300 steps per message, and a message weighs 300 bytes or more.
+STEPS = 1_000_000
 STEPS_PER_BYTE = 8
 # All that a rendering makes, whether it is still held or not.
 MEMORY = 64 << 20
