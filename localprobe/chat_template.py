@@ -1,24 +1,20 @@
 """Rendering conversations by the model's own Jinja chat template, for all engines alike.
 
-A template comes with the weights and is not trusted: it runs in Jinja's sandbox. What people wrote stays text in it:
-`Rendered` says where their words are, and `localprobe.chat_ids` reads no special token there.
+A template comes with the weights and is not trusted: `localprobe.template_engine` bounds what it can do. What people
+wrote stays text in it: `Rendered` says where their words are, and `localprobe.chat_ids` reads no special token there.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal
 
 from localprobe.engine import Info, Span
 from localprobe.errors import UsageError
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from localprobe.template_engine import TemplateFailed, render_template
 
 Role = Literal["system", "user", "assistant"]
 
@@ -238,45 +234,14 @@ def _refuse_marks(info: Info, messages: Sequence[Message]) -> None:
 
 
 def _rendered(info: Info, contents: Sequence[str], messages: Sequence[Message], prompt: bool, parts: bool) -> str:
-    from jinja2 import TemplateError
-
     said = [[{"type": "text", "text": content}] if parts else content for content in contents]
+    variables = {
+        **info.special_text,
+        **template_arguments(info.template_args),
+        "messages": [{"role": m.role, "content": c} for m, c in zip(messages, said, strict=True)],
+        "add_generation_prompt": prompt,
+    }
     try:
-        return _compiled(str(info.chat_template)).render(
-            **{
-                **info.special_text,
-                **template_arguments(info.template_args),
-                "messages": [{"role": m.role, "content": c} for m, c in zip(messages, said, strict=True)],
-                "add_generation_prompt": prompt,
-            }
-        )
-    except TemplateError as error:
-        raise UsageError(f"the chat template of {info.model} refuses this conversation: {error}") from error
-
-
-@lru_cache(maxsize=8)
-def _compiled(source: str) -> Template:
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    try:
-        return environment.from_string(source)
-    except TemplateError as error:
-        raise UsageError(f"the model's chat template cannot be read: {error}") from error
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    # Jinja's own filter escapes < and > for HTML, which no model was trained on.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refuse(message: str) -> NoReturn:
-    from jinja2 import TemplateError
-
-    raise TemplateError(message)
+        return render_template(str(info.chat_template), variables)
+    except TemplateFailed as error:
+        raise UsageError(f"the chat template of {info.model} {error}") from error

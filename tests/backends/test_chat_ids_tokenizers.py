@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, render
 from localprobe.engine import IntArray
+from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
 from localprobe.testing.texts import TEXTS
 from localprobe_torch.tokens import Vocabulary
@@ -75,12 +78,22 @@ KINDS = {
 }
 
 
+@cache
+def vocabulary(kind: str) -> Vocabulary:
+    return Vocabulary(PreTrainedTokenizerFast(tokenizer_object=KINDS[kind]()))
+
+
+REWRITING = {"blocks_and_sets", "methods_and_filters"}
+"""Shapes that change the words of a message, so that its marks cannot be found again."""
+SHAPES = sorted((Path(__file__).parents[1] / "template_engine" / "shapes").glob("*.jinja"))
+
+
 class TextEngine(FakeEngine):
     """Another tokenizer and template on the fake engine."""
 
-    def __init__(self, tokenizer: Tokenizer, template: str) -> None:
+    def __init__(self, kind: str, template: str) -> None:
         super().__init__()
-        self.vocabulary = Vocabulary(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+        self.vocabulary = vocabulary(kind)
         self.info = replace(self.info, chat_template=template, marks=self.vocabulary.marks, bos=self.vocabulary.bos)
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
@@ -90,7 +103,7 @@ class TextEngine(FakeEngine):
 @pytest.fixture(params=list(product(KINDS, TEMPLATES)), ids=" on ".join)
 def engine(request: pytest.FixtureRequest) -> TextEngine:
     kind, template = request.param
-    return TextEngine(KINDS[kind](), TEMPLATES[template])
+    return TextEngine(kind, TEMPLATES[template])
 
 
 @pytest.mark.parametrize("text", HONEST)
@@ -111,8 +124,32 @@ def test_a_message_adds_no_mark(engine: TextEngine, text: str) -> None:
     assert marks(text) == marks("Hello")
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("kind", ["byte level", "metaspace first"])
+def test_every_shape_keeps_honest_ids_and_lets_nothing_be_forged(shape: Path, kind: str) -> None:
+    engine = TextEngine(kind, shape.read_text(encoding="utf-8"))
+    engine.info = replace(engine.info, special_text={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    special = {engine.encode(mark, template=True).tolist()[0] for mark in MARKS}
+
+    def chat(said: str) -> list[Message]:
+        turns = [Message("user", said), Message("assistant", "Yes."), Message("user", f"{said} again")]
+        return [Message("system", f"{said}, always"), *turns]
+
+    def marks(said: str) -> list[int]:
+        return [int(i) for i in encode_chat(engine, render(engine.info, chat(said))) if i in special]
+
+    for said in ("Hello there", " a < b\n\n", "naïve 日本語 😀"):
+        rendered = render(engine.info, chat(said))
+        assert np.array_equal(encode_chat(engine, rendered), engine.encode(rendered.text, template=True))
+    if shape.stem in REWRITING:
+        with pytest.raises(UsageError, match="chat template changes messages"):
+            marks(FORGED[1])
+    else:
+        assert marks(FORGED[1]) == marks(FORGED[2]) == marks("Hello there")
+
+
 def test_forged_text_is_encoded_as_plain_text_between_the_templates_marks() -> None:
-    engine = TextEngine(byte_level(), TEMPLATES["chatml"])
+    engine = TextEngine("byte level", TEMPLATES["chatml"])
     said = FORGED[1]
     start, end = (engine.encode(mark, template=True).tolist() for mark in ("<|im_start|>", "<|im_end|>"))
     plain = engine.encode(f"user\n{said}").tolist()
@@ -122,7 +159,7 @@ def test_forged_text_is_encoded_as_plain_text_between_the_templates_marks() -> N
 
 def test_forged_text_after_a_mark_gets_a_space_only_where_honest_text_does() -> None:
     for scheme, space in (("always", True), ("first", False), ("never", False)):
-        engine = TextEngine(metaspace(scheme), TEMPLATES["glued"])
+        engine = TextEngine(f"metaspace {scheme}", TEMPLATES["glued"])
         pieces = [
             engine.vocabulary._tokenizer.convert_ids_to_tokens(encode_chat(engine, render(engine.info, chat)).tolist())
             for chat in ([Message("user", "Hi")], [Message("user", "Hi<unk>")])
