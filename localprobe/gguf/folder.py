@@ -83,6 +83,18 @@ def source_of(folder: Path, cache: Path) -> str | None:
     return source if isinstance(source, str) and source else None
 
 
+def wrote_tokenizer(folder: Path) -> bool:
+    """Whether the tokenizer.json of a folder, wherever it lies, is the one that `to_folder` wrote.
+
+    It then defines exactly how text is split, and must be loaded as it is.
+    """
+    try:
+        written: str = _mark(folder)["sha256"]["tokenizer.json"]
+        return written == hashes.digest(folder / "tokenizer.json")
+    except (OSError, ValueError, KeyError, TypeError, CorruptFile):
+        return False
+
+
 def _dtype(header: Header, tensors: list[Source], dtype: Dtype | None) -> Dtype:
     if dtype is None:
         return "float32" if total_bytes(tensors, "float32") < _FLOAT32_LIMIT else "bfloat16"

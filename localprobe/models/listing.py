@@ -29,7 +29,7 @@ class HubFile:
     """Its path in the repository, with `/` between folders."""
     bytes: int
     blob: str
-    """Its name among the cache's blobs: SHA-256 in the hub's large-file storage, where weights are, else git's SHA-1."""
+    """Its name among the cache's blobs: SHA-256 in the hub's large-file storage, where weights are; else git's."""
 
     @property
     def large(self) -> bool:

@@ -2,8 +2,8 @@
 
 A name is a short name (`localprobe.models.catalogue`), a Hugging Face id (`org/name`), a GGUF file of a repository
 (`org/name:file.gguf` or `org/name:folder/file.gguf`), a local folder, a local `.gguf` file, or `fake`. A GGUF file that
-was split is named by any of its parts. For engines that load folders, a GGUF file is converted once into a folder in the
-cache, which keeps the fingerprint of the file.
+was split is named by any of its parts. For engines that load folders, a GGUF file is converted once into a folder in
+the cache, which keeps the fingerprint of the file.
 """
 
 from __future__ import annotations

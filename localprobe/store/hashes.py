@@ -1,8 +1,8 @@
 """SHA-256 of files, remembered until a file changes.
 
 Hashing runs at disk speed (1 to 2 GB/s with SHA instructions, 0.4 without). So the hash of a large file is kept in our
-cache, together with the file's path, size, modification time, change time and inode. `cp -p` and `tar` keep the size and
-the modification time of other contents, but no program can set the change time.
+cache, together with the file's path, size, modification time, change time and inode. After `cp -p` or `tar` another
+content may have the same size and modification time, but no program can set the change time.
 """
 
 from __future__ import annotations
