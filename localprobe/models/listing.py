@@ -53,7 +53,7 @@ def listing(repo: str) -> Listing:
     try:
         answer = HfApi().model_info(repo, files_metadata=True)
     except (KeyError, TypeError, AttributeError) as error:  # JSON, but not of this kind
-        raise ValueError(f"the answer is not a listing of files ({error!r})") from error
+        raise ValueError(f"the answer is not a listing of files ({error!r})") from None
     commit = answer.sha
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise UnsupportedModel(f"{repo}: the hub names its commit {commit!r}, which is none: nothing is fetched")

@@ -80,14 +80,12 @@ def source(name: str) -> Repository | Path:
     """
     from localprobe.gguf.parts import part_names, parts
 
-    path = Path(name).expanduser()
-    if name and path.exists():
+    if (path := _existing(name)) is not None:
         return parts(path)[0] if path.is_file() else path
     repository = name.partition(":")[0]
     written_as_path = name.startswith(("/", "./", "../", "~")) or "\\" in name or repository.count("/") > 1
     if (match := _HUB_NAME.fullmatch(name)) and not written_as_path and not match["repo"].endswith(".gguf"):
-        if match["file"] and not is_inside(match["file"]):
-            raise UnknownModel(f"{match['file']!r} is not a path inside the repository {match['repo']}")
+        _check_repository(match["repo"], match["file"])
         return Repository(match["repo"], part_names(match["file"])[0] if match["file"] else None)
     if written_as_path or name.endswith((".gguf", ".safetensors")):
         raise UnknownModel(f"there is no file or folder {name}")
@@ -96,6 +94,28 @@ def source(name: str) -> Repository | Path:
         f"no model is named {name!r}{meant}: "
         f"give {', '.join(CATALOGUE)}, a Hugging Face id (org/name or org/name:file.gguf), a folder or a .gguf file"
     )
+
+
+def _existing(name: str) -> Path | None:
+    """The file or folder of this name; None if there is none, or if no path can have the name."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, or with a null byte
+        return None
+
+
+def _check_repository(repo: str, file: str | None) -> None:
+    """Raise UnknownModel for what cannot be a repository or a file in one."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        raise UnknownModel(f"{repo!r} cannot be the name of a repository: give org/name") from None
+    if file and not is_inside(file):
+        raise UnknownModel(f"{file!r} is not a path inside the repository {repo}")
 
 
 def variant(entry: CatalogueEntry, backend: Backend) -> Source:

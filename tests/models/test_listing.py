@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localprobe.errors import UnsupportedModel
+from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe.models import download
 from localprobe.models.listing import is_inside, listing
 from tests.models import fake_hub
@@ -107,3 +107,19 @@ def test_an_answer_of_another_kind_is_one_line(hub: Hub, monkeypatch: pytest.Mon
     hub.repositories["org/name"] = folder_files()
     with pytest.raises(download.NotDownloaded, match="the answer is not a listing of files"):
         download.fetch_folder("org/name")
+
+
+def test_a_file_that_only_huggingface_hub_can_fetch_must_be_the_listed_one(
+    hub: Hub, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above 50 GB. huggingface_hub would name it in the cache by the header."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 0)
+    real = fake_hub._entry
+    monkeypatch.setattr(fake_hub, "_entry", lambda name, data: {**real(name, data), "etag": "../../../evil"})
+    hub.repositories["org/name"] = {"a.gguf": b"GGUF"}
+    with pytest.raises(CorruptFile, match=r"a\.gguf of org/name is not the file that the hub lists"):
+        download.fetch_file("org/name", "a.gguf")
+    assert not hub.downloads()
+    assert not list(hub_cache.parent.rglob("evil*"))

@@ -256,6 +256,20 @@ def test_a_file_in_a_folder_of_a_repository(hub: Hub, tmp_path: Path) -> None:
     assert resolve("org/name:sub/deep/a.gguf", LLAMA).path.parts[-3:] == ("sub", "deep", "a.gguf")
 
 
+@pytest.mark.parametrize("repo", ["org/..", "org/na--me", "org/name.git", "o/" + "n" * 100])
+def test_what_cannot_be_a_repository(hub: Hub, repo: str) -> None:
+    for name in (repo, f"{repo}:a.gguf"):
+        with pytest.raises(UnknownModel, match=f"'{repo}' cannot be the name of a repository: give org/name"):
+            resolve(name, LLAMA)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "~nobody-of-that-name/model", "a\0b"])
+def test_what_cannot_be_a_path(name: str) -> None:
+    with pytest.raises(UnknownModel):
+        resolve(name, LLAMA)
+
+
 @pytest.mark.parametrize("file", ["../a.gguf", "sub/../../a.gguf", "/etc/a.gguf", "./a.gguf", "a//b.gguf"])
 def test_a_file_outside_its_repository_is_refused(hub: Hub, file: str) -> None:
     with pytest.raises(UnknownModel, match=f"'{file}' is not a path inside the repository org/name"):
