@@ -69,7 +69,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
 def _ways(dtype: torch.dtype, onednn: bool) -> list[str]:
     """What changes the rounding of this process's results: the library of linear layers, and a lower precision of
     float32 products (TF32, bfloat16), which a program may have asked torch for."""
-    precision = torch.get_float32_matmul_precision()
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set for single libraries (torch.backends.cuda.matmul.fp32_precision)
+        precision = "other"
     lower = [f"{precision} precision"] if dtype == torch.float32 and precision != "highest" else []
     return [*(["oneDNN"] if onednn else []), *lower]
 

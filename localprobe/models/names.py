@@ -108,7 +108,7 @@ def _existing(name: str) -> Path | None:
 def _check_repository(repo: str, file: str | None) -> None:
     """Raise UnknownModel for what cannot be a repository or a file in one."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repo)

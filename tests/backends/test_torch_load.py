@@ -318,7 +318,7 @@ def test_the_weights_that_are_loaded_are_those_that_were_hashed(tmp_path: Path) 
     np.testing.assert_array_equal(residual(), before)
 
 
-def test_a_lower_precision_of_products_is_in_the_version(folder: Path) -> None:
+def test_a_lower_precision_of_products_is_in_the_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results kept under the usual version are not those of TF32."""
     usual = load(folder).info.version
     torch.set_float32_matmul_precision("high")
@@ -327,6 +327,13 @@ def test_a_lower_precision_of_products_is_in_the_version(folder: Path) -> None:
         assert load(folder, dtype="bfloat16").info.version == usual
     finally:
         torch.set_float32_matmul_precision("highest")
+
+    def refuse() -> str:
+        """As torch does once a precision was set for one library, `torch.backends.cuda.matmul.fp32_precision`."""
+        raise RuntimeError("PyTorch is checking the matmul precision without a specific backend name")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+    assert load(folder).info.version == f"{usual}, other precision"
 
 
 def test_the_library_of_quantised_weights_is_in_the_version(monkeypatch: pytest.MonkeyPatch) -> None:

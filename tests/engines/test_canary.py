@@ -165,9 +165,9 @@ def test_it_is_run_again_for_another_tokenizer_or_end_token(monkeypatch: pytest.
         def encode(self, text: str, *, template: bool = False) -> IntArray:
             return super().encode(text.upper(), template=template)
 
-    ended = FakeEngine(seed=5)
+    ended = FakeEngine(seed=505)
     ended.info = replace(ended.info, eos=(0, 1))
-    engines = [FakeEngine(seed=5), OtherTokens(seed=5), ended]
+    engines = [FakeEngine(seed=505), OtherTokens(seed=505), ended]
     assert len({engine.info.weights for engine in engines}) == 1
     for engine in engines * 2:
         canary.ensure(engine)
