@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO
 
-from localprobe.errors import CorruptFile, ModelError, NotDownloaded, UnknownModel, UnsupportedModel
+from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel
+from localprobe.models.hub_errors import hub_errors
 from localprobe.models.listing import HubFile, Listing, listing
 from localprobe.progress import Progress, silent
 from localprobe.store.hashes import remember, sha256
@@ -74,7 +74,7 @@ def fetch_file(repo: str, file: str, progress: Progress = silent) -> Path:
     if path := cached_gguf(repo, file):
         return path
     names = part_names(file)
-    with _hub_errors(repo, names):
+    with hub_errors(repo, names):
         have = listing(repo)
         files = {item.name: item for item in have.files}
         for name in names:
@@ -86,7 +86,7 @@ def fetch_file(repo: str, file: str, progress: Progress = silent) -> Path:
 
 def fetch_folder(repo: str, progress: Progress = silent) -> Path:
     """The model folder of a repository: config, safetensors and tokenizer, nothing else. Raises as `fetch_file`."""
-    with _hub_errors(repo, FOLDER_FILES):
+    with hub_errors(repo, FOLDER_FILES):
         have = listing(repo)
         needed = [item for item in have.files if _belongs(item.name)]
         if not any(item.name.endswith(".safetensors") for item in needed):
@@ -100,23 +100,9 @@ def remote_ggufs(repo: str) -> list[str]:
     """Names of the GGUF files of a repository on the hub; a split one is named by its first part."""
     from localprobe.gguf.parts import is_later_part
 
-    with _hub_errors(repo, ("*.gguf",)):
+    with hub_errors(repo, ("*.gguf",)):
         names = [item.name for item in listing(repo).files]
         return [name for name in names if name.endswith(".gguf") and not is_later_part(name)]
-
-
-def not_downloaded(repo: str, files: Sequence[str], why: str) -> NotDownloaded:
-    """The error that names what to fetch, how, and where to put it."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    patterns = [f"--include '{name}'" for name in files]
-    what = files[0] if len(files) == 1 and "*" not in files[0] else " ".join(patterns)
-    folder = repo_folder_name(repo_id=repo, repo_type="model")
-    return NotDownloaded(
-        f"{repo} is not on this disk and {why}; where there is a network, run `hf download {repo} {what}` "
-        f"and bring its cache folder {folder} to {constants.HF_HUB_CACHE}"
-    )
 
 
 def _belongs(name: str) -> bool:
@@ -238,54 +224,6 @@ def _check_disk(repo: str, blobs: Path, files: list[HubFile]) -> None:
             f"{repo} needs {need / 1e9:.1f} GB more on the disk of {disk}, which has {free / 1e9:.1f} GB free: "
             "make room, or set HF_HOME to a folder on a larger disk"
         )
-
-
-@contextmanager
-def _hub_errors(repo: str, files: Sequence[str]) -> Iterator[None]:
-    """Silence the hub's own progress bars, and turn its errors into ours."""
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    # The base of the errors of the HTTP library in use; ValueError is an answer that is not JSON, as from the login
-    # page of a public network.
-    network: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
-    drawing = not are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    except ModelError:
-        raise
-    except network as error:
-        raise _explain(error, repo, files) from error
-    finally:
-        if drawing:
-            enable_progress_bars()
-
-
-def _explain(error: Exception, repo: str, files: Sequence[str]) -> ModelError:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    page = f"{constants.ENDPOINT}/{repo}"
-    if isinstance(error, GatedRepoError):
-        return NotDownloaded(f"{repo} is gated: accept its terms at {page}, then sign in with `hf auth login`")
-    if isinstance(error, RepositoryNotFoundError):
-        return UnknownModel(f"there is no model at {page}; if it is private, sign in with `hf auth login`")
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return NotDownloaded(f"{page} refused access ({status}): sign in with `hf auth login`")
-        reason = f"the hub answered with status {status}"
-    elif constants.HF_HUB_OFFLINE:
-        reason = "HF_HUB_OFFLINE is set"
-    else:
-        cause = error.__cause__ or error
-        reason = f"fetching it failed ({type(cause).__name__}: {' '.join(str(cause).split())[:200]})"
-    return not_downloaded(repo, files, reason)
 
 
 def _what_instead(repo: str, names: list[str]) -> str:

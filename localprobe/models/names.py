@@ -17,6 +17,7 @@ from localprobe.errors import ModelError, NotDownloaded, UnknownModel, Unsupport
 from localprobe.models import download as hub
 from localprobe.models.catalogue import CATALOGUE, FAKE, CatalogueEntry, Package, Repository
 from localprobe.models.checkpoint import check_folder, check_gguf
+from localprobe.models.hub_errors import not_downloaded
 from localprobe.models.listing import is_inside
 from localprobe.progress import Progress, silent
 from localprobe.suggest import close_match
@@ -171,7 +172,7 @@ def _hub_folder(repo: str, download: bool, progress: Progress) -> Path:
             folder = None
     if folder is None:
         if not download:
-            raise hub.not_downloaded(repo, hub.FOLDER_FILES, "downloading is turned off")
+            raise not_downloaded(repo, hub.FOLDER_FILES, "downloading is turned off")
         folder = hub.fetch_folder(repo, progress)
         check_folder(folder)
     return folder
@@ -183,7 +184,7 @@ def _hub_file(repo: str, file: str, download: bool, progress: Progress) -> Path:
     path = hub.cached_gguf(repo, file)
     if path is None:
         if not download:
-            raise hub.not_downloaded(repo, part_names(file), "downloading is turned off")
+            raise not_downloaded(repo, part_names(file), "downloading is turned off")
         path = hub.fetch_file(repo, file, progress)
     return _checked(path)
 
@@ -193,7 +194,7 @@ def _only_gguf(repo: str, backend: Backend, download: bool) -> str:
     files = hub.cached_ggufs(repo)
     if not files:
         if not download:
-            raise hub.not_downloaded(repo, ("*.gguf",), "downloading is turned off")
+            raise not_downloaded(repo, ("*.gguf",), "downloading is turned off")
         files = hub.remote_ggufs(repo)
     if not files:
         raise UnsupportedModel(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localprobe.errors import CorruptFile, UnsupportedModel
+from localprobe.errors import CorruptFile, NotDownloaded, UnsupportedModel
 from localprobe.models import download
 from localprobe.models.listing import is_inside, listing
 from tests.models import fake_hub
@@ -105,7 +105,7 @@ def test_an_answer_of_another_kind_is_one_line(hub: Hub, monkeypatch: pytest.Mon
         fake_hub, "_entry", lambda name, data: {k: v for k, v in real(name, data).items() if k != "rfilename"}
     )
     hub.repositories["org/name"] = folder_files()
-    with pytest.raises(download.NotDownloaded, match="the answer is not a listing of files"):
+    with pytest.raises(NotDownloaded, match="the answer is not a listing of files"):
         download.fetch_folder("org/name")
 
 
