@@ -43,9 +43,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         network = Network(model, find_blocks(model), context)
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
+    quantised = quantisation(config, options.quantise)
     info = Info(
         engine="torch",
-        version=f"{versions()}, oneDNN" if onednn else versions(),
+        version=", ".join([versions(quantised), *_ways(dtype, onednn)]),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,
@@ -55,7 +56,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         device=", ".join(sorted({str(device) for device in network.devices})),
         dtype=dtype_name(dtype),
         weights=weights.fingerprint,
-        quantisation=quantisation(config, options.quantise),
+        quantisation=quantised,
         chat_template=vocabulary.chat_template,
         special_text=vocabulary.special_text,
         marks=vocabulary.marks,
@@ -65,6 +66,17 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
     )
     return TorchEngine(info, network, vocabulary)
+
+
+def _ways(dtype: torch.dtype, onednn: bool) -> list[str]:
+    """What changes the rounding of this process's results: the library of linear layers, and a lower precision of
+    float32 products (TF32, bfloat16), which a program may have asked torch for."""
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set for single libraries (torch.backends.cuda.matmul.fp32_precision)
+        precision = "other"
+    lower = [f"{precision} precision"] if dtype == torch.float32 and precision != "highest" else []
+    return [*(["oneDNN"] if onednn else []), *lower]
 
 
 def _check(options: LoadOptions) -> None:

@@ -111,7 +111,7 @@ class Loader:
         spec = self.spec
         yield self._begin("weights", f"looking for {spec.name}")
         backend = discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
-        weights = models.resolve(spec.name, backend, progress=self._count)
+        weights = models.resolve(spec.name, backend, code=spec.options.trust_remote_code, progress=self._count)
         yield self._begin("memory", f"checking that {weights.name} fits into memory")
         fits.check(weights, backend.name, spec.options)
         yield self._begin("engine", f"loading {weights.name} into {backend.name}")

@@ -14,7 +14,7 @@ from localprobe.engine import Backend, LoadOptions
 from localprobe.errors import EngineError, ModelError
 from localprobe.models import fits
 from localprobe.models.catalogue import CATALOGUE, CatalogueEntry, Repository
-from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, read_json, size
 from localprobe.models.names import Source, locate, variant
 
 
@@ -116,10 +116,12 @@ def _cached(backends: dict[Backend, bool], free: int) -> Iterator[Item]:
 
 
 def _is_language_model(path: Path) -> bool:
+    from localprobe.gguf.parts import is_later_part
+
     try:
         if path.is_file():
             check_gguf(path)
-            return not is_split(path.name)
+            return not is_later_part(path.name)  # a split file is listed by its first part
         check_folder(path)
         architectures = read_json(path / "config.json").get("architectures") or []
     except ModelError:
@@ -128,9 +130,9 @@ def _is_language_model(path: Path) -> bool:
 
 
 def _parameters(path: Path) -> int:
-    from localprobe.gguf.reader import read_header
+    from localprobe.gguf.parts import read_model
 
-    return sum(tensor.count for tensor in read_header(path).tensors.values())
+    return sum(tensor.count for tensor in read_model(path).tensors.values())
 
 
 def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, parameters: int, free: int) -> list[Use]:

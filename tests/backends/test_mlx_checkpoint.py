@@ -158,3 +158,13 @@ def test_a_text_model_inside_another_is_translated_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("tensor", "tied"), [("lm_head.weight", False), ("model.norm.weight", True)])
 def test_whether_embeddings_are_tied_is_seen_in_the_weights(tmp_path: Path, tensor: str, tied: bool) -> None:
     assert config_for_mlx(checkpoint(tmp_path, {}, tensor))["tie_word_embeddings"] is tied
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    """mlx-lm reads every model*.safetensors, in the order of the disk: which of the two counts would be chance."""
+    checkpoint(tmp_path, {}, "x", "y")
+    save_file({"z": np.zeros(2, np.float32)}, tmp_path / "model-2.safetensors")
+    assert Checkpoint(tmp_path).tensors == ["z", "x", "y"]
+    save_file({"y": np.ones(2, np.float32)}, tmp_path / "model-old.safetensors")
+    with pytest.raises(CorruptFile, match=r"model\.safetensors both hold the tensor 'y', and mlx-lm reads both files"):
+        Checkpoint(tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localprobe.engine import Capabilities, Output, Row, Term
+from localprobe.engine import Capabilities, IntArray, Output, Row, Term
 from localprobe.engines import canary
 from localprobe.errors import CanaryFailed
 from localprobe.fake import FakeEngine
@@ -153,3 +153,22 @@ def test_a_canary_that_sang_is_remembered_and_one_that_did_not_is_not(monkeypatc
     for _ in range(2):
         with pytest.raises(CanaryFailed):
             canary.ensure(FakeEngine(fault="decode unsteered", seed=6))
+
+
+def test_it_is_run_again_for_another_tokenizer_or_end_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights are the same, and what it compares is not: other ids, an answer that ends at once."""
+    ran: list[FakeEngine] = []
+    real = canary.run
+    monkeypatch.setattr(canary, "run", lambda engine: ran.append(engine) or real(engine))
+
+    class OtherTokens(FakeEngine):
+        def encode(self, text: str, *, template: bool = False) -> IntArray:
+            return super().encode(text.upper(), template=template)
+
+    ended = FakeEngine(seed=505)
+    ended.info = replace(ended.info, eos=(0, 1))
+    engines = [FakeEngine(seed=505), OtherTokens(seed=505), ended]
+    assert len({engine.info.weights for engine in engines}) == 1
+    for engine in engines * 2:
+        canary.ensure(engine)
+    assert ran == engines

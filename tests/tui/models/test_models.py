@@ -128,7 +128,7 @@ def test_an_engine_that_is_not_installed_is_a_message_that_says_how_to_get_it(mo
 def test_a_download_shows_how_far_it_is_and_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     from localprobe import models
 
-    def slowly(name: str, backend: Any, *, progress: Any) -> None:
+    def slowly(name: str, backend: Any, *, code: bool, progress: Any) -> None:
         for done in range(100_000):
             progress("downloading org/large", min(done, 1000) * 16_000_000, 16_000_000_000)
             time.sleep(0.01)
