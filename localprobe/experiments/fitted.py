@@ -56,7 +56,7 @@ def _fitted(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
     info = model.info
     from localprobe.store.paths import data
 
-    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation), info.chat_template or ""]
+    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation), template_key(info)]
     path = data() / "vectors" / f"{choice.name}-{sha256(about)[:16]}.safetensors"
     if path.exists():
         return vector_files.load(path)
