@@ -11,7 +11,7 @@ from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of
+from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
@@ -40,12 +40,14 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
-        network = Network(model, find_blocks(model), context)
+        network = Network(model, find_blocks(model), context, rope_length(text))
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
+    # it names what makes residuals differ: other kernels, and rows apart by length, which earlier versions mixed
+    details = {"oneDNN": onednn, "long RoPE by row": network.rope_length is not None}
     info = Info(
         engine="torch",
-        version=f"{versions()}, oneDNN" if onednn else versions(),
+        version=", ".join([versions(), *(name for name, used in details.items() if used)]),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,
@@ -61,6 +63,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         bos=vocabulary.bos,
         eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
+        rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)
 
