@@ -44,10 +44,10 @@ class MlxEngine:
     def _load(self, weights: Weights, options: LoadOptions, device: Any) -> None:
         checkpoint = Checkpoint(weights.path)
         model, dtype, side = load_model(checkpoint, options, self._memory)
-        length = Rope(checkpoint.text_config).length
-        network = self._network = Network(model, checkpoint.layer_windows(), side=side, rope_length=length)
+        rope = Rope(checkpoint.text_config)
+        network = self._network = Network(model, checkpoint.layer_windows(), side=side, rope_length=rope.length)
         self._tokenizer = Tokenizer(weights.path, trust_remote_code=options.trust_remote_code)
-        context, notes = _context(checkpoint, network, options.context)
+        context, notes = _context(checkpoint, rope, network, options.context)
         self.info = Info(
             engine="mlx",
             # it names what makes residuals differ: with mlx-lm's own RoPE they were others
@@ -67,7 +67,7 @@ class MlxEngine:
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
             notes=notes,
-            rope_length=length,
+            rope_length=rope.length,
         )
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
@@ -131,10 +131,12 @@ class MlxEngine:
         mx.clear_cache()
 
 
-def _context(checkpoint: Checkpoint, network: Network, requested: int | None) -> tuple[int, tuple[str, ...]]:
+def _context(
+    checkpoint: Checkpoint, rope: Rope, network: Network, requested: int | None
+) -> tuple[int, tuple[str, ...]]:
     """Tokens that a row may hold, and notes if they are fewer than the model's own limit."""
     notes: list[str] = []
-    limit = checkpoint.context or _UNKNOWN_CONTEXT
+    limit = rope.extended(checkpoint.context) if checkpoint.context else _UNKNOWN_CONTEXT
     if checkpoint.window is not None and checkpoint.window < limit and not network.has_windows:
         limit = checkpoint.window
         notes.append(f"mlx-lm has no sliding window for this model, so rows hold at most {limit} tokens here")

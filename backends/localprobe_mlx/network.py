@@ -32,8 +32,8 @@ class Network:
         side: Side | None = None,
         rope_length: int | None = None,
     ) -> None:
-        """`windows`: the window of each layer, for a model that mlx-lm runs without sliding windows. `side`: the switch of
-        its RoPE for rows of more than `rope_length` tokens."""
+        """`windows`: the window of each layer, for a model that mlx-lm runs without sliding windows. `side`: the switch
+        of its RoPE for rows of more than `rope_length` tokens."""
         self._model = model
         self._side = side or Side()
         self.rope_length = rope_length

@@ -7,19 +7,17 @@ mlx-lm rotates every row of a model with long RoPE by the factors for long rows,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
+from mlx import nn
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe_mlx.checkpoint import Config
 from localprobe_mlx.rope_config import Rope
-
-_DEFAULT_BASE = 10_000.0
 
 
 class Rotation(NamedTuple):
@@ -66,32 +64,34 @@ def correct_rope(model: Any, config: Config) -> Side | None:
     Raises UnsupportedModel if mlx-lm leaves out a scaling and has no module to replace, CorruptFile for parameters that
     are no RoPE.
     """
-    from mlx_lm.models import rope_utils
+    from mlx_lm.models import rope_utils as own
 
-    known = (nn.RoPE, rope_utils.SuScaledRoPE, rope_utils.Llama3RoPE, rope_utils.YarnRoPE)
-    known = (*known, rope_utils.DynamicNTKScalingRoPE)
-    rope, side = Rope(config), Side()
-    places = [(layer, *place) for layer, block in enumerate(model.layers) for place in _modules(block, known)]
+    known = (nn.RoPE, own.SuScaledRoPE, own.Llama3RoPE, own.YarnRoPE, own.DynamicNTKScalingRoPE)
+    rope, side, replaced = Rope(config), Side(), False
+    blocks = list(getattr(model, "layers", []))
+    places = [(layer, *place) for layer, block in enumerate(blocks) for place in _modules(block, known)]
     some_scale = any(_scales(module) for *_, module in places)
-    replaced = False
+    default_base = getattr(getattr(model, "args", None), "rope_theta", 10_000.0)
     for layer, parent, name, module in places:
-        wanted = rope.of(layer)
-        kind = wanted.get("rope_type", "default")
-        if kind not in _FORMULAS or _rotates(module, wanted):
+        wanted = {"rope_type": "default", "rope_theta": getattr(module, "base", default_base), **rope.of(layer)}
+        if wanted["rope_type"] not in _FORMULAS or _rotates(module, wanted):
             continue
         # With one RoPE for all kinds of layers, those that mlx-lm does not scale are meant so if it scales others.
-        if rope.nested or (kind != "default" and (_scales(module) or not some_scale)):
-            dims = getattr(module, "dims", None) or module.dim
-            base = wanted.get("rope_theta") or getattr(getattr(model, "args", None), "rope_theta", _DEFAULT_BASE)
-            rotations = _rotations({**wanted, "rope_theta": base}, dims, str(config.get("model_type")))
-            setattr(parent, name, Rotary(dims, getattr(module, "traditional", False), side, *rotations))
+        if rope.nested or _scales(module) or not some_scale:
+            setattr(parent, name, _rotary(module, wanted, side, str(config.get("model_type"))))
             replaced = True
-    kind = rope.main.get("rope_type", "default")
-    if kind in _SCALING and not replaced and not some_scale and not _has_own(model):
+    kind = rope.main.get("rope_type")
+    if kind in _SCALING and not replaced and not some_scale and not _has_own(blocks):
         raise UnsupportedModel(
             f"mlx-lm leaves out the RoPE scaling ({kind}) of {config.get('model_type')} models: use another engine"
         )
     return side if replaced else None
+
+
+def _rotary(module: Any, wanted: Config, side: Side, architecture: str) -> Rotary:
+    """What replaces a module of mlx-lm."""
+    dims = module.dim if type(module).__name__ == "SuScaledRoPE" else module.dims
+    return Rotary(dims, getattr(module, "traditional", False), side, *_rotations(wanted, dims, architecture))
 
 
 def _modules(block: Any, kinds: tuple[type, ...]) -> Iterator[tuple[Any, str, Any]]:
@@ -108,13 +108,13 @@ def _scales(module: Any) -> bool:
 
 def _rotates(module: Any, wanted: Config) -> bool:
     """Whether a plain module does what is wanted already."""
-    plain = wanted.get("rope_type", "default") in ("default", "dynamic") and not _scales(module)
-    return plain and module.base == wanted.get("rope_theta", module.base)
+    plain = wanted["rope_type"] in ("default", "dynamic") and not _scales(module)
+    return plain and bool(module.base == wanted["rope_theta"])
 
 
-def _has_own(model: Any) -> bool:
-    """Whether the architecture has RoPE modules of its own, which may scale."""
-    names = {type(module).__name__.lower() for block in model.layers for _, module in block.named_modules()}
+def _has_own(blocks: Sequence[Any]) -> bool:
+    """Whether an architecture has RoPE modules of its own, which may scale."""
+    names = {type(module).__name__.lower() for block in blocks for _, module in block.named_modules()}
     return any(("rope" in name or "rotary" in name) and name != "rope" for name in names)
 
 

@@ -57,6 +57,13 @@ class Rope:
             raise UnsupportedModel(f"its kinds of layers have long RoPE from different lengths on: {sorted(lengths)}")
         return lengths.pop() if lengths else None
 
+    def extended(self, positions: int) -> int:
+        """`max_position_embeddings`, extended where YaRN extends it beyond that value: a config has either length."""
+        rope = self.main
+        if rope.get("rope_type") != "yarn":
+            return positions
+        return max(positions, int(rope.get("original_max_position_embeddings", positions) * rope.get("factor", 1)))
+
     def changes(self) -> Config:
         """Keys of the config as mlx-lm reads them."""
         changes: Config = {}

@@ -75,9 +75,8 @@ class TorchStream:
         adds = plan_steering([prompt.steering for prompt in prompts], starts, lengths, network.devices)
         plan = Plan(adds, self._projections.reads())
         longest = int(self._lengths.max())
-        states = network.extend(
-            pad(fresh, network.device), frame, self._cache, plan, longest
-        )  # (prompts, columns, width)
+        ids = pad(fresh, network.device)  # (prompts, columns)
+        states = network.extend(ids, frame, self._cache, plan, longest)  # (prompts, columns, width)
         rows = torch.arange(len(prompts), device=states.device)
         self._hidden = states[rows, torch.tensor(lengths, device=states.device) - 1]  # (prompts, width)
         self._prompt_scores = self._scores_of_prompts(lengths)

@@ -12,68 +12,19 @@ they have become. So each token is predicted, and scored, as by a pass over the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from localprobe.batches import ROWS
 from localprobe.checks import check_prompt_length, check_prompts
-from localprobe.engine import Engine, FloatArray, IntArray, Prompt, Sampler, Steering, Stream, Watch
+from localprobe.engine import Engine, FloatArray, Prompt, Steering, Stream, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
-from localprobe.generation.events import Event, Finished, Reason, Score, Token
-from localprobe.sampling import uniforms
+from localprobe.generation.events import Event, Score, Token
+from localprobe.generation.request import Request, Row
 from localprobe.steering.positions import begun, ended
 
-_CHUNK = 64  # uniforms drawn at a time
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """One answer to generate."""
-
-    ids: IntArray
-    """(n,) int32: the prompt."""
-    steering: Steering = ()
-    sampler: Sampler = Sampler()
-    key: str = "0"
-    """Names the stream of random numbers. The same key, prompt and steering give the same answer in any batch."""
-    tokens: int = 200
-    """Maximum number of tokens to generate."""
-    stops: tuple[str, ...] = ()
-    """Stop strings: they end the answer and are not part of it."""
-
-
-@dataclass(slots=True, eq=False)
-class _Row:
-    number: int
-    request: Request
-    limit: int
-    at_limit: Reason  # reason if the limit is reached
-    detokenizer: Detokenizer
-    stops: StopStrings
-    steering: Steering
-    ids: list[int] = field(default_factory=list)
-    run: int = 0  # tokens of the answer that have been run
-    ending: Reason | None = None
-    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-
-    def uniform(self) -> float:
-        at = len(self.ids) % _CHUNK
-        if at == 0:
-            self.uniforms = uniforms(self.request.key, len(self.ids), _CHUNK)
-        return float(self.uniforms[at])
-
-    @property
-    def length(self) -> int:
-        """Positions of the row that have been run."""
-        return len(self.request.ids) + self.run
-
-    @property
-    def whole(self) -> IntArray:
-        """Its prompt and its answer so far, (n,) int32."""
-        return np.concatenate([self.request.ids, np.array(self.ids, np.int32)])
+__all__ = ["Decoding", "Request", "generate", "steps"]
 
 
 class Decoding:
@@ -107,7 +58,7 @@ class Decoding:
         self._stream: Stream = engine.open(prompts, room=room, watch=watch, reuse=reuse._stream if reuse else None)
         self._live = [self._rows[numbers[i]] for group in groups for i in group]
         self._opened = len(self._live)
-        self._waiting: list[_Row] = []  # rows that have outgrown their stream
+        self._waiting: list[Row] = []  # rows that have outgrown their stream
         self.prompt_scores: dict[int, FloatArray] = {
             numbers[i]: scores for group, scores in zip(groups, self._stream.prompt_scores, strict=True) for i in group
         }
@@ -156,7 +107,7 @@ class Decoding:
         events = self._stepped(self._stream.settle()) if self._live else []
         while self._waiting and self._watch:
             events += self._reopen()
-        events += map(_finished, self._waiting)  # without a score to compute they need no prefill
+        events += (row.finished() for row in self._waiting)  # without a score to compute they need no prefill
         self._waiting = []
         return events
 
@@ -187,14 +138,14 @@ class Decoding:
         """Free the cache."""
         self._stream.close()
 
-    def _row(self, number: int, request: Request) -> _Row:
+    def _row(self, number: int, request: Request) -> Row:
         info = self._engine.info
         check_prompt_length(info, request.ids)
         space = info.context - len(request.ids)
         if request.tokens < 1:
             raise UsageError(f"{request.tokens} tokens to generate: ask for at least 1")
         limit = min(request.tokens, space)
-        return _Row(
+        return Row(
             number=number,
             request=request,
             limit=limit,
@@ -204,7 +155,7 @@ class Decoding:
             steering=request.steering,
         )
 
-    def _token(self, row: _Row, token: int, logprob: float) -> Token | None:
+    def _token(self, row: Row, token: int, logprob: float) -> Token | None:
         """Add a sampled token to its row; None for the end token."""
         if token in self._end:
             row.ending = "end"
@@ -232,7 +183,7 @@ class Decoding:
         return events
 
     def _finish(self) -> list[Event]:
-        """Remove the rows that have ended and whose scores are complete, and set those aside that outgrow the stream."""
+        """Remove rows that have ended and whose scores are complete, and set those aside that outgrow the stream."""
         over = [row for row in self._live if row.ending and (row.run == len(row.ids) or not self._watch)]
         outgrown = [row for row in self._live if self._outgrows(row) and row not in over]
         if not over and not outgrown:
@@ -243,9 +194,9 @@ class Decoding:
         if self._live:  # the last rows stay in the cache for another decoding to reuse
             self._stream.drop(gone)
             self._opened -= len(gone)
-        return [_finished(row) for row in over]
+        return [row.finished() for row in over]
 
-    def _outgrows(self, row: _Row) -> bool:
+    def _outgrows(self, row: Row) -> bool:
         """Whether running its last token would make it one of the rows that are rotated by other factors."""
         length = self._engine.info.rope_length
         return length is not None and row.length == length and row.run < len(row.ids)
@@ -313,8 +264,8 @@ def steps(
 def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list[int]]:
     """Indices of the requests in batches, the first batch last.
 
-    All rows of a batch get the same room, so prompts that nearly fill the context are grouped by length. They are on one
-    side of `rope_length`.
+    All rows of a batch get the same room, so prompts that nearly fill the context are grouped by length. They are on
+    one side of `rope_length`.
     """
     most = max((request.tokens for request in requests), default=0)
     kinds: dict[object, list[int]] = {}
@@ -338,15 +289,3 @@ def _groups(requests: Sequence[Request]) -> list[list[int]]:
 
 def _prompt(request: Request, copies: int, keep: int) -> Prompt:
     return Prompt(request.ids, request.steering, request.sampler, copies, keep)
-
-
-def _finished(row: _Row) -> Finished:
-    return Finished(row.number, row.ending or "end", _rest(row))
-
-
-def _rest(row: _Row) -> str:
-    """The text that was held back, if the row did not end at a stop string."""
-    if row.ending == "stop":
-        return ""
-    text, stopped = row.stops.push(row.detokenizer.flush())
-    return text if stopped else text + row.stops.flush()
