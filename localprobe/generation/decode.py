@@ -72,7 +72,7 @@ class Decoding:
     def step(self) -> list[Event]:
         """Sample a token for each unfinished row that does not wait for others. Returns scores of the previous tokens,
         then the new events."""
-        events = [] if self._live else self._reopen()
+        events = self._reopen() if self._waiting and not self._live else []
         if not self._live:
             return events
         if all(row.ending for row in self._live):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from localprobe.batches import apart, forward
-from localprobe.chat_template import render
+from localprobe.chat_template import Message, render
 from localprobe.engine import Prompt, Row, Sampler, Stream, Term, Watch
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe.fake import FakeEngine
@@ -24,10 +25,11 @@ PUSH = np.random.default_rng(2).standard_normal(32).astype(np.float32)
 
 
 class Opening(FakeEngine):
-    """Records the prompts of each stream; refuses more than `most` rows."""
+    """Records the lengths of prompts, by stream; refuses more than `most` rows."""
 
-    def __init__(self, most: int = 64, **how: Any) -> None:
-        super().__init__(rope_length=LENGTH, **how)
+    def __init__(self, most: int = 64, rope_length: int = LENGTH, **how: Any) -> None:
+        super().__init__(rope_length=rope_length, **how)
+        self.info = replace(self.info, eos=())  # answers have the length that is asked for
         self.opened: list[list[int]] = []
         self.most = most
 
@@ -108,10 +110,7 @@ def test_rows_that_outgrow_it_at_other_times_are_the_same_in_one_batch(engine: O
     for i, asked in enumerate(requests):
         assert answer(events, i) == answer(list(generate(engine, [asked], WATCH)))
     assert sum(isinstance(event, Finished) for event in events) == 5
-    batches = engine.opened[:3]
-    assert [sorted(batch) for batch in batches] == [[60], [5, 33, 39, 40], [41, 41, 41]] or [
-        sorted(batch) for batch in batches
-    ] == [[5, 33, 39, 40], [41, 41, 41], [60]]
+    assert [sorted(lengths) for lengths in engine.opened[:3]] == [[5, 33, 39, 40], [41, 41, 41], [60]]
 
 
 def test_rows_that_do_not_fit_together_wait_on() -> None:
@@ -161,24 +160,19 @@ def test_a_row_can_be_steered_while_it_waits(engine: Opening) -> None:
     np.testing.assert_allclose(scores, expected[1], atol=1e-4)
 
 
-def test_a_chat_that_crosses_the_length_equals_a_fresh_one() -> None:
-    """The cache is reused on either side, and not across."""
-    engine = Opening(context=400)
-    chat = Conversation(engine, watch=WATCH)
-    reused = []
+@pytest.mark.parametrize(("left", "reused"), [(7, [False, False, True]), (2, [False, True, True])])
+def test_a_chat_that_crosses_the_length_equals_a_fresh_one(left: int, reused: list[bool]) -> None:
+    """Between two turns, or in mid-answer; the cache is reused on either side, and not across."""
+    length = len(FakeEngine().encode(render(FakeEngine().info, [Message("user", "Hi")]), template=True)) + left
+    chat = Conversation(Opening(rope_length=length, context=400), watch=WATCH)
     for turn in range(3):
-        events = list(chat.say("Tell me.", sampler=Sampler(0), tokens=5))
-        fresh = Decoding(
-            engine, [Request(np.array(chat._ids[: chat.prompt], np.int32), (), Sampler(0), tokens=5)], WATCH
-        )
-        again: list[Event] = []
-        while not fresh.done:
-            again += fresh.step()
-        assert answer(events)[0] == answer(again)[0], turn
-        np.testing.assert_allclose(answer(events)[2], answer(again)[2], atol=1e-4)
-        reused.append((chat.prompt > LENGTH, chat.reused > 0))
-    assert len(render(engine.info, chat.messages[:1])) < LENGTH
-    assert reused == [(False, False), (True, False), (True, True)]
+        events = list(chat.say("Hi", sampler=Sampler(0), tokens=5))
+        asked = Request(np.array(chat._ids[: chat.prompt], np.int32), (), Sampler(0), tokens=5)
+        fresh = answer(list(generate(Opening(rope_length=length, context=400), [asked], WATCH)))
+        assert answer(events)[0] == fresh[0]
+        np.testing.assert_allclose(answer(events)[2], fresh[2], atol=1e-4)
+        assert (chat.reused > 0) == reused[turn]
+        assert (chat.prompt > length) == (turn > 0)
 
 
 def test_a_stream_stays_on_one_side(engine: Opening) -> None:
