@@ -97,7 +97,7 @@ def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ())
 def check_growth(rope_length: int | None, lengths: Sequence[int]) -> None:
     """Raises UsageError if running one more token in rows of these `lengths` would take one past `rope_length`, where
     its cached keys no longer hold: `lengths` are the positions run, all on one side."""
-    if rope_length in lengths:
+    if rope_length is not None and rope_length in lengths:
         raise UsageError(
             f"row {list(lengths).index(rope_length)} holds {rope_length} tokens, and a longer one is rotated by other "
             "factors at every position: open it again with the next token"
