@@ -213,6 +213,8 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
         quantisation=_quantisation(model),
         chat_template=model.text("tokenizer.chat_template"),
         special_text=model.vocabulary.special_text,
+        marks=model.vocabulary.marks,
+        template_args=options.template_args,
         bos=model.vocabulary.bos,
         eos=model.vocabulary.eos,
         capabilities=Capabilities(),
