@@ -11,7 +11,7 @@ from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of
+from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
@@ -40,13 +40,13 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
-        network = Network(model, find_blocks(model), context)
+        network = Network(model, find_blocks(model), context, rope_length(text))
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
     quantised = quantisation(config, options.quantise)
     info = Info(
         engine="torch",
-        version=", ".join([versions(quantised), *_ways(dtype, onednn)]),
+        version=", ".join([versions(quantised), *_ways(dtype, onednn, network.rope_length is not None)]),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,
@@ -64,19 +64,24 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         bos=vocabulary.bos,
         eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
+        rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)
 
 
-def _ways(dtype: torch.dtype, onednn: bool) -> list[str]:
-    """What changes the rounding of this process's results: the library of linear layers, and a lower precision of
-    float32 products (TF32, bfloat16), which a program may have asked torch for."""
+def _ways(dtype: torch.dtype, onednn: bool, long_rope: bool) -> list[str]:
+    """What makes residuals differ: the library of linear layers, rows kept apart by the length of long RoPE (which earlier
+    versions mixed), and a lower precision of float32 products (TF32, bfloat16), which a program may have asked for."""
     try:
         precision = torch.get_float32_matmul_precision()
     except RuntimeError:  # set for single libraries (torch.backends.cuda.matmul.fp32_precision)
         precision = "other"
-    lower = [f"{precision} precision"] if dtype == torch.float32 and precision != "highest" else []
-    return [*(["oneDNN"] if onednn else []), *lower]
+    ways = {
+        "oneDNN": onednn,
+        "long RoPE by row": long_rope,
+        f"{precision} precision": dtype == torch.float32 and precision != "highest",
+    }
+    return [name for name, used in ways.items() if used]
 
 
 def _check(options: LoadOptions) -> None:
