@@ -26,6 +26,12 @@ def refuse_faults(header: Header) -> None:
     family = header.value("general.architecture", str)
     if family is None:
         return  # a further part of a split file
+    blocks, held = header.metadata.get(f"{family}.block_count"), len(header.tensors)
+    if isinstance(blocks, int) and blocks > held > 0 and "split.count" not in header.metadata:
+        raise CorruptFile(f"{header.path}: it claims {blocks:,} blocks and holds {held} tensors; fetch it again")
+    experts, used = (header.metadata.get(f"{family}.expert{name}_count") for name in ("", "_used"))
+    if isinstance(experts, int) and isinstance(used, int) and used > experts:
+        raise CorruptFile(f"{header.path}: it claims to use {used:,} of {experts:,} experts; fetch it again")
     for key, value in header.metadata.items():
         if key.startswith(f"{family}."):
             _check_number(header, key.removeprefix(f"{family}."), key, value)

@@ -37,7 +37,8 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> Tries:
 
 @pytest.fixture
 def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Loader]:
-    """A loader of a file, whose content no other test has, on a backend."""
+    """A loader of a file, whose content no other test has, on a backend; nothing is remembered of either."""
+    monkeypatch.setenv("LOCALPROBE_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF")
 
