@@ -42,7 +42,7 @@ def _check_number(header: Header, name: str, key: str, value: Value) -> None:
     if name in _SIZES and isinstance(value, int) and value < 1:
         raise CorruptFile(f"{header.path}: {key} is {shown(value)}, a model has at least 1; fetch it again")
     if name.endswith("_epsilon") and isinstance(value, float) and not 0 <= value < np.inf:
-        raise CorruptFile(f"{header.path}: {key} is {value}, which is no small number; fetch it again")
+        raise CorruptFile(f"{header.path}: {key} is {value}, not a small positive number; fetch it again")
 
 
 def _check_vocabulary(header: Header) -> None:

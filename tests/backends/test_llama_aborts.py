@@ -11,7 +11,7 @@ pytest.importorskip("llama_cpp")
 
 import localprobe as lp
 from localprobe.engine import LoadOptions
-from localprobe.errors import EngineCrashed
+from localprobe.errors import EngineCrashed, ModelError
 from localprobe.gguf import read_header
 from localprobe.gguf.faults import refuse_faults
 from localprobe.testing.tiny import tiny_gguf
@@ -45,6 +45,23 @@ def test_a_tensor_of_a_type_that_llama_cpp_cannot_compute_with(
     assert "\n" not in str(caught.value)
     assert not children()
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "complaint"),
+    [
+        ({"llama.block_count": 0}, "block_count is 0"),
+        ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "layer_norm_rms_epsilon is nan"),
+        ({"tokenizer.ggml.model": "no_vocab"}, "has no vocabulary"),
+        ({"tokenizer.ggml.tokens": ["a"] * 385}, "its vocabulary holds the token 'a' 385 times"),
+    ],
+)
+def test_a_fault_of_the_header_is_found_without_llama_cpp(
+    metadata: dict[str, object], complaint: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localprobe.remote.start", lambda *_: pytest.fail("it was tried"))
+    with pytest.raises(ModelError, match=rf"bad\.gguf.*{complaint}"):
+        lp.load(str(changed(tiny, tmp_path / "bad.gguf", metadata)), "llama")
 
 
 def test_a_sound_file_runs_in_this_process_after_one_trial(tiny: Path) -> None:
