@@ -155,7 +155,10 @@ class Loader:
         if not trial.needed:
             return
         self._tell(Stage("engine", f"trying {weights.name} in a process of its own, this first time"))
-        self._unchecked = engine = self._start_child(backend, weights)
+        try:
+            self._unchecked = engine = self._start_child(backend, weights)
+        except OSError:  # no process can be started here, as in some sandboxes
+            return
         if self._check:
             with self._blaming(weights):
                 canary.ensure(engine)
@@ -174,6 +177,8 @@ class Loader:
             if self._child is None or not self._child.death:
                 raise
             advice = "fetch the file again, or take another version of it or of the engine"
+            if "SIGKILL" in self._child.death:
+                advice = "take a smaller one, or close other programs"
             raise EngineCrashed(f"{weights.path} cannot be run: the engine {self._child.death}; {advice}") from error
 
     def _begin(self, step: Step, name: str) -> Stage:
