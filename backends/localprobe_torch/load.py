@@ -70,8 +70,8 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
 
 
 def _ways(dtype: torch.dtype, onednn: bool, long_rope: bool) -> list[str]:
-    """What makes residuals differ: the library of linear layers; rows kept apart by the length of long RoPE, which 0.1.0
-    mixed; and a lower precision of float32 products (TF32, bfloat16), which a program may have asked for."""
+    """What makes residuals differ: the library of linear layers; rows kept apart by long RoPE's length, which 0.1.0 did
+    not do; and a lower precision of float32 products (TF32, bfloat16), which a program may have asked for."""
     try:
         precision = torch.get_float32_matmul_precision()
     except RuntimeError:  # set for single libraries (torch.backends.cuda.matmul.fp32_precision)

@@ -73,6 +73,9 @@ def _checks(engine: Engine) -> Iterator[Check]:
     last = len(ids) - 1
 
     plain = _pass(engine, ids, (), (below, layer), last)
+    if not np.isfinite(plain.residuals).all():  # the checks below would only stumble over it
+        yield Check("residuals are finite numbers", False, "NaN or infinity: the weights are damaged, or overflow")
+        return
     length = float(np.median(np.linalg.norm(plain.residuals[1, 1:], axis=-1)))
     delta = _random(info.width, _DOSE * length)
     steered = _pass(engine, ids, (Term(layer, delta),), (below, layer), last)

@@ -224,10 +224,11 @@ def _local(path: Path) -> Path:
 
 def _checked(path: Path) -> Path:
     """A GGUF file after checking its header and that no tensor or part is missing, on which engines would crash."""
+    from localprobe.gguf.faults import refuse_faults
     from localprobe.gguf.parts import read_model
 
     check_gguf(path)
-    read_model(path)
+    refuse_faults(read_model(path))
     return path
 
 

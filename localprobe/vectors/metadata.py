@@ -13,7 +13,7 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.errors import VectorError
-from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.vectors.vector import Direction, Origin, Vector, steering
 
 FORMAT = 1
 KEY = "localprobe"
@@ -55,29 +55,31 @@ def read(path: Path, text: str, tensors: Mapping[str, FloatArray]) -> Vector:
         about = json.loads(text)
         if about.get("format", 0) > FORMAT:
             raise VectorError(f"it was written by a newer localprobe (format {about['format']}): upgrade localprobe")
-        return _vector(about, tensors)
+        return _vector(path, about, tensors)
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise VectorError(f"{path} has broken metadata: {error!r}") from error
 
 
-def _vector(about: dict[str, Any], tensors: Mapping[str, FloatArray]) -> Vector:
+def _vector(path: Path, about: dict[str, Any], tensors: Mapping[str, FloatArray]) -> Vector:
     described = {f"{_TENSOR}{layer}" for layer in about["directions"]}
     held = {name for name in tensors if name.startswith(_TENSOR)}
     if described != held:
         odd = ", ".join(sorted(described ^ held))
         raise VectorError(f"its metadata and its tensors do not agree about {odd}")
-    directions = {
-        int(layer): _direction(checked(tensors[_TENSOR + layer], int(layer)), details)
-        for layer, details in about["directions"].items()
-    }
+    details = {int(layer): each for layer, each in about["directions"].items()}
+    vectors, notices = steering({layer: tensors[f"{_TENSOR}{layer}"] for layer in details})
+    directions = {layer: _direction(vector, details[layer]) for layer, vector in vectors.items()}
     check_directions(directions)
     best = about["best"]
-    if best is not None and best not in directions:
+    if best is not None and best not in details:
         raise ValueError(f"best layer {best!r}")
+    if best is not None and best not in directions:
+        raise VectorError(f"the direction at layer {best}, which it names as the one to use, is zero")
     origin = {**about["origin"], "trained_on": tuple(about["origin"].get("trained_on", ()))}
-    return Vector(str(about["concept"]), Origin(**origin), directions, best)
+    told = tuple(f"{path.name}: {notice}" for notice in notices)
+    return Vector(str(about["concept"]), Origin(**origin), directions, best, told)
 
 
 def _direction(vector: FloatArray, details: dict[str, Any]) -> Direction:

@@ -37,6 +37,19 @@ def test_decode_steps_that_are_not_steered_are_caught() -> None:
     assert failures(FakeEngine(fault="decode unsteered")) == ["a decode step is steered as a prefill is"]
 
 
+class Damaged(FakeEngine):
+    """Has NaN in its weights."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        outputs = super().forward(rows, layers)
+        return [replace(output, residuals=np.full_like(output.residuals, np.nan)) for output in outputs]
+
+
+def test_residuals_that_are_no_numbers_are_named_as_such() -> None:
+    with pytest.raises(CanaryFailed, match=r"residuals are finite numbers \(NaN or infinity: the weights are damaged"):
+        canary.ensure(Damaged(seed=9))
+
+
 class OneOff(FakeEngine):
     """Steers one block too late."""
 

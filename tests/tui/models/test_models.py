@@ -45,6 +45,16 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory, "items", lambda: FOUND)
 
 
+def test_a_damaged_file_is_told_and_the_others_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    torn = Item("org/torn:a.gguf", "org/torn:a.gguf", "gguf", 0, Path("/a.gguf"), problem="/a.gguf is cut short")
+    monkeypatch.setattr(inventory, "items", lambda: [torn, *FOUND, torn])
+
+    async def scenario(pilot: Pilot[None], page: ModelsScreen) -> None:
+        assert [told.message for told in pilot.app._notifications] == ["Left out: /a.gguf is cut short, and 1 more"]
+
+    play(scenario)
+
+
 def play(scenario: Scenario, size: tuple[int, int] = (120, 30)) -> None:
     async def run() -> None:
         host = Host("models")
