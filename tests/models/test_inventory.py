@@ -109,4 +109,4 @@ def test_a_split_file_is_listed_once_with_the_size_of_all_parts(hub: Hub, tmp_pa
     assert item.bytes == sum(file.stat().st_size for file in files)
     (path.parent / files[2].name).unlink()
     (item,) = [item for item in inventory.items() if item.name.startswith("org/")]
-        assert "00003-of-00003.gguf is missing" in item.problem
+    assert "00003-of-00003.gguf is missing" in item.problem
