@@ -26,6 +26,11 @@ class LocalprobeError(Exception):
     """Base of all errors meant to be read by a user: one line, no traceback."""
 
 
+class LocalprobeWarning(UserWarning):
+    """Something that a user must know and that does not stop the work, such as a damaged row that was skipped: one
+    line. The command line prints it, the app shows it."""
+
+
 class UsageError(LocalprobeError, ValueError):
     """An argument is out of range or does not apply."""
 

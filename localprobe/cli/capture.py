@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.model import Model
@@ -47,10 +47,10 @@ def capture(
         numbers = model.layers(requested)
         summary = _write(model, lines, output, numbers, pooling, limit)
     if as_json:
-        click.echo(json.dumps(summary))
+        say_json(summary)
     else:
         cut = f", {summary['cut']} cut to {limit} tokens" if summary["cut"] else ""
-        click.echo(
+        say(
             f"{summary['texts']} texts, {summary['tokens']} tokens, {len(numbers)} layers "
             f"({summary['tokens_per_second']:,.0f} tok/s{cut}) -> {output}"
         )

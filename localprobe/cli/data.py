@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from localprobe.cli.output import say, say_json, say_marked
 from localprobe.cli.pairs import pair_options, read
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
     path = PAIR_SETS.resolve(file)
     checked = look(read(file, fields), read_pairs(test, **fields) if test else None, seed=seed)
     if as_json:
-        click.echo(json.dumps({"file": str(path), **checked.as_json()}, indent=2, ensure_ascii=False))
+        say_json({"file": str(path), **checked.as_json()}, indent=2)
     else:
         _print(path, checked)
     if not checked.usable:
@@ -56,22 +56,23 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
 
 
 def _print(path: Path, checked: Checked) -> None:
-    click.echo(
+    say(
         f"{path}: {checked.pairs} pairs, {checked.test_pairs} of them to test a probe, "
         f"{_count(len(checked.scenarios), 'scenario')}"
     )
     positive, negative = checked.mean_words
-    click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
-    click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
+    say(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
+    say(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
     for finding in checked.findings:
-        click.echo(finding_line(finding))
-    click.echo(checked.judgement)
+        say_finding(finding)
+    say(checked.judgement)
 
 
-def finding_line(finding: Finding) -> str:
-    """A finding with its severity and its lines."""
+def say_finding(finding: Finding, indent: str = "") -> None:
+    """Print a finding with its severity and its lines."""
     colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
-    return f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}"
+    say(indent, nl=False)
+    say_marked(finding.severity, colour, f": {finding.kind}: {finding.message}{_where(finding)}")
 
 
 def _where(finding: Finding) -> str:
@@ -180,7 +181,10 @@ def generate(
         "cut": sum("length" in result.record["finish"].values() for result in results),
         "tokens": sum(result.tokens for result in results),
     }
-    click.echo(json.dumps(report) if as_json else _summary(report, recipe.tokens))
+    if as_json:
+        say_json(report)
+    else:
+        say(_summary(report, recipe.tokens))
     if not report["written"] and not report["already"]:
         click.get_current_context().exit(2)
 
@@ -238,4 +242,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _note(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

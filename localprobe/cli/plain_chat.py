@@ -11,8 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from localprobe.cli.output import say
 from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
@@ -50,20 +49,20 @@ class PlainChat:
             else:
                 self._turn(alpha=0.0)
             for warning in vector.check_scale(model.scale, [knob.layer for knob in self._knobs]):
-                click.echo(f"warning: {warning}", err=True)
+                say(f"warning: {warning}", err=True)
 
     def run(self, lines: Iterator[str]) -> None:
         """Answer each line until the last, or `/quit`. An error is printed and does not end the chat."""
         while True:
             if sys.stdin.isatty():
-                click.echo("> ", nl=False, err=True)
+                say("> ", nl=False, err=True)
             line = next(lines, None)
             if line is None or line.strip() == "/quit":
                 return
             try:
                 self._line(line.strip())
             except LocalprobeError as error:
-                click.echo(f"localprobe: {error}", err=True)
+                say(f"localprobe: {error}", err=True)
 
     def _line(self, line: str) -> None:
         command, _, value = line.partition(" ")
@@ -77,7 +76,7 @@ class PlainChat:
             case "/continue":
                 self._continue()
             case "/help":
-                click.echo(HELP, err=True)
+                say(HELP, err=True)
             case _ if command.startswith("/"):
                 raise UsageError(f"there is no command {command}; /help lists them")
             case _:
@@ -141,7 +140,7 @@ class PlainChat:
         layer, positions = self._options["layer"], self._options["positions"]
         self._knobs = self._model.knobs(self._vector, layer=layer, dose=dose, alpha=alpha, positions=positions)
         for knob in self._knobs:
-            click.echo(f"[{describe(self._model, knob)}]", err=True)
+            say(f"[{describe(self._model, knob)}]", err=True)
 
     def _reading(self) -> Reading | None:
         from localprobe.chats.turns import Reading
@@ -178,18 +177,18 @@ class PlainChat:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
                     recorder.take(step, time.perf_counter())
-                    click.echo(_printable("".join(e.text for e in step if not isinstance(e, Score))), nl=False)
+                    say("".join(e.text for e in step if not isinstance(e, Score)), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
         finally:
             if answer.id in self._chat.turns:
                 self._writer.write(self._chat, answer)
-        click.echo()
+        say()
         count = len(answer.pieces) - before
         scores = [score for score in answer.scores[before:] if not math.isnan(score)]
         rate = count / (time.perf_counter() - start)
         mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._knobs[-1].layer}, " if scores else ""
-        click.echo(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
+        say(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
 
 
 @contextmanager
@@ -213,8 +212,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(f"{text!r} is not a strength: write /dose 0.2 or /alpha 20") from None
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a screen reader or a file has no use for them."""
-    return "".join(character for character in text if character.isprintable() or character in "\n\t")

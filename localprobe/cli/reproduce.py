@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.options import Labelled, models_options
+from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import pair_options, probe_options, study_options
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def reproduce(
     report.write([saved], folder / "report.html")
     report.write_csv([saved], folder / "tables")
     if as_json:
-        click.echo(json.dumps({"run": run, "folder": str(folder), **saved.result}))
+        say_json({"run": run, "folder": str(folder), **saved.result})
         return
-    click.echo(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run}")
+    say(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run}")
 
 
 def _grid(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
@@ -18,7 +19,7 @@ def read(reference: str) -> Vector:
 
     vector = Library().vector(reference)
     if not vector.origin.version:
-        click.echo(
+        say(
             f"warning: {reference} does not say after which block its directions were measured; read as llama.cpp "
             "applies it (`localprobe vector import` settles that)",
             err=True,
@@ -32,7 +33,7 @@ def pair(a: str, b: str) -> tuple[Vector, Vector]:
 
     one, other = read(a), read(b)
     for warning in check(one, other):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     return one, other
 
 
@@ -43,7 +44,7 @@ def show(file: str, as_json: bool) -> None:
     """Show the content of FILE: concept, origin, layers, lengths."""
     vector = read(file)
     if as_json:
-        click.echo(json.dumps(_about(vector)))
+        say_json(_about(vector))
     else:
         _print(vector)
 
@@ -68,9 +69,9 @@ def _about(vector: Vector) -> dict[str, Any]:
 
 
 def _print(vector: Vector) -> None:
-    from rich.console import Console
+    from localprobe.cli.show import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False)
     console.print(f"{vector.concept}: {_at(vector)}", style="bold", soft_wrap=True)
     for name, value in _facts(vector):
         console.print(f"  {name:<12} {value}", soft_wrap=True)
@@ -127,18 +128,18 @@ def _table(vector: Vector) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print the cosines as JSON.")
 def cosines(a: str, b: str, as_json: bool) -> None:
     """Show the cosine of A and B at every layer that both have."""
-    from rich.console import Console
     from rich.table import Table
 
+    from localprobe.cli.show import Console
     from localprobe.vectors import arithmetic
 
     one, other = pair(a, b)
     cosine_of = arithmetic.cosines(one, other)
     if as_json:
         layers = [{"layer": layer, "cosine": cosine} for layer, cosine in cosine_of.items()]
-        click.echo(json.dumps({"a": one.concept, "b": other.concept, "layers": layers}))
+        say_json({"a": one.concept, "b": other.concept, "layers": layers})
         return
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False)
     console.print(f"{one.concept}, {other.concept}", style="bold", soft_wrap=True)
     table = Table(box=None, header_style="bold")
     table.add_column("layer", justify="right")
