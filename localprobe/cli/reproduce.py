@@ -70,13 +70,14 @@ def reproduce(
     from localprobe.contrast.rated import RATED_SETS, read_rated
     from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
     from localprobe.store.json_values import to_json
+    from localprobe.store.names import file_name
     from localprobe.store.runs import Runs
 
     concept = concept or (pairs if PAIR_SETS.holds(PAIR_SETS.resolve(pairs)) else "empathy")
     study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
     rated = read_rated(RATED_SETS.resolve(ratings))
     prompts = read_system_prompts(SYSTEM_PROMPTS.resolve(system_prompts)) if system_prompts else None
-    folder = output or Path(f"reproduce-{concept}")
+    folder = output or Path(f"reproduce-{file_name(concept)}")
     grid = _grid(steering, models, study, folder, prompts)
     name = f"{concept} on {', '.join(model.chosen.name for model in models)}"
     about = {"hashes": hashed(pairs=pairs, test=test, ratings=ratings)}

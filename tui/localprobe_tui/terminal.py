@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
 from textual.driver import Driver
+
+from localprobe.errors import LocalprobeWarning
 
 
 def on_hangup(leave: Callable[[], object]) -> None:
@@ -21,6 +24,24 @@ def on_hangup(leave: Callable[[], object]) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
                 loop.add_signal_handler(number, leave)
+
+
+def on_warning(tell: Callable[[str], object]) -> Callable[[], None]:
+    """Call `tell` with our own warnings, such as that a row of a store is damaged, from whichever thread they come.
+    Returns a function that ends it. Python would write them over the screen."""
+    other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
+        if issubclass(category, LocalprobeWarning):
+            tell(str(message))
+        else:
+            other(message, category, *place, **named)
+
+    def end() -> None:
+        warnings.showwarning = other
+
+    warnings.showwarning = show
+    return end
 
 
 class _Outlet:
