@@ -16,6 +16,7 @@
         ├── UnknownEngine        no backend of that name is registered
         ├── EngineNotInstalled   registered, but its library is missing
         ├── EngineCrashed        its process died
+        ├── EngineStopped        its process was stopped from outside and does not answer
         └── CanaryFailed         it loads, but capture or steering gives wrong results
 
 A message says what was wrong, with the value, and what to do now. Tracebacks are for bugs.
@@ -85,6 +86,10 @@ class EngineNotInstalled(EngineError):
 
 class EngineCrashed(EngineError):
     """The engine's process died."""
+
+
+class EngineStopped(EngineError):
+    """The engine's process was stopped from outside (SIGSTOP): it does not answer until it is continued."""
 
 
 class CanaryFailed(EngineError):

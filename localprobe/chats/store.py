@@ -86,9 +86,7 @@ class Chats:
                 f"{'WHERE ' + matches if words else ''} ORDER BY updated DESC",
                 patterns,
             ).fetchall()
-        return [
-            chat for row in rows if (chat := self._readable(partial(_summary, row), row))
-        ]
+        return [chat for row in rows if (chat := self._readable(partial(_summary, row), row))]
 
     def read(self, id: str) -> Chat:  # noqa: A002 (it is the column's name)
         """A chat with all of its turns. LocalprobeError if there is none, or its row is damaged.

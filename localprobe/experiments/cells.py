@@ -181,7 +181,7 @@ def _answer(row: Sequence[Any]) -> CellAnswer:
         from_json(str, values["text"]),
         from_json(str, values["reason"]),
         np.frombuffer(values["ids"], dtype="<i4").astype(np.int32),
-        from_json(dict[str, float], json.loads(values["scores"])),
+        from_json(dict[str, Any], json.loads(values["scores"])),
         _read(CellMeasures, values["measures"]),
         _read(Judgement, values["judgement"]),
     )

@@ -28,7 +28,11 @@ T = TypeVar("T")
 SCHEMA = Schema("runs", MIGRATIONS)
 
 _RUN = "id, kind, name, created, about, result"
-_VALID = "typeof(about) = 'text' AND typeof(result) = 'text' AND json_valid(about) AND json_valid(result)"
+_VALID = """
+CASE WHEN typeof(about) = 'text' AND typeof(result) = 'text' AND json_valid(about) AND json_valid(result)
+    THEN json_type(about) = 'object' AND json_type(result) = 'object' ELSE 0
+END
+"""
 _SUMMARY = f"""
 id, kind, name, created, {_VALID}, CASE
     WHEN NOT ({_VALID}) THEN NULL
@@ -236,7 +240,7 @@ def _run(row: Sequence[Any]) -> Run:
 def _summary(row: Sequence[Any]) -> RunSummary:
     """The summary of a row. Raises one of `WRONG` if the row is damaged."""
     if not row[4]:
-        raise ValueError("its JSON is torn")
+        raise ValueError("its JSON is torn or no object")
     headline = json.loads(row[5] or "{}")
     shown = ("done", "expected") if row[1] == "sweep" else ("auroc", "layer")
     if headline and not all(isinstance(headline[name], int | float) for name in shown):

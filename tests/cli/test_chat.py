@@ -120,10 +120,6 @@ def test_help_says_what_can_be_typed(chat) -> None:  # type: ignore[no-untyped-d
     assert "/regenerate   answer the last message again" in chat("/help\n").err
 
 
-def test_no_control_character_reaches_the_output() -> None:
-    assert plain_chat._printable("a\x1b[31mb\x07\nc\td\u200be") == "a[31mb\nc\tde"
-
-
 def test_without_a_terminal_localprobe_alone_shows_its_help(run: Run) -> None:
     ran = run()
     assert ran.status == 0

@@ -92,6 +92,7 @@ class LocalprobeApp(App[None]):
         self._given: Vector | None = None  # its vector, until a model is loaded
         self.talk.chat.system = self._opening.system
         self.talk.sampling = self._opening.sampling(self.talk.sampling)
+        self._stop_listening: Callable[[], None] = lambda: None
         self._named: str | None = None  # or its name, which may have to be fitted
         if (vector := self._opening.vector) is not None and is_path(vector):
             self._given = Library().vector(vector)
