@@ -64,9 +64,11 @@ class ProbingScreen(Page):
         with Horizontal(id="form"):
             sets = [(name, name) for name in (*PAIR_SETS.names(), _FILE)]
             yield Select(choices(sets), id="pairs", allow_blank=False, compact=True)
-            yield Select([(name, name) for name in get_args(MethodName)], id="method", allow_blank=False, compact=True)
             yield Select(
-                [(name, name) for name in get_args(PoolingName)], id="pooling", allow_blank=False, compact=True
+                choices([(name, name) for name in get_args(MethodName)]), id="method", allow_blank=False, compact=True
+            )
+            yield Select(
+                choices([(name, name) for name in get_args(PoolingName)]), id="pooling", allow_blank=False, compact=True
             )
             yield Button("Fit", id="fit", variant="primary", compact=True)
         yield Input(placeholder="path of a JSONL file with positive and negative", id="path", compact=True)
