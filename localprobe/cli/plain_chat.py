@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
 
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = """\
 /dose 0.2     turn the knob: steer from here on at this dose (/alpha 20 gives the paper's coefficient instead)
 /regenerate   answer the last message again
@@ -171,8 +172,8 @@ class PlainChat:
             key=key,
             tokens=self._options["tokens"],
         )
-        try:
-            with _interrupted() as interrupted:
+        with _interrupted() as interrupted:
+            try:
                 for events in steps:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
@@ -180,9 +181,9 @@ class PlainChat:
                     say("".join(e.text for e in step if not isinstance(e, Score)), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
-        finally:
-            if answer.id in self._chat.turns:
-                self._writer.write(self._chat, answer)
+            finally:
+                if answer.id in self._chat.turns:
+                    self._writer.write(self._chat, answer)
         say()
         count = len(answer.pieces) - before
         scores = [score for score in answer.scores[before:] if not math.isnan(score)]
@@ -193,18 +194,24 @@ class PlainChat:
 
 @contextmanager
 def _interrupted() -> Iterator[Callable[[], bool]]:
-    """Note Ctrl-C instead of raising: an engine interrupted within a step could not continue."""
-    noted: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    # Only the main thread can be interrupted, and not even that where the shell has Ctrl-C ignored.
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+    """Note Ctrl-C instead of raising: an engine interrupted within a step could not continue. A kill, or a terminal
+    that is closed, is noted too, and takes effect at the end of the block, when the answer is saved."""
+    if threading.current_thread() is not threading.main_thread():  # nothing else can be interrupted
         yield lambda: False
         return
-    signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _ENDS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # as `nohup` has it
+    for number in heard:
+        signal.signal(number, lambda number, _: noted.append(number))
     try:
         yield lambda: bool(noted)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in heard:
+            signal.signal(number, before[number])
+        for number in noted:
+            if number != signal.SIGINT:
+                signal.raise_signal(number)
 
 
 def _number(text: str) -> float:

@@ -168,3 +168,18 @@ def test_ctrl_c_that_the_shell_ignores_stays_ignored() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert not interrupted()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("signals_heard")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_waits_until_the_answer_is_saved(number: signal.Signals) -> None:
+    done: list[str] = []
+    before = signal.signal(number, lambda *_: done.append("ended"))
+    try:
+        with plain_chat._interrupted() as interrupted:
+            os.kill(os.getpid(), number)
+            assert interrupted()
+            done.append("saved")
+        assert done == ["saved", "ended"]
+    finally:
+        signal.signal(number, before)

@@ -17,10 +17,12 @@ from localprobe.errors import LocalprobeWarning
 def on_hangup(leave: Callable[[], object]) -> None:
     """End the app as quitting does when the terminal is closed or on `kill`, so that no chat is lost.
 
+    SIGINT too: Ctrl-C is a key of the app, so the signal comes from elsewhere.
+
     A signal that was ignored when the app was started, as with `nohup`, stays ignored.
     """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             with suppress(ValueError, RuntimeError):  # tests may run it elsewhere than on the main thread
                 loop.add_signal_handler(number, leave)
