@@ -238,7 +238,7 @@ def _relink(chat: Chat, lost: Mapping[str, Any]) -> None:
 def _kept(reference: str | None, chat: Chat, lost: Mapping[str, Any]) -> str | None:
     """A turn, or the nearest one before it that is not lost."""
     passed = set()
-    while reference in lost and reference not in passed:
+    while reference is not None and reference in lost and reference not in passed:
         passed.add(reference)
         reference = lost[reference]
     return reference if isinstance(reference, str) or reference is None else None

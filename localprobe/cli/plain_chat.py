@@ -209,9 +209,9 @@ def _interrupted() -> Iterator[Callable[[], bool]]:
     finally:
         for number in heard:
             signal.signal(number, before[number])
-        for number in noted:
-            if number != signal.SIGINT:
-                signal.raise_signal(number)
+        for late in noted:
+            if late != signal.SIGINT:
+                signal.raise_signal(late)
 
 
 def _number(text: str) -> float:

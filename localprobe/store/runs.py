@@ -248,14 +248,14 @@ def _summary(row: Sequence[Any]) -> RunSummary:
     return RunSummary(*_texts(row), headline)
 
 
-def _texts(row: Sequence[Any]) -> Sequence[str]:
+def _texts(row: Sequence[Any]) -> tuple[str, str, str, str]:
     """The columns that are text."""
-    texts = row[:4]
-    if not all(isinstance(text, str) for text in texts):
+    reference, kind, name, created = row[:4]
+    if not all(isinstance(text, str) for text in row[:4]):
         raise TypeError("a name that is no text")
-    if not is_id(texts[0]):
+    if not is_id(reference):
         raise ValueError("an id that could leave its folder")
-    return texts
+    return reference, kind, name, created
 
 
 def _called(row: Sequence[Any]) -> str:

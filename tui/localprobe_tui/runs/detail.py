@@ -173,8 +173,8 @@ class Detail(Vertical):
         drawn = self.opened.responses
         self._response = max(0, min(self._response + places, len(drawn) - 1))
         name, _, response = drawn[self._response]
-        arrows = [link("←", "screen.lower"), " ", link("→", "screen.higher")]
-        title = Content.assemble(plain(f"{name}, layer {response.layer} ("), *arrows, ")")
+        back, on = link("←", "screen.lower"), link("→", "screen.higher")
+        title = Content.assemble(plain(f"{name}, layer {response.layer} ("), back, " ", on, ")")
         self.query_one("#response").border_title = title
         self.query_one(DosePlot).show(response)
 

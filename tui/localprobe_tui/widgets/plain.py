@@ -43,7 +43,7 @@ def _safe(content: VisualType) -> VisualType:
     if isinstance(content, str):
         return plain(content)
     if isinstance(content, Content) and (text := visible(content.plain)) != content.plain:
-        return Content(text, content.spans)  # one character stays one
+        return Content(text, list(content.spans))  # one character stays one
     return content
 
 
