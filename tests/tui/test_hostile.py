@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import pty
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +22,6 @@ from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.chat.chat_list import ChatList
 from localprobe_tui.widgets.dialogs import Choose
 from tests.tui.conftest import Play
-from tests.tui.test_terminal import ROOT, read_until
 from tests.tui.waiting import dismiss, screen, wait_until
 
 HOSTILE = "[/x][red]\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202e"
@@ -184,46 +177,3 @@ FIXED = {
 def test_no_text_gets_to_the_screen_past_the_plain_widgets(path: Path) -> None:
     if path.name != "plain.py":
         assert not list(_faults(ast.parse(path.read_text()))), path
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("signals_heard")
-@pytest.mark.parametrize("way", ["quit key", "ctrl+c twice, then the quit key", "SIGTERM", "SIGINT"])
-def test_leaving_in_mid_answer_leaves_no_traceback_and_keeps_the_answer(own_data: Path, way: str) -> None:
-    master, slave = pty.openpty()
-    command = [sys.executable, "-c", "import tests.tui.slow_app"]
-    variables = {**os.environ, "TERM": "xterm-256color", "LOCALPROBE_DATA": str(own_data)}
-    app = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=variables, cwd=ROOT, start_new_session=True
-    )
-    os.close(slave)
-    try:
-        read_until(master, b"tok/s")
-        if way.startswith("ctrl+c"):
-            os.write(master, b"\x03\x03")
-        if way.endswith("quit key"):
-            os.write(master, b"\x11")
-        else:
-            app.send_signal(getattr(signal, way))
-        said = rest(master)
-        assert app.wait(timeout=120) == 0, said[-3000:]
-    finally:
-        app.kill()
-        os.close(master)
-    assert "Traceback" not in said
-    assert "Error" not in said
-    [summary] = Chats(own_data / "chats.sqlite").find("go on for ever")
-    answer = Chats(own_data / "chats.sqlite").read(summary.id).path()[-1]
-    assert answer.pieces
-    assert answer.content == "".join(answer.pieces)
-
-
-def rest(terminal: int) -> str:
-    """All that a program still writes, without escape sequences."""
-    said = b""
-    try:
-        while part := os.read(terminal, 65536):
-            said += part
-    except OSError:  # the program has left
-        pass
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
