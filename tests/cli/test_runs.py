@@ -156,7 +156,7 @@ def test_a_run_whose_id_is_a_path_comes_into_no_store_and_into_no_name_of_a_file
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
     assert run("report", "x/", "--store", theirs, "--csv", "tables").status == 2
-    assert not [path for path in tmp_path.rglob("*evil*")]
+    assert not list(tmp_path.rglob("*evil*"))
 
 
 def test_a_sweep_whose_cells_are_damaged_is_shown_without_them_and_makes_them_again(
