@@ -83,9 +83,13 @@ def _future() -> tuple[asyncio.Future[Outcome[Any]], Callable[[Outcome[Any]], No
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome[Any]] = loop.create_future()
 
+    def take(outcome: Outcome[Any]) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
     def settle(outcome: Outcome[Any]) -> None:
         with suppress(RuntimeError):  # the loop has closed
-            loop.call_soon_threadsafe(lambda: future.done() or future.set_result(outcome))
+            loop.call_soon_threadsafe(take, outcome)
 
     return future, settle
 
