@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 PROGRAMS = ("repeng", "cvector-generator")
 
@@ -46,9 +47,9 @@ def import_(
     vector_files.save(vector, output)
     if as_json:
         summary = {"output": str(output), "concept": vector.concept, "model": origin.model, "best": vector.best}
-        click.echo(json.dumps({**summary, "layers": sorted(vector.directions)}))
+        say_json({**summary, "layers": sorted(vector.directions)})
         return
-    click.echo(
+    say(
         f"{vector.concept} at layer{'s' if len(vector.directions) > 1 else ''} {vector.span}, "
         f"width {origin.width}, of {origin.model or 'a model that is not named'} -> {output}"
     )
