@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from localprobe.engine import Info, Span
@@ -19,6 +20,7 @@ from localprobe.template_engine import TemplateFailed, render_template
 Role = Literal["system", "user", "assistant"]
 
 _PRIVATE = range(0xE000, 0xF8FF)  # characters that no template writes; those that a person writes are skipped
+_WORD = re.compile(r"(?<=[\s>\]])(?=\S)")  # where a word begins, after a space or a mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,43 +175,54 @@ def _located(info: Info, messages: Sequence[Message], prompt: bool, parts: bool)
     The contents are found by a second rendering, in which each stands between two private characters.
     """
     text = _rendered(info, [m.content for m in messages], messages, prompt, parts)
-    opens, closes = _private(messages)
+    private = _private(messages)
     try:
-        marked = _rendered(info, [_between(m.content, opens, closes) for m in messages], messages, prompt, parts)
+        marked = _rendered(info, [_between(m, private) for m in messages], messages, prompt, parts)
     except UsageError:
         marked = ""
-    contents = _spans(marked, opens, closes)
-    if marked.replace(opens, "").replace(closes, "") != text:  # the template changes contents
+    contents = _spans(marked, private)
+    if contents is None or re.sub(f"[{private}]", "", marked) != text:  # the template changes contents
         contents = tuple(_found(text, [m.content.strip() for m in messages]))
         _refuse_marks(info, messages)
     last = next((m.content.strip() for m in reversed(messages) if m.role == "user"), "")
-    return Rendered(text, contents), not last or last in text or opens in marked or closes in marked
+    return Rendered(text, contents), not last or last in text or private[0] in marked or private[1] in marked
 
 
-def _private(messages: Sequence[Message]) -> tuple[str, str]:
-    """Two characters that no message holds."""
+def _private(messages: Sequence[Message]) -> str:
+    """Three characters that no message holds: for the beginning of a content, for its end, and for places between."""
     written = set().union(*(m.content for m in messages))
-    free = (chr(code) for code in _PRIVATE if chr(code) not in written)
-    return next(free), next(free)
+    return "".join(islice((chr(code) for code in _PRIVATE if chr(code) not in written), 3))
 
 
-def _between(content: str, opens: str, closes: str) -> str:
-    """A content between two characters, inside the space around it, which many templates strip."""
+def _between(message: Message, private: str) -> str:
+    """A content between two characters, inside the space around it, which many templates strip.
+
+    Templates cut the thought off an answer, and the first character with it: so the third one stands before the words
+    of an answer.
+    """
+    opens, closes, word = private
+    content = message.content
     inner = content.strip()
     lead = len(content) - len(content.lstrip()) if inner else 0
-    return f"{content[:lead]}{opens}{inner}{closes}{content[lead + len(inner) :]}"
+    shown = _WORD.sub(word, inner) if message.role == "assistant" else inner
+    return f"{content[:lead]}{opens}{shown}{closes}{content[lead + len(inner) :]}"
 
 
-def _spans(marked: str, opens: str, closes: str) -> tuple[Span, ...]:
-    """Where the contents would be without the private characters."""
-    spans, start = [], 0
-    for removed, match in enumerate(re.finditer(f"[{opens}{closes}]", marked)):
+def _spans(marked: str, private: str) -> tuple[Span, ...] | None:
+    """Where the contents would be without the private characters. None if the beginning or the end of one is lost."""
+    opens, closes, _ = private
+    spans: list[Span] = []
+    start: int | None = None
+    for removed, match in enumerate(re.finditer(f"[{private}]", marked)):
         at = match.start() - removed
-        if match.group() == opens:
+        if match.group() == closes and start is not None:
+            spans += [(start, at)] if start < at else []
+            start = None
+        elif match.group() == closes or (match.group() == opens and start is not None):
+            return None
+        elif start is None:
             start = at
-        elif start < at:
-            spans.append((start, at))
-    return tuple(spans)
+    return tuple(spans) if start is None else None
 
 
 def _found(text: str, contents: Sequence[str]) -> list[Span]:
