@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.errors import DataError
+from localprobe.store.names import exists, is_file, path_of
 from localprobe.suggest import close_match
 
 _PACKAGE = Path(__file__).parents[1]
@@ -43,7 +44,7 @@ class Shipped:
     def path(self, name: str) -> Path:
         """The file of a name. DataError lists the names if there is none."""
         path = self.folder / f"{name}{self.suffix}"
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"{unknown(self.what, name, self.names())}; or give a file")
         return path
 
@@ -52,9 +53,9 @@ class Shipped:
 
         A path to a missing file is returned unchanged, and fails when it is read. DataError for an unknown name.
         """
-        path = folder / Path(written).expanduser()
+        path = folder / path_of(written)
         is_name = Path(written).name == str(written) and not path.suffix
-        return self.path(str(written)) if is_name and not path.exists() else path
+        return self.path(str(written)) if is_name and not exists(path) else path
 
 
 def unknown(what: str, name: str, names: Iterable[str]) -> str:
