@@ -9,13 +9,14 @@ from typing import NoReturn, TypeVar
 
 from msgspec.structs import asdict
 
+from localprobe.chat_template import template_arguments
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
 from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
 from localprobe.contrast.tables import SUFFIXES
 from localprobe.engine import LoadOptions, Sampler
-from localprobe.errors import DataError
+from localprobe.errors import DataError, UsageError
 from localprobe.experiments.experiment import (
     ARMS,
     Experiment,
@@ -78,6 +79,11 @@ class _File:
 
     def _models_and_vectors(self) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
         models = tuple(map(_model, self.table.models))
+        for number, model in enumerate(models, 1):
+            try:
+                template_arguments(model.options.template_args)
+            except UsageError as error:
+                self._wrong("template_args", str(error), f"models {number}")
         if twice := _twice(map(str, models)):
             self._wrong("models", f"{twice} is listed twice")
         named = [model.name for model in models]
@@ -120,6 +126,8 @@ class _File:
                 ),
                 models=table.models or (),
             )
+        except UsageError as error:
+            self._wrong("special_tokens", str(error), place)
         except DataError as error:
             self._wrong("fit" if table.fit else "file", str(error), place)
 

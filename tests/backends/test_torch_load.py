@@ -343,3 +343,10 @@ def test_the_library_of_quantised_weights_is_in_the_version(monkeypatch: pytest.
     assert versions.versions() == "torch 1.0, transformers 1.0"
     assert versions.versions("4bit") == versions.versions("bitsandbytes") == f"{versions.versions()}, bitsandbytes 0.49"
     assert versions.versions("unheard-of") == versions.versions()
+
+
+def test_a_text_that_is_longer_than_the_tokenizer_expects_is_encoded_in_silence(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert len(load(folder).encode("word " * 600)) > 600
+    assert capfd.readouterr() == ("", "")
