@@ -7,7 +7,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from localprobe.engine import Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
+from localprobe.checks import check_decoding, only_captured
+from localprobe.engine import Capabilities, Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
 from localprobe.errors import UsageError
 from localprobe_mlx.checkpoint import Checkpoint
 from localprobe_mlx.forward import forward
@@ -60,6 +61,7 @@ class MlxEngine:
             special_text=self._tokenizer.special_text,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
+            capabilities=Capabilities(no_decoding=self._network.no_decoding),
             notes=notes,
         )
 
@@ -89,6 +91,7 @@ class MlxEngine:
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
     ) -> Stream:
+        check_decoding(self.info)
         if reuse is not None and not isinstance(reuse, MlxStream):
             raise UsageError("an MLX stream can only reuse another MLX stream")
 
@@ -129,6 +132,8 @@ def _context(checkpoint: Checkpoint, network: Network, requested: int | None) ->
         notes.append(f"mlx-lm has no sliding window for this model, so rows hold at most {limit} tokens here")
     if requested is not None and requested > limit:
         raise UsageError(f"context {requested} is more than the {limit} tokens that this model can hold")
-    if not network.batches:
+    if network.no_decoding:
+        notes.append(only_captured("this model", network.no_decoding))
+    elif not network.batches:
         notes.append("mlx-lm cannot batch answers of different length for this model: they are decoded one by one")
     return requested or limit, tuple(notes)

@@ -13,6 +13,8 @@ from localprobe.engine import LoadOptions
 from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
 from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.dialect import config_for_mlx
+from localprobe_mlx.experts import NAMES, apart
+from localprobe_mlx.fields import fields_for_mlx
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.quiet import first_line
 
@@ -74,14 +76,14 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
 
     def classes(config: Config) -> tuple[type, type]:
         model, arguments = utils._get_classes(config)
-        return _without_prefix(model), arguments
+        return _translated(_without_prefix(model), checkpoint.architecture), arguments
 
     try:
         with _torn_files(checkpoint):
             model, _ = utils.load_model(
                 checkpoint.path,
                 lazy=True,
-                model_config=config_for_mlx(checkpoint),
+                model_config=_config(checkpoint),
                 get_model_classes=classes,
                 trust_remote_code=trust,
             )
@@ -91,6 +93,27 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
         what = f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture})"
         raise UnsupportedModel(f"{what}: {first_line(problem)}") from None
     return model
+
+
+def _config(checkpoint: Checkpoint) -> Config:
+    """Changes to the checkpoint's config that mlx-lm needs."""
+    fields, changes = fields_for_mlx(checkpoint), config_for_mlx(checkpoint)
+    if inner := fields.get("text_config"):  # both hold the whole of it, changed
+        own = checkpoint.text_config
+        changes["text_config"] = inner | {k: v for k, v in changes["text_config"].items() if v != own.get(k)}
+    return fields | changes
+
+
+def _translated(model: type, architecture: str) -> type:
+    """The model's class, which takes experts that transformers 5 keeps joined."""
+    plain: Callable[..., Config] | None = getattr(model, "sanitize", None)
+    if plain is None or architecture not in NAMES:
+        return model
+
+    def sanitize(self: Any, weights: Config) -> Config:
+        return plain(self, apart(architecture, weights))
+
+    return type(model.__name__, (model,), {"sanitize": sanitize})
 
 
 def _without_prefix(model: type) -> type:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from localprobe.engine import Info, LoadOptions, Weights
+from localprobe.checks import only_captured
+from localprobe.engine import Capabilities, Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
 from localprobe_torch.blocks import KNOWN, find_blocks
@@ -41,8 +42,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
         network = Network(model, find_blocks(model), context)
+        no_decoding = ""
         if config.model_type not in KNOWN:
-            prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
+            text_ids = vocabulary.encode("What holds for other models is shown for this one, not assumed.")
+            no_decoding = prove(network, model, text_ids)
     info = Info(
         engine="torch",
         version=f"{versions()}, oneDNN" if onednn else versions(),
@@ -61,6 +64,8 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         bos=vocabulary.bos,
         eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
+        capabilities=Capabilities(no_decoding=no_decoding),
+        notes=(only_captured("this model", no_decoding),) if no_decoding else (),
     )
     return TorchEngine(info, network, vocabulary)
 

@@ -37,6 +37,7 @@ class Network:
         self.closed = False
         self._taps = Taps(blocks)
         self._cache_word = _cache_word(self.head.decoder)
+        self._takes_positions = _takes_positions(self.head.decoder)
 
     def forward(self, ids: Tensor, plan: Plan) -> Tensor | None:
         """Run right-padded `ids` (rows, columns) without a cache.
@@ -44,8 +45,10 @@ class Network:
         Attention is causal, so padding on the right needs no mask. Returns the hidden states
         after the final norm (rows, columns, width), or None if `plan` ended the pass early.
         """
-        positions = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
-        return self._run(plan, input_ids=ids, position_ids=positions, use_cache=False)
+        places = {}
+        if self._takes_positions:
+            places["position_ids"] = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
+        return self._run(plan, input_ids=ids, use_cache=False, **places)
 
     def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan) -> Tensor:
         """Run `ids` (rows, columns) at the places given by `frame`, and store their keys and values in `cache`.
@@ -88,6 +91,12 @@ class Network:
 def _cache_word(decoder: nn.Module) -> str:
     """The name of a decoder's cache argument: `cache` since transformers 5.24, which warns about the earlier name."""
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
+
+
+def _takes_positions(decoder: nn.Module) -> bool:
+    """Whether a decoder takes explicit positions. One that does not, such as RWKV or XLNet, counts from 0 itself."""
+    parameters = inspect.signature(decoder.forward).parameters.values()
+    return any(taken.name == "position_ids" or taken.kind is taken.VAR_KEYWORD for taken in parameters)
 
 
 def _device(block: nn.Module, default: torch.device) -> torch.device:
