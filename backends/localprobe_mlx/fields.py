@@ -162,7 +162,10 @@ def _same_as(name: str) -> Callable[[Config], Any]:
 
 
 _Derive = Mapping[str, Callable[[Config], Any]]
-_EVERYWHERE: _Derive = {"head_dim": _head_size}
+_EVERYWHERE: _Derive = {
+    "head_dim": _head_size,
+    "vocab_size": lambda config: (config.get("text_config") or {}).get("vocab_size"),  # Gemma's wins over the inner one
+}
 _INTERVAL: _Derive = {"full_attention_interval": lambda config: _period(config, "full_attention", "linear_attention")}
 _DENSE: _Derive = {"first_k_dense_replace": _dense}
 _DERIVED: dict[str, _Derive] = {

@@ -4,13 +4,84 @@ from __future__ import annotations
 
 from typing import Any
 
-_VISION = {"image_size": 28, "patch_size": 14, "num_hidden_layers": 2, "depth": 2}
+_SLIDING, _FULL, _LINEAR = "sliding_attention", "full_attention", "linear_attention"
+_CONVOLVED = ["conv", _FULL, "conv", _FULL]
+_VISION: dict[str, Any] = {"image_size": 28, "patch_size": 14}
 
 TRANSFORMERS: dict[str, dict[str, Any]] = {
-    "lfm2": {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "block_multiple_of": 16},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "dots3_note": {"text_config": {"num_key_value_heads": 4}, "num_key_value_heads": 4},
+    "dots3_note_text": {"num_key_value_heads": 4},
+    "falcon_h1": {"mamba_d_ssm": 128},
+    "gemma3_text": {"num_hidden_layers": 6},
+    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
+    "gemma4_unified_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
-    "bert": {"is_decoder": True},
+    "lfm2": {"layer_types": _CONVOLVED, "block_multiple_of": 16},
+    "lfm2_moe": {"layer_types": _CONVOLVED},
+    "lfm3": {"layer_types": _CONVOLVED},
+    "mamba2": {"num_heads": 8},
+    "qwen3_next": {"linear_num_value_heads": 4},
+    "xlm": {"causal": True},
+    "zamba2": {"layers_block_type": [_LINEAR, "hybrid", _LINEAR, "hybrid"]},
+    "zaya": {"num_experts_per_tok": 1},
 }
 
-MLX: dict[str, dict[str, Any]] = {}
+_ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
+_KDA = {
+    "kda_layers": [1, 3],
+    "full_attn_layers": [2, 4],
+    "num_heads": 4,
+    "head_dim": 16,
+    "short_conv_kernel_size": 4,
+}
+MLX: dict[str, dict[str, Any]] = {
+    "Klear": {"mlp_only_layers": [], "decoder_sparse_step": 1},
+    "afm7": {"num_kv_reuse_layers": 1},
+    "baichuan_m1": {"sliding_window_layers": [0, 2]},
+    "bailing_moe_linear": {"layer_group_size": 2, "group_norm_size": 1},
+    "bailing_moe_v3": {"layer_group_size": 2},
+    "deepseek": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
+    "deepseek_v41": {"o_groups": 2, "compress_ratios": [0, 0, 0, 0]},
+    "gear": {"layer_types": [_SLIDING, _FULL, _SLIDING, _FULL]},
+    "hunyuan": {"use_mixed_mlp_moe": True, "moe_intermediate_size": 32},
+    "kimi_k3": {"hidden_act": "situ", "linear_attn_config": _KDA},
+    "lille-130m": {"block_size": 256},
+    "longcat_flash_ngram": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
+    "muse_spark": {
+        "layer_rope_theta": [1e4, 0.0, 1e4, 0.0],
+        "layer_types": [_SLIDING, _FULL, _SLIDING, _FULL],
+        "rope_parameters": _ROPE,
+        "post_norm_eps": 1e-5,
+    },
+    "nemotron-nas": {"block_configs": [{"attention": {"n_heads_in_group": 2}, "ffn": {"ffn_mult": 1.5}}] * 4},
+    "openelm": {
+        "num_query_heads": [4] * 4,
+        "num_kv_heads": [2] * 4,
+        "ffn_multipliers": [1.5] * 4,
+        "ffn_dim_divisor": 16,
+    },
+    "phi3small": {"gegelu_limit": 20.0},
+    "plamo": {"n_shared_head": 2},
+    "rwkv7": dict.fromkeys(("a_low_rank_dim", "v_low_rank_dim", "gate_low_rank_dim", "decay_low_rank_dim"), 8),
+    "spark2_5": {"rope_parameters": {_SLIDING: _ROPE, _FULL: _ROPE}},
+}
+"""Values of a ModelArgs, or of the text config inside it."""
+
+WRAPPED = {
+    "kimi_k25": "deepseek_v3",
+    "lfm2-vl": "lfm2",
+    "mistral3": "llama",
+    "llava": "llama",
+    "pixtral": "llama",
+    "qwen2_vl": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen3_vl": "qwen3",
+    "qwen3_vl_moe": "qwen3_moe",
+}
+"""Architectures of mlx-lm whose text model is that of another."""
+
+NOT_BUILT = {
+    "prism_hadamard_qwen35": "is a form of Qwen3.5 in packed 2-bit weights, which no tiny model was made of",
+}
+"""Architectures that this table does not check, with the reason."""

@@ -19,13 +19,14 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import MODEL_REMAPPING
 
 from architecture_table import compare
-from architecture_table.extras import MLX
+from architecture_table.extras import MLX, NOT_BUILT, WRAPPED
 from architecture_table.sizes import SIZES, tiny
 from localprobe.engine import FloatArray, LoadOptions, Weights
 from localprobe.errors import LocalprobeError
 from localprobe_mlx import backend
 from localprobe_mlx import engine as _engine  # noqa: F401 (imported once, before the copies are made)
 
+_TEXT = ("TextArgs", "TextConfig", "TextModelArgs")
 _REQUIRED = {"rms_norm_eps": 1e-5, "layer_norm_eps": 1e-5, "norm_eps": 1e-5, "layer_norm_epsilon": 1e-5}
 _REQUIRED |= {"rope_theta": 10_000.0, "rotary_pct": 1.0, "rotary_emb_base": 10_000, "hidden_act": "silu"}
 
@@ -54,8 +55,10 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
 
 def _write(name: str, folder: Path, tokenizer: Path) -> list[FloatArray]:
     """A random model of mlx-lm as a folder, and its residuals of each text alone, (layers, n, width) float32."""
+    if name in NOT_BUILT:
+        raise LookupError(f"not checked: {NOT_BUILT[name]}")
     module = importlib.import_module(f"mlx_lm.models.{MODEL_REMAPPING.get(name, name)}")
-    config = {**_values(module.ModelArgs), **MLX.get(name, {}), "model_type": name}
+    config = _config(name, module)
     mx.random.seed(0)
     model = module.Model(module.ModelArgs.from_dict(config))
     model.update(tree_map_with_path(_random, model.parameters()))
@@ -65,6 +68,19 @@ def _write(name: str, folder: Path, tokenizer: Path) -> list[FloatArray]:
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
     return [_own_residuals(model, ids.tolist()) for ids in compare.texts()]
+
+
+def _config(name: str, module: Any) -> dict[str, Any]:
+    """The config of a tiny model, that of its text model inside it if the architecture is a multimodal one."""
+    if "text_config" not in {field.name for field in dataclasses.fields(module.ModelArgs)}:
+        return {**_values(module.ModelArgs), **MLX.get(name, {}), "model_type": name}
+    inner = WRAPPED.get(name)
+    if inner is not None:
+        text = _values(importlib.import_module(f"mlx_lm.models.{inner}").ModelArgs)
+    else:
+        text = _values(next(getattr(module, kind) for kind in _TEXT if hasattr(module, kind)))
+    text |= {"model_type": inner or text.get("model_type", name), **MLX.get(inner or name, {}), **MLX.get(name, {})}
+    return {"model_type": name, "vocab_size": text["vocab_size"], "text_config": text}
 
 
 def _random(path: str, array: mx.array) -> mx.array:

@@ -16,8 +16,8 @@ _INTRODUCTION = """\
 `scripts/architectures` draws this page. It builds a tiny random model of every decoder that transformers and mlx-lm
 know, loads it through localprobe, and compares: the residual of every layer with the library's own hidden states, for a
 text alone and in a batch of texts of unequal length; and steered decoding, row by row, with one steered pass over the
-prompt and its answer. A folder of transformers that mlx-lm knows too must give on MLX the residuals that transformers computes. So
-the table is about the code of an architecture; the size and the values of real weights are not in it.
+prompt and its answer. A folder of transformers that mlx-lm knows too must give on MLX the residuals that transformers
+computes. So the table is about the code of an architecture; the size and the values of real weights are not in it.
 
 - **works**: all of this holds.
 - **captures**: residuals hold, alone and in a batch, so probes can be fitted. Decoding is refused for the reason given.

@@ -14,7 +14,7 @@ WIDTH, INNER, LAYERS, HEADS, KEY_VALUE_HEADS, HEAD, CONTEXT, WINDOW = 64, 96, 4,
 _EXPERTS, _CHOSEN, _EXPERT_INNER, _RANK, _STATE = 4, 2, 32, 16, 8
 
 _NAMES = (
-    (VOCABULARY, "vocab_size vocab_size_per_layer_input unpadded_vocab_size audio_vocab_size num_vocab"),
+    (VOCABULARY, "vocab_size vocab_size_per_layer_input unpadded_vocab_size num_vocab"),
     (
         WIDTH,
         """hidden_size n_embd d_model dim word_embed_proj_dim embedding_size input_embedding_size

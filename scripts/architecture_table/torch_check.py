@@ -80,7 +80,7 @@ def _config(kind: Any, extras: dict[str, Any]) -> Any:
         if field.name in inner or field.name.startswith("_") or not field.init:
             continue
         default = field.default if field.default is not dataclasses.MISSING else None
-        value = tiny(field.name, default)
+        value = True if field.name == "is_decoder" else tiny(field.name, default)
         if value != default:
             values[field.name] = value
     for name, part in inner.items():
