@@ -36,6 +36,8 @@ class LlamaModel:
         """Whether a row's last tokens can be forgotten, which a recurrent state does not allow."""
         self.controls = self.layers > 1
         """Whether control vectors work; set by `load`."""
+        self.long_factors = False
+        """Whether the file holds RoPE factors for long rows; set by `load`."""
 
     @property
     def batch(self) -> int:
@@ -71,10 +73,12 @@ class LlamaModel:
 
         The choice depends on the size of the cache, not on the length of a row.
         """
-        if self.text(self._key("rope.scaling.type")) != "longrope":
-            return None
-        trained = self.number("rope.scaling.original_context_length")
-        return trained and trained // _PAGE * _PAGE
+        return self.trained_context // _PAGE * _PAGE if self.long_factors else None
+
+    @property
+    def trained_context(self) -> int:
+        """Context length before it was extended."""
+        return self.number("rope.scaling.original_context_length") or self.context
 
     def number(self, name: str) -> int | None:
         """An integer from the metadata of the architecture."""

@@ -12,7 +12,7 @@ from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of
+from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
@@ -41,14 +41,16 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
-        network = Network(model, find_blocks(model), context)
+        network = Network(model, find_blocks(model), context, rope_length(text))
         no_decoding = ""
         if config.model_type not in KNOWN:
             text_ids = vocabulary.encode("What holds for other models is shown for this one, not assumed.")
             no_decoding = prove(network, model, text_ids)
+    # it names what makes residuals differ: other kernels, and rows apart by length, which earlier versions mixed
+    details = {"oneDNN": onednn, "long RoPE by row": network.rope_length is not None}
     info = Info(
         engine="torch",
-        version=f"{versions()}, oneDNN" if onednn else versions(),
+        version=", ".join([versions(), *(name for name, used in details.items() if used)]),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,
@@ -66,6 +68,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
         capabilities=Capabilities(no_decoding=no_decoding),
         notes=(only_captured("this model", no_decoding),) if no_decoding else (),
+        rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)
 

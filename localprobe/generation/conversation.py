@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from localprobe.chat_template import Message, render
-from localprobe.engine import Engine, IntArray, Sampler, Steering, Watch
+from localprobe.engine import Engine, Info, IntArray, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.decode import Decoding, Request
@@ -196,7 +196,7 @@ class Conversation:
         old, keep = self._decoding, [0] * len(requests)
         self._decoding = None
         if old is not None and old.intact and old.rows == len(requests) and self.engine.info.capabilities.reuse:
-            keep = [_reusable(*old.history(row), request) for row, request in enumerate(requests)]
+            keep = [_reusable(self.engine.info, *old.history(row), request) for row, request in enumerate(requests)]
         if old is not None and not all(keep):
             old.close()
             old = None
@@ -231,8 +231,10 @@ def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
             yield from events
 
 
-def _reusable(held: Sequence[int], under: Steering, request: Request) -> int:
+def _reusable(info: Info, held: Sequence[int], under: Steering, request: Request) -> int:
     """The number of leading positions of a cached row that a request can reuse."""
+    if info.is_long(len(held)) != info.is_long(len(request.ids)):
+        return 0  # its keys were rotated by other factors
     same = same_until(under, request.steering, _common_prefix(held, request.ids))
     return min(same, len(request.ids) - 1)
 
