@@ -43,15 +43,17 @@ class MlxEngine:
 
     def _load(self, weights: Weights, options: LoadOptions, device: Any) -> None:
         checkpoint = Checkpoint(weights.path)
-        model, dtype, side = load_model(checkpoint, options, self._memory)
+        loaded = load_model(checkpoint, options, self._memory)
         rope = Rope(checkpoint.text_config)
-        network = self._network = Network(model, checkpoint.layer_windows(), side=side, rope_length=rope.length)
+        network = self._network = Network(
+            loaded.model, checkpoint.layer_windows(), side=loaded.side, rope_length=rope.length
+        )
         self._tokenizer = Tokenizer(weights.path, trust_remote_code=options.trust_remote_code)
         context, notes = _context(checkpoint, rope, network, options.context)
         self.info = Info(
             engine="mlx",
-            # it names what makes residuals differ: with mlx-lm's own RoPE they were others
-            version=f"{version()}, RoPE as in transformers" if side else version(),
+            # it names what makes residuals differ: as mlx-lm computes these, they were others
+            version=", ".join([version(), *(f"{part} as in transformers" for part in loaded.corrected)]),
             model=weights.name,
             architecture=checkpoint.architecture,
             layers=network.layers,
@@ -59,7 +61,7 @@ class MlxEngine:
             vocabulary=network.vocabulary,
             context=context,
             device=device_name(mx, device),
-            dtype=dtype,
+            dtype=loaded.dtype,
             weights=weights.fingerprint,
             quantisation=checkpoint.quantisation,
             chat_template=self._tokenizer.chat_template,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from localprobe.engine import LoadOptions
 from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
+from localprobe_mlx.activations import correct_activation
 from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.dialect import config_for_mlx
 from localprobe_mlx.experts import NAMES, apart
@@ -52,9 +53,20 @@ def find_device(name: str | None) -> Any:
     return mx.Device(mx.gpu if name == "gpu" else mx.cpu)
 
 
-def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> tuple[Any, str, Side | None]:
-    """The mlx-lm model with its weights in memory, the name of the dtype that it computes in, and the switch of its
-    RoPE between short and long rows, None if that is mlx-lm's own."""
+class Loaded(NamedTuple):
+    """An mlx-lm model with its weights in memory."""
+
+    model: Any
+    dtype: str
+    """The name of the type that it computes in."""
+    side: Side | None
+    """The switch of its RoPE between short and long rows, None if that is mlx-lm's own."""
+    corrected: tuple[str, ...]
+    """What it computes otherwise than mlx-lm does: its residuals are others."""
+
+
+def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> Loaded:
+    """Load a folder. Raises ModelError, UsageError or OutOfMemory."""
     if checkpoint.config.get("model_file") and not options.trust_remote_code:
         raise UsageError(
             f"{checkpoint.path} brings Python code of its own ({checkpoint.config['model_file']}): "
@@ -62,6 +74,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
         )
     model = _build(checkpoint, options.trust_remote_code)
     side = correct_rope(model, checkpoint.text_config)
+    activation = correct_activation(model, checkpoint.text_config)
     parameters = tree_flatten(model.parameters())
     dtype = _choose_dtype(checkpoint, options.dtype, parameters, memory.gpu)
     _cast(model, DTYPES[dtype])
@@ -70,7 +83,8 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
         mx.set_wired_limit(int(limit))  # else macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
         mx.eval(model.parameters())
-    return model, dtype, side
+    corrected = {"RoPE": side is not None, "activation": activation}
+    return Loaded(model, dtype, side, tuple(name for name, changed in corrected.items() if changed))
 
 
 def _build(checkpoint: Checkpoint, trust: bool) -> Any:
