@@ -1,6 +1,6 @@
 """The activation of the feed-forward layers, as the config asks for.
 
-mlx-lm's models compute one activation whatever the config says: GPT-NeoX the approximation of GELU by tanh, where Pythia
+mlx-lm's models compute one activation whatever the config says: GPT-NeoX the approximation of GELU by tanh, though Pythia
 asks for GELU itself; Gemma and StarCoder 2 the other way round.
 """
 
