@@ -1,7 +1,7 @@
 """The activation of the feed-forward layers, as the config asks for.
 
-mlx-lm's models compute one activation whatever the config says: GPT-NeoX the approximation of GELU by tanh, though Pythia
-asks for GELU itself; Gemma and StarCoder 2 the other way round.
+mlx-lm's models compute one activation whatever the config says: GPT-NeoX the approximation of GELU by tanh, where
+Pythia asks for GELU itself; Gemma and StarCoder 2 the other way round.
 """
 
 from __future__ import annotations

@@ -13,17 +13,21 @@ _SUFFIXES = ("_states", "_state", "_cache", "_keys", "_values")
 _OUTPUTS = ("cache", "past_key_values", "cache_params", "state", "mems")
 """Names under which decoders of transformers return what they keep."""
 
+_RECURRENT = {"conv": "conv", "linear_attention": "recurrent", "mamba": "recurrent", "hybrid": "recurrent"}
+"""What is kept by the kinds of layers that configs name."""
+
 
 @torch.inference_mode()
 def kept_states(decoder: Any, ids: Tensor) -> tuple[str, ...]:
     """Names of the states that a decoder keeps after a pass over `ids` (1, n), keys and values left out.
 
-    `conv`, `recurrent`, `indexer`, ...; empty if there is none, or if the decoder does not run with a cache at all.
+    `conv`, `recurrent`, `indexer`, ...; empty if there is none.
     """
     try:
         output = decoder(input_ids=ids, use_cache=True)
-    except Exception:  # whatever a model raises that has no cache
-        return ()
+    except Exception:  # whatever a model raises that does not run with a cache by itself
+        kinds = getattr(decoder.config, "layer_types", None) or ()
+        return tuple(dict.fromkeys(_RECURRENT[kind] for kind in kinds if kind in _RECURRENT))
     names: dict[str, None] = {}
     for word in _OUTPUTS:
         kept = getattr(output, word, None)

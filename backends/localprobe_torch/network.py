@@ -34,7 +34,7 @@ class Network:
         """Maximum number of positions of a row."""
         self.rope_length = rope_length
         """Rows of more tokens are rotated by other factors: transformers chooses by the last position of a pass."""
-        self.column_bytes = 2 * self.layers * _key_width(config) * self.dtype.itemsize
+        self.column_bytes = 2 * sum(map(_key_width, _by_layer(config, self.layers))) * self.dtype.itemsize
         """Bytes of the KV cache per position of a row."""
         self.closed = False
         self._taps = Taps(blocks)
@@ -108,6 +108,12 @@ def _device(block: nn.Module, default: torch.device) -> torch.device:
         return torch.device(placed if not isinstance(placed, int) else f"cuda:{placed}")
     weights = next(block.parameters(), None)
     return default if weights is None or weights.device.type == "meta" else weights.device
+
+
+def _by_layer(config: Any, layers: int) -> list[Any]:
+    """The config of each layer: in some models, such as Gemma 4, layers have heads of unequal size."""
+    own = getattr(config, "per_layer_config", None)
+    return list(own) if own is not None and len(own) == layers else [config] * layers
 
 
 def _key_width(config: Any) -> int:

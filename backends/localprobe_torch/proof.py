@@ -22,7 +22,9 @@ from localprobe_torch.rows import pad
 from localprobe_torch.taps import Plan
 
 _SHORT, _LONG = 9, 1024
-"""Bounds on the length of the longer row, which should exceed every attention window in the config."""
+"""Bounds on the length of the longer row: both rows should exceed every attention window in the config."""
+_FEWEST = 7
+"""Tokens of the shorter row: a prefill of two, and five more."""
 
 
 @torch.inference_mode()
@@ -36,7 +38,8 @@ def prove(network: Network, model: Any, ids: IntArray) -> str:
     causal.
     """
     kind = model.config.model_type
-    rows = [np.resize(ids, _length(network, model)), np.resize(ids[::-1], 7)]
+    length = _length(network, model)
+    rows = [np.resize(ids, length), np.resize(ids[::-1], max(length - 3, _FEWEST))]
     own = _attempt(kind, "on a text alone", partial(_alone, network, model, rows))
     _attempt(kind, "with hooks on its blocks", partial(_watch_blocks, network, rows))
     tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
@@ -57,7 +60,7 @@ def prove(network: Network, model: Any, ids: IntArray) -> str:
 def _undecodable(network: Network, row: IntArray, error: str) -> str:
     """Why a model that runs without a cache does not run with ours, which failed with `error`."""
     states = kept_states(network.head.decoder, pad([row], network.device))
-    if {"conv", "recurrent", "ssm"} & set(states):
+    if {"conv", "recurrent", "ssm", "linear"} & set(states):
         return f"keeps a recurrent state ({', '.join(states)}) that this engine cannot resume row by row"
     if states:
         return f"keeps {' and '.join(states)} beside keys and values, which this engine cannot resume row by row"
@@ -106,7 +109,7 @@ def _with_a_cache(network: Network, rows: list[IntArray]) -> list[Tensor]:
     cache = ColumnCache(network.layers)
     parts: list[list[Tensor]] = [[] for _ in rows]
     lengths = [0, 0]
-    for counts in ((len(rows[0]) - 5, 2), (1, 1), (1, 1), (3, 3)):
+    for counts in ([len(row) - 5 for row in rows], (1, 1), (1, 1), (3, 3)):
         fresh = [row[start : start + count] for row, start, count in zip(rows, lengths, counts, strict=True)]
         frame = Frame(lengths, max(counts), len(rows[0]) + 1, network.device)
         states = network.extend(pad(fresh, network.device), frame, cache, Plan())

@@ -9,13 +9,20 @@ _CONVOLVED = ["conv", _FULL, "conv", _FULL]
 _VISION: dict[str, Any] = {"image_size": 28, "patch_size": 14}
 
 TRANSFORMERS: dict[str, dict[str, Any]] = {
-    "dots3_note": {"text_config": {"num_key_value_heads": 4}, "num_key_value_heads": 4},
-    "dots3_note_text": {"num_key_value_heads": 4},
+    "bailing_hybrid": {"layer_group_size": 2},
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "blt": {"encoder_hash_byte_group_vocab": 500},
+    "dbrx": {"attn_config": {"rope_theta": 10_000.0}},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1},
+    "dots3_note": {"text_config": {"num_key_value_heads": 4}, "num_key_value_heads": 4, "per_layer_config": None},
+    "dots3_note_text": {"num_key_value_heads": 4, "per_layer_config": None},
     "falcon_h1": {"mamba_d_ssm": 128},
     "gemma3_text": {"num_hidden_layers": 6},
     "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
     "gemma4_unified_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "got_ocr2": {"vision_config": {"image_size": 64, "global_attn_indexes": [1], "window_size": 2}},
+    "granitemoehybrid": {"layer_types": [_LINEAR, _FULL, _LINEAR, _FULL]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2": {"layer_types": _CONVOLVED, "block_multiple_of": 16},
     "lfm2_moe": {"layer_types": _CONVOLVED},
@@ -81,7 +88,12 @@ WRAPPED = {
 }
 """Architectures of mlx-lm whose text model is that of another."""
 
+_CODES = "decodes codes of audio in several books at once, not tokens of a text"
 NOT_BUILT = {
+    "gemma3n": "needs the package timm for its vision tower; its text model is gemma3n_text",
+    "moshi": _CODES,
+    "musicgen": _CODES,
+    "musicgen_melody": _CODES,
     "prism_hadamard_qwen35": "is a form of Qwen3.5 in packed 2-bit weights, which no tiny model was made of",
 }
 """Architectures that this table does not check, with the reason."""

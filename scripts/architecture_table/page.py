@@ -23,6 +23,7 @@ computes. So the table is about the code of an architecture; the size and the va
 - **captures**: residuals hold, alone and in a batch, so probes can be fitted. Decoding is refused for the reason given.
 - **refused**: loading it gives one line, the reason given.
 - **FAILED**: a fault of localprobe.
+- **not checked**: no tiny model of it was made, for the reason given.
 - empty: the library does not know the architecture.
 """
 
@@ -49,7 +50,7 @@ def _lines(torch: Rows, mlx: Rows) -> Iterator[str]:
 
 
 def _order(item: tuple[str, int]) -> int:
-    results = ("works", "captures", "refused", "FAILED")
+    results = ("works", "captures", "refused", "not checked", "FAILED")
     return results.index(item[0]) if item[0] in results else len(results)
 
 

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from architecture_table.compare import check_residuals, check_steered, save, texts
-from architecture_table.extras import TRANSFORMERS
-from architecture_table.sizes import tiny
+from architecture_table.compare import check_residuals, check_steered, load, save, texts
+from architecture_table.extras import NOT_BUILT, TRANSFORMERS
+from architecture_table.sizes import HEADS, tiny
 from localprobe.engine import FloatArray, LoadOptions, Weights
 from localprobe.errors import LocalprobeError
 from localprobe_torch import backend
@@ -32,12 +31,14 @@ _GAIN = 4
 def check(job: dict[str, Any]) -> dict[str, Any]:
     """Build the model of `job["name"]` in `job["folder"]`, with its residuals beside it, and check the engine on it."""
     torch.set_num_threads(1)
+    if job["name"] in NOT_BUILT:
+        return {"result": "not checked", "note": NOT_BUILT[job["name"]]}
     folder = Path(job["folder"])
     with _quiet():
         model = _build(job["name"])
         _write(model, folder, job)
         answer = {"layers": model.config.get_text_config(decoder=True).num_hidden_layers}
-        with contextlib.suppress(LocalprobeError):  # the engine will say the same
+        with contextlib.suppress(Exception):  # no stack of hidden states: the engine will say why it refuses
             save(str(folder), _own_residuals(model))
         if job["build"]:
             return {"result": "built", **answer}
@@ -45,12 +46,12 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(folder: Path, name: str) -> dict[str, Any]:
-    from architecture_table.compare import load
-
     try:
         engine = backend.load(Weights(name, folder, "folder", "tiny"), LoadOptions(threads=1))
     except LocalprobeError as error:
-        return {"result": "refused", "note": str(error)}
+        return {"result": "refused", "note": str(error).replace(str(folder), "the folder")}
+    if not (folder / "expected.npz").exists():
+        return {"result": "FAILED", "note": "loads, but transformers' own hidden states are no stack of its blocks"}
     check_residuals(engine, load(str(folder)), "transformers")
     if engine.info.capabilities.no_decoding:
         return {"result": "captures", "note": engine.info.capabilities.no_decoding}
@@ -62,7 +63,7 @@ def _build(name: str) -> Any:
     """A random model in float32. Its class is the one that transformers loads for a causal language model."""
     torch.manual_seed(0)
     config = _config(CONFIG_MAPPING[name], TRANSFORMERS.get(name, {}))
-    model = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name])(config).float().eval()
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     with torch.inference_mode():
         for path, weight in model.named_parameters():
             if weight.ndim > 1 and weight.is_floating_point():
@@ -75,7 +76,7 @@ def _build(name: str) -> Any:
 def _config(kind: Any, extras: dict[str, Any]) -> Any:
     """A config of the class `kind` with tiny values; configs inside it likewise. `extras` win."""
     values: dict[str, Any] = {}
-    inner = getattr(kind, "sub_configs", {})
+    inner = {name: _inner(spec) for name, spec in (getattr(kind, "sub_configs_defaults", None) or {}).items()}
     for field in dataclasses.fields(kind):
         if field.name in inner or field.name.startswith("_") or not field.init:
             continue
@@ -83,11 +84,17 @@ def _config(kind: Any, extras: dict[str, Any]) -> Any:
         value = True if field.name == "is_decoder" else tiny(field.name, default)
         if value != default:
             values[field.name] = value
+    if values.get("kv_lora_rank"):  # keys are unpacked for every head
+        values["num_key_value_heads"] = HEADS
     for name, part in inner.items():
-        if isinstance(part, type) and dataclasses.is_dataclass(part) and part.__name__ != "AutoConfig":
-            values[name] = _config(part, extras.get(name, {})).to_dict()
+        values[name] = _config(part, extras.get(name, {})).to_dict()
     plain = {name: value for name, value in extras.items() if name not in inner}
     return kind(**values | plain)
+
+
+def _inner(spec: Any) -> Any:
+    """The class of a config inside another, of which some name only the model type."""
+    return CONFIG_MAPPING[spec.model_type] if getattr(spec, "model_type", None) else spec.config_class
 
 
 def _own_residuals(model: Any) -> list[FloatArray]:
@@ -109,7 +116,8 @@ def _own_residuals(model: Any) -> list[FloatArray]:
             ).hidden_states
         stack = list(outputs)
         if states is not None and len(states) == len(blocks) + 1:
-            stack[:-1] = states[1:-1]
+            # They begin with the embeddings, which some models (Mamba) leave out, and end with the final norm's output.
+            stack[:-1] = states[:-2] if torch.equal(states[0], outputs[0]) else states[1:-1]
         residuals.append(np.stack([state[0].float().numpy() for state in stack]))
     for hook in hooks:
         hook.remove()
