@@ -75,6 +75,8 @@ def _additions(kind: str, config: Config) -> Config:
     for name, derive in {**_EVERYWHERE, **_DERIVED.get(kind, {})}.items():
         if config.get(name) is None and (value := derive(config)) is not None:
             additions[name] = value
+    if kind == "exaone4" and isinstance(config.get("sliding_window_pattern"), int):  # mlx-lm reads letters
+        additions["sliding_window_pattern"] = _letters(config)
     return {**{name: value for name, value in FIXED.get(kind, {}).items() if name not in config}, **additions}
 
 

@@ -13,7 +13,7 @@ _SUFFIXES = ("_states", "_state", "_cache", "_keys", "_values")
 _OUTPUTS = ("cache", "past_key_values", "cache_params", "state", "mems")
 """Names under which decoders of transformers return what they keep."""
 
-_RECURRENT = {"conv": "conv", "linear_attention": "recurrent", "mamba": "recurrent", "hybrid": "recurrent"}
+_RECURRENT = {"conv": "conv"} | dict.fromkeys(("linear_attention", "mamba", "hybrid", "recurrent"), "recurrent")
 """What is kept by the kinds of layers that configs name."""
 
 
@@ -26,15 +26,21 @@ def kept_states(decoder: Any, ids: Tensor) -> tuple[str, ...]:
     try:
         output = decoder(input_ids=ids, use_cache=True)
     except Exception:  # whatever a model raises that does not run with a cache by itself
-        kinds = getattr(decoder.config, "layer_types", None) or ()
-        return tuple(dict.fromkeys(_RECURRENT[kind] for kind in kinds if kind in _RECURRENT))
+        output = None
     names: dict[str, None] = {}
     for word in _OUTPUTS:
         kept = getattr(output, word, None)
         if word in ("state", "mems") and kept is not None:
             names["recurrent"] = None
         names |= dict.fromkeys(_named(kept))
-    return tuple(names)
+    return tuple(names) or _by_config(decoder.config)
+
+
+def _by_config(config: Any) -> tuple[str, ...]:
+    """What the kinds of layers in the config say: RecurrentGemma keeps its states in its modules, out of sight."""
+    lists = (getattr(config, name, None) for name in ("layer_types", "layers_block_type", "block_types"))
+    kinds = next((kinds for kinds in lists if kinds), ())
+    return tuple(dict.fromkeys(_RECURRENT[kind] for kind in kinds if kind in _RECURRENT))
 
 
 def _named(cache: Any) -> Iterator[str]:

@@ -25,6 +25,10 @@ class Rows:
     def path(self) -> Path:
         return FOLDER / f"{self.engine}.json"
 
+    def done(self, name: str) -> bool:
+        """Whether an architecture has a row, of anything but a failure."""
+        return self.rows.get(name, {}).get("result", "FAILED") != "FAILED"
+
     def keep(self, name: str, row: dict[str, Any]) -> None:
         """Add a row, and write all of them: a run may be stopped at any time."""
         self.rows[name] = row

@@ -105,6 +105,6 @@ def tiny(name: str, default: Any) -> Any:
 
 _ALWAYS = {
     *("pad_token_id", "head_dim", "num_key_value_heads", "max_position_embeddings"),
-    *("ssm_state_size", "moe_intermediate_size"),
+    *("ssm_state_size", "moe_intermediate_size", "num_experts_per_tok", "n_group", "topk_group"),
 }
 """Fields that are set even where their default is None."""

@@ -35,9 +35,10 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
         return {"result": "not checked", "note": NOT_BUILT[job["name"]]}
     folder = Path(job["folder"])
     with _quiet():
-        model = _build(job["name"])
-        _write(model, folder, job)
-        answer = {"layers": model.config.get_text_config(decoder=True).num_hidden_layers}
+        config = _config(CONFIG_MAPPING[job["name"]], TRANSFORMERS.get(job["name"], {}))
+        model = _build(config)
+        _write(model, config, folder, job)
+        answer = {"text_only": type(model.config) is not type(config)}
         with contextlib.suppress(Exception):  # no stack of hidden states: the engine will say why it refuses
             save(str(folder), _own_residuals(model))
         if job["build"]:
@@ -59,10 +60,9 @@ def _run(folder: Path, name: str) -> dict[str, Any]:
     return {"result": "works", "note": ""}
 
 
-def _build(name: str) -> Any:
+def _build(config: Any) -> Any:
     """A random model in float32. Its class is the one that transformers loads for a causal language model."""
     torch.manual_seed(0)
-    config = _config(CONFIG_MAPPING[name], TRANSFORMERS.get(name, {}))
     model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     with torch.inference_mode():
         for path, weight in model.named_parameters():
@@ -104,7 +104,7 @@ def _own_residuals(model: Any) -> list[FloatArray]:
     outputs: list[torch.Tensor] = []
 
     def record(_block: Any, _inputs: Any, output: Any) -> None:
-        outputs.append(output[0] if isinstance(output, tuple) else output)
+        outputs.append(output[0] if isinstance(output, (tuple, list)) else output)
 
     hooks = [block.register_forward_hook(record) for block in blocks]
     residuals = []
@@ -124,12 +124,15 @@ def _own_residuals(model: Any) -> list[FloatArray]:
     return residuals
 
 
-def _write(model: Any, folder: Path, job: dict[str, Any]) -> None:
-    """The folder as transformers saves it, with the tiny tokenizer."""
+def _write(model: Any, config: Any, folder: Path, job: dict[str, Any]) -> None:
+    """The folder as transformers saves it, with the tiny tokenizer; with the whole config, if the model is only the
+    text model of a multimodal one."""
     model.save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["model_type"] = job["name"]  # some are one class under several names
-    (folder / "config.json").write_text(json.dumps(config))
+    if type(model.config) is not type(config):
+        config.save_pretrained(folder)
+    saved = json.loads((folder / "config.json").read_text())
+    saved["model_type"] = job["name"]  # some are one class under several names
+    (folder / "config.json").write_text(json.dumps(saved))
     for file in Path(job["tokenizer"]).iterdir():
         shutil.copy(file, folder / file.name)
 

@@ -122,5 +122,5 @@ def test_the_activation_is_the_one_that_the_config_names(tmp_path: Path) -> None
     assert corrected == f"{plain}, activation as in transformers"
     distance = np.linalg.norm(exact - approximate) / np.linalg.norm(exact)
     assert 1e-5 < distance < 1e-2
-    with pytest.raises(UnsupportedModel, match="computes gelu_pytorch_tanh in a gpt_neox, and .* asks for mish"):
+    with pytest.raises(UnsupportedModel, match=r"computes gelu_pytorch_tanh in a gpt_neox, .* asks for mish"):
         residual(folder, "mish")
