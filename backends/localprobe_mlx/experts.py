@@ -26,6 +26,8 @@ NAMES: dict[str, tuple[str, str, str]] = {
 
 def apart(architecture: str, weights: dict[str, Any]) -> dict[str, Any]:
     """The weights, with joined experts as one tensor each."""
+    if architecture == "gpt_oss":
+        return _gpt_oss(weights)
     names = NAMES.get(architecture)
     if names is None:
         return weights
@@ -40,3 +42,21 @@ def apart(architecture: str, weights: dict[str, Any]) -> dict[str, Any]:
         else:
             separate[name] = array
     return separate
+
+
+def _gpt_oss(weights: dict[str, Any]) -> dict[str, Any]:
+    """gpt-oss in plain floats: (experts, inputs, outputs), gate and up in turn. In mxfp4 mlx-lm knows the names."""
+    renamed: dict[str, Any] = {}
+    for name, array in weights.items():
+        base, _, last = name.rpartition(".")
+        part, bias = last.removesuffix("_bias"), last.endswith("_bias")
+        if not base.endswith(".experts") or part not in ("gate_up_proj", "down_proj"):
+            renamed[name] = array
+            continue
+        kind = "bias" if bias else "weight"
+        if part == "down_proj":
+            renamed[f"{base}.{part}.{kind}"] = array if bias else array.swapaxes(1, 2)
+            continue
+        for own, half in (("gate_proj", array[..., ::2]), ("up_proj", array[..., 1::2])):
+            renamed[f"{base}.{own}.{kind}"] = mx.contiguous(half if bias else half.swapaxes(1, 2))
+    return renamed

@@ -35,7 +35,12 @@ FIXED: dict[str, Config] = {
         "mla_scale_q_lora": True,
         "mla_scale_kv_lora": True,
     },
-    "mimo_v2_flash": {**_SIGMOID, "add_swa_attention_sink_bias": True, "add_full_attention_sink_bias": False},
+    "mimo_v2_flash": {
+        **_SIGMOID,
+        "add_swa_attention_sink_bias": True,
+        "add_full_attention_sink_bias": False,
+        "n_shared_experts": None,
+    },
     "solar_open": {"first_k_dense_replace": 0},
     "kimi_linear": {"mla_use_nope": True, "rope_theta": 10_000.0},
     "minimax_m2": {"shared_intermediate_size": 0},
@@ -66,6 +71,13 @@ def fields_for_mlx(checkpoint: Checkpoint) -> Config:
     return additions
 
 
+def overrides(checkpoint: Checkpoint) -> Config:
+    """Fields whose values mlx-lm reads in another way than transformers 5 writes them."""
+    config = checkpoint.config
+    override = _OVERRIDES.get(checkpoint.architecture)
+    return override(config) if override else {}
+
+
 def _additions(kind: str, config: Config) -> Config:
     additions: Config = {}
     for names in SAME:
@@ -75,8 +87,6 @@ def _additions(kind: str, config: Config) -> Config:
     for name, derive in {**_EVERYWHERE, **_DERIVED.get(kind, {})}.items():
         if config.get(name) is None and (value := derive(config)) is not None:
             additions[name] = value
-    if kind == "exaone4" and isinstance(config.get("sliding_window_pattern"), int):  # mlx-lm reads letters
-        additions["sliding_window_pattern"] = _letters(config)
     return {**{name: value for name, value in FIXED.get(kind, {}).items() if name not in config}, **additions}
 
 
@@ -163,6 +173,31 @@ def _same_as(name: str) -> Callable[[Config], Any]:
     return lambda config: config.get(name)
 
 
+def _granite(config: Config) -> Config:
+    names = {"linear_attention": "mamba", "full_attention": "attention"}
+    kinds = config.get("layer_types")
+    return {"layer_types": [names.get(kind, kind) for kind in kinds]} if kinds else {}
+
+
+def _exaone(config: Config) -> Config:
+    return {} if isinstance(config.get("sliding_window_pattern"), str) else {"sliding_window_pattern": _letters(config)}
+
+
+def _minicpm(config: Config) -> Config:
+    """mlx-lm always scales MiniCPM 3's RoPE: by 1 if the config asks for none."""
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if scaling.get("short_factor"):
+        return {}
+    length = config.get("max_position_embeddings")
+    return {"rope_scaling": {"short_factor": 1.0, "long_factor": 1.0, "original_max_position_embeddings": length}}
+
+
+_OVERRIDES: dict[str, Callable[[Config], Config]] = {
+    "exaone4": _exaone,
+    "granitemoehybrid": _granite,
+    "minicpm3": _minicpm,
+}
+
 _Derive = Mapping[str, Callable[[Config], Any]]
 _EVERYWHERE: _Derive = {
     "head_dim": _head_size,
@@ -175,13 +210,13 @@ _DERIVED: dict[str, _Derive] = {
     **dict.fromkeys(("deepseek_v32", "glm_moe_dsa", "glm4_moe_lite"), _DENSE),
     "cohere2": {"sliding_window_pattern": lambda config: _period(config, "full_attention", "sliding_attention")},
     "exaone": {"num_layers": _same_as("num_hidden_layers")},
-    "exaone4": {"sliding_window_pattern": _letters},
     "exaone_moe": {"is_moe_layer": _where("mlp_layer_types", "sparse", bool)},
     "gemma4_text": {
         "global_head_dim": _global_head_size,
         "num_global_key_value_heads": _same_as("num_key_value_heads"),
         "global_partial_rotary_factor": _rope_of("full_attention", "partial_rotary_factor", 1.0),
     },
+    "gpt_bigcode": {"n_inner": lambda config: 4 * config["n_embd"]},
     "kimi_linear": {"linear_attn_config": _kimi, **_DENSE},
     "lfm2": {"block_dim": _same_as("hidden_size")},
     "mamba2": {"intermediate_size": lambda config: config["num_heads"] * config["head_dim"]},

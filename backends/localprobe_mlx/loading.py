@@ -13,9 +13,10 @@ from localprobe.engine import LoadOptions
 from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
 from localprobe_mlx.activations import correct_activation
 from localprobe_mlx.checkpoint import Checkpoint, Config
+from localprobe_mlx.corrections import correct_architecture
 from localprobe_mlx.dialect import config_for_mlx
 from localprobe_mlx.experts import NAMES, apart
-from localprobe_mlx.fields import fields_for_mlx
+from localprobe_mlx.fields import fields_for_mlx, overrides
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.quiet import first_line
 from localprobe_mlx.rope import Side, correct_rope
@@ -75,6 +76,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
     model = _build(checkpoint, options.trust_remote_code)
     side = correct_rope(model, checkpoint.text_config)
     activation = correct_activation(model, checkpoint.text_config)
+    architecture = correct_architecture(model, checkpoint.text_config)
     parameters = tree_flatten(model.parameters())
     dtype = _choose_dtype(checkpoint, options.dtype, parameters, memory.gpu)
     _cast(model, DTYPES[dtype])
@@ -83,7 +85,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
         mx.set_wired_limit(int(limit))  # else macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
         mx.eval(model.parameters())
-    corrected = {"RoPE": side is not None, "activation": activation}
+    corrected = {"RoPE": side is not None, "activation": activation, architecture: bool(architecture)}
     return Loaded(model, dtype, side, tuple(name for name, changed in corrected.items() if changed))
 
 
@@ -108,13 +110,19 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
         raise
     except Exception as problem:
         what = f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture})"
-        raise UnsupportedModel(f"{what}: {first_line(problem)}") from None
+        raise UnsupportedModel(f"{what}: {_told(problem)}") from None
     return model
+
+
+def _told(problem: Exception) -> str:
+    """The first line of an error; of one that goes on with names of weights, the first of them too."""
+    lines = [line.strip().rstrip(",.") for line in str(problem).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(problem)
 
 
 def _config(checkpoint: Checkpoint) -> Config:
     """Changes to the checkpoint's config that mlx-lm needs."""
-    fields, changes = fields_for_mlx(checkpoint), config_for_mlx(checkpoint)
+    fields, changes = fields_for_mlx(checkpoint), config_for_mlx(checkpoint) | overrides(checkpoint)
     if inner := fields.get("text_config"):  # both hold the whole of it, changed
         own = checkpoint.text_config
         changes["text_config"] = inner | {k: v for k, v in changes["text_config"].items() if v != own.get(k)}
@@ -124,7 +132,7 @@ def _config(checkpoint: Checkpoint) -> Config:
 def _translated(model: type, architecture: str) -> type:
     """The model's class, which takes experts that transformers 5 keeps joined."""
     plain: Callable[..., Config] | None = getattr(model, "sanitize", None)
-    if plain is None or architecture not in NAMES:
+    if plain is None or architecture not in {*NAMES, "gpt_oss"}:
         return model
 
     def sanitize(self: Any, weights: Config) -> Config:

@@ -15,6 +15,8 @@ from localprobe_mlx.quiet import first_line
 from localprobe_mlx.rope import Side
 from localprobe_mlx.steering import Steerings
 
+_TEXT = 24
+"""Tokens of the text on which causality is checked."""
 _PROBED = 5
 """Number of positions in the passes that examine a model's structure."""
 
@@ -54,6 +56,7 @@ class Network:
         self._ragged_axes: int | None = None
         self._extras = self._count_extras()
         self._check_structure()
+        self._check_causality()
         self._ragged_axes = None if self.no_decoding else self._find_ragged_axes()
 
     @property
@@ -163,6 +166,18 @@ class Network:
         ):
             raise UnsupportedModel(
                 "this mlx-lm model does more than a norm and a head after its last block: use another engine"
+            )
+
+    def _check_causality(self) -> None:
+        """Check that the residual of a position is the same whatever follows, as rows are padded on the right."""
+        ids, last = mx.arange(_TEXT)[None] % self.vocabulary, self.layers - 1
+        whole = self.climb(ids, [0], self.no_caches(), deepest=last)[last]
+        part = self.climb(ids[:, :-3], [0], self.no_caches(), deepest=last)[last]
+        if not mx.allclose(
+            whole[:, :-3], part, rtol=5e-2, atol=5e-2 * mx.abs(part).max().item(), equal_nan=True
+        ).item():
+            raise UnsupportedModel(
+                "in this mlx-lm model a token's residual depends on how many follow it: use another engine"
             )
 
     def _find_ragged_axes(self) -> int | None:

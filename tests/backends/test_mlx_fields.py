@@ -27,7 +27,7 @@ from localprobe.testing.tiny import tiny_folder
 from localprobe_mlx import backend
 from localprobe_mlx.checkpoint import Checkpoint
 from localprobe_mlx.experts import apart
-from localprobe_mlx.fields import fields_for_mlx
+from localprobe_mlx.fields import fields_for_mlx, overrides
 
 pytestmark = pytest.mark.mlx
 
@@ -62,7 +62,6 @@ def test_a_head_has_its_share_of_the_width(tmp_path: Path) -> None:
     ("kind", "layers", "field", "value"),
     [
         ("cohere2", [SLIDING, SLIDING, FULL] * 2, "sliding_window_pattern", 3),
-        ("exaone4", [SLIDING, SLIDING, SLIDING, FULL], "sliding_window_pattern", "LLLG"),
         ("qwen3_next", [LINEAR, FULL] * 3, "full_attention_interval", 2),
         ("mimo_v2_flash", [FULL, SLIDING, SLIDING], "hybrid_layer_pattern", [0, 1, 1]),
     ],
@@ -72,6 +71,22 @@ def test_patterns_of_layers_are_read_from_their_list(
 ) -> None:
     config = {"num_key_value_heads": 2}
     assert fields(tmp_path, model_type=kind, layer_types=layers, **config)[field] == value
+
+
+def test_values_that_mlx_lm_reads_in_another_way_are_translated(tmp_path: Path) -> None:
+    def overridden(**config: Any) -> dict[str, Any]:
+        fields(tmp_path, **config)
+        return overrides(Checkpoint(tmp_path))
+
+    window = {"sliding_window_pattern": 4, "layer_types": [SLIDING, SLIDING, SLIDING, FULL]}
+    assert overridden(model_type="exaone4", **window) == {"sliding_window_pattern": "LLLG"}
+    assert overridden(model_type="exaone4", sliding_window_pattern=4, layer_types=[FULL]) == {
+        "sliding_window_pattern": None
+    }
+    assert overridden(model_type="granitemoehybrid", layer_types=[LINEAR, FULL]) == {
+        "layer_types": ["mamba", "attention"]
+    }
+    assert overridden(model_type="llama", layer_types=[FULL]) == {}
 
 
 def test_a_pattern_that_mlx_lm_cannot_express_is_refused(tmp_path: Path) -> None:
