@@ -6,10 +6,12 @@ transformers 5 holds an architecture's experts as `experts.gate_up_proj` (expert
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import mlx.core as mx
 
+_DENSE = re.compile(r"\.block_sparse_moe\.(gate_proj|up_proj|down_proj)\.")
 _LLAMA = ("gate_proj", "up_proj", "down_proj")
 _MIXTRAL = ("w1", "w3", "w2")
 NAMES: dict[str, tuple[str, str, str]] = {
@@ -28,6 +30,8 @@ def apart(architecture: str, weights: dict[str, Any]) -> dict[str, Any]:
     """The weights, with joined experts as one tensor each."""
     if architecture == "gpt_oss":
         return _gpt_oss(weights)
+    if architecture == "kimi_linear":  # dense layers too are saved under the name of those with experts
+        return {_DENSE.sub(r".mlp.\1.", name): array for name, array in weights.items()}
     names = NAMES.get(architecture)
     if names is None:
         return weights

@@ -49,6 +49,9 @@ FIXED: dict[str, Config] = {
 
 FOREIGN: dict[str, str] = {
     "minimax": "mlx-lm's minimax is MiniMax-M2, and this is MiniMax-Text-01",
+    "llama4_text": "mlx-lm's llama4_text is a smaller form of it, without experts",
+    "nanochat": "mlx-lm reads nanochat only as its author saved it, not as transformers does",
+    "olmo_hybrid": "mlx-lm's olmo_hybrid has norms in other places than that of transformers",
     "olmo": "mlx-lm reads the first Olmo only as AI2 saved it, not as transformers does",
 }
 """Architectures that the two libraries call by one name and are not the same."""
@@ -176,11 +179,21 @@ def _same_as(name: str) -> Callable[[Config], Any]:
 def _granite(config: Config) -> Config:
     names = {"linear_attention": "mamba", "full_attention": "attention"}
     kinds = config.get("layer_types")
-    return {"layer_types": [names.get(kind, kind) for kind in kinds]} if kinds else {}
+    rotated = {} if config.get("position_embedding_type") == "rope" else {"position_embedding_type": "nope"}
+    return rotated | ({"layer_types": [names.get(kind, kind) for kind in kinds]} if kinds else {})
 
 
 def _exaone(config: Config) -> Config:
     return {} if isinstance(config.get("sliding_window_pattern"), str) else {"sliding_window_pattern": _letters(config)}
+
+
+def _deepseek(config: Config) -> Config:
+    """mlx-lm always scales DeepSeek-V2's RoPE by YaRN: by 1 if the config asks for none."""
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if "factor" in scaling:
+        return {}
+    length = config.get("max_position_embeddings")
+    return {"rope_scaling": {"type": "yarn", "factor": 1.0, "original_max_position_embeddings": length}}
 
 
 def _minicpm(config: Config) -> Config:
@@ -193,6 +206,7 @@ def _minicpm(config: Config) -> Config:
 
 
 _OVERRIDES: dict[str, Callable[[Config], Config]] = {
+    "deepseek_v2": _deepseek,
     "exaone4": _exaone,
     "granitemoehybrid": _granite,
     "minicpm3": _minicpm,

@@ -132,7 +132,7 @@ def _config(checkpoint: Checkpoint) -> Config:
 def _translated(model: type, architecture: str) -> type:
     """The model's class, which takes experts that transformers 5 keeps joined."""
     plain: Callable[..., Config] | None = getattr(model, "sanitize", None)
-    if plain is None or architecture not in {*NAMES, "gpt_oss"}:
+    if plain is None or architecture not in {*NAMES, "gpt_oss", "kimi_linear"}:
         return model
 
     def sanitize(self: Any, weights: Config) -> Config:

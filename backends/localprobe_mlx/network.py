@@ -173,9 +173,8 @@ class Network:
         ids, last = mx.arange(_TEXT)[None] % self.vocabulary, self.layers - 1
         whole = self.climb(ids, [0], self.no_caches(), deepest=last)[last]
         part = self.climb(ids[:, :-3], [0], self.no_caches(), deepest=last)[last]
-        if not mx.allclose(
-            whole[:, :-3], part, rtol=5e-2, atol=5e-2 * mx.abs(part).max().item(), equal_nan=True
-        ).item():
+        off = mx.linalg.norm((whole[:, :-3] - part).astype(mx.float32)) / mx.linalg.norm(part.astype(mx.float32))
+        if off.item() > (5e-3 if part.dtype == mx.float32 else 1e-1):  # NaN, of broken weights, is no news here
             raise UnsupportedModel(
                 "in this mlx-lm model a token's residual depends on how many follow it: use another engine"
             )

@@ -1,7 +1,7 @@
 """Checks every architecture that transformers and mlx-lm know, and writes docs/architectures.md.
 
-A row is kept in docs/architectures/ once it is checked. It is checked again if it FAILED, if the libraries have changed, or
-with --again.
+A row is kept in docs/architectures/ once it is checked. It is checked again if it FAILED, if the libraries' versions
+have changed, or with --again.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ _VISION: dict[str, Any] = {"image_size": 28, "patch_size": 14}
 _ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_000.0}
 _QWEN4 = {
     "indexer_n_heads": 4,
-    "indexer_kv_heads": 2,
+    "indexer_kv_heads": 1,
     "indexer_head_dim": 16,
     "indexer_budget": 8,
     "indexer_compress_ratio": 2,
@@ -43,7 +43,8 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": _CONVOLVED},
     "lfm3": {"layer_types": _CONVOLVED},
     "mamba2": {"num_heads": 8},
-    "qwen3_next": {"linear_num_value_heads": 4},
+    "mimo_v2_flash": {"head_dim": 24},
+    "phimoe": {"attention_bias": True, "lm_head_bias": True},
     "qwen4_exp": {"text_config": _QWEN4},
     "qwen4_exp_text": _QWEN4,
     "recurrent_gemma": {"num_key_value_heads": 1},
@@ -71,7 +72,12 @@ MLX: dict[str, dict[str, Any]] = {
     "deepseek": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
     "deepseek_v41": {"o_groups": 2, "compress_ratios": [0, 0, 0, 0]},
     "gear": {"layer_types": [_SLIDING, _FULL, _SLIDING, _FULL]},
-    "hunyuan": {"use_mixed_mlp_moe": True, "moe_intermediate_size": [32] * 4, "moe_topk": [2] * 4},
+    "hunyuan": {
+        "use_mixed_mlp_moe": True,
+        "moe_intermediate_size": [32] * 4,
+        "moe_topk": [2] * 4,
+        "num_shared_expert": [1] * 4,
+    },
     "kimi_k3": {
         "hidden_act": "situ",
         "linear_attn_config": _KDA,
@@ -80,7 +86,13 @@ MLX: dict[str, dict[str, Any]] = {
     },
     "lfm2": {"block_ff_dim": 96, "full_attn_idxs": [1, 3]},
     "lille-130m": {"block_size": 256},
-    "longcat_flash": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True, "attention_method": "MLA"},
+    "longcat_flash": {
+        "mla_scale_q_lora": True,
+        "mla_scale_kv_lora": True,
+        "attention_method": "MLA",
+        "zero_expert_type": "identity",
+    },
+    "llama4": {"num_experts_per_tok": 1, "rope_scaling": None, "use_qk_norm": True},
     "longcat_flash_ngram": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
     "mistral4": {
         "rope_parameters": _ROPE | {"llama_4_scaling_beta": 0.1, "original_max_position_embeddings": 256, "factor": 1.0}
@@ -113,6 +125,7 @@ WRAPPED = {
     "mistral3": "llama",
     "llava": "llama",
     "pixtral": "llama",
+    "qwen3_5_moe": "qwen3_5",
     "qwen2_vl": "qwen2",
     "qwen2_5_vl": "qwen2",
     "qwen3_vl": "qwen3",
@@ -129,6 +142,7 @@ NOT_BUILT = {
     "muse_spark": _METAL,
     "musicgen": _CODES,
     "musicgen_melody": _CODES,
+    "phi3small": "gives NaN in mlx-lm itself when it is tiny",
     "prism_hadamard_qwen35": "is a form of Qwen3.5 in packed 2-bit weights, which no tiny model was made of",
 }
 """Architectures that this table does not check, with the reason."""

@@ -26,7 +26,7 @@ from localprobe.errors import LocalprobeError
 from localprobe_mlx import backend
 from localprobe_mlx import engine as _engine  # noqa: F401 (imported once, before the copies are made)
 
-_TEXT = ("TextArgs", "TextConfig", "TextModelArgs")
+_TEXT = ("TextArgs", "TextConfig", "TextModelArgs", "ModelArgs")
 _REQUIRED = {"rms_norm_eps": 1e-5, "layer_norm_eps": 1e-5, "norm_eps": 1e-5, "layer_norm_epsilon": 1e-5}
 _REQUIRED |= {"rope_theta": 10_000.0, "rotary_pct": 1.0, "rotary_emb_base": 10_000, "hidden_act": "silu"}
 
@@ -63,7 +63,10 @@ def _write(name: str, folder: Path, tokenizer: Path) -> list[FloatArray]:
     (folder / "config.json").write_text(json.dumps(config))
     for file in tokenizer.iterdir():
         shutil.copy(file, folder / file.name)
-    return [_own_residuals(model, ids.tolist()) for ids in compare.texts()]
+    try:
+        return [_own_residuals(model, ids.tolist()) for ids in compare.texts()]
+    except (AttributeError, ValueError):  # blocks that are not called, or not all by one name: the engine says so
+        return []
 
 
 def _config(name: str, module: Any) -> dict[str, Any]:
@@ -72,9 +75,8 @@ def _config(name: str, module: Any) -> dict[str, Any]:
         return {**_values(module.ModelArgs), **MLX.get(name, {}), "model_type": name}
     inner = WRAPPED.get(name)
     if inner is not None:
-        text = _values(importlib.import_module(f"mlx_lm.models.{inner}").ModelArgs)
-    else:
-        text = _values(next(getattr(module, kind) for kind in _TEXT if hasattr(module, kind)))
+        module = importlib.import_module(f"mlx_lm.models.{inner}")
+    text = _values(next(getattr(module, kind) for kind in _TEXT if hasattr(module, kind)))
     text |= {"model_type": inner or text.get("model_type", name), **MLX.get(inner or name, {}), **MLX.get(name, {})}
     return {"model_type": name, "vocab_size": text["vocab_size"], "text_config": text}
 
