@@ -55,8 +55,14 @@ class Network:
         self._head_caches = self.no_caches()
         self._ragged_axes: int | None = None
         self._extras = self._count_extras()
-        self._check_structure()
-        self._check_causality()
+        try:
+            self._check_structure()
+            self._check_causality()
+        except UnsupportedModel:
+            raise
+        except Exception as problem:
+            what = f"mlx-lm cannot run the blocks and the head of this model apart ({first_line(problem)})"
+            raise UnsupportedModel(f"{what}: use another engine") from None
         self._ragged_axes = None if self.no_decoding else self._find_ragged_axes()
 
     @property
@@ -174,7 +180,7 @@ class Network:
         whole = self.climb(ids, [0], self.no_caches(), deepest=last)[last]
         part = self.climb(ids[:, :-3], [0], self.no_caches(), deepest=last)[last]
         off = mx.linalg.norm((whole[:, :-3] - part).astype(mx.float32)) / mx.linalg.norm(part.astype(mx.float32))
-        if off.item() > (5e-3 if part.dtype == mx.float32 else 1e-1):  # NaN, of broken weights, is no news here
+        if float(off.item()) > (5e-3 if part.dtype == mx.float32 else 1e-1):  # NaN, of broken weights, is no news here
             raise UnsupportedModel(
                 "in this mlx-lm model a token's residual depends on how many follow it: use another engine"
             )

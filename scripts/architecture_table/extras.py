@@ -39,6 +39,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "got_ocr2": {"vision_config": {"image_size": 64, "global_attn_indexes": [1], "window_size": 2}},
     "granitemoehybrid": {"layer_types": [_LINEAR, _FULL, _LINEAR, _FULL]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": {"layer_types": [_LINEAR, _FULL, _LINEAR, _FULL]},
     "lfm2": {"layer_types": _CONVOLVED, "block_multiple_of": 16},
     "lfm2_moe": {"layer_types": _CONVOLVED},
     "lfm3": {"layer_types": _CONVOLVED},
@@ -77,6 +78,7 @@ MLX: dict[str, dict[str, Any]] = {
         "moe_intermediate_size": [32] * 4,
         "moe_topk": [2] * 4,
         "num_shared_expert": [1] * 4,
+        "rope_scaling": {"type": "dynamic", "factor": 1.0, "alpha": 1000.0},
     },
     "kimi_k3": {
         "hidden_act": "situ",

@@ -60,7 +60,7 @@ def test_a_row_has_its_reasons_by_engine(table: ModuleType, tmp_path: Path) -> N
     assert "torch (torch 2): 1 works, 1 captures." in page
     assert "| gpt2 | works |  |  |" in page
     assert r"| lfm2 | captures | captures | keeps a \| state |" in page
-    assert "| plamo |  | FAILED | MLX: off |" in page
+    assert "| plamo |  | FAILED | off |" in page
 
 
 def result(kind: str, note: str = "") -> dict[str, Any]:
