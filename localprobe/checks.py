@@ -10,6 +10,16 @@ from localprobe.engine import FloatArray, Info, IntArray, Prompt, Row, Sampler, 
 from localprobe.errors import UnsupportedModel, UsageError, VectorError
 
 
+def check_text(what: str, *texts: str) -> None:
+    """Raises UsageError if a text holds half a character (a lone surrogate), which no tokenizer takes."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(text[error.start]):04x}"
+            raise UsageError(f'{what} holds "{half}", half a character (a lone surrogate): remove it') from error
+
+
 def check_layer(info: Info, layer: int) -> None:
     """Raises UsageError if the model has no such block."""
     if not 0 <= layer < info.layers:
@@ -110,7 +120,7 @@ def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ())
 def check_growth(rope_length: int | None, lengths: Sequence[int]) -> None:
     """Raises UsageError if running one more token in rows of these `lengths` would take one past `rope_length`, where
     its cached keys no longer hold: `lengths` are the positions run, all on one side."""
-    if rope_length in lengths:
+    if rope_length is not None and rope_length in lengths:
         raise UsageError(
             f"row {list(lengths).index(rope_length)} holds {rope_length} tokens, and a longer one is rotated by other "
             "factors at every position: open it again with the next token"

@@ -81,6 +81,11 @@ class Info:
     """The model's own Jinja template."""
     special_text: dict[str, str] = field(default_factory=dict)
     """Special tokens by the names that templates use: `bos_token`, `eos_token`, ..."""
+    marks: tuple[str, ...] = ()
+    """Texts of all special tokens: what `encode` reads as one token in the output of a template, and as characters in
+    plain text."""
+    template_args: tuple[str, ...] = ()
+    """Arguments of the chat template, `NAME=VALUE`, as the user gave them (`LoadOptions.template_args`)."""
     bos: int | None = None
     """The id that `encode` puts before plain text; None if the model uses none."""
     eos: tuple[int, ...] = ()
@@ -331,6 +336,8 @@ class LoadOptions:
     """llama.cpp: blocks to put on the GPU; None puts all."""
     trust_remote_code: bool = False
     """Run Python code that comes with the weights. Set only if the user explicitly allows it."""
+    template_args: tuple[str, ...] = ()
+    """Arguments of the chat template, each `NAME=VALUE` with VALUE in JSON or a text: `enable_thinking=false`."""
     low_memory: bool = False
     """llama.cpp: memory-map the weights, so that they can be evicted from memory. As slow as half the usual speed."""
 

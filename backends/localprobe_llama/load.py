@@ -192,8 +192,12 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
     if options.gpu_layers and not model.gpu:
         asked = f"{options.gpu_layers} GPU layers were asked for, but this build of llama.cpp has no GPU support"
         notes = (f"{asked}: everything runs on the CPU", *notes)
-    # what makes residuals differ: low memory has other kernels, and earlier versions mixed rows of different length
-    details = {"low memory": model.low_memory, "long RoPE by row": model.short_context is not None}
+    # what makes residuals differ: low memory has other kernels; earlier versions left out the other two
+    details = {
+        "low memory": model.low_memory,
+        "long RoPE by row": model.short_context is not None,
+        "YaRN as in the file": bool(model.yarn),
+    }
     return Info(
         engine="llama",
         version=", ".join([library.version(), *(name for name, used in details.items() if used)]),
@@ -209,6 +213,8 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
         quantisation=_quantisation(model),
         chat_template=model.text("tokenizer.chat_template"),
         special_text=model.vocabulary.special_text,
+        marks=model.vocabulary.marks,
+        template_args=options.template_args,
         bos=model.vocabulary.bos,
         eos=model.vocabulary.eos,
         capabilities=Capabilities(),

@@ -13,6 +13,7 @@ from localprobe_llama.tokens import Vocabulary
 
 _PAGE = 256  # llama.cpp rounds caches up to it
 _OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
+_YARN = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")
 _BATCH, _SMALL_BATCH = 512, 128  # tokens of a pass
 
 
@@ -74,6 +75,12 @@ class LlamaModel:
         The choice depends on the size of the cache, not on the length of a row.
         """
         return self.trained_context // _PAGE * _PAGE if self.long_factors else None
+
+    @cached_property
+    def yarn(self) -> dict[str, float]:
+        """YaRN's parameters that the file names. llama.cpp itself reads them for some architectures only."""
+        named = {name: self.text(self._key(f"rope.scaling.{name}")) for name in _YARN}
+        return {name: float(value) for name, value in named.items() if value is not None}
 
     @property
     def trained_context(self) -> int:

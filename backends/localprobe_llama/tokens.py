@@ -79,6 +79,17 @@ class Vocabulary:
         }
 
     @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """Texts of all special tokens, see `localprobe.engine.Info.marks`."""
+        special = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        texts = (
+            llama_cpp.llama_vocab_get_text(self._pointer, token).decode("utf-8", "replace")
+            for token in range(self.size)
+            if llama_cpp.llama_vocab_get_attr(self._pointer, token) & special
+        )
+        return tuple(sorted({text for text in texts if text}))
+
+    @cached_property
     def _space_prefix(self) -> bool:
         """Whether this tokenizer puts a space before a text."""
         ids = self._tokenize(b"a", special=False)

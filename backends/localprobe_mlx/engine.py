@@ -66,6 +66,8 @@ class MlxEngine:
             quantisation=checkpoint.quantisation,
             chat_template=self._tokenizer.chat_template,
             special_text=self._tokenizer.special_text,
+            marks=self._tokenizer.marks,
+            template_args=options.template_args,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
             capabilities=Capabilities(no_decoding=network.no_decoding),

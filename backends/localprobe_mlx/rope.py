@@ -35,7 +35,7 @@ class Side:
     long = False
 
 
-class Rotary(nn.Module):
+class Rotary(nn.Module):  # type: ignore[misc]
     """A RoPE module as mlx-lm's models call it."""
 
     def __init__(self, dims: int, traditional: bool, side: Side, short: Rotation, long: Rotation) -> None:

@@ -7,7 +7,9 @@ wrong.
 
 from __future__ import annotations
 
-from localprobe.errors import UnsupportedModel
+from types import NoneType
+
+from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe_mlx.checkpoint import Config
 
 _SHORT_CONTEXT = {"phi3": 4096}
@@ -19,17 +21,20 @@ _PARTS = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
 """Keys of a default RoPE; others, such as `mrope_section`, are for the model's own use."""
 
 
+_NUMBERS = ("rope_theta", "partial_rotary_factor", "factor", "original_max_position_embeddings")
+
+
 class Rope:
-    """The RoPE of a config: that of each kind of layer, or one for all."""
+    """The RoPE of a config: that of each kind of layer, or one for all. Raises CorruptFile if it is none."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._layer_types: list[str] = config.get("layer_types") or []
-        scaling, parameters = config.get("rope_scaling") or {}, config.get("rope_parameters") or {}
-        self.nested = any(kind in parameters for kind in self._layer_types)
+        self._layer_types = dict(enumerate(config.get("layer_types") or ()))
+        scaling, parameters = (_object(config, name) for name in ("rope_scaling", "rope_parameters"))
+        self.nested = any(kind in parameters for kind in self._layer_types.values())
         """Whether kinds of layers have parameters of their own."""
         if self.nested:
-            kinds = {kind: rope for kind, rope in parameters.items() if kind in self._layer_types and rope}
+            kinds = {kind: _object(parameters, kind) for kind in self._layer_types.values() if parameters.get(kind)}
             if scaling:
                 kinds["full_attention"] = {**kinds.get("full_attention", {}), **scaling}
         else:
@@ -43,7 +48,7 @@ class Rope:
 
     def of(self, layer: int) -> Config:
         """That of a layer; empty if it is not rotated."""
-        return self._kinds.get(self._layer_types[layer] if self.nested else "", {})
+        return self._kinds.get(self._layer_types.get(layer, "") if self.nested else "", {})
 
     @property
     def length(self) -> int | None:
@@ -52,7 +57,7 @@ class Rope:
         Raises UnsupportedModel if kinds of layers differ in it.
         """
         ropes = [rope for rope in self._kinds.values() if rope["rope_type"] == "longrope"]
-        lengths = {rope["original_max_position_embeddings"] for rope in ropes}
+        lengths = {int(rope["original_max_position_embeddings"]) for rope in ropes}
         if len(lengths) > 1:
             raise UnsupportedModel(f"its kinds of layers have long RoPE from different lengths on: {sorted(lengths)}")
         return lengths.pop() if lengths else None
@@ -96,6 +101,20 @@ class Rope:
                 original = original or _SHORT_CONTEXT.get(str(architecture))
             original = original or rope.get("original_max_position_embeddings") or most
             complete["original_max_position_embeddings"] = original
-            if complete.get("factor") is None and most and original:
+            if not (isinstance(original, (int, float)) and original > 0):
+                raise CorruptFile(
+                    f"config.json: {kind} RoPE needs original_max_position_embeddings, which is {original!r}"
+                )
+            if complete.get("factor") is None and most:
                 complete["factor"] = most / original
+        for key in _NUMBERS:
+            if not isinstance(complete.get(key, 1), (int, float, NoneType)):
+                raise CorruptFile(f"config.json: {key} of its RoPE is {complete[key]!r}, not a number")
         return {key: value for key, value in complete.items() if value is not None}
+
+
+def _object(config: Config, name: str) -> Config:
+    value = config.get(name) or {}
+    if not isinstance(value, dict):
+        raise CorruptFile(f"config.json: {name} is {value!r}, not an object")
+    return value

@@ -45,6 +45,13 @@ class Tokenizer:
         return {name: str(text) for name, text in named.items() if not isinstance(text, list)}
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts of all special tokens, see `localprobe.engine.Info.marks`."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        named = map(str, self._tokenizer.all_special_tokens)
+        return tuple(sorted({*(token.content for token in added if token.special), *named}))
+
+    @property
     def chat_template(self) -> str | None:
         value: str | dict[str, str] | None = self._tokenizer.chat_template
         return value.get("default") if isinstance(value, dict) else value

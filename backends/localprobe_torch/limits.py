@@ -30,8 +30,9 @@ def rope_length(config: Any) -> int | None:
     may call long RoPE `su`. `dynamic` frequencies change with the length too, but only beyond the context.
     """
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    own = getattr(config, "original_max_position_embeddings", getattr(config, "max_position_embeddings", 0))
     lengths = {
-        int(kind.get("original_max_position_embeddings") or config.original_max_position_embeddings)
+        int(kind.get("original_max_position_embeddings", own))
         for kind in (rope, *rope.values())
         if isinstance(kind, dict) and (kind.get("rope_type") or kind.get("type")) in ("longrope", "su")
     }

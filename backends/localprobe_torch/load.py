@@ -63,6 +63,8 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         quantisation=quantisation(config, options.quantise),
         chat_template=vocabulary.chat_template,
         special_text=vocabulary.special_text,
+        marks=vocabulary.marks,
+        template_args=options.template_args,
         bos=vocabulary.bos,
         eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,

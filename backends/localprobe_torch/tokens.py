@@ -43,6 +43,13 @@ class Vocabulary:
         return tuple(sorted({int(token) for token in ids if token is not None}))
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts of all special tokens, see `localprobe.engine.Info.marks`."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        named = map(str, self._tokenizer.all_special_tokens)
+        return tuple(sorted({*(token.content for token in added if token.special), *named}))
+
+    @property
     def chat_template(self) -> str | None:
         """The model's own Jinja template; if there are several, the one named `default`."""
         template = self._tokenizer.chat_template

@@ -14,8 +14,9 @@ from localprobe.steering.positions import Positions
 from localprobe.store.toml import Table
 
 Text: TypeAlias = Annotated[str, Meta(pattern=r"\S")]
-Whole: TypeAlias = Annotated[int, Meta(ge=0)]
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
+_MOST = 2**63 - 1  # what SQLite holds
+Whole: TypeAlias = Annotated[int, Meta(ge=0, le=_MOST)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=_MOST)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(min_length=1)]
 Numbers: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=1)]
 _A_LAYER = Meta(description='a layer: write 12, a depth between 0.0 and 1.0, or "best" (the vector\'s own)')
@@ -57,6 +58,7 @@ class ModelTable(SteeredTable, kw_only=True):
     threads: Whole = 0
     gpu_layers: Whole | None = None
     trust_remote_code: bool = False
+    template_args: Texts = ()
     low_memory: bool = False
 
 
@@ -70,6 +72,7 @@ class VectorTable(Table):
     pooling: PoolingName = POOLING
     test_fraction: Annotated[float, Meta(ge=0, le=0.9)] = TEST_FRACTION
     seed: Whole = 0
+    special_tokens: bool = False
     models: Texts | None = None
 
     def __post_init__(self) -> None:

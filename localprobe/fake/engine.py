@@ -40,6 +40,7 @@ class FakeEngine:
         capabilities: Capabilities = Capabilities(),
         delay: float = 0.0,
         fault: Fault | None = None,
+        template_args: tuple[str, ...] = (),
         rope_length: int | None = None,
     ) -> None:
         self._model = Transformer(seed)
@@ -59,6 +60,8 @@ class FakeEngine:
             weights=self._model.fingerprint(),
             chat_template=tokenizer.CHAT_TEMPLATE,
             special_text={"bos_token": "<|bos|>", "eos_token": "<|eos|>"},
+            marks=tuple(tokenizer.SPECIALS),
+            template_args=template_args,
             bos=tokenizer.BOS,
             eos=(tokenizer.EOS, tokenizer.TURN_END),
             capabilities=capabilities,

@@ -12,7 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from localprobe.chat_template import Message, render
+from localprobe.chat_ids import encode_chat
+from localprobe.chat_template import Message, Rendered, render, render_answer
+from localprobe.checks import check_text
 from localprobe.engine import Engine, Info, IntArray, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.generation.answer import AnswerBuilder
@@ -91,10 +93,11 @@ class Conversation:
         With `beside`, row 1 of the same batch answers the same messages with the same random numbers and no steering
         at any position; the chat continues from row 0, or from row 1 after `take(1)`.
         """
+        check_text("the chat", *(message.content for message in self.messages))
         if self.messages[:-1] == self._before:  # a repeated turn is steered anew, its message included
             self._ids = self._ids[: self._turn]
         ids, start = self._tokens()
-        self._prompt, self._turn = render(self.engine.info, self.messages), start
+        self._prompt, self._turn = render(self.engine.info, self.messages).text, start
         self._before = self.messages[:-1]
         terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         sampler = sampler or Sampler()
@@ -113,13 +116,14 @@ class Conversation:
         """
         if not self.messages or self.messages[-1].role != "assistant":
             raise UsageError("there is no answer to continue")
+        check_text("the chat", *(message.content for message in self.messages))
         said = self.messages[-1].content
         if self._ids and said == self._text:
             ids = np.array(self._ids, dtype=np.int32)
         else:
-            text = render(self.engine.info, self.messages, answer=False)
-            ids = self.engine.encode(text, template=True)
-            self._prompt, self._turn = render(self.engine.info, self.messages[:-1]), 0
+            continued = render_answer(self.engine.info, self.messages)
+            ids = encode_chat(self.engine, continued.rendered)
+            self._prompt, self._turn = continued.rendered.text[: continued.start], 0
             self._before = None
         start = min(
             _common_prefix(self._ids, ids), len(ids) - 1
@@ -211,18 +215,19 @@ class Conversation:
         """
         rest = self._after_answer()
         if rest is not None:
-            tail = self.engine.encode(rest, template=True)
+            tail = encode_chat(self.engine, rest)
             return np.concatenate([np.array(self._ids, dtype=np.int32), tail]), len(self._ids)
-        ids = self.engine.encode(render(self.engine.info, self.messages), template=True)
+        ids = encode_chat(self.engine, render(self.engine.info, self.messages))
         return ids, min(_common_prefix(self._ids, ids), len(ids) - 1)
 
-    def _after_answer(self) -> str | None:
+    def _after_answer(self) -> Rendered | None:
         """The text that the template puts after the last answer, if the text before it is the unchanged last prompt."""
         if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._text) or not self._ids:
             return None
         marked = [*self.messages[:-2], Message("assistant", _MARK), self.messages[-1]]
-        before, mark, after = render(self.engine.info, marked).partition(_MARK)
-        return after if mark and before == self._prompt else None
+        rendered = render(self.engine.info, marked)
+        before, mark, _ = rendered.text.partition(_MARK)
+        return rendered.part(len(before) + len(mark)) if mark and before == self._prompt else None
 
 
 def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:

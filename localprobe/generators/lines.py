@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from localprobe.errors import DataError, LocalprobeError
+from localprobe.store.safe_json import parse
+from localprobe.store.text_files import decode
 
 
 class Lines:
@@ -75,12 +77,8 @@ class Lines:
         return len(data) - len(last), b""
 
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise DataError(
-                f"{self.path}, line {number}: not JSON ({error}): repair it, or write to a new file"
-            ) from error
+        where = f"{self.path}, line {number}"
+        record = parse(decode(line, where, numbered=False), where)
         if not isinstance(record, dict):
-            raise DataError(f"{self.path}, line {number}: not a JSON object: repair it, or write to a new file")
+            raise DataError(f"{where}: not a JSON object: repair it, or write to a new file")
         return record

@@ -10,6 +10,7 @@ from localprobe.contrast.pairs import Pair
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
 from localprobe.model import Model
+from localprobe.probing import notices
 from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
 from localprobe.probing.fit import candidates, probe_of
 from localprobe.probing.report import ProbeReport
@@ -32,6 +33,7 @@ def validate(
     VectorError for a vector of another width; otherwise raises as `localprobe.probing.fit.fit`.
     """
     vector.check_compatible(model.info)
+    notices.warn(model.info, texts)
     capture = Capture(model.engine, texts.all, sorted(vector.directions), texts.config.pooling, limit=TOKEN_LIMIT)
     for amount in capture:
         capturing(amount)
@@ -49,13 +51,14 @@ def texts_for(
 ) -> ProbeTexts:
     """The texts of a validation: those of `pairs` that the probe was not fitted on, to measure on.
 
-    `train` holds the pairs that it was fitted on, if `pairs` lacks them. The method and the pooling are the vector's
-    own; `config` gives the resampling budget. `source` names the source of `pairs` in error messages. Raises DataError
-    for a vector that is not a probe, or if every pair was used to fit it.
+    `train` holds the pairs that it was fitted on, if `pairs` lacks them. The method, the pooling and the reading of
+    special tokens are the vector's own; `config` gives the resampling budget. `source` names the source of `pairs` in
+    error messages. Raises DataError for a vector that is not a probe, or if every pair was used to fit it.
     """
     probe_of(vector)
     learnt, unseen = _apart(vector, pairs, train, source)
-    own = replace(config, method=vector.origin.method, pooling=vector.origin.pooling)
+    origin = vector.origin
+    own = replace(config, method=origin.method, pooling=origin.pooling, special_tokens=origin.special_tokens)
     return ProbeTexts(vector.concept, own, learnt, unseen, validate=True, keywords=keywords)
 
 
@@ -84,8 +87,8 @@ def conclude(
 def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair], source: str) -> tuple[list[Pair], list[Pair]]:
     """The pairs that the probe was fitted on, if all of them are given, and the others."""
     trained_on = set(vector.origin.trained_on)
-    test = [pair for pair in pairs if pair.hash not in trained_on]
-    fitted = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in trained_on}
+    test = [pair for pair in pairs if not pair.hashes & trained_on]
+    fitted = {name: pair for pair in [*pairs, *train] for name in pair.hashes & trained_on}
     if not test:
         raise DataError(f"every pair of {source} was used to fit this probe: give pairs that it has not seen")
     if len(test) == 1:

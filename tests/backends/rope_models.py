@@ -70,7 +70,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "rope_parameters": None,
             "rope_theta": 10_000.0,
-            "rope_scaling": {"type": "su", "short_factor": SHORT, "long_factor": LONG},
+            "rope_scaling": {"type": "longrope", "short_factor": SHORT, "long_factor": LONG},
             "original_max_position_embeddings": ORIGINAL,
         },
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from localprobe.errors import UnsupportedModel
+from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe_mlx.rope_config import Rope
 
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 32768}
@@ -79,3 +79,20 @@ def test_a_scaling_that_scales_nothing_is_left_out() -> None:
 def test_yarn_extends_the_context(positions: int, context: int) -> None:
     assert Rope({"rope_parameters": YARN}).extended(positions) == context
     assert Rope({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}).extended(positions) == positions
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"rope_scaling": "yarn"}, "rope_scaling is 'yarn', not an object"),
+        ({"rope_parameters": [1]}, r"rope_parameters is \[1\], not an object"),
+        ({"rope_theta": "big"}, "rope_theta of its RoPE is 'big', not a number"),
+        ({"rope_parameters": YARN | {"factor": [4]}}, r"factor of its RoPE is \[4\], not a number"),
+        ({"rope_parameters": LONG}, "longrope RoPE needs original_max_position_embeddings, which is None"),
+        ({"rope_parameters": YARN | {"original_max_position_embeddings": "8"}}, "embeddings, which is '8'"),
+        ({"layer_types": ["full"], "rope_parameters": {"full": 3}}, "full is 3, not an object"),
+    ],
+)
+def test_what_is_no_rope_is_named(config: dict[str, Any], line: str) -> None:
+    with pytest.raises(CorruptFile, match=line):
+        Rope(config)

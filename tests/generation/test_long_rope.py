@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from localprobe.batches import apart, forward
+from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, render
 from localprobe.engine import Prompt, Row, Sampler, Stream, Term, Watch
 from localprobe.errors import OutOfMemory, UsageError
@@ -163,7 +164,7 @@ def test_a_row_can_be_steered_while_it_waits(engine: Opening) -> None:
 @pytest.mark.parametrize(("left", "reused"), [(7, [False, False, True]), (2, [False, True, True])])
 def test_a_chat_that_crosses_the_length_equals_a_fresh_one(left: int, reused: list[bool]) -> None:
     """Between two turns, or in mid-answer; the cache is reused on either side, and not across."""
-    length = len(FakeEngine().encode(render(FakeEngine().info, [Message("user", "Hi")]), template=True)) + left
+    length = len(encode_chat(FakeEngine(), render(FakeEngine().info, [Message("user", "Hi")]))) + left
     chat = Conversation(Opening(rope_length=length, context=400), watch=WATCH)
     for turn in range(3):
         events = list(chat.say("Hi", sampler=Sampler(0), tokens=5))

@@ -68,7 +68,7 @@ class ProbingScreen(Page):
                 [(name, name) for name in get_args(PoolingName)], id="pooling", allow_blank=False, compact=True
             )
             yield Button("Fit", id="fit", variant="primary", compact=True)
-        yield Input(placeholder="path of a JSONL file with positive and negative", id="path", compact=True)
+        yield Input(placeholder="path of a JSONL, JSON or CSV file of pairs", id="path", compact=True)
         with Horizontal(id="progress"):
             yield ProgressBar(show_eta=False, show_percentage=False)
             yield Static(id="stage", markup=False)
@@ -145,6 +145,8 @@ class ProbingScreen(Page):
         self.set_focus(self.query_one("#cancel"))
         try:
             report = self.report = await task.run(self._capturing, self._step)
+            for line in task.notices:
+                self.notify(line.replace("`", ""), severity="warning")
             self._show_study()
             recorded = await in_thread(lambda: keep(report, pairs))
             self.notify(f"Kept as run {recorded.run}: F3 shows it.")
