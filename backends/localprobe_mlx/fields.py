@@ -41,7 +41,7 @@ FIXED: dict[str, Config] = {
         "add_full_attention_sink_bias": False,
         "n_shared_experts": None,
     },
-    "solar_open": {"first_k_dense_replace": 0},
+    "solar_open": {"first_k_dense_replace": 0, "partial_rotary_factor": 1.0},
     "kimi_linear": {"mla_use_nope": True, "rope_theta": 10_000.0},
     "minimax_m2": {"shared_intermediate_size": 0},
 }
@@ -54,19 +54,16 @@ FOREIGN: dict[str, str] = {
     "olmo_hybrid": "mlx-lm's olmo_hybrid has norms in other places than that of transformers",
     "olmo": "mlx-lm reads the first Olmo only as AI2 saved it, not as transformers does",
 }
-"""Architectures that the two libraries call by one name and are not the same."""
+"""Architectures that the two libraries call by one name and are not the same: said where loading one fails."""
 
 
 def fields_for_mlx(checkpoint: Checkpoint) -> Config:
     """Additions to a checkpoint's config that mlx-lm needs; see `config_for_mlx` for RoPE.
 
-    Raises UnsupportedModel, with the reason, if mlx-lm's architecture of that name is another one, or cannot run what
-    the config says.
+    Raises UnsupportedModel, with the reason, if mlx-lm cannot run what the config says.
     """
     config = checkpoint.config
     kind = checkpoint.architecture
-    if kind in FOREIGN and "transformers_version" in config:
-        raise UnsupportedModel(f"{FOREIGN[kind]}: use another engine")
     additions = _additions(kind, config)
     inner = config.get("text_config")
     if isinstance(inner, dict):

@@ -16,7 +16,7 @@ from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.corrections import correct_architecture
 from localprobe_mlx.dialect import config_for_mlx
 from localprobe_mlx.experts import NAMES, apart
-from localprobe_mlx.fields import fields_for_mlx, overrides
+from localprobe_mlx.fields import FOREIGN, fields_for_mlx, overrides
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.quiet import first_line
 from localprobe_mlx.rope import Side, correct_rope
@@ -110,7 +110,8 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
         raise
     except Exception as problem:
         what = f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture})"
-        raise UnsupportedModel(f"{what}: {_told(problem)}") from None
+        foreign = FOREIGN.get(checkpoint.architecture)
+        raise UnsupportedModel(f"{what}: {f'{foreign}; use another engine' if foreign else _told(problem)}") from None
     return model
 
 

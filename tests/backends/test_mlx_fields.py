@@ -96,9 +96,12 @@ def test_a_pattern_that_mlx_lm_cannot_express_is_refused(tmp_path: Path) -> None
         fields(tmp_path, model_type="glm_moe_dsa", mlp_layer_types=["dense", "sparse", "dense"])
 
 
-def test_another_architecture_of_the_same_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match=r"mlx-lm's minimax is MiniMax-M2, and this is MiniMax-Text-01"):
-        fields(tmp_path, model_type="minimax", transformers_version="5.0.0")
+def test_another_architecture_of_the_same_name_is_named_when_it_does_not_load(tmp_path: Path) -> None:
+    folder = tiny_folder("llama", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "minimax"}))
+    with pytest.raises(UnsupportedModel, match=r"mlx-lm's minimax is MiniMax-M2, and this is MiniMax-Text-01; use an"):
+        backend.load(Weights("tiny", folder, "folder", "tiny"), LoadOptions())
 
 
 def test_a_text_model_inside_another_is_completed_too(tmp_path: Path) -> None:
