@@ -108,14 +108,14 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
             )
     except (CorruptFile, UnsupportedModel):
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # mlx-lm's Olmo ends the process if a package is missing
         what = f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture})"
         foreign = FOREIGN.get(checkpoint.architecture)
         raise UnsupportedModel(f"{what}: {f'{foreign}; use another engine' if foreign else _told(problem)}") from None
     return model
 
 
-def _told(problem: Exception) -> str:
+def _told(problem: BaseException) -> str:
     """The first line of an error; of one that goes on with names of weights, the first of them too."""
     lines = [line.strip().rstrip(",.") for line in str(problem).splitlines() if line.strip()]
     return " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(problem)

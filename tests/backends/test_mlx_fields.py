@@ -84,7 +84,8 @@ def test_values_that_mlx_lm_reads_in_another_way_are_translated(tmp_path: Path) 
         "sliding_window_pattern": None
     }
     assert overridden(model_type="granitemoehybrid", layer_types=[LINEAR, FULL]) == {
-        "layer_types": ["mamba", "attention"]
+        "layer_types": ["mamba", "attention"],
+        "position_embedding_type": "nope",
     }
     assert overridden(model_type="llama", layer_types=[FULL]) == {}
 
@@ -101,6 +102,14 @@ def test_another_architecture_of_the_same_name_is_named_when_it_does_not_load(tm
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "minimax"}))
     with pytest.raises(UnsupportedModel, match=r"mlx-lm's minimax is MiniMax-M2, and this is MiniMax-Text-01; use an"):
+        backend.load(Weights("tiny", folder, "folder", "tiny"), LoadOptions())
+
+
+def test_a_model_of_mlx_lm_that_would_end_the_process_is_refused(tmp_path: Path) -> None:
+    folder = tiny_folder("llama", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "olmo"}))
+    with pytest.raises(UnsupportedModel, match="mlx-lm reads the first Olmo only as AI2 saved it"):
         backend.load(Weights("tiny", folder, "folder", "tiny"), LoadOptions())
 
 
