@@ -179,8 +179,8 @@ class Network:
         ids, last = mx.arange(_TEXT)[None] % self.vocabulary, self.layers - 1
         whole = self.climb(ids, [0], self.no_caches(), deepest=last)[last]
         part = self.climb(ids[:, :-3], [0], self.no_caches(), deepest=last)[last]
-        off = mx.linalg.norm((whole[:, :-3] - part).astype(mx.float32)) / mx.linalg.norm(part.astype(mx.float32))
-        if float(off.item()) > (5e-3 if part.dtype == mx.float32 else 1e-1):  # NaN, of broken weights, is no news here
+        off: Any = mx.linalg.norm((whole[:, :-3] - part).astype(mx.float32)) / mx.linalg.norm(part.astype(mx.float32))
+        if off.item() > (5e-3 if part.dtype == mx.float32 else 1e-1):  # NaN, of broken weights, is no news here
             raise UnsupportedModel(
                 "in this mlx-lm model a token's residual depends on how many follow it: use another engine"
             )
