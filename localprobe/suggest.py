@@ -1,4 +1,4 @@
-"""What a mistyped name was probably meant to be."""
+"""What error messages show: the name that was probably meant, and a value of a file."""
 
 from __future__ import annotations
 
@@ -12,3 +12,12 @@ def close_match(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str 
     folded = {candidate.lower(): candidate for candidate in names}
     matches = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=cutoff)
     return folded[matches[0]] if matches else None
+
+
+def shown(value: object) -> str:
+    """A value from a file for an error message: escaped, and shortened to one line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of over 4,300 digits, and no deep nesting
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from localprobe.errors import CorruptFile, ModelError, UnsupportedModel
+from localprobe.models.checkpoint import read_json
+from localprobe.models.config import check_config
 
 Config: TypeAlias = dict[str, Any]
 
@@ -25,9 +26,10 @@ class Checkpoint:
         self.path = path
         if not (path / "config.json").is_file():
             raise ModelError(f"{path} is not a model folder: it has no config.json")
-        self.config = _read_json(path / "config.json")
+        self.config = read_json(path / "config.json")
+        check_config(path / "config.json", self.config)
         generation = path / "generation_config.json"
-        self._generation = _read_json(generation) if generation.is_file() else {}
+        self._generation = read_json(generation) if generation.is_file() else {}
         self.files = sorted(path.glob("model*.safetensors"))
         if not self.files:
             raise ModelError(f"{path} holds no model*.safetensors: MLX loads weights in that format only")
@@ -101,16 +103,6 @@ class Checkpoint:
             if mode == "affine" and "bits" in declared
             else str(declared.get("quant_method", mode))
         )
-
-
-def _read_json(file: Path) -> Config:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise CorruptFile(f"{file} cannot be read as JSON ({problem}): fetch the model again") from None
-    if not isinstance(found, dict):
-        raise CorruptFile(f"{file} does not hold a JSON object: fetch the model again")
-    return found
 
 
 def _tensor_names(file: Path) -> list[str]:

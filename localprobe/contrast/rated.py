@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.contrast.pairs import records
 from localprobe.errors import DataError
 from localprobe.store.shipped import Shipped
+from localprobe.suggest import shown
 
+_LARGEST = 1e15  # of a rating: sums and squares of ratings stay exact enough, and finite
 RATED_SETS = Shipped("set of rated texts", "contrast/data/rated", ".jsonl")
 
 
@@ -34,9 +35,9 @@ def read_rated(
                 raise DataError(f"{path}, line {number}: no field {field!r}; it has {', '.join(record) or 'none'}")
         text, score = record[text_field], record[score_field]
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{path}, line {number}: {text_field} is {text!r}, not a text")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise DataError(f"{path}, line {number}: {score_field} is {score!r}, not a number")
+            raise DataError(f"{path}, line {number}: {text_field} is {shown(text)}, not a text")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= _LARGEST:
+            raise DataError(f"{path}, line {number}: {score_field} is {shown(score)}, not a number below {_LARGEST:g}")
         rated.append(Rated(text, float(score), str(record.get(scenario_field) or ""), str(record.get("id", number))))
     if not rated:
         raise DataError(

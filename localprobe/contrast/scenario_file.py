@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from localprobe.contrast.pairs import records
 from localprobe.contrast.scenarios import Scenario
 from localprobe.errors import DataError
+from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
 
 SITUATIONS = Shipped("set of situations", "contrast/data/situations", ".jsonl")
@@ -37,11 +37,13 @@ def read_scenarios(path: Path) -> list[Scenario]:
 
 def _numbered(path: Path) -> Iterable[tuple[int, Any]]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}): name it .jsonl if it has one object per line") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
+    except DataError as error:
+        raise DataError(f"{error}; name it .jsonl if it has one object per line") from error
     if not isinstance(values, list):
         raise DataError(f"{path} is a JSON {type(values).__name__}: write a list of scenarios")
     return enumerate(values, 1)
@@ -57,5 +59,7 @@ def _scenario(place: str, row: Any) -> Scenario:
     wrong = next((name for name, text in texts.items() if not isinstance(text, str)), None)
     if wrong is not None:
         raise DataError(f"{place}: {wrong} is not a text")
-    rubric = row.get("rubric")
-    return Scenario(**texts, rubric=rubric if isinstance(rubric, dict) else {})
+    rubric = row.get("rubric") or {}
+    if not isinstance(rubric, dict) or not all(isinstance(behaviour, str) for behaviour in rubric.values()):
+        raise DataError(f"{place}: rubric is not an object of texts, such as {{'0': 'ignores it', '2': 'helps'}}")
+    return Scenario(**texts, rubric=rubric)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.errors import DataError
+from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
 
 SYSTEM_PROMPTS = Shipped("set of system prompts", "contrast/data/system_prompts", ".json")
@@ -32,11 +33,11 @@ class SystemPrompts:
 def read_system_prompts(path: Path) -> SystemPrompts:
     """Read a JSON object with `positive`, `negative` and optionally `task`. DataError says what is missing."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}): write an object with positive, negative and task") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
     if not isinstance(values, dict):
         raise DataError(f"{path} is a JSON {type(values).__name__}: write an object with positive, negative and task")
     for name in ("positive", "negative"):

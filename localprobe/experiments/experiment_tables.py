@@ -14,8 +14,9 @@ from localprobe.steering.positions import Positions
 from localprobe.store.toml import Table
 
 Text: TypeAlias = Annotated[str, Meta(pattern=r"\S")]
-Whole: TypeAlias = Annotated[int, Meta(ge=0)]
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Whole: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # as engines take it
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+Seed: TypeAlias = Annotated[int, Meta(ge=0)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(min_length=1)]
 Numbers: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=1)]
 _A_LAYER = Meta(description='a layer: write 12, a depth between 0.0 and 1.0, or "best" (the vector\'s own)')
@@ -69,7 +70,7 @@ class VectorTable(Table):
     method: MethodName = METHOD
     pooling: PoolingName = POOLING
     test_fraction: Annotated[float, Meta(ge=0, le=0.9)] = TEST_FRACTION
-    seed: Whole = 0
+    seed: Seed = 0
     models: Texts | None = None
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class ExperimentTable(SteeredTable):
     samples: Count = 5
     tokens: Count = 200
     positions: Positions = "all"
-    seed: Whole = 0
+    seed: Seed = 0
     measures: bool = True
     sampling: SamplingTable = field(default_factory=SamplingTable)
     models: tuple[ModelTable, ...] = ()

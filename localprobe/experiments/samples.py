@@ -12,6 +12,8 @@ from typing import Any
 
 from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Sample
+from localprobe.store.safe_json import parse
+from localprobe.suggest import shown
 
 FIELDS = ("model", "layer", "scenario", "alpha", "text")
 
@@ -37,11 +39,13 @@ def read_samples(path: Path, names: Mapping[str, str] | None = None) -> SampleFi
     samples, torn = [], None
     for number, line in lines:
         try:
-            record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except (ValueError, RecursionError) as error:
-            if number == lines[-1][0]:
+            record = parse(line.decode("utf-8-sig" if number == 1 else "utf-8"), f"{path}, line {number}")
+        except (UnicodeDecodeError, DataError) as error:
+            if number == lines[-1][0] and not _is_json(line):
                 torn = number
                 continue
+            if isinstance(error, DataError):
+                raise
             raise DataError(f"{path}, line {number}: not JSON ({error}): repair or remove that line") from error
         samples.append(_Line(path, number, record, called).sample())
     if not samples:
@@ -82,7 +86,8 @@ class _Line:
         return self._record[name]
 
     def _wrong(self, field: str, value: Any, expected: str) -> DataError:
-        text = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"
+        text = shown(value)
+        text = text if len(text) <= 40 else f"a {type(value).__name__}"
         return DataError(f"{self._place}: {self._called[field]} is {text}, not {expected}")
 
     def _name(self, field: str) -> str:
@@ -119,6 +124,15 @@ class _Line:
         if not is_integer or value < 0:
             raise self._wrong("layer", value, "the number of a block, from 0")
         return int(value)
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a line is whole, whatever else is wrong with it."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _bytes(path: Path) -> bytes:

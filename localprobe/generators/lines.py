@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from localprobe.errors import DataError, LocalprobeError
+from localprobe.store.safe_json import parse
 
 
 class Lines:
@@ -76,11 +77,13 @@ class Lines:
 
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
         try:
-            record = json.loads(line)
-        except ValueError as error:
+            record = parse(line.decode(), f"{self.path}, line {number}")
+        except UnicodeDecodeError as error:
             raise DataError(
-                f"{self.path}, line {number}: not JSON ({error}): repair it, or write to a new file"
+                f"{self.path}, line {number}: not UTF-8 at byte {error.start}: repair it, or write to a new file"
             ) from error
+        except DataError as error:
+            raise DataError(f"{error}, or write to a new file") from error
         if not isinstance(record, dict):
             raise DataError(f"{self.path}, line {number}: not a JSON object: repair it, or write to a new file")
         return record

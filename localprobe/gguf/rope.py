@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, shown
+from localprobe.gguf.header import Header
 from localprobe.gguf.sizes import Sizes
 from localprobe.gguf.tensors import load
+from localprobe.suggest import shown
 
 Rope: TypeAlias = dict[str, Any]
 _TOLERANCE = 1e-4  # the tensor is float32; Llama 3's own values agree to 1e-7

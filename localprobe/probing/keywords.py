@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from localprobe.errors import DataError
+from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
 
 KEYWORD_LISTS = Shipped("keyword list", "contrast/data/keywords", ".json")
@@ -43,10 +43,7 @@ def checked(words: Mapping[str, str], source: str) -> dict[str, str]:
 
 
 def _json(path: Path, text: str) -> dict[str, str]:
-    try:
-        words = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}, line {getattr(error, 'lineno', 1)}: not JSON ({error}): repair that line") from error
+    words = parse(text, str(path))
     if not isinstance(words, dict) or not all(isinstance(synonym, str) for synonym in words.values()):
         raise DataError(f"{path} is not one JSON object of keywords and synonyms, such as {{'care': 'mind'}}")
     return words

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +21,7 @@ import msgspec
 from msgspec import inspect
 
 from localprobe.errors import DataError
-from localprobe.suggest import close_match
+from localprobe.suggest import close_match, shown
 
 
 class Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,18 +35,43 @@ _KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
-    """The file as a table of that kind. DataError, in one line, if it cannot be read or is invalid."""
+    """The file as a table of that kind. DataError, in one line, if it cannot be read or is invalid.
+
+    A number that is infinite, NaN or an integer of over 64 bits is invalid everywhere.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        return msgspec.convert(values, kind)
+        _check_numbers(_fits, values, str(path))
+        table = msgspec.convert(values, kind)
+        _check_numbers(isfinite, values, str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{path} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise DataError(f"{path}{_explained(str(error), values, inspect.type_info(kind))}") from error
+    except RecursionError as error:
+        raise DataError(f"{path} nests lists or tables too deep: flatten them") from error
+    except ValueError as error:  # TOMLDecodeError, or Python's own: it reads no integer of over 4,300 digits
+        raise DataError(f"{path} is not TOML: {' '.join(str(error).split())}") from error
+    return table
+
+
+def _check_numbers(usable: Callable[[int | float], bool], value: Any, place: str, key: str = "") -> None:
+    """DataError for a number inside the value of `key` that is not usable."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_numbers(usable, inner, f"{place}, [{key}]" if key else place, shown(name)[1:-1])
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            table = isinstance(inner, dict)
+            _check_numbers(usable, inner, f"{place}, {key} {number}" if table else place, "" if table else key)
+    elif isinstance(value, int | float) and not usable(value):
+        raise DataError(f"{place}: {key}: {shown(value)} is no number that can be used")
+
+
+def _fits(value: int | float) -> bool:
+    return isinstance(value, float) or -(1 << 63) <= value < 1 << 63
 
 
 def _explained(error: str, value: Any, kind: inspect.Type) -> str:
@@ -65,13 +92,13 @@ def _explained(error: str, value: Any, kind: inspect.Type) -> str:
         return f"{inside}: {f'{match[2]} is missing' if 'missing' in match[1] else _unknown(match[2], kind)}"
     if not message.startswith(("Expected", "Invalid")):  # raised by a check of the table itself
         return f"{inside}: {message}"
-    return f"{place}: {key}: {value!r} is not {expected}"
+    return f"{place}: {key}: {shown(value)} is not {expected}"
 
 
 def _unknown(key: str, kind: inspect.Type) -> str:
     keys = _fields(kind)
     near = close_match(key, keys, cutoff=0.75)
-    return f"unknown key {key!r}: {f'did you mean {near!r}? It' if near else 'it'} may be one of {', '.join(keys)}"
+    return f"unknown key {shown(key)}: {f'did you mean {near!r}? It' if near else 'it'} may be one of {', '.join(keys)}"
 
 
 def _described(kind: inspect.Type) -> str:

@@ -3,12 +3,12 @@ or a user's file."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from localprobe.errors import DataError
+from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
 
 WORD_LISTS = Shipped("set of word lists", "contrast/data/word_lists", ".json")
@@ -26,13 +26,11 @@ class WordLists:
 def read_word_lists(path: Path) -> WordLists:
     """The lists in a file: a JSON object with `positive` and `negative`, lists of words. DataError in one line."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
-    except ValueError as error:
-        raise DataError(f"{path}, line {getattr(error, 'lineno', 1)}: not JSON ({error}): repair that line") from error
     return _checked(content, str(path))
 
 

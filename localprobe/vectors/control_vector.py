@@ -86,9 +86,12 @@ def load_gguf(path: Path) -> Vector:
     if kind != "controlvector":
         raise VectorError(f"{path} is a GGUF file of a {kind} model, not a control vector")
     tensors = {}
-    for tensor in header.tensors.values():
-        if not re.fullmatch(r"direction\.\d+", tensor.name):
-            continue
+    named = [tensor for tensor in header.tensors.values() if re.fullmatch(r"direction\.\d+", tensor.name, re.ASCII)]
+    try:
+        metadata.check_total(tensor.shape for tensor in named)
+    except VectorError as error:
+        raise VectorError(f"{path}: {error}") from error
+    for tensor in named:
         if int(tensor.name.removeprefix("direction.")) == 0:
             raise VectorError(f"{path} has a direction for block 0, which a control vector cannot reach: remove it")
         if tensor.type.name != "F32":

@@ -29,7 +29,7 @@ def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
 
 def test_a_torn_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "lla')
-    with pytest.raises(CorruptFile, match=r"config\.json cannot be read as JSON"):
+    with pytest.raises(CorruptFile, match=r"config\.json: not JSON .*fetch the file again"):
         Checkpoint(tmp_path)
 
 

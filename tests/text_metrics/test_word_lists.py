@@ -57,6 +57,8 @@ def test_lists_of_users_are_lowered_and_hold_each_word_once(tmp_path: Path) -> N
     ("content", "message"),
     [
         ('{"positive": ["a"],\n"negative": ["b"]', "line 2: not JSON"),
+        ('{"positive": ["\\ud83d"], "negative": ["b"]}', "half a character"),
+        ("[" * 100_000, "deep"),
         ('["a"]', "is a JSON list: write an object with lists positive and negative"),
         ('{"positive": ["a"]}', "has no list 'negative'; it has positive"),
         ("{}", "has no list 'positive'; it has nothing"),
