@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from localprobe.errors import DataError
-from tests.fuzz import protocols, texts, weights  # noqa: F401  # they register their readers
+from tests.fuzz import protocols, texts, weights
 from tests.fuzz.limits import Fault, check
 from tests.fuzz.mutations import Input
-from tests.fuzz.registry import READERS, emptied
+from tests.fuzz.registry import READERS, Reader, emptied
 
+KINDS = (weights, texts, protocols)  # importing them registers their readers
 INPUTS = int(os.environ.get("LOCALPROBE_FUZZ", "30"))
 """Of each reader."""
 SEED = int(os.environ.get("LOCALPROBE_FUZZ_SEED", "0"))
@@ -30,9 +32,15 @@ def test_every_input_is_read_or_refused_in_one_line(name: str, tmp_path: Path) -
         except reader.allowed:  # a reader that reads on to the end
             continue
 
+    each_input(reader, lambda data: check(name, reader.read, emptied(tmp_path / "read"), data, reader.allowed))
+
+
+def each_input(reader: Reader, run: Callable[[Input], object], count: int = INPUTS) -> None:
+    """Run something on `count` inputs of a reader, the same for the same seed; on an error, on the simplest too."""
+
     @seed(SEED)
     @settings(
-        max_examples=INPUTS,
+        max_examples=count,
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
@@ -40,9 +48,18 @@ def test_every_input_is_read_or_refused_in_one_line(name: str, tmp_path: Path) -
     )
     @given(reader.inputs)
     def every(data: Input) -> None:
-        check(name, reader.read, emptied(tmp_path / "read"), data, reader.allowed)
+        run(data)
 
     every()
+
+
+def test_the_inputs_follow_from_the_seed() -> None:
+    first: list[Input] = []
+    second: list[Input] = []
+    for inputs in (first, second):
+        each_input(READERS["index"](), inputs.append, count=20)
+    assert first == second
+    assert len(set(first)) > 10
 
 
 def _holds_memory(_folder: Path, _data: bytes) -> None:

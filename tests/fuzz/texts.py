@@ -54,11 +54,21 @@ def config() -> Reader:
 @reader
 def index() -> Reader:
     """The index of a folder in several files."""
+    from safetensors.numpy import save
+
     from localprobe.models import checkpoint
+
+    part = save({"a": np.ones(2, np.float32)})
 
     def read(folder: Path, data: bytes) -> None:
         (folder / "model.safetensors.index.json").write_bytes(data)
-        (folder / "config.json").write_text("{}")
+        for name, content in (
+            ("config.json", b"{}"),
+            ("tokenizer.json", b"{}"),
+            ("model-1.safetensors", part),
+            ("x", part),
+        ):
+            (folder / name).write_bytes(content)
         checkpoint.check_folder(folder)
 
     return _json_reader(read, [{"metadata": {"total_size": 8}, "weight_map": {"a": "model-1.safetensors", "b": "x"}}])
