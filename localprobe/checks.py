@@ -10,6 +10,16 @@ from localprobe.engine import FloatArray, Info, IntArray, Prompt, Row, Sampler, 
 from localprobe.errors import UsageError, VectorError
 
 
+def check_text(what: str, *texts: str) -> None:
+    """Raises UsageError if a text holds half a character (a lone surrogate), which no tokenizer takes."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(text[error.start]):04x}"
+            raise UsageError(f'{what} holds "{half}", half a character (a lone surrogate): remove it') from error
+
+
 def check_layer(info: Info, layer: int) -> None:
     """Raises UsageError if the model has no such block."""
     if not 0 <= layer < info.layers:

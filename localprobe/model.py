@@ -23,7 +23,7 @@ import numpy as np
 from localprobe.capture.residuals import Captured, capture, pooled
 from localprobe.capture.scale import residual_scale
 from localprobe.chat_template import Message, render
-from localprobe.checks import check_prompt_length
+from localprobe.checks import check_prompt_length, check_text
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
 from localprobe.engines.loading import Loader, Stage
 from localprobe.engines.spec import ModelSpec
@@ -91,6 +91,7 @@ class Model:
         """
         if not prompt.strip():
             raise UsageError("the prompt is empty")
+        check_text("the prompt", system, prompt)
         if raw:
             ids = self.engine.encode(f"{system}\n\n{prompt}" if system else prompt)
         else:

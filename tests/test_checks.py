@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from localprobe.checks import check_prompts, check_rows
+from localprobe.checks import check_prompts, check_rows, check_text
 from localprobe.engine import Capabilities, Prompt, Row, Sampler, Term, Watch
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.fake import FakeEngine
+from localprobe.model import Model
 
 INFO = FakeEngine("tiny", context=20).info  # 6 layers, width 32, ids 0 to 259
 IDS = np.arange(5, dtype=np.int32)
@@ -30,6 +32,13 @@ def refused(line: str, *rows: Row, layers: tuple[int, ...] = (), error: type[Loc
     with pytest.raises(error) as raised:
         check_rows(INFO, rows, layers)
     assert str(raised.value) == line
+
+
+@pytest.mark.parametrize("ask", [lambda model: model.answer("a \ud83d b"), lambda model: model.capture(["a \ud83d b"])])
+def test_half_a_character_never_reaches_a_tokenizer(ask: Callable[[Model], object]) -> None:
+    check_text("the prompt", "café 😀", "")
+    with Model(FakeEngine()) as model, pytest.raises(UsageError, match=r'holds "\\ud83d", half a character'):
+        list(ask(model))  # type: ignore[call-overload]
 
 
 def test_layers() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from localprobe import batches
 from localprobe.chat_template import Exchange, render
-from localprobe.checks import check_rows
+from localprobe.checks import check_rows, check_text
 from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
 from localprobe.errors import EngineError, UsageError
 
@@ -121,6 +121,8 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
     said = text.answer if isinstance(text, Exchange) else text
     if not said.strip():
         raise UsageError(f"text {index + 1} is empty: there is nothing to capture")
+    asked = (text.system, text.prompt) if isinstance(text, Exchange) else ()
+    check_text(f"text {index + 1}", said, *asked)
     ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (engine.encode(text), None)
     most = min(limit or engine.info.context, engine.info.context)
     if len(ids) > most and limit is None:

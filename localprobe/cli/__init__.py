@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from localprobe.errors import LocalprobeError
+from localprobe.store.text_files import argument
 from localprobe.version import __version__
 
 _COMMANDS = {
@@ -111,6 +112,7 @@ def root(context: click.Context) -> None:
 def main() -> None:
     """Run the command line. A LocalprobeError is one line and status 2; Ctrl-C is status 130; a traceback is a bug."""
     try:
+        sys.argv[1:] = map(argument, sys.argv[1:])
         status = root.main(prog_name="localprobe", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         status = exit_.exit_code

@@ -28,20 +28,32 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Cut texts to this many tokens, instead of refusing long ones."
 )
+@click.option("--text-field", help="Field that holds the texts; text, or the only one that can be, if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 @model_options
 def capture(
-    texts: Path, output: Path, layers: str | None, pooling: str, limit: int | None, as_json: bool, chosen: Chosen
+    texts: Path,
+    output: Path,
+    layers: str | None,
+    pooling: str,
+    limit: int | None,
+    text_field: str | None,
+    as_json: bool,
+    chosen: Chosen,
 ) -> None:
-    """Write the residuals of TEXTS (.txt, one per line; .jsonl with a field `text`; or - for stdin) to a file.
+    """Write the residuals of TEXTS to a file.
+
+    TEXTS is .txt, one text per line; a JSON array of texts; or JSONL, JSON, CSV, TSV or Parquet with a field of texts.
+    - reads standard input: JSON if it begins as JSON does, CSV if it begins with a header, else one text per line.
 
     \b
     localprobe capture texts.txt -o texts.safetensors --layers 8-24
+    localprobe capture statements.csv -o statements.safetensors --text-field statement
     """
     from localprobe.cli.layers import parse
     from localprobe.contrast.pairs import read_texts
 
-    lines = read_texts(texts)
+    lines = read_texts(texts, text_field)
     requested = parse(layers)
     with chosen.load() as model:
         numbers = model.layers(requested)

@@ -50,13 +50,14 @@ def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
         run_app(chosen.of(origin_of(options["vector"]) if options["vector"] else None), **options)
         return
     from localprobe.cli.plain_chat import PlainChat
+    from localprobe.store.text_files import InputLines
 
     if options["vector"] is None:
         with chosen.load() as model:
-            PlainChat(model, None, options, _writer()).run(sys.stdin)
+            PlainChat(model, None, options, _writer()).run(InputLines())
         return
     with loaded_with(chosen, options["vector"]) as (model, vector):
-        PlainChat(model, vector, options, _writer()).run(sys.stdin)
+        PlainChat(model, vector, options, _writer()).run(InputLines())
 
 
 def _writer() -> ChatWriter:

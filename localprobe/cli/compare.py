@@ -32,7 +32,7 @@ def compare(
     keywords: Path | None,
     config: ProbeConfig,
     as_json: bool,
-    fields: dict[str, str],
+    fields: dict[str, str | None],
 ) -> None:
     """Fit a probe on PAIRS with each model, measure it on the same pairs held out, and report how far they agree.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
 @click.option(
-    "--ratings", default="completions", show_default=True, help="JSONL of texts with scores, or a set that ships."
+    "--ratings", default="completions", show_default=True, help="A file of texts with scores, or a set that ships."
 )
 @click.option("--text-field", default="text", show_default=True, help="Field that holds the text.")
 @click.option("--score-field", default="score", show_default=True, help="Field that holds the rating.")

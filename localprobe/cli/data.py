@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.pairs import pair_options, read
+from localprobe.cli.pairs import pair_options, read_shape
 
 if TYPE_CHECKING:
     from localprobe.contrast.check import Checked
     from localprobe.contrast.findings import Finding
+    from localprobe.contrast.pairs import ReadPairs
     from localprobe.generators.generate import GeneratedPair, Generation
 
 _SHOWN = 12  # line numbers, or groups of them; JSON has all
@@ -31,8 +32,13 @@ def data() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split, if there is no --test.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measures and all findings as JSON.")
 @pair_options
-def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[str, str]) -> None:
-    """Look for faults in FILE, a contrast set: JSONL, one pair per line; or the name of a set that ships.
+def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[str, str | None]) -> None:
+    """Look for faults in FILE, a contrast set, or the name of a set that ships. - reads standard input.
+
+    FILE is JSONL, a JSON array, an object of two lists, CSV, TSV or Parquet. It needs no options if its fields are
+    positive and negative; those of CAA and of Anthropic's evaluations (question, answer_matching_behavior,
+    answer_not_matching_behavior); or prompt, chosen and rejected. A text may be a list of chat messages, of which the
+    last is the text and the user's before it the prompt. What FILE was read as is printed.
 
     It reports duplicates and near-duplicates, texts in both poles or both splits, poles that differ in length, in one
     word or as bags of words, swapped keywords, refusals, and too few pairs. Each finding names its lines. The exit
@@ -43,23 +49,28 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
     localprobe data check theirs.jsonl --positive-field empathic_text --negative-field non_empathic_text
     """
     from localprobe.contrast.check import check as look
-    from localprobe.contrast.pairs import PAIR_SETS, read_pairs
+    from localprobe.contrast.pairs import PAIR_SETS
+    from localprobe.store.text_files import STDIN
 
-    path = PAIR_SETS.resolve(file)
-    checked = look(read(file, fields), read_pairs(test, **fields) if test else None, seed=seed)
+    read_set = read_shape(Path(file) if file == STDIN else PAIR_SETS.resolve(file), fields)
+    checked = look(read_set.pairs, read_shape(test, fields).pairs if test else None, seed=seed)
     if as_json:
-        click.echo(json.dumps({"file": str(path), **checked.as_json()}, indent=2, ensure_ascii=False))
+        about = {"file": read_set.source, "shape": read_set.shape, "notes": read_set.notes}
+        click.echo(json.dumps({**about, **checked.as_json()}, indent=2, ensure_ascii=False))
     else:
-        _print(path, checked)
+        _print(read_set, checked)
     if not checked.usable:
         click.get_current_context().exit(2)
 
 
-def _print(path: Path, checked: Checked) -> None:
+def _print(read_set: ReadPairs, checked: Checked) -> None:
     click.echo(
-        f"{path}: {checked.pairs} pairs, {checked.test_pairs} of them to test a probe, "
+        f"{read_set.source}: {checked.pairs} pairs, {checked.test_pairs} of them to test a probe, "
         f"{_count(len(checked.scenarios), 'scenario')}"
     )
+    click.echo(f"  read as {read_set.shape}")
+    for note in read_set.notes:
+        click.echo(f"  note: {note}")
     positive, negative = checked.mean_words
     click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
     click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
@@ -115,7 +126,9 @@ def _ranges(lines: tuple[int, ...]) -> list[str]:
     "or local:MODEL[@ENGINE]; repeat it to rotate over several.",
 )
 @click.option(
-    "--scenarios", type=click.Path(path_type=Path), help="JSON or JSONL of scenarios; the five of empathy if not given."
+    "--scenarios",
+    type=click.Path(path_type=Path),
+    help="JSON, JSONL or CSV of scenarios; the five of empathy if not given.",
 )
 @click.option(
     "--system-prompts",

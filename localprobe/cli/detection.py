@@ -41,7 +41,7 @@ class Study:
         layers: str | None,
         keywords: Path | None,
         config: ProbeConfig,
-        fields: dict[str, str],
+        fields: dict[str, str | None],
     ) -> Study:
         """The study of a command's options."""
         from localprobe.cli.layers import parse

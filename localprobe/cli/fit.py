@@ -33,12 +33,13 @@ def fit(
     concept: str | None,
     as_json: bool,
     config: ProbeConfig,
-    fields: dict[str, str],
+    fields: dict[str, str | None],
     chosen: Chosen,
 ) -> None:
-    """Fit a probe on PAIRS (a JSONL file, or a set that ships, such as empathy), its layer cross-validated in training.
+    """Fit a probe on PAIRS (a file, or a set that ships, such as empathy), its layer cross-validated in training.
 
-    The probe is kept in the library under its concept, for this model (see `localprobe vector list`).
+    `localprobe data check --help` says which files are read. The probe is kept in the library under its concept, for
+    this model (see `localprobe vector list`).
 
     \b
     localprobe fit empathy

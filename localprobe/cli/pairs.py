@@ -12,23 +12,28 @@ import click
 from localprobe.probing.config import POOLING, MethodName, PoolingName, ProbeConfig
 
 if TYPE_CHECKING:
-    from localprobe.contrast.pairs import Pair
+    from localprobe.contrast.pairs import Pair, ReadPairs
 
 F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULT = ProbeConfig()
+_FIELDS = {
+    "positive_field": "positive text",
+    "negative_field": "negative text",
+    "scenario_field": "scenario",
+    "prompt_field": "prompt that both texts answer",
+}
 
 
 def pair_options(command: F) -> F:
-    """`--positive-field`, `--negative-field` ... for files with other field names; the command gets them as
-    `fields`."""
+    """`--positive-field`, `--prompt-field` ... for files of no known shape; the command gets them as `fields`."""
 
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
-        fields = {name: kwargs.pop(name) for name in ("positive_field", "negative_field", "scenario_field")}
+        fields = {name: kwargs.pop(name) for name in _FIELDS}
         return command(*args, fields=fields, **kwargs)
 
-    for pole in ("scenario", "negative", "positive"):
-        option = click.option(f"--{pole}-field", default=pole, show_default=True, help=f"Field that holds the {pole}.")
+    for name, what in reversed(_FIELDS.items()):
+        option = click.option(f"--{name.replace('_', '-')}", help=f"Field that holds the {what}; see `data check`.")
         collected = option(collected)
     return collected  # type: ignore[return-value]
 
@@ -120,12 +125,21 @@ def study_options(command: F) -> F:
     return command
 
 
-def read(file: str, fields: dict[str, str]) -> list[Pair]:
-    """The pairs of a file, or of a set that ships under that name, whose fields have the usual names."""
-    from localprobe.contrast.pairs import PAIR_SETS, read_pairs
+def read(file: str, fields: dict[str, str | None]) -> list[Pair]:
+    """The pairs of a file, or of a set that ships under that name; what was left out of them is told."""
+    from localprobe.contrast.pairs import PAIR_SETS
 
-    path = PAIR_SETS.resolve(file)
-    return read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
+    read_set = read_shape(PAIR_SETS.resolve(file), fields)
+    for note in read_set.notes:
+        click.echo(f"note: {file}: {note}", err=True)
+    return read_set.pairs
+
+
+def read_shape(path: Path, fields: dict[str, str | None]) -> ReadPairs:
+    """The pairs of a file, whose fields have the usual names if it ships, and how they were read."""
+    from localprobe.contrast.pairs import PAIR_SETS, read_set
+
+    return read_set(path) if PAIR_SETS.holds(path) else read_set(path, **fields)
 
 
 def hashed(**files: str | None) -> dict[str, str]:

@@ -57,10 +57,10 @@ class PlainChat:
         while True:
             if sys.stdin.isatty():
                 click.echo("> ", nl=False, err=True)
-            line = next(lines, None)
-            if line is None or line.strip() == "/quit":
-                return
             try:
+                line = next(lines, None)
+                if line is None or line.strip() == "/quit":
+                    return
                 self._line(line.strip())
             except LocalprobeError as error:
                 click.echo(f"localprobe: {error}", err=True)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @models_options
-@click.option("--pairs", default="empathy", show_default=True, help="JSONL of pairs, or a set that ships.")
-@click.option("--ratings", default="completions", show_default=True, help="Rated texts, JSONL, or a set that ships.")
+@click.option("--pairs", default="empathy", show_default=True, help="A file of pairs, or a set that ships.")
+@click.option("--ratings", default="completions", show_default=True, help="A file of rated texts, or a set that ships.")
 @click.option(
     "--steering",
     default="reproduce",
@@ -53,7 +53,7 @@ def reproduce(
     config: ProbeConfig,
     output: Path | None,
     as_json: bool,
-    fields: dict[str, str],
+    fields: dict[str, str | None],
 ) -> None:
     """The paper's tables and figures for each MODEL, with controls.
 

@@ -35,7 +35,7 @@ def validate(
     resamples: int,
     seed: int,
     as_json: bool,
-    fields: dict[str, str],
+    fields: dict[str, str | None],
     chosen: Chosen,
 ) -> None:
     """Measure PROBE on the pairs of PAIRS that it was not fitted on, against baselines and chance.

@@ -84,6 +84,7 @@ def check(pairs: Sequence[Pair], test: Sequence[Pair] | None = None, *, seed: in
     tests = split(pairs, seed=seed)[1] if test is None else test
     reported = [
         *findings.contradictions(pairs),
+        *findings.words_as_answers(pairs),
         *findings.repetitions(pairs, tests, own_file=test is not None),
         *findings.faults(pairs),
         *findings.one_word(pairs, telling),

@@ -95,8 +95,8 @@ def contradictions(pairs: Sequence[Pair]) -> Iterator[Finding]:
     negative: dict[str, list[int]] = defaultdict(list)
     for pair in pairs:
         if pair.line not in alike:
-            positive[pair.positive.strip()].append(pair.line)
-            negative[pair.negative.strip()].append(pair.line)
+            positive[_said(pair, pair.positive)].append(pair.line)
+            negative[_said(pair, pair.negative)].append(pair.line)
     groups = _groups([*positive[text], *negative[text]] for text in positive.keys() & negative.keys())
     if groups:
         yield Finding(
@@ -106,6 +106,14 @@ def contradictions(pairs: Sequence[Pair]) -> Iterator[Finding]:
             _flat(groups),
             groups,
         )
+
+
+def words_as_answers(pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """Texts such as (A) or Yes, which say nothing without the prompt that they answer."""
+    lines = _sorted(pair.line for pair in pairs if pair.answers_in_a_word)
+    if lines:
+        message = f"{len(lines)} pairs are single words that answer a prompt: fit them with --pooling answer"
+        yield Finding("answers in a word", "note", message, lines)
 
 
 def repetitions(pairs: Sequence[Pair], test: Sequence[Pair], *, own_file: bool) -> Iterator[Finding]:
@@ -118,7 +126,7 @@ def repetitions(pairs: Sequence[Pair], test: Sequence[Pair], *, own_file: bool) 
     for kind, grouped in (("duplicates", same), ("near-duplicates", near)):
         repeated = [
             [every[i] for i in group]
-            for pole in ([pair.positive for pair in every], [pair.negative for pair in every])
+            for pole in ([_said(pair, pair.positive) for pair in every], [_said(pair, pair.negative) for pair in every])
             for group in grouped(pole)
         ]
         inside = _groups([pair.line for pair in group if not (own_file and id(pair) in held_out)] for group in repeated)
@@ -179,7 +187,7 @@ def faults(pairs: Sequence[Pair]) -> Iterator[Finding]:
     lines: dict[str, list[int]] = defaultdict(list)
     for pair in pairs:
         for pole, text in (("positive", pair.positive), ("negative", pair.negative)):
-            if why := fault(text):
+            if not pair.answers_in_a_word and (why := fault(text)):
                 lines[f"the {pole} text is {why}" if why != "repeats itself" else f"the {pole} text {why}"].append(
                     pair.line
                 )
@@ -231,6 +239,11 @@ def lexical(pairs: Sequence[Pair], scores: NDArray[np.float64], area: float) -> 
         "a probe that reaches no more has shown nothing but vocabulary",
         _sorted(pair.line for pair, high, low in zip(pairs, *scores, strict=True) if high > low),
     )
+
+
+def _said(pair: Pair, text: str) -> str:
+    """A text by which a pair is compared to others: a single word counts together with its prompt."""
+    return f"{pair.metadata['prompt']}\n{text.strip()}" if pair.answers_in_a_word else text.strip()
 
 
 def _by_chance(pairs: int) -> float:

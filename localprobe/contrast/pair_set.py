@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-from localprobe.contrast.pairs import PAIR_SETS, Pair, read_pairs
+from localprobe.contrast.pairs import PAIR_SETS, Pair, pairs_of, read_pairs
+from localprobe.contrast.shapes import SHAPES, Fields
+from localprobe.contrast.tables import Row, Table, plain, table_of
 from localprobe.errors import DataError
 
 
@@ -60,12 +62,13 @@ class PairSet(Sequence[Pair]):
 
 
 def pairs(source: Any, *, concept: str = "", **fields: str) -> PairSet:
-    """Contrast pairs from the name of a set that ships (`empathy`), the path of a JSONL file, a pandas DataFrame, or an
-    iterable of (positive, negative) tuples, mappings or `Pair` objects.
+    """Contrast pairs from the name of a set that ships (`empathy`), the path of a file, a pandas DataFrame, a mapping
+    of two lists, or an iterable of (positive, negative) tuples, mappings or `Pair` objects.
 
-    `fields` name the columns of files, frames and mappings if they differ from the default: `positive_field`,
-    `negative_field`, `scenario_field`. `concept` says what the positive pole is; the name or the file's stem if it is
-    not given. DataError names what cannot be read.
+    Files, frames and mappings may have any shape of `localprobe.contrast.shapes`: ours, CAA's, preferences, chat
+    messages. `fields` name the fields of another one: `positive_field`, `negative_field`, `scenario_field`,
+    `prompt_field`. `concept` says what the positive pole is; the name or the file's stem if it is not given. DataError
+    names what cannot be read.
     """
     if isinstance(source, PairSet):
         return source
@@ -73,31 +76,34 @@ def pairs(source: Any, *, concept: str = "", **fields: str) -> PairSet:
         path = PAIR_SETS.resolve(source)
         read = read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
         return PairSet(concept or path.stem, tuple(read), str(source))
-    if hasattr(source, "to_dict") and hasattr(source, "columns"):
-        source = source.to_dict("records")
-    items = tuple(_pair(number, item, fields) for number, item in enumerate(source, 1))
-    if not items:
+    if not isinstance(source, Iterable):
+        raise DataError(f"the pairs are {source!r}: give a name, a path, a DataFrame or (positive, negative) tuples")
+    table = table_of(source, "the pairs")
+    if not table.rows:
         raise DataError("there are no pairs: give (positive, negative) tuples, or rows with positive and negative")
-    return PairSet(concept or "concept", items)
+    return PairSet(concept or "concept", _mixed(table, Fields.of(**fields)))
 
 
-def _pair(number: int, item: Any, fields: Mapping[str, str]) -> Pair:
-    if isinstance(item, Pair):
-        return item
-    if isinstance(item, Mapping):
-        names = {name: fields.get(f"{name}_field", name) for name in ("positive", "negative", "scenario")}
-        rest = {key: value for key, value in item.items() if key not in (*names.values(), "id")}
-        positive, negative = (_text(number, item.get(names[pole]), pole) for pole in ("positive", "negative"))
-        return Pair(
-            positive, negative, str(item.get(names["scenario"]) or ""), str(item.get("id", number)), rest, number
-        )
-    if isinstance(item, Iterable) and not isinstance(item, str) and len(values := list(item)) == 2:
-        positive, negative = (_text(number, *text) for text in zip(values, ("positive", "negative"), strict=True))
-        return Pair(positive, negative, id=str(number), line=number)
-    raise DataError(f"pair {number} is {item!r}: give (positive, negative), or a mapping with positive and negative")
+def _mixed(table: Table, fields: Fields) -> tuple[Pair, ...]:
+    """The pairs of rows, some of which may be pairs or tuples."""
+    names = fields.positive or SHAPES[0].positive, fields.negative or SHAPES[0].negative
+    rows = [Row(row.number, _values(row, names)) for row in table.rows]
+    others = [row for row in rows if not isinstance(row.value, Pair)]
+    read = pairs_of(replace(table, rows=others), fields).pairs if others else []
+    if len(others) == len(rows):  # perhaps one object of lists, which is one row of many pairs
+        return tuple(read)
+    made = iter(read)
+    return tuple(row.value if isinstance(row.value, Pair) else next(made) for row in rows)
 
 
-def _text(number: int, value: Any, pole: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"pair {number}: its {pole} text is {value!r}: give a text")
-    return value
+def _values(row: Row, names: tuple[str, str]) -> Any:
+    """A row as a mapping, or the pair that it is. DataError for anything else."""
+    if isinstance(row.value, Pair):
+        return row.value
+    if isinstance(row.value, Mapping):
+        return plain(row.value)
+    if isinstance(row.value, Iterable) and not isinstance(row.value, str) and len(values := list(row.value)) == 2:
+        return dict(zip(names, values, strict=True))
+    raise DataError(
+        f"pair {row.number} is {row.value!r}: give (positive, negative), or a mapping with positive and negative"
+    )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from localprobe.contrast.shapes import Fields, Poles, poles, shape_of
+from localprobe.contrast.tables import Table, listed, read_table
+from localprobe.contrast.texts import texts_of
 from localprobe.errors import DataError
 from localprobe.store.shipped import Shipped
+from localprobe.store.text_files import place
 
 PAIR_SETS = Shipped("contrast set", "contrast/data/pairs", ".jsonl")
 TEXT_SETS = Shipped("set of texts", "contrast/data/texts", ".jsonl")
@@ -34,8 +38,26 @@ class Pair:
 
     @property
     def hash(self) -> str:
-        """Hash of the two texts, independent of their file."""
-        return hashlib.sha256(f"{self.positive}\0{self.negative}".encode()).hexdigest()[:16]
+        """Hash of the two texts, independent of their file; and of the prompt of single words, such as (A) or Yes,
+        which many pairs of a set share."""
+        prompt = f"\0{self.metadata['prompt']}" if self.answers_in_a_word else ""
+        return _hash(f"{self.positive}\0{self.negative}{prompt}")
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """Every hash by which a probe may know the pair: of probes before 0.2, that of the texts alone."""
+        return frozenset({self.hash, _hash(f"{self.positive}\0{self.negative}")})
+
+    @property
+    def answers_in_a_word(self) -> bool:
+        """Whether both texts are single words that say nothing without their prompt."""
+        return bool(self.metadata.get("prompt")) and all(
+            len(text.split()) == 1 for text in (self.positive, self.negative)
+        )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def prompt_of(pair: Pair) -> str:
@@ -46,7 +68,9 @@ def prompt_of(pair: Pair) -> str:
     from localprobe.contrast.scenarios import scenarios
 
     if prompt := pair.metadata.get("prompt"):
-        return str(prompt)
+        if not isinstance(prompt, str):
+            raise DataError(f"line {pair.line}: the prompt of the pair is a {type(prompt).__name__}, not a text")
+        return prompt
     if pair.scenario in scenarios():
         return scenarios()[pair.scenario].prompt()
     raise DataError(
@@ -54,32 +78,70 @@ def prompt_of(pair: Pair) -> str:
     )
 
 
-def read_pairs(
-    path: Path,
-    *,
-    positive_field: str = "positive",
-    negative_field: str = "negative",
-    scenario_field: str = "scenario",
-) -> list[Pair]:
-    """Read pairs from a JSONL file. DataError names the file and the line of what cannot be read."""
-    pairs = []
-    for number, record in records(path):
-        rest = {k: v for k, v in record.items() if k not in (positive_field, negative_field, scenario_field, "id")}
-        pairs.append(
-            Pair(
-                _text(path, number, record, positive_field),
-                _text(path, number, record, negative_field),
-                str(record.get(scenario_field) or ""),
-                str(record.get("id", number)),
-                rest,
-                number,
-            )
-        )
-    if not pairs:
-        raise DataError(
-            f"{path} holds no pairs: write one JSON object per line, with {positive_field} and {negative_field}"
-        )
-    return pairs
+@dataclass(frozen=True, slots=True)
+class ReadPairs:
+    """The pairs of a set, and how it was read."""
+
+    source: str
+    """The file, in messages."""
+    pairs: list[Pair]
+    shape: str
+    """The file's form and the fields of both texts and of the prompt, in words."""
+    notes: tuple[str, ...] = ()
+    """What was left out."""
+
+
+def read_pairs(path: Path, **fields: str | None) -> list[Pair]:
+    """Read pairs from JSONL, JSON, CSV, TSV or Parquet, or from standard input for `-`, in any of the known shapes (see
+    `localprobe.contrast.shapes`).
+
+    `positive_field`, `negative_field`, `scenario_field` and `prompt_field` name the fields of another shape. DataError
+    names the file and the line of what cannot be read.
+    """
+    return read_set(path, **fields).pairs
+
+
+def read_set(path: Path, **fields: str | None) -> ReadPairs:
+    """As `read_pairs`, with the shape that the file was read in."""
+    return pairs_of(read_table(path), Fields.of(**fields))
+
+
+def pairs_of(table: Table, fields: Fields) -> ReadPairs:
+    """The pairs of a table. DataError names the row of what is no pair."""
+    if not table.rows:
+        names = f"{fields.positive or 'positive'} and {fields.negative or 'negative'}"
+        raise DataError(f"{table.source} holds no pairs: write one JSON object per line, with {names}")
+    first = next(table.objects())
+    shape = shape_of(list(first[2]), fields, first[0])
+    table = table.unrolled(shape.positive, shape.negative)
+    read = [(number, poles(values, shape, place), values) for place, number, values in table.objects()]
+    scenario = fields.scenario or "scenario"
+    if fields.scenario and not any(scenario in values for _, _, values in read):
+        raise DataError(f"{table.source} has no field {scenario!r}: give `scenario_field` one of {listed(first[2])}")
+    pairs = [_pair(number, row, values, scenario) for number, row, values in read]
+    chat = " of chat messages" if any(row.chat for _, row, _ in read) else ""
+    prompt = next((name for name in shape.prompts if any(values.get(name) for _, _, values in read)), None)
+    told = f"{table.form}{chat}, {shape.name}: {shape.positive} and {shape.negative}"
+    earlier = [number for number, row, _ in read if row.earlier]
+    note = f"{len(earlier)} pairs have turns before the last prompt, which are left out (first in {table.unit} "
+    return ReadPairs(
+        table.source,
+        pairs,
+        f"{told}, prompts from {prompt}" if prompt else told,
+        (f"{note}{earlier[0]})",) if earlier else (),
+    )
+
+
+def _pair(number: int, row: Poles, values: Mapping[str, Any], scenario: str) -> Pair:
+    name = values.get("id")
+    return Pair(
+        row.positive,
+        row.negative,
+        str(values.get(scenario) or ""),
+        str(number if name is None else name),
+        {key: value for key, value in row.rest.items() if key not in (scenario, "id")},
+        number,
+    )
 
 
 def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
@@ -93,32 +155,17 @@ def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
 
 
-def read_texts(path: Path) -> list[str]:
-    """Read texts: one per line of a .txt file or of stdin (`-`), or the field `text` of each line of a .jsonl file.
+def read_texts(path: Path, text_field: str | None = None) -> list[str]:
+    """Read texts: the lines of a .txt file, or a JSON array of strings, or the texts of JSONL, JSON, CSV, TSV or
+    Parquet, of which `text_field` names the field. Without it that is `text`, or the only one that it can be.
 
-    Empty lines of a .txt file are skipped. DataError names what cannot be read.
+    Standard input (`-`) is JSON if it begins as JSON does, CSV if its first line is a header (words between commas),
+    and lines otherwise. Empty lines are skipped. DataError names what cannot be read.
     """
-    if path.suffix in (".jsonl", ".ndjson"):
-        texts = [_text(path, number, record, "text") for number, record in records(path)]
-    else:
-        texts = [line for line in _lines(path) if line.strip()]
+    texts = texts_of(path, text_field)
     if not texts:
-        raise DataError(f"{path} holds no texts")
+        raise DataError(f"{place(path)} holds no texts")
     return texts
-
-
-def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a JSONL file with their line numbers. DataError for a line that is not one."""
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}): repair or remove that line") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: a {type(record).__name__}, not a JSON object")
-        yield number, record
 
 
 def split(
@@ -147,29 +194,3 @@ def split(
         test.update(int(i) for i in members[:take])
     train = [pair for i, pair in enumerate(pairs) if i not in test]
     return train, [pairs[i] for i in sorted(test)]
-
-
-def _text(path: Path, number: int, record: dict[str, Any], name: str) -> str:
-    if name not in record:
-        raise DataError(f"{path}, line {number}: no field {name!r}; it has {', '.join(record) or 'none'}")
-    value = record[name]
-    if not isinstance(value, str):
-        raise DataError(f"{path}, line {number}: {name} is a {type(value).__name__}, not a text")
-    if not value.strip():
-        raise DataError(f"{path}, line {number}: {name} is empty")
-    return value
-
-
-def _lines(path: Path) -> list[str]:
-    """Lines of a file with any line endings, without a byte order mark."""
-    try:
-        if str(path) == "-":
-            import sys
-
-            return sys.stdin.read().splitlines()
-        # Not splitlines(): a JSON string may hold U+2028 and other line separators.
-        return path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").split("\n")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from localprobe.errors import DataError
 from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
+from localprobe.store.text_files import read_text
 
 SYSTEM_PROMPTS = Shipped("set of system prompts", "contrast/data/system_prompts", ".json")
 """By concept. The two prompts of a set have the same form and length, so that only the concept differs."""
@@ -32,12 +33,7 @@ class SystemPrompts:
 
 def read_system_prompts(path: Path) -> SystemPrompts:
     """Read a JSON object with `positive`, `negative` and optionally `task`. DataError says what is missing."""
-    try:
-        values = parse(path.read_text(encoding="utf-8-sig"), str(path))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
+    values = parse(read_text(path), str(path), whole=True)
     if not isinstance(values, dict):
         raise DataError(f"{path} is a JSON {type(values).__name__}: write an object with positive, negative and task")
     for name in ("positive", "negative"):

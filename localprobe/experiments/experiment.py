@@ -93,7 +93,7 @@ class VectorChoice:
     name: str
     file: Path | None = None
     fit: Path | None = None
-    """Contrast pairs to fit one on, as JSONL."""
+    """File of contrast pairs to fit one on."""
     vector: Vector | None = None
     probe: ProbeConfig = ProbeConfig()
     """How to fit it; ignored for a vector from a file or in memory."""

@@ -13,6 +13,7 @@ from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
 from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
+from localprobe.contrast.tables import SUFFIXES
 from localprobe.engine import LoadOptions, Sampler
 from localprobe.errors import DataError
 from localprobe.experiments.experiment import (
@@ -142,10 +143,10 @@ class _File:
         for name in self.table.scenarios or ():
             if name in scenarios():
                 selected.append(scenarios()[name])
-            elif Path(name).suffix in (".json", ".jsonl", ".ndjson"):
+            elif Path(name).suffix in SUFFIXES:
                 selected += read_scenarios(self._path(name))
             else:
-                self._wrong("scenarios", f"{unknown('scenario', name, scenarios())}; or give a .json file")
+                self._wrong("scenarios", f"{unknown('scenario', name, scenarios())}; or give a .json or .csv file")
         return selected
 
     def _words(self) -> WordLists:

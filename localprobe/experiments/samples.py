@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -13,6 +12,7 @@ from typing import Any
 from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Sample
 from localprobe.store.safe_json import parse
+from localprobe.store.text_files import decode, place, read_bytes
 from localprobe.suggest import shown
 
 FIELDS = ("model", "layer", "scenario", "alpha", "text")
@@ -35,18 +35,17 @@ def read_samples(path: Path, names: Mapping[str, str] | None = None) -> SampleFi
     one. Raises DataError that names the file, the line and the fault, or if the file holds no samples.
     """
     called = {field: field for field in FIELDS} | dict(names or {})
-    lines = [(number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(read_bytes(path).split(b"\n"), 1) if line.strip()]
     samples, torn = [], None
     for number, line in lines:
+        where = f"{place(path)}, line {number}"
         try:
-            record = parse(line.decode("utf-8-sig" if number == 1 else "utf-8"), f"{path}, line {number}")
-        except (UnicodeDecodeError, DataError) as error:
+            record = parse(decode(line, where, numbered=False), where)
+        except DataError:
             if number == lines[-1][0] and not _is_json(line):
                 torn = number
                 continue
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}, line {number}: not JSON ({error}): repair or remove that line") from error
+            raise
         samples.append(_Line(path, number, record, called).sample())
     if not samples:
         raise DataError(
@@ -60,7 +59,7 @@ class _Line:
     """One line, read field by field."""
 
     def __init__(self, path: Path, number: int, record: Any, called: Mapping[str, str]) -> None:
-        self._place, self._number, self._called = f"{path}, line {number}", number, called
+        self._place, self._number, self._called = f"{place(path)}, line {number}", number, called
         if not isinstance(record, dict):
             raise DataError(f"{self._place}: a {type(record).__name__}, not a JSON object")
         self._record = record
@@ -133,12 +132,3 @@ def _is_json(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _bytes(path: Path) -> bytes:
-    if str(path) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error

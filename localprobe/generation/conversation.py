@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from localprobe.chat_template import Message, render
+from localprobe.checks import check_text
 from localprobe.engine import Engine, IntArray, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.generation.answer import AnswerBuilder
@@ -91,6 +92,7 @@ class Conversation:
         With `beside`, row 1 of the same batch answers the same messages with the same random numbers and no steering
         at any position; the chat continues from row 0, or from row 1 after `take(1)`.
         """
+        check_text("the chat", *(message.content for message in self.messages))
         if self.messages[:-1] == self._before:  # a repeated turn is steered anew, its message included
             self._ids = self._ids[: self._turn]
         ids, start = self._tokens()
@@ -113,6 +115,7 @@ class Conversation:
         """
         if not self.messages or self.messages[-1].role != "assistant":
             raise UsageError("there is no answer to continue")
+        check_text("the chat", *(message.content for message in self.messages))
         said = self.messages[-1].content
         if self._ids and said == self._text:
             ids = np.array(self._ids, dtype=np.int32)

@@ -149,7 +149,8 @@ class Endpoint:
         message, usage = choices[0].message, getattr(reply, "usage", None)
         refusal = getattr(message, "refusal", None)
         return Completion(
-            spoken(message.content or refusal or ""),
+            # A server that cuts an answer at its tokens may send half a character, which no file takes.
+            spoken(message.content or refusal or "").encode(errors="replace").decode(),
             "refusal" if refusal else str(choices[0].finish_reason or "stop"),
             str(reply.model or self.model),
             int(getattr(usage, "completion_tokens", None) or 0),

@@ -11,6 +11,7 @@ from typing import Any
 
 from localprobe.errors import DataError, LocalprobeError
 from localprobe.store.safe_json import parse
+from localprobe.store.text_files import decode
 
 
 class Lines:
@@ -76,14 +77,8 @@ class Lines:
         return len(data) - len(last), b""
 
     def _record(self, number: int, line: bytes) -> dict[str, Any]:
-        try:
-            record = parse(line.decode(), f"{self.path}, line {number}")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self.path}, line {number}: not UTF-8 at byte {error.start}: repair it, or write to a new file"
-            ) from error
-        except DataError as error:
-            raise DataError(f"{error}, or write to a new file") from error
+        where = f"{self.path}, line {number}"
+        record = parse(decode(line, where, numbered=False), where)
         if not isinstance(record, dict):
-            raise DataError(f"{self.path}, line {number}: not a JSON object: repair it, or write to a new file")
+            raise DataError(f"{where}: not a JSON object: repair it, or write to a new file")
         return record

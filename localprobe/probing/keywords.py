@@ -8,6 +8,7 @@ from pathlib import Path
 from localprobe.errors import DataError
 from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
+from localprobe.store.text_files import read_text, split_lines
 
 KEYWORD_LISTS = Shipped("keyword list", "contrast/data/keywords", ".json")
 """By concept."""
@@ -18,12 +19,7 @@ def read_keywords(path: Path) -> dict[str, str]:
 
     Empty lines and lines that start with # are ignored. DataError names the file, the line and the fault.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
+    text = read_text(path)
     return checked(_json(path, text) if text.lstrip().startswith(("{", "[")) else _lines(path, text), str(path))
 
 
@@ -43,7 +39,7 @@ def checked(words: Mapping[str, str], source: str) -> dict[str, str]:
 
 
 def _json(path: Path, text: str) -> dict[str, str]:
-    words = parse(text, str(path))
+    words = parse(text, str(path), whole=True)
     if not isinstance(words, dict) or not all(isinstance(synonym, str) for synonym in words.values()):
         raise DataError(f"{path} is not one JSON object of keywords and synonyms, such as {{'care': 'mind'}}")
     return words
@@ -51,7 +47,7 @@ def _json(path: Path, text: str) -> dict[str, str]:
 
 def _lines(path: Path, text: str) -> dict[str, str]:
     words: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(split_lines(text), 1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = line.strip().split("\t")

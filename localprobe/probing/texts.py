@@ -73,9 +73,10 @@ class ProbeTexts:
         pair_texts = [text for part in (self.train, self.test) for pole in _poles(part) for text in pole]
         texts = [*pair_texts, *high, *low, *self._neutral()]
         if self.config.pooling != "answer":
+            _check_alone([*self.train, *self.test])
             return list(texts)
         pairs = [*self.train] * 2 + [*self.test] * (4 if high else 2)
-        return _answers([*map(prompt_of, pairs), *([ANY_PROMPT] * len(self._neutral()))], texts)
+        return _answers([*map(_asked, pairs), *([(ANY_PROMPT, "")] * len(self._neutral()))], texts)
 
     def material(self, residuals: FloatArray, layers: Sequence[int]) -> Material:
         """Residuals (texts, layers, width) of `all`, for the statistics. Raises DataError for pairs that cannot be
@@ -130,15 +131,34 @@ def measurable(test: Sequence[Pair], pairs: int, config: ProbeConfig, validate: 
 def texts_of_pairs(pairs: Sequence[Pair], pooling: str) -> list[Text]:
     """The texts of pairs for a pooling: all positive texts, then all negative ones."""
     texts = [text for pole in _poles(pairs) for text in pole]
-    return _answers([prompt_of(pair) for pair in pairs] * 2, texts) if pooling == "answer" else list(texts)
+    if pooling == "answer":
+        return _answers([_asked(pair) for pair in pairs] * 2, texts)
+    _check_alone(pairs)
+    return list(texts)
 
 
 def _poles(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
     return [pair.positive for pair in pairs], [pair.negative for pair in pairs]
 
 
-def _answers(prompts: Sequence[str], texts: Sequence[str]) -> list[Text]:
-    return [Exchange(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+def _asked(pair: Pair) -> tuple[str, str]:
+    """The prompt that the texts of a pair answer, and their system prompt; empty for none."""
+    system = pair.metadata.get("system")
+    return prompt_of(pair), system if isinstance(system, str) else ""
+
+
+def _answers(asked: Sequence[tuple[str, str]], texts: Sequence[str]) -> list[Text]:
+    return [Exchange(prompt, text, system) for (prompt, system), text in zip(asked, texts, strict=True)]
+
+
+def _check_alone(pairs: Sequence[Pair]) -> None:
+    """DataError for answers, such as (A) and (B), that differ between the poles only by their prompts."""
+    positive, negative = map(set, _poles(pairs))
+    if positive == negative and any(pair.metadata.get("prompt") for pair in pairs):
+        raise DataError(
+            f"both poles hold the same texts, such as {min(positive)!r}: without the prompts that they answer they say "
+            "nothing; give `pooling` answer"
+        )
 
 
 def _check_apart(train: Sequence[Pair], test: Sequence[Pair]) -> None:

@@ -84,8 +84,8 @@ def conclude(
 def _apart(vector: Vector, pairs: Sequence[Pair], train: Sequence[Pair], source: str) -> tuple[list[Pair], list[Pair]]:
     """The pairs that the probe was fitted on, if all of them are given, and the others."""
     trained_on = set(vector.origin.trained_on)
-    test = [pair for pair in pairs if pair.hash not in trained_on]
-    fitted = {pair.hash: pair for pair in [*pairs, *train] if pair.hash in trained_on}
+    test = [pair for pair in pairs if not pair.hashes & trained_on]
+    fitted = {name: pair for pair in [*pairs, *train] for name in pair.hashes & trained_on}
     if not test:
         raise DataError(f"every pair of {source} was used to fit this probe: give pairs that it has not seen")
     if len(test) == 1:

@@ -21,7 +21,6 @@ DEPTH = 200
 
 _DIGITS = 308  # the largest float has 309 digits
 _SHOWN = 24
-_OPENS = re.compile(r"[\[{]")
 # Every escape is consumed whole: neither an escaped backslash nor the second half of a pair is taken for a half.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -30,30 +29,38 @@ _HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def parse(text: str, where: str) -> Any:
+def parse(text: str, where: str, *, whole: bool = False) -> Any:
     """The value of one JSON document.
 
-    `where` names the file, and its line if the document is one line of it; for a document of several lines, the line is
-    added. DataError, `where: ...`, for what is not JSON, half a character (a lone surrogate), a number that no float
-    holds, and nesting deeper than `DEPTH`. `NaN` and `Infinity` are read, since Python writes them (and the
-    configurations of some models hold them): a reader of numbers checks that they are finite.
+    `where` names the file, and its line if the document is one line of it. For a document of several lines, or if it is
+    the `whole` file, the line of a fault is added. DataError, `where: ...`, for what is not JSON, half a character (a
+    lone surrogate), a number that no float holds, and nesting deeper than `DEPTH`. `NaN` and `Infinity` are read, since
+    Python writes them (and the configurations of some models hold them): a reader of numbers checks that they are
+    finite.
     """
+    whole = whole or "\n" in text.strip()
+
+    def place(position: int) -> str:
+        return f"{where}, line {text.count(chr(10), 0, position) + 1}" if whole else where
+
     if half := _HALF.search(text):
-        raise DataError(f"{_line(text, half.start(), where)}: {_half(half[0])}")
+        raise DataError(f"{place(half.start())}: {_half(half[0])}")
     try:
-        value = json.loads(text, parse_float=_float, parse_int=_int)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        place, fault = _line(text, error.pos, where), error.msg.removesuffix(" at")
-        raise DataError(f"{place}: not JSON ({fault} at column {error.colno}): repair or remove it") from error
+        fault = error.msg.removesuffix(" at")
+        raise DataError(
+            f"{place(error.pos)}: not JSON ({fault} at column {error.colno}): repair or remove it"
+        ) from error
     except _OutOfRange as error:
-        place = _line(text, text.find(error.number), where)
-        raise DataError(f"{place}: the number {_short(error.number)} is too large: write one below 1e308") from error
+        at = place(text.find(error.number))
+        raise DataError(f"{at}: the number {_short(error.number)} is too large: write one below 1e308") from error
     except RecursionError as error:
         raise DataError(f"{where}: {_DEEP}") from error
-    if len(_OPENS.findall(text)) > DEPTH and _too_deep(value):
+    if text.count("[") + text.count("{") > DEPTH and _too_deep(value):
         raise DataError(f"{where}: {_DEEP}")
     if _HALF_ESCAPE.search(text) and (found := next((m for m in _ESCAPE.finditer(text) if m[1]), None)):
-        raise DataError(f"{_line(text, found.start(), where)}: {_half(found[0])}")
+        raise DataError(f"{place(found.start())}: {_half(found[0])}")
     return value
 
 
@@ -79,6 +86,9 @@ def _int(digits: str) -> int:
     return int(digits)
 
 
+_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_int)
+
+
 def _too_deep(value: Any) -> bool:
     """Whether values lie deeper than `DEPTH`; level by level, since recursion is what deep values break."""
     level: Iterable[Any] = ((value,),)
@@ -92,11 +102,6 @@ def _too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
-
-
-def _line(text: str, position: int, where: str) -> str:
-    """The place of a position: a document of one line is its own place."""
-    return f"{where}, line {text.count(chr(10), 0, position) + 1}" if "\n" in text.strip() else where
 
 
 def _half(half: str) -> str:

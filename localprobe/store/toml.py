@@ -21,6 +21,7 @@ import msgspec
 from msgspec import inspect
 
 from localprobe.errors import DataError
+from localprobe.store.text_files import read_text
 from localprobe.suggest import close_match, shown
 
 
@@ -30,6 +31,8 @@ class Table(msgspec.Struct, forbid_unknown_fields=True):
 
 T = TypeVar("T", bound=Table)
 
+_DEEP = "lists and tables lie too deep inside each other: flatten them"
+_DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){64}""")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")
 
@@ -39,21 +42,22 @@ def read_toml(path: Path, kind: type[T]) -> T:
 
     A number that is infinite, NaN or an integer of over 64 bits is invalid everywhere.
     """
+    text = read_text(path)
+    if _DEEP_KEY.search(text):  # tomllib's memory grows with the square of their number
+        raise DataError(f"{path}: {_DEEP}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = tomllib.loads(text)
         _check_numbers(_fits, values, str(path))
         table = msgspec.convert(values, kind)
         _check_numbers(isfinite, values, str(path))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: {_DEEP}") from error
     except msgspec.ValidationError as error:
         raise DataError(f"{path}{_explained(str(error), values, inspect.type_info(kind))}") from error
-    except RecursionError as error:
-        raise DataError(f"{path} nests lists or tables too deep: flatten them") from error
-    except ValueError as error:  # TOMLDecodeError, or Python's own: it reads no integer of over 4,300 digits
-        raise DataError(f"{path} is not TOML: {' '.join(str(error).split())}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is not TOML: {error}") from error
+    except ValueError as error:  # Python's own limit on digits
+        raise DataError(f"{path}: a number has thousands of digits: write a smaller one") from error
     return table
 
 

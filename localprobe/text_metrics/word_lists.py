@@ -10,6 +10,7 @@ from typing import Any
 from localprobe.errors import DataError
 from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
+from localprobe.store.text_files import read_text
 
 WORD_LISTS = Shipped("set of word lists", "contrast/data/word_lists", ".json")
 """By concept."""
@@ -25,13 +26,7 @@ class WordLists:
 
 def read_word_lists(path: Path) -> WordLists:
     """The lists in a file: a JSON object with `positive` and `negative`, lists of words. DataError in one line."""
-    try:
-        content = parse(path.read_text(encoding="utf-8-sig"), str(path))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {path}: not UTF-8 at byte {error.start}") from error
-    return _checked(content, str(path))
+    return _checked(parse(read_text(path), str(path), whole=True), str(path))
 
 
 def _checked(content: Any, source: str) -> WordLists:

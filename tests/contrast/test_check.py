@@ -192,3 +192,15 @@ def test_json_holds_all_of_it() -> None:
     assert told["findings"][0]["lines"] == [5]
     assert told["findings"][0]["severity"] == "error"
     assert told["scenarios"] == {f"s{i}": 12 for i in range(5)}
+
+
+def test_single_words_are_compared_together_with_their_prompts() -> None:
+    prompts = [f"{' '.join(_WORDS[9 * i : 9 * i + 9])}?" for i in range(40)]
+    letters = [("(A)", "(B)"), ("(B)", "(A)")] * 20
+    pairs = [Pair(*letters[i], line=i + 1, metadata={"prompt": prompt}) for i, prompt in enumerate(prompts)]
+    checked = check(pairs)
+    assert of(checked, "answers in a word").lines == tuple(range(1, 41))
+    kinds = {finding.kind for finding in checked.findings}
+    assert kinds.isdisjoint({"text in both poles", "duplicates", "near-duplicates", "no answer"})
+    again = check([*pairs, Pair("(B)", "(A)", line=41, metadata={"prompt": prompts[0]})])
+    assert of(again, "text in both poles").groups == ((1, 41),)

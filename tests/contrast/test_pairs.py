@@ -45,7 +45,8 @@ def test_marks_and_line_ends_of_other_systems_are_no_matter(tmp_path: Path, text
     [
         (LINE + "\n{oops", r"line 2: not JSON"),
         (LINE + '\n{"positive": "to', r"line 2: not JSON"),
-        ("[1, 2]", r"line 1: a list, not a JSON object"),
+        ("[1, 2]", r"item 1: a int, not a JSON object"),
+        (LINE + "\n[1, 2]", r"line 2: a list, not a JSON object"),
         ('{"positive": "a", "text": "b"}', r"line 1: no field 'negative'; it has positive, text"),
         ('{"positive": " ", "negative": "b"}', r"line 1: positive is empty"),
         ('{"positive": 3, "negative": "b"}', r"line 1: positive is a int, not a text"),
@@ -61,7 +62,7 @@ def test_a_missing_file_and_one_that_is_not_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*none.jsonl: No such file"):
         read_pairs(tmp_path / "none.jsonl")
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not UTF-8 at byte 0"):
+    with pytest.raises(DataError, match="is UTF-16: save it as UTF-8"):
         read_pairs(tmp_path / "b.jsonl")
 
 

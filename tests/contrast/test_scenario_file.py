@@ -11,10 +11,11 @@ from localprobe.errors import DataError
 
 
 def test_a_list_or_an_object_a_line(tmp_path: Path) -> None:
-    one, two = tmp_path / "s.json", tmp_path / "s.jsonl"
+    one, two, three = tmp_path / "s.json", tmp_path / "s.jsonl", tmp_path / "s.csv"
     one.write_text('[{"id": "a", "situation": "At sea.", "question": "What now?", "mine": 1}]')
     two.write_text('{"id": "a", "situation": "At sea.", "question": "What now?"}\n')
-    assert read_scenarios(one) == read_scenarios(two)
+    three.write_text("id,situation,question\na,At sea.,What now?\n")
+    assert read_scenarios(one) == read_scenarios(two) == read_scenarios(three)
     assert (read_scenarios(one)[0].id, read_scenarios(one)[0].question) == ("a", "What now?")
 
 
@@ -22,9 +23,11 @@ def test_a_list_or_an_object_a_line(tmp_path: Path) -> None:
     ("name", "content", "complaint"),
     [
         ("s.json", "[]", "holds no scenarios"),
-        ("s.json", "{}", "a JSON dict"),
-        ("s.json", '{"id": "a"}\n{"id": "b"}', "name it .jsonl"),
-        ("s.json", '[{"id": "a"}]', "scenario 1: no text 'situation'; it has id"),
+        ("s.json", "{}", "no text 'id'; it has nothing"),
+        ("s.json", "5", "a JSON int: write a list of objects"),
+        ("s.json", '{"id": "a"}\n{"id": "b"}', "line 1: no text 'situation'; it has id"),
+        ("s.json", '[\n{"id": "a"}]', "line 2: no text 'situation'; it has id"),
+        ("s.json", '[{"id": "a", "situation": "\\ud83d"}]', "half a character"),
         ("s.jsonl", '{"id": "a", "situation": "x"}\n{"id": "a", "situation": "y"}', "two scenarios have the id 'a'"),
         ("s.jsonl", '{"id": "a", "situation": "x"}\nnope', "line 2: not JSON"),
         ("s.json", '[{"id": "a", "situation": "x", "pressure": 3}]', "pressure is not a text"),

@@ -7,9 +7,10 @@ from statistics import mean
 
 import pytest
 
-from localprobe.contrast.pairs import TEXT_SETS, read_texts, records
+from localprobe.contrast.pairs import TEXT_SETS, read_texts
 from localprobe.contrast.rated import RATED_SETS
 from localprobe.contrast.scenarios import Scenario, scenario, scenarios
+from localprobe.contrast.tables import records
 from localprobe.errors import UsageError
 
 IDS = ["food_delivery", "the_listener", "the_maze", "the_protector", "the_duel"]

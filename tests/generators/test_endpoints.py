@@ -76,6 +76,11 @@ def test_thoughts_are_left_out(told: Told) -> None:
     assert spoken("I <think> so.") == "I <think> so."
 
 
+def test_half_a_character_of_a_server_that_cuts_bytes_is_replaced(told: Told) -> None:
+    with serving(lambda request: Reply("I stay \ud83d")) as server:
+        assert told.endpoint(server).answer([ASK])[0].text == "I stay ?"
+
+
 def test_a_refusal_field_and_a_hosted_filter_are_refusals(told: Told) -> None:
     filtered = Reply(status=400, error={"message": "blocked", "code": "content_filter"})
     with serving(in_turn(Reply(None, refusal="No."), filtered, Reply(None))) as server:

@@ -116,3 +116,20 @@ def test_a_validation_takes_two_test_pairs(shouting: list[Pair], count: int, fra
 def test_one_pair_given_to_test_on_is_too_few(shouting: list[Pair]) -> None:
     with pytest.raises(DataError, match="too few test pairs: 1; measuring needs at least 2"):
         ProbeTexts.of(shouting[1:], "x", CONFIG, test=shouting[:1], validate=False)
+
+
+def test_a_pair_brings_its_system_prompt() -> None:
+    pair = Pair("I care.", "Go away.", metadata={"prompt": "Hi", "system": "Be brief."})
+    first, second = texts_of_pairs([pair], "answer")
+    assert (first, second) == (Exchange("Hi", "I care.", "Be brief."), Exchange("Hi", "Go away.", "Be brief."))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean-without-first", "last"])
+def test_texts_that_differ_by_their_prompts_alone_need_them(pooling: str) -> None:
+    letters = [("(A)", "(B)"), ("(B)", "(A)")] * 6
+    pairs = [Pair(*poles, metadata={"prompt": f"Question {i}?"}) for i, poles in enumerate(letters)]
+    with pytest.raises(DataError, match=r"both poles hold the same texts, such as '\(A\)': .* give `pooling` answer"):
+        texts_of_pairs(pairs, pooling)
+    with pytest.raises(DataError, match="both poles hold the same texts"):
+        _ = ProbeTexts.of(pairs, "x", replace(CONFIG, pooling=pooling)).all
+    assert ProbeTexts.of(pairs, "x", replace(CONFIG, pooling="answer")).all[0].prompt.startswith("Question ")  # type: ignore[union-attr]

@@ -40,6 +40,13 @@ def test_pairs_that_it_was_fitted_on_are_found_by_their_texts(fitted: ProbeRepor
     assert not {pair.hash for pair in texts.test} & own
 
 
+def test_single_words_of_a_probe_of_0_1_are_found_by_their_texts_alone(fitted: ProbeReport) -> None:
+    words = [Pair(f"yes{i}", f"no{i}", metadata={"prompt": f"Question {i}?"}, line=i + 1) for i in range(6)]
+    origin = replace(fitted.vector.origin, trained_on=tuple(Pair(f"yes{i}", f"no{i}").hash for i in range(4)))
+    texts = texts_for(replace(fitted.vector, origin=origin), words, config=replace(QUICK, pooling="answer"))
+    assert (list(texts.train), list(texts.test)) == (words[:4], words[4:])
+
+
 def test_training_pairs_may_come_from_another_set(fitted: ProbeReport, shouting: list[Pair]) -> None:
     own = set(fitted.vector.origin.trained_on)
     learnt, unseen = ([pair for pair in shouting if (pair.hash in own) is known] for known in (True, False))

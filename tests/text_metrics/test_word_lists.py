@@ -82,5 +82,5 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*: No such file"):
         read_word_lists(tmp_path / "none.json")
     (tmp_path / "latin.json").write_bytes(b'{"positive": ["\xe9"]}')
-    with pytest.raises(DataError, match="not UTF-8 at byte 15"):
+    with pytest.raises(DataError, match="line 1: byte 0xe9 is not UTF-8"):
         read_word_lists(tmp_path / "latin.json")

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, TextArea
 
+from localprobe.errors import DataError
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.chat.prompt import PromptBox
@@ -15,6 +16,7 @@ from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.knobs.line import KnobLine
 from localprobe_tui.knobs.sampling_sheet import SamplingSheet
 from localprobe_tui.knobs.sheet import KnobsSheet
+from localprobe_tui.settings import config
 from localprobe_tui.settings.keys_sheet import KeysSheet
 from localprobe_tui.widgets.sheets import TextSheet
 from localprobe_tui.widgets.slider import Slider
@@ -123,6 +125,14 @@ def test_no_color_leaves_no_colour_and_no_grey_and_marks_stay(play: Play, monkey
         assert " view" in "".join(segment.text for segment in marked)  # what was typed of it is underlined
 
     play(scene)
+
+
+def test_a_theme_is_not_written_into_a_file_that_is_no_text(own_data: Path) -> None:
+    own_data.mkdir(parents=True, exist_ok=True)
+    (own_data / "config.toml").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(DataError, match=r"config\.toml, line 1: byte 0xe9 is not UTF-8"):
+        config.keep_theme("localprobe-light")
+    assert (own_data / "config.toml").read_bytes() == b"# caf\xe9\n"
 
 
 def test_a_theme_that_is_chosen_is_there_the_next_time(play: Play, own_data: Path) -> None:

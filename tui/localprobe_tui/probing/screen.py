@@ -68,7 +68,7 @@ class ProbingScreen(Page):
                 [(name, name) for name in get_args(PoolingName)], id="pooling", allow_blank=False, compact=True
             )
             yield Button("Fit", id="fit", variant="primary", compact=True)
-        yield Input(placeholder="path of a JSONL file with positive and negative", id="path", compact=True)
+        yield Input(placeholder="path of a JSONL, JSON or CSV file of pairs", id="path", compact=True)
         with Horizontal(id="progress"):
             yield ProgressBar(show_eta=False, show_percentage=False)
             yield Static(id="stage", markup=False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def path_of(name: str) -> Path:
     """The file of a set that ships, or of a path that was typed. UsageError if nothing was typed."""
     if not name.strip():
-        raise UsageError("no contrast set: type the path of a JSONL file with positive and negative")
+        raise UsageError("no contrast set: type the path of a JSONL, JSON or CSV file of pairs")
     return PAIR_SETS.resolve(name.strip())
 
 

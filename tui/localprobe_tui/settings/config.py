@@ -17,6 +17,7 @@ from msgspec import Meta, field
 
 from localprobe.errors import DataError, LocalprobeError
 from localprobe.store.files import write_whole
+from localprobe.store.text_files import read_text
 from localprobe.store.toml import Table, read_toml
 
 
@@ -41,10 +42,10 @@ def keep_theme(name: str) -> None:
     """Write a theme to the file, keeping its other settings. LocalprobeError if the disk refuses."""
     file, line = path(), f'theme = "{name}"'
     try:
-        old = file.read_text(encoding="utf-8") if file.exists() else ""
-        new, count = re.subn(r"^theme\s*=.*$", line, old, count=1, flags=re.MULTILINE)
+        old = read_text(file) if file.exists() else ""
     except OSError as error:
         raise LocalprobeError(f"{file} cannot be read: {error}") from error
+    new, count = re.subn(r"^theme\s*=.*$", line, old, count=1, flags=re.MULTILINE)
     write_whole(file, (new if count else f"{line}\n{old}").encode())
 
 
