@@ -71,7 +71,7 @@ class VectorTable(Table):
     method: MethodName = METHOD
     pooling: PoolingName = POOLING
     test_fraction: Annotated[float, Meta(ge=0, le=0.9)] = TEST_FRACTION
-    seed: Whole = 0
+    seed: Seed = 0
     models: Texts | None = None
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class ExperimentTable(SteeredTable):
     samples: Count = 5
     tokens: Count = 200
     positions: Positions = "all"
-    seed: Whole = 0
+    seed: Seed = 0
     measures: bool = True
     sampling: SamplingTable = field(default_factory=SamplingTable)
     models: tuple[ModelTable, ...] = ()

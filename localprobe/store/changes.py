@@ -24,7 +24,7 @@ Change: TypeAlias = Callable[[StoredRun], StoredRun]
 def rewrite_runs(database: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
     """Change the JSON of all runs whose kind is a key of `changes`.
 
-    A run that its function cannot read (KeyError, TypeError, ...) is left unchanged, so that it does
+    A run that its function cannot read (KeyError, TypeError, ValueError, IndexError) is left unchanged, so that it does
     not make the whole store unusable.
     """
     for kind, change in changes.items():
@@ -33,7 +33,7 @@ def rewrite_runs(database: sqlite3.Connection, changes: Mapping[str, Change]) ->
             about, result = database.execute("SELECT about, result FROM runs WHERE rowid = ?", (row,)).fetchone()
             try:
                 changed = change(StoredRun(json.loads(about), json.loads(result)))
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError):
+            except (KeyError, TypeError, ValueError, IndexError):
                 continue
             database.execute(
                 "UPDATE runs SET about = ?, result = ? WHERE rowid = ?",
