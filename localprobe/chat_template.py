@@ -1,22 +1,17 @@
 """Rendering conversations by the model's own Jinja chat template, for all engines alike.
 
-A template comes with the weights and is not trusted: it runs in Jinja's sandbox.
+A template comes with the weights and is not trusted: `localprobe.template_engine` bounds what it can do.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Literal
 
 from localprobe.engine import Info
 from localprobe.errors import UsageError
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from localprobe.template_engine import TemplateFailed, render_template
 
 Role = Literal["system", "user", "assistant"]
 
@@ -57,16 +52,17 @@ def render(info: Info, messages: Sequence[Message], *, answer: bool = True) -> s
 
 
 def _rendered(info: Info, messages: Sequence[Message], answer: bool) -> str:
-    from jinja2 import TemplateError
-
     try:
-        return _compiled(str(info.chat_template)).render(
-            messages=[{"role": m.role, "content": m.content} for m in messages],
-            add_generation_prompt=answer,
-            **info.special_text,
+        return render_template(
+            str(info.chat_template),
+            {
+                **info.special_text,
+                "messages": [{"role": m.role, "content": m.content} for m in messages],
+                "add_generation_prompt": answer,
+            },
         )
-    except TemplateError as error:
-        raise UsageError(f"the chat template of {info.model} refuses this conversation: {error}") from error
+    except TemplateFailed as error:
+        raise UsageError(f"the chat template of {info.model} {error}") from error
 
 
 def _foldable(info: Info, messages: Sequence[Message]) -> Sequence[Message]:
@@ -86,31 +82,3 @@ def _cut_after(text: str, content: str) -> str:
     content = content.strip()  # many templates strip contents
     index = text.rfind(content)
     return text[: index + len(content)] if index >= 0 else text
-
-
-@lru_cache(maxsize=8)
-def _compiled(source: str) -> Template:
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    try:
-        return environment.from_string(source)
-    except TemplateError as error:
-        raise UsageError(f"the model's chat template cannot be read: {error}") from error
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    # Jinja's own filter escapes < and > for HTML, which no model was trained on.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refuse(message: str) -> NoReturn:
-    from jinja2 import TemplateError
-
-    raise TemplateError(message)
