@@ -27,6 +27,9 @@ def models(as_json: bool) -> None:
         click.echo(json.dumps([_as_object(item) for item in listed], indent=2))
     else:
         _print_table(listed)
+        for item in listed:
+            if item.problem:
+                click.echo(f"warning: {item.weights} is left out: {item.problem}", err=True)
 
 
 def _as_object(item: Item) -> dict[str, object]:

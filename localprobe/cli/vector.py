@@ -13,7 +13,7 @@ import click
 
 from localprobe.cli.vector_import import import_
 from localprobe.cli.vector_list import list_
-from localprobe.cli.vector_show import cosines, pair, read, show
+from localprobe.cli.vector_show import cosines, pair, read, show, told
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
@@ -39,7 +39,7 @@ def _writes(command: Callable[..., Vector]) -> Callable[..., None]:
 
         if output.suffix.lower() in (".gguf", ".npz"):
             raise UsageError(f"{output}: write a .safetensors file here; `localprobe export` converts it to others")
-        result = command(*args, **kwargs)
+        result = told(command(*args, **kwargs))
         result = replace(result, concept=concept or result.concept)
         vector_files.save(result, output)
         _print(result, output, as_json)

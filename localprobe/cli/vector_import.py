@@ -36,10 +36,11 @@ def import_(
     \b
     localprobe vector import happy.gguf --from repeng -o happy.safetensors --model-name qwen2.5-7b
     """
+    from localprobe.cli.vector_show import told
     from localprobe.vectors import files as vector_files
     from localprobe.vectors.control_vector import measured
 
-    vector = measured(vector_files.load(file), program)
+    vector = measured(told(vector_files.load(file)), program)
     origin = replace(vector.origin, model=model_name) if model_name else vector.origin
     vector = replace(vector, concept=concept or vector.concept, origin=origin)
     vector_files.save(vector, output)

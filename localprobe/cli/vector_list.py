@@ -20,7 +20,11 @@ def list_(name: str | None, as_json: bool) -> None:
     from localprobe.vectors.library import Library
 
     library = Library()
-    entries = library.named(name) if name else library.entries()
+
+    def skipped(why: str) -> None:
+        click.echo(f"warning: left out: {why}", err=True)
+
+    entries = library.named(name, skipped) if name else library.entries(skipped)
     if as_json:
         click.echo(json.dumps([_about(entry) for entry in entries]))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def read(reference: str) -> Vector:
-    """The vector of a file or a name. Warns if its file does not record after which block it was measured."""
+    """The vector of a file or a name. Warns of what was left out of it, and if its file does not record after which
+    block it was measured."""
     from localprobe.vectors.library import Library
 
-    vector = Library().vector(reference)
+    vector = told(Library().vector(reference))
     if not vector.origin.version:
         click.echo(
             f"warning: {reference} does not say after which block its directions were measured; read as llama.cpp "
@@ -24,6 +25,13 @@ def read(reference: str) -> Vector:
             err=True,
         )
     return vector
+
+
+def told(vector: Vector) -> Vector:
+    """The vector without its notices, which are printed as warnings."""
+    for notice in vector.notices:
+        click.echo(f"warning: {notice}", err=True)
+    return replace(vector, notices=())
 
 
 def pair(a: str, b: str) -> tuple[Vector, Vector]:

@@ -35,8 +35,8 @@ def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
     else:
         vector = _fitted(choice, model, watcher)
         identity = sha256(recipe(choice, model.info))
-    vector.check_compatible(model.info)
-    return Steered(choice.name, identity, vector)
+    info = model.info
+    return Steered(choice.name, identity, vector.within(info.model, info.layers, info.width))
 
 
 def recipe(choice: VectorChoice, info: Info) -> list[object]:

@@ -93,7 +93,7 @@ def check(experiment: Experiment) -> None:
         if shape := models.shape(choice.name):
             for vector in experiment.vectors:
                 if vector.is_for(choice.name) and vector.fit is None:
-                    vector.load().check_shape(choice.name, shape.layers, shape.width)
+                    vector.load().within(choice.name, shape.layers, shape.width)
         discovery.choose(choice.engine, None if choice.engine else formats)
 
 

@@ -190,10 +190,11 @@ def _local(path: Path) -> Path:
 
 def _checked(path: Path) -> Path:
     """A GGUF file after checking its header and that no tensor is missing, on which engines would crash."""
+    from localprobe.gguf.faults import refuse_faults
     from localprobe.gguf.reader import read_header
 
     check_gguf(path)
-    read_header(path)
+    refuse_faults(read_header(path))
     return path
 
 

@@ -73,6 +73,11 @@ class Loading:
         """The child's process id."""
         return self._process.pid
 
+    @property
+    def death(self) -> str:
+        """How the child died, if it died by itself: `died in load (SIGABRT, Aborted): its last words`."""
+        return self._process.death
+
     def wait(self, timeout: float | None = None) -> RemoteEngine:
         """The loaded engine.
 

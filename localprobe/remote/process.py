@@ -90,6 +90,8 @@ class EngineProcess:
         self._broken: tuple[str, Exception] | None = None  # the verb during which communication ended, and the error
         self._reason: Reply | None = None  # why we ended the process, if we did
         self._ended: Reply | None = None  # the reply to every verb from then on
+        self.death = ""
+        """How it died, e.g. `died in load (SIGABRT, Aborted): its last words`; empty unless it died by itself."""
         self._thread = threading.Thread(target=self._exchange, name=f"localprobe {name}", daemon=True)
         self._thread.start()
 
@@ -207,8 +209,8 @@ class EngineProcess:
         verb, broken = self._broken or ("", None)
         doing = f"in {verb}" if verb else "between calls"
         words = f": {line}" if (line := self._printed.last()) else ""
-        cause = _cause_of_death(self._process.returncode, broken)
-        return f"the {self.name} engine died {doing} ({cause}){words}; the model can be loaded again"
+        self.death = f"died {doing} ({_cause_of_death(self._process.returncode, broken)}){words}"
+        return f"the {self.name} engine {self.death}; the model can be loaded again"
 
 
 class LastWords:

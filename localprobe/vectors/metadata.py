@@ -16,7 +16,7 @@ import numpy as np
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
 from localprobe.suggest import shown
-from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.vectors.vector import Direction, Origin, Vector, steering
 
 FORMAT = 1
 KEY = "localprobe"
@@ -87,7 +87,7 @@ def check_total(shapes: Iterable[Sequence[int]]) -> None:
 def read(path: Path, text: str, tensors: Mapping[str, FloatArray]) -> Vector:
     """The vector of a file's metadata and tensors. VectorError, naming the path, if they are inconsistent."""
     with _named(path):
-        return _vector(_parsed(text), tensors)
+        return _vector(path, _parsed(text), tensors)
 
 
 @contextmanager
@@ -116,23 +116,25 @@ def _check_names(about: dict[str, Any], tensors: Iterable[str]) -> None:
         raise VectorError(f"its metadata and its tensors do not agree about {shown(odd)[1:-1]}")
 
 
-def _vector(about: dict[str, Any], tensors: Mapping[str, FloatArray]) -> Vector:
+def _vector(path: Path, about: dict[str, Any], tensors: Mapping[str, FloatArray]) -> Vector:
     from localprobe.store.json_values import from_json
 
     _check_names(about, tensors)
-    directions = {}
-    for name, details in about["directions"].items():
-        layer = _layer(name)
-        directions[layer] = _direction(checked(tensors[_TENSOR + name], layer), details)
+    details = {_layer(name): each for name, each in about["directions"].items()}
+    vectors, notices = steering({layer: tensors[f"{_TENSOR}{layer}"] for layer in details})
+    directions = {layer: _direction(vector, details[layer]) for layer, vector in vectors.items()}
     check_directions(directions)
     concept, best = about["concept"], about["best"]
     if not isinstance(concept, str):
         raise ValueError(f"concept {concept!r}")
-    if best is not None and (type(best) is not int or best not in directions):
+    if best is not None and (type(best) is not int or best not in details):
         raise ValueError(f"best layer {best!r}")
+    if best is not None and best not in directions:
+        raise VectorError(f"the direction at layer {best}, which it names as the one to use, is zero")
     if unknown := about["origin"].keys() - {field.name for field in fields(Origin)}:
         raise ValueError(f"origin {min(unknown)!r}")
-    return Vector(concept, from_json(Origin, about["origin"]), directions, best)
+    told = tuple(f"{path.name}: {notice}" for notice in notices)
+    return Vector(concept, from_json(Origin, about["origin"]), directions, best, told)
 
 
 def _layer(name: str) -> int:

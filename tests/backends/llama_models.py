@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
@@ -80,6 +81,33 @@ def tiny_mamba(path: Path, layers: int = 3, width: int = 32) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def changed(
+    source: Path, target: Path, metadata: Mapping[str, object], tensors: Mapping[str, FloatArray | None] | None = None
+) -> Path:
+    """A copy of a GGUF file with other values of some metadata, and other tensors; None leaves one out.
+
+    A value has the type that it has in the source; a pair (value, GGUFValueType) has its own.
+    """
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
+    for key, field in reader.fields.items():
+        kind, inner = field.types[0], field.types[-1] if len(field.types) > 1 else None
+        value = metadata.get(key, field.contents())
+        if isinstance(value, tuple):
+            value, kind, inner = *value, None
+        if key != "general.architecture" and not key.startswith("GGUF.") and value is not None:
+            writer.add_key_value(key, value, kind, inner)
+    for tensor in reader.tensors:
+        data = (tensors or {}).get(tensor.name, tensor.data)
+        if data is not None:
+            writer.add_tensor(tensor.name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:

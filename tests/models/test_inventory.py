@@ -7,7 +7,7 @@ import pytest
 from localprobe.models import download, fits, inventory
 from localprobe.models.inventory import Item
 from tests.models import fake_hub
-from tests.models.fake_hub import Hub, folder_files, gguf_bytes
+from tests.models.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 
@@ -64,6 +64,31 @@ def test_the_hubs_cache_is_listed_too(hub: Hub, tmp_path: Path) -> None:
     by_engine = {use.engine: use for use in find(items, "org/model-GGUF:a.gguf")["llama"].uses}
     assert by_engine["torch"].needed == 4 * 256 + fits.BASE
     assert not hub.requests
+
+
+def test_a_damaged_file_hides_no_other(hub: Hub, tmp_path: Path) -> None:
+    whole = gguf_bytes(tmp_path)
+    hub.repositories["org/a-GGUF"] = {"torn.gguf": whole[:-9], "page.gguf": b"<html>", "whole.gguf": whole}
+    hub.repositories["org/b"] = {**folder_files(), "config.json": b'{"architectures": 5}'}
+    hub.repositories["org/c"] = folder_files()
+    for name in ("torn.gguf", "page.gguf", "whole.gguf"):
+        download.fetch_file("org/a-GGUF", name)
+    lost = download.fetch_folder("org/c").parent / COMMIT / "lost.gguf"
+    lost.symlink_to(tmp_path / "nowhere")
+    (download.fetch_folder("org/b") / "model.safetensors").resolve().write_bytes(b"torn")
+
+    listed = {item.name: item for item in inventory.items() if item.name.startswith("org/")}
+    assert [name for name, item in listed.items() if not item.problem] == ["org/a-GGUF:whole.gguf", "org/c"]
+    assert {name: item.uses for name, item in listed.items() if item.problem} == {
+        "org/a-GGUF:page.gguf": [],
+        "org/a-GGUF:torn.gguf": [],
+        "org/b": [],
+        "org/c:lost.gguf": [],
+    }
+    assert "it is a web page" in listed["org/a-GGUF:page.gguf"].problem
+    assert "is cut short" in listed["org/a-GGUF:torn.gguf"].problem
+    assert "is not a safetensors file" in listed["org/b"].problem
+    assert "cannot read" in listed["org/c:lost.gguf"].problem
 
 
 def test_a_known_model_in_the_cache_is_listed_once(hub: Hub, tmp_path: Path) -> None:

@@ -97,6 +97,25 @@ def test_values_that_are_not_finite_are_refused(
         vector_files.load(rewritten(engine, tmp_path / "v", lambda about: None, tensors))
 
 
+def test_a_zero_direction_is_left_out_with_a_notice(engine: FakeEngine, tmp_path: Path) -> None:
+    tensors = {"direction.1": np.zeros(32, np.float32), "direction.3": np.ones(32, np.float32)}
+    vector = vector_files.load(rewritten(engine, tmp_path / "v", lambda about: None, tensors))
+    assert (sorted(vector.directions), vector.best) == ([3], 3)
+    assert vector.notices == ("v: the direction at layer 1 is zero: left out",)
+
+
+def test_a_zero_direction_is_refused_where_it_is_the_one_to_use(engine: FakeEngine, tmp_path: Path) -> None:
+    tensors = {"direction.1": np.ones(32, np.float32), "direction.3": np.zeros(32, np.float32)}
+    with pytest.raises(VectorError, match="v: the direction at layer 3, which it names as the one to use, is zero"):
+        vector_files.load(rewritten(engine, tmp_path / "v", lambda about: None, tensors))
+
+
+def test_a_file_of_zeros_is_refused(engine: FakeEngine, tmp_path: Path) -> None:
+    tensors = {f"direction.{b}": np.zeros(32, np.float32) for b in (1, 3)}
+    with pytest.raises(VectorError, match="v: the directions at layers 1, 3 are zero: it steers nothing"):
+        vector_files.load(rewritten(engine, tmp_path / "v", lambda about: None, tensors))
+
+
 @pytest.mark.parametrize(("bad", "complaint"), [(np.zeros(32), "is zero"), (np.ones((2, 16)), r"has shape \(2, 16\)")])
 def test_a_direction_must_be_one(bad: np.ndarray, complaint: str) -> None:
     with pytest.raises(VectorError, match=complaint):

@@ -35,6 +35,14 @@ def test_block_0_is_welcome_here(path: Path) -> None:
     assert vector_files.load(path).layer() == 0
 
 
+def test_a_zero_direction_is_left_out_with_a_notice(tmp_path: Path) -> None:
+    directions = {b: Direction(np.full(4, b, np.float32)) for b in (0, 1)}
+    vector_files.export(Vector("kindness", Origin("fake", width=4), directions, 1), tmp_path / "v.npz")
+    vector = vector_files.load(tmp_path / "v.npz")
+    assert sorted(vector.directions) == [1]
+    assert vector.notices == ("v.npz: the direction at layer 0 is zero: left out",)
+
+
 @pytest.mark.parametrize("keep", [4, 100, 300])
 def test_a_torn_file_is_one_clear_error(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])

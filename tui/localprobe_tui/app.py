@@ -233,11 +233,14 @@ class LocalprobeApp(App[None]):
         for knob in [knob for knob in self.talk.knobs if not first_vector.fits(knob.vector, info)]:
             self.talk.knobs.remove(knob)
             self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it was removed from the panel.")
+        for notice in [notice for knob in self.talk.knobs for notice in knob.fit_to(info)]:
+            self.notify(notice, severity="warning")
         try:
             if self._named is not None:
                 self._given = await self.session.call(first_vector.named, model, self._named)
             if self._given is not None:
-                self._opening.put(self._given, self.talk, model)
+                for notice in self._opening.put(self._given, self.talk, model):
+                    self.notify(notice, severity="warning")
         except LocalprobeError as error:
             self.show_error(error)
         self._given = self._named = None

@@ -79,6 +79,9 @@ class ModelsScreen(Page):
             return
         finally:
             table.loading = False
+        if damaged := [item for item in listed if item.problem]:
+            others = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+            self.notify(f"Left out: {damaged[0].problem}{others}", severity="warning")
         self._rows = [(item, use) for item in listed for use in item.uses]
         table.clear()
         before = ""
