@@ -23,7 +23,7 @@ _TEMPLATES = (
 {%- endfor -%}""",
     """{% macro turn(m) %}[{{ m.role | upper }}] {{ m.content | tojson }}{% endmacro %}{% set ns = namespace(n=0) %}
 {% for m in messages %}{% set ns.n = ns.n + 1 %}{{ turn(m) }}{% if not loop.last %}{{ '\\n' }}{% endif %}{% endfor %}
-{{ strftime_now('%Y') }}{% if tools is defined %}{{ tools | length }}{% endif %}""",
+{{ strftime_now('%Y') }}{% if tools %}{{ tools | length }}{% endif %}""",
 )
 _SNIPPETS = [
     "",

@@ -1,4 +1,4 @@
-"""Readers of text: JSON, TOML, JSONL."""
+"""Readers of JSON and TOML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.registry import Reader, encoded, file_reader, reader
 
 
-def _json_reader(read: Callable[[Path, bytes], object], sound: Sequence[Any]) -> Reader:
+def json_reader(read: Callable[[Path, bytes], object], sound: Sequence[Any]) -> Reader:
+    """A reader of JSON documents."""
     texts = [json.dumps(document).encode() for document in sound]
     snippets = [text.encode() for text in documents.ODD if len(text) < 1000]
     return Reader(read, texts, documents.odd_json(sound) | mutated(texts, snippets=snippets))
@@ -48,7 +49,7 @@ def config() -> Reader:
         _ = read.eos, read.context, read.window, read.quantisation, read.architecture
         read.layer_windows()
 
-    return _json_reader(read, configs)
+    return json_reader(read, configs)
 
 
 @reader
@@ -71,7 +72,7 @@ def index() -> Reader:
             (folder / name).write_bytes(content)
         checkpoint.check_folder(folder)
 
-    return _json_reader(read, [{"metadata": {"total_size": 8}, "weight_map": {"a": "model-1.safetensors", "b": "x"}}])
+    return json_reader(read, [{"metadata": {"total_size": 8}, "weight_map": {"a": "model-1.safetensors", "b": "x"}}])
 
 
 @reader
@@ -98,7 +99,7 @@ def word_lists() -> Reader:
         if len(errors) == 3:
             raise errors[0]
 
-    return _json_reader(file_reader("words.json", read), sound)
+    return json_reader(file_reader("words.json", read), sound)
 
 
 @reader
@@ -114,7 +115,7 @@ def scenarios() -> Reader:
         "domain": "d",
     }
     sound = [[scenario, {**scenario, "id": "b", "title": "B"}]]
-    return _json_reader(file_reader("s.json", lambda path: encoded(read_scenarios(path))), sound)
+    return json_reader(file_reader("s.json", lambda path: encoded(read_scenarios(path))), sound)
 
 
 @reader
@@ -153,7 +154,7 @@ def results() -> Reader:
             "models": [],
         },
     }
-    return _json_reader(read, [probe, sweep])
+    return json_reader(read, [probe, sweep])
 
 
 _EXPERIMENT = """
@@ -223,72 +224,3 @@ def settings() -> Reader:
         texts,
         documents.odd_toml(sound) | mutated(texts),
     )
-
-
-def _lines_reader(read: Callable[[Path], object], sound: Sequence[Any], name: str = "lines.jsonl") -> Reader:
-    texts = ["\n".join(map(json.dumps, sound)).encode()]
-    snippets = [*(text.encode() for text in documents.ODD if len(text) < 1000), b"\n", b"\r", b"\xff", b"\xef\xbb\xbf"]
-    return Reader(file_reader(name, read), texts, documents.odd_lines(sound) | mutated(texts, snippets=snippets))
-
-
-@reader
-def pairs() -> Reader:
-    """Contrast pairs."""
-    from localprobe.contrast.pairs import read_pairs
-
-    pair = {"id": 1, "scenario": "s", "positive": "I am here.", "negative": "Go on.", "prompt": "?", "generator": "g"}
-    return _lines_reader(
-        lambda path: encoded(read_pairs(path)), [pair, {**pair, "id": "b"}, {**pair, "scenario": None}]
-    )
-
-
-@reader
-def texts() -> Reader:
-    """Texts in the lines of JSON, and scenarios so."""
-    from localprobe.contrast.pairs import read_texts
-
-    return _lines_reader(lambda path: encoded(read_texts(path)), [{"text": "one"}, {"text": "two", "n": 2}])
-
-
-@reader
-def rated() -> Reader:
-    """Rated texts, scenarios and generations, which all have an object on each line."""
-    from localprobe.contrast.rated import read_rated
-    from localprobe.contrast.scenario_file import read_scenarios
-    from localprobe.errors import DataError
-    from localprobe.experiments.samples import read_samples
-
-    line = {
-        "text": "a b",
-        "score": 1,
-        "scenario": "s",
-        "id": "x",
-        "model": "m",
-        "layer": 3,
-        "alpha": 0.5,
-        "situation": "z",
-    }
-
-    def read(path: Path) -> None:
-        errors = []
-        for read in (read_rated, read_samples, read_scenarios):
-            try:
-                encoded(read(path))
-            except DataError as error:
-                errors.append(error)
-        if errors:
-            raise errors[-1]
-
-    return _lines_reader(read, [line, {**line, "score": 0.5, "layer": None, "alpha": 0, "id": "y"}])
-
-
-@reader
-def generated() -> Reader:
-    """A file of pairs that is generated into again."""
-    from localprobe.generators.lines import Lines
-
-    def read(path: Path) -> None:
-        with Lines(path, notify=lambda line: None) as lines:
-            encoded(lines.records)
-
-    return _lines_reader(read, [{"id": "a", "positive": "x"}, {"id": "b", "negative": "y"}])
