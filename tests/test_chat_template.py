@@ -50,6 +50,17 @@ def test_a_template_runs_in_a_sandbox() -> None:
         render(info(escape), USER)
 
 
+def test_any_error_in_a_template_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"the chat template of fake fails on this conversation: ZeroDivisionError"):
+        render(info("{{ 1 / 0 }}"), USER)
+
+
+def test_a_template_without_end_is_stopped() -> None:
+    endless = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
+    with pytest.raises(UsageError, match="the chat template of fake was stopped: it takes more steps"):
+        render(info(endless), USER)
+
+
 def test_a_broken_template_is_one_line() -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         render(info("{% for m in %}"), USER)

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# A step takes about 0.1 us: a template stops within half a second. The longest public ones use some 300 steps per
-# message, and a message weighs 500 bytes or more.
+# A step takes 0.1 to 0.2 us: an endless template stops within half a second. The longest public ones use some 300 steps
+# per message, and a message weighs 300 bytes or more.
 STEPS = 2_000_000
-STEPS_PER_BYTE = 4
+STEPS_PER_BYTE = 8
 # All that a rendering makes, whether it is still held or not.
 MEMORY = 64 << 20
 MEMORY_PER_BYTE = 128
@@ -20,7 +20,9 @@ MEMORY_PER_BYTE = 128
 LARGEST = 8 << 20
 LARGEST_PER_BYTE = 8
 
-BYTES_PER_STEP = 16
+BYTES_PER_STEP = 64
+NUMBER_BITS = 64
+"""Multiples of 2^61 - 1 beyond it share one place in a dict, which then takes hours to fill."""
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 
@@ -39,6 +41,7 @@ class Budget:
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
         self._known: dict[int, tuple[Any, int]] = {}
+        self.steps = 0
         given = sum(self.weight(value) for value in variables.values())
         self.steps = STEPS + STEPS_PER_BYTE * given
         self.memory = MEMORY + MEMORY_PER_BYTE * given
@@ -63,11 +66,19 @@ class Budget:
             self.spend(0)
         return value
 
+    def search(self, text: Any, *wanted: Any, backwards: bool = False) -> None:
+        """Count a search. Python compares every character of what it looks for, at worst, or the first hundred."""
+        if isinstance(text, str):
+            longest = max((len(value) for value in wanted if isinstance(value, str)), default=1)
+            self.spend(len(text) * (longest if backwards else min(longest, 100)) // BYTES_PER_STEP)
+
     def made(self, value: T) -> T:
         """Count a new value."""
         weight = sys.getsizeof(value) if type(value) is str else self.weight(value)
         if weight > self.largest:
             self.expect(weight)
+        if type(value) is int and value.bit_length() > NUMBER_BITS:
+            raise Exceeded("its numbers grow without bound")
         self.memory -= sys.getsizeof(value, 64)
         if self.memory < 0:
             raise Exceeded("it uses more memory than a conversation of this length can need")
@@ -85,6 +96,7 @@ class Budget:
             return self._weight_of_others(value)
         if (known := self._known.get(id(value))) is not None:
             return known[1]
+        self.steps -= len(value)
         total = sys.getsizeof(value)
         for item in value:
             total += self.weight(item)

@@ -7,7 +7,9 @@ from typing import Any
 from jinja2 import TemplateError, nodes
 from jinja2.compiler import CodeGenerator, Frame, operators
 
-_LARGEST = 20_000  # nodes; the longest public templates have some 3,000
+from localprobe.template_engine.budget import NUMBER_BITS
+
+_LARGEST = 20_000  # nodes; several times the longest public template
 
 
 class CountingGenerator(CodeGenerator):
@@ -36,7 +38,7 @@ class CountingGenerator(CodeGenerator):
 
     def visit_Operand(self, node: nodes.Operand, frame: Frame) -> None:  # noqa: N802
         self.write(f" {operators[node.op]} ")
-        self._read(node.expr, frame)
+        self._read(node.expr, frame, "searched" if node.op in ("in", "notin") else "read")
 
     def visit_List(self, node: nodes.List, frame: Frame) -> None:  # noqa: N802
         self._made(super().visit_List, node, frame)
@@ -61,17 +63,19 @@ class CountingGenerator(CodeGenerator):
         visit(node, frame)
         self.write(")")
 
-    def _read(self, node: nodes.Expr, frame: Frame) -> None:
+    def _read(self, node: nodes.Expr, frame: Frame, hook: str = "read") -> None:
         if isinstance(node, nodes.Const):
             self.visit(node, frame)
             return
-        self.write("environment.read(")
+        self.write(f"environment.{hook}(")
         self.visit(node, frame)
         self.write(")")
 
 
 def _add_ticks(node: nodes.Node) -> int:
     """Put a counter at the head of every body below `node` that can run again, and return how many nodes there are."""
+    if isinstance(node, nodes.Const) and isinstance(node.value, int) and node.value.bit_length() > NUMBER_BITS:
+        raise TemplateError("it has a number of more than 64 bits")
     size = 1 + sum(_add_ticks(child) for child in node.iter_child_nodes())
     if isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block):
         node.body.insert(0, nodes.ExprStmt(_tick(size), lineno=node.lineno))

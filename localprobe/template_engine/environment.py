@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from types import GeneratorType
 from typing import Any, NoReturn
 
@@ -22,7 +22,7 @@ from localprobe.template_engine import guards
 from localprobe.template_engine.budget import CURRENT, DEPTH, Budget, Exceeded
 from localprobe.template_engine.compiler import CountingGenerator
 
-_LONGEST_SOURCE = 128 << 10  # characters; the longest public templates have some 20,000
+_LONGEST_SOURCE = 128 << 10  # characters; several times the longest public template
 
 
 class Unreadable(Exception):
@@ -103,6 +103,12 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
         return CURRENT.get().read(value)
 
     @staticmethod
+    def searched(value: Any) -> Any:
+        budget = CURRENT.get()
+        budget.search(value, "a mark")
+        return budget.read(value)
+
+    @staticmethod
     def made(value: Any) -> Any:
         return CURRENT.get().made(value)
 
@@ -134,11 +140,11 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
         if wrapped is None:
             return None
 
-        def form(*values: Any, **named: Any) -> str:
+        def formatted(*values: Any, **named: Any) -> str:
             guards.braces(CURRENT.get(), value.__self__, (*values, *named.values()))
             return wrapped(*values, **named)
 
-        return form
+        return formatted
 
     def call(self, context: Context, obj: Any, /, *values: Any, **named: Any) -> Any:  # type: ignore[override]
         budget = CURRENT.get()
@@ -203,7 +209,7 @@ class _Namespace(Namespace):
 
     def __repr__(self) -> str:
         CURRENT.get().spend(50)
-        CURRENT.get().read(self._Namespace__attrs)
+        CURRENT.get().read(object.__getattribute__(self, "_Namespace__attrs"))
         return super().__repr__()
 
 
@@ -220,13 +226,16 @@ def _public(name: Any) -> None:
 
 
 def _counted(function: Callable[..., Any], guard: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)  # with Jinja's mark of what the first argument is
+    passed = hasattr(function, "jinja_pass_arg")  # Jinja puts the context, say, before a filter's own arguments
+
+    @wraps(function)
     def counted(*values: Any, **named: Any) -> Any:
         budget = CURRENT.get()
         budget.spend(20)
-        for value in (*values, *named.values()):
-            budget.read(value)
-        result = guard(budget, function, *values, **named)
+        if passed:
+            result = guard(budget, partial(function, values[0]), *values[1:], **named)
+        else:
+            result = guard(budget, function, *values, **named)
         return _items(result) if isinstance(result, GeneratorType) else budget.made(result)
 
     return counted
@@ -246,6 +255,7 @@ def _reading(test: Callable[..., Any]) -> Callable[..., Any]:
         budget.spend(10)
         for value in values:
             budget.read(value)
+        budget.search(values[-1], "a mark")
         return test(*values)
 
     return counted
@@ -263,10 +273,9 @@ def _tojson(
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     if indent is None and separators is None:
         return encoder.encode(value)
-    if isinstance(indent, int):
-        budget.expect(indent)
+    budget.expect(1000 * (indent if isinstance(indent, int) else len(indent or "")))  # levels, each with an indent
     size, pieces = 0, []
-    for piece in encoder.iterencode(value):  # wide indents make much out of little
+    for piece in encoder.iterencode(value):
         size += len(piece)
         budget.expect(size)
         pieces.append(piece)

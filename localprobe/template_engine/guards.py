@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from string import Formatter
 from typing import Any
 
-from localprobe.template_engine.budget import BYTES_PER_STEP, Budget, Exceeded
+from localprobe.template_engine.budget import BYTES_PER_STEP, NUMBER_BITS, Budget, Exceeded
 
 _Filter = Callable[..., Any]
 
-_NUMBER_BITS = 4096
 _CHARACTER = 64  # bytes of a text of one character, with its place in a list
 
-_TEXT = """capitalize casefold center count endswith find format format_map index isalnum isalpha isascii isdecimal
-isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip partition removeprefix
-removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip swapcase title upper
-zfill"""
+_METHODS = """capitalize casefold center count endswith find format format_map index isalnum isalpha isascii isdecimal
+isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip partition
+removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip swapcase
+title upper zfill"""
 METHODS: dict[type, frozenset[str]] = {
-    str: frozenset(_TEXT.split()),
+    str: frozenset(_METHODS.split()),
     list: frozenset(("copy", "count", "index")),
     tuple: frozenset(("count", "index")),
     dict: frozenset(("copy", "get", "items", "keys", "values")),
@@ -32,8 +31,7 @@ METHODS: dict[type, frozenset[str]] = {
 def operation(budget: Budget, operator: str, left: Any, right: Any) -> None:
     """Refuse `left operator right` if its value would be too large."""
     if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * (abs(right) if operator == "**" else 1) + right.bit_length()
-        if bits > _NUMBER_BITS:
+        if operator == "**" and left.bit_length() * abs(right) > 2 * NUMBER_BITS:
             raise Exceeded("its numbers grow without bound")
     elif operator == "*":
         for many, times in ((left, right), (right, left)):
@@ -77,6 +75,10 @@ def method(budget: Budget, text: str, name: str, arguments: tuple[Any, ...]) -> 
         budget.expect(4 * arguments[0])
     elif name == "replace" and len(arguments) > 1:
         replacement(budget, text, arguments[0], arguments[1])
+    elif name in ("rfind", "rindex", "rpartition", "rsplit", "strip", "lstrip", "rstrip"):
+        budget.search(text, *arguments, backwards=True)
+    elif name in ("count", "find", "index", "partition", "split"):
+        budget.search(text, *arguments)
     elif name == "join" and arguments:
         items = list(arguments[0])  # an iterator can be read only once
         budget.expect(budget.weight(items) + _content(budget, text) * len(items))
@@ -85,7 +87,9 @@ def method(budget: Budget, text: str, name: str, arguments: tuple[Any, ...]) -> 
 
 
 def replacement(budget: Budget, text: Any, old: Any, new: Any) -> None:
+    """Refuse `text` with `new` for `old` if it would be too long."""
     text, old, new = str(text), str(old), str(new)
+    budget.search(text, old)
     budget.expect(len(text) + text.count(old) * len(new))
 
 
@@ -102,16 +106,15 @@ def _indent(budget: Budget, function: _Filter, s: str, width: int | str = 4, *re
     return function(s, width, *rest, **named)
 
 
-def _replace(budget: Budget, function: _Filter, context: Any, s: str, old: str, new: str, count: Any = None) -> Any:
+def _replace(budget: Budget, function: _Filter, s: str, old: str, new: str, count: Any = None) -> Any:
     replacement(budget, s, old, new)
-    return function(context, s, old, new, count)
+    return function(s, old, new, count)
 
 
-def _join(budget: Budget, function: _Filter, context: Any, value: Any, d: str = "", attribute: Any = None) -> Any:
-    items = list(value)
-    budget.read(items)
+def _join(budget: Budget, function: _Filter, value: Any, d: str = "", attribute: Any = None) -> Any:
+    items = _read_items(budget, value)
     budget.expect(budget.weight(items) + _content(budget, str(d)) * len(items))
-    return function(context, items, d, attribute)
+    return function(items, d, attribute)
 
 
 def _format(budget: Budget, function: _Filter, value: Any, *values: Any, **named: Any) -> Any:
@@ -122,7 +125,7 @@ def _format(budget: Budget, function: _Filter, value: Any, *values: Any, **named
 def _batch(budget: Budget, function: _Filter, value: Any, linecount: int, fill_with: Any = None) -> Any:
     if fill_with is not None:
         budget.expect(linecount * (8 + budget.weight(fill_with)))
-    return _pieces(budget, function, value, linecount, fill_with)
+    return function(_items(budget, value), linecount, fill_with)
 
 
 def _round(budget: Budget, function: _Filter, value: Any, precision: int = 0, *rest: Any, **named: Any) -> Any:
@@ -131,29 +134,34 @@ def _round(budget: Budget, function: _Filter, value: Any, precision: int = 0, *r
     return function(value, precision, *rest, **named)
 
 
-def _sum(
-    budget: Budget, function: _Filter, environment: Any, iterable: Any, attribute: Any = None, start: Any = 0
-) -> Any:
+def _sum(budget: Budget, function: _Filter, iterable: Any, attribute: Any = None, start: Any = 0) -> Any:
     if not isinstance(start, int | float):
         raise TypeError("sum adds numbers")  # lists would be copied once per item
-    return function(environment, iterable, attribute, start)
+    return function(_read_items(budget, iterable), attribute, start)
 
 
-def _pieces(budget: Budget, function: _Filter, value: Any, *rest: Any) -> Any:
-    if isinstance(value, str):
-        budget.expect(_CHARACTER * len(value))
-    return function(value, *rest)
+def _listed(budget: Budget, function: _Filter, value: Any, *rest: Any) -> Any:
+    return function(_items(budget, value), *rest)
 
 
-def _sorted(budget: Budget, function: _Filter, environment: Any, value: Any, *rest: Any, **named: Any) -> Any:
-    items = _pieces(budget, list, value)
+def _chosen(budget: Budget, function: _Filter, value: Any, *rest: Any, **named: Any) -> Any:
+    return function(_read_items(budget, value), *rest, **named)
+
+
+def _sorted(budget: Budget, function: _Filter, value: Any, *rest: Any, **named: Any) -> Any:
+    items = _read_items(budget, value)
     budget.spend(20 * (len(items) + budget.weight(items) // BYTES_PER_STEP))  # n log n comparisons
-    return function(environment, items, *rest, **named)
+    return function(items, *rest, **named)
 
 
 def _dictsort(budget: Budget, function: _Filter, value: Any, *rest: Any, **named: Any) -> Any:
-    budget.spend(20 * (1 + budget.weight(value) // BYTES_PER_STEP))
+    budget.spend(30 * len(value) + 20 * (budget.weight(value) // BYTES_PER_STEP))
     return function(value, *rest, **named)
+
+
+def _each(budget: Budget, function: _Filter, value: Any = (), *rest: Any, **named: Any) -> Any:
+    # What a filter passes over never comes out of it, so that it is counted where it goes in.
+    return function(_counted(budget, value) if value else value, *rest, **named)
 
 
 def _slowly(budget: Budget, function: _Filter, s: Any, *rest: Any, **named: Any) -> Any:
@@ -161,18 +169,52 @@ def _slowly(budget: Budget, function: _Filter, s: Any, *rest: Any, **named: Any)
     return function(s, *rest, **named)
 
 
-def _plain(_budget: Budget, function: _Filter, *values: Any, **named: Any) -> Any:
+def _plain(budget: Budget, function: _Filter, value: Any, *rest: Any, **named: Any) -> Any:
+    budget.read(value)
+    return function(value, *rest, **named)
+
+
+def _trim(budget: Budget, function: _Filter, value: Any, chars: str | None = None) -> Any:
+    budget.search(value, chars, backwards=True)
+    return function(value, chars)
+
+
+def _glance(_budget: Budget, function: _Filter, *values: Any, **named: Any) -> Any:
     return function(*values, **named)
 
 
-_PLAIN = """abs attr capitalize count d default e escape first float forceescape int items last length lower map max min
-reject rejectattr reverse safe select selectattr string trim truncate upper"""
+def _items(budget: Budget, value: Any) -> list[Any]:
+    """The items of anything that can be iterated. A text comes apart into many."""
+    if isinstance(value, str):
+        budget.expect(_CHARACTER * len(value))
+    items = list(value)
+    budget.spend(len(items))
+    return items
+
+
+def _read_items(budget: Budget, value: Any) -> list[Any]:
+    items = _items(budget, value)
+    budget.spend(10 * len(items))
+    return budget.read(items)
+
+
+def _counted(budget: Budget, iterable: Iterable[Any]) -> Iterator[Any]:
+    for item in iterable:
+        budget.spend(20)
+        yield item
+
+
+_GLANCES = "attr count d default first items last length reverse safe"
+_PLAIN = "abs capitalize e escape float forceescape int lower string truncate upper"
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_GLANCES.split(), _glance),
     **dict.fromkeys(_PLAIN.split(), _plain),
     **dict.fromkeys(("title", "urlencode", "wordcount", "tojson"), _slowly),
-    **dict.fromkeys(("sort", "unique", "groupby"), _sorted),
-    **dict.fromkeys(("list", "slice"), _pieces),
+    **dict.fromkeys(("map", "reject", "rejectattr", "select", "selectattr"), _each),
+    **dict.fromkeys(("list", "slice"), _listed),
+    **dict.fromkeys(("max", "min"), _chosen),
+    **dict.fromkeys(("groupby", "sort", "unique"), _sorted),
     "batch": _batch,
     "center": _center,
     "dictsort": _dictsort,
@@ -182,6 +224,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "replace": _replace,
     "round": _round,
     "sum": _sum,
+    "trim": _trim,
 }
 """Jinja's filters that templates may use, each with what runs in its place. Left out: `random`, whose text nobody could
 reproduce, and those for web pages (`urlize`, `striptags`, `xmlattr`, `wordwrap`, `filesizeformat`, `pprint`)."""
