@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localprobe.contrast.shapes import Fields, Poles, poles, shape_of
+from localprobe.contrast.shapes import Fields, Poles, holds_prompt, poles, shape_of
 from localprobe.contrast.tables import Table, listed, read_table
 from localprobe.contrast.texts import texts_of
 from localprobe.errors import DataError
@@ -120,7 +120,7 @@ def pairs_of(table: Table, fields: Fields) -> ReadPairs:
         raise DataError(f"{table.source} has no field {scenario!r}: give `scenario_field` one of {listed(first[2])}")
     pairs = [_pair(number, row, values, scenario) for number, row, values in read]
     chat = " of chat messages" if any(row.chat for _, row, _ in read) else ""
-    prompt = next((name for name in shape.prompts if any(values.get(name) for _, _, values in read)), None)
+    prompt = next((name for name in shape.prompts if any(holds_prompt(values, name) for _, _, values in read)), None)
     told = f"{table.form}{chat}, {shape.name}: {shape.positive} and {shape.negative}"
     earlier = [number for number, row, _ in read if row.earlier]
     note = f"{len(earlier)} pairs have turns before the last prompt, which are left out (first in {table.unit} "

@@ -99,7 +99,7 @@ def poles(row: Mapping[str, Any], shape: Shape, where: str) -> Poles:
     """The two texts of a row and their prompt. DataError names the place and the field of what is no text."""
     if shape.required and shape.required not in row:
         raise DataError(_missing(where, shape.required, list(row)))
-    named = shape.required or next((name for name in shape.prompts if _present(row, name)), None)
+    named = shape.required or next((name for name in shape.prompts if holds_prompt(row, name)), None)
     before = _prompt(row[named], where, named) if named else ()
     context, positive = _answer(row, shape.positive, before, where, named)
     other, negative = _answer(row, shape.negative, before, where, named)
@@ -121,6 +121,12 @@ def poles(row: Mapping[str, Any], shape: Shape, where: str) -> Poles:
     return Poles(positive, negative, rest, chat, earlier)
 
 
+def holds_prompt(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a field holds a prompt: a text or messages; of `messages`, only a list is one."""
+    value = row.get(name)
+    return bool(value) and isinstance(value, list if name == "messages" else str | list)
+
+
 def text(value: Any, where: str, name: str) -> str:
     """A value that must be a text. DataError for any other, for an empty one, and for what no tokenizer takes."""
     if not isinstance(value, str):
@@ -136,12 +142,6 @@ def text(value: Any, where: str, name: str) -> str:
         half = f"\\u{ord(value[error.start]):04x}"
         raise DataError(f'{where}: {name} holds "{half}", half a character (a lone surrogate): remove it') from error
     return value
-
-
-def _present(row: Mapping[str, Any], name: str) -> bool:
-    """Whether a field holds a prompt: a text or messages; of `messages`, only a list is one."""
-    value = row.get(name)
-    return bool(value) and isinstance(value, list if name == "messages" else str | list)
 
 
 def _prompt(value: Any, where: str, name: str) -> Messages:
