@@ -125,7 +125,7 @@ def test_two_models_are_a_warning_that_names_both(run: Run, vector_file: Path, t
 @pytest.mark.parametrize(
     ("command", "second", "output", "complaint"),
     [
-        ("subtract", "kindness.safetensors", "c.safetensors", "kindness - kindness leaves nothing at layer 2"),
+        ("subtract", "kindness.safetensors", "c.safetensors", "kindness - kindness leaves nothing at layers 2, 4"),
         ("orthogonalise", "kindness.safetensors", "c.safetensors", "kindness without kindness leaves nothing"),
         ("add", "none", "c.safetensors", "no vector file at "),
         ("add", "wide", "c.safetensors", "'kindness' has width 32 and 'wide' has 64"),
@@ -227,13 +227,12 @@ def test_what_steers_nothing_is_left_out_and_told(run: Run, tmp_path: Path) -> N
 
     options = ("--model", "fake", "--engine", "fake", "--tokens", 2)
     ran = run("steer", tmp_path / "v.safetensors", "Hello", "--alpha", 1, *options)
-    assert (ran.status, ran.err) == (
-        0,
-        "warning: vector 'v': the direction at layer 7 is past the last block of fake (5): left out\n",
-    )
+    assert ran.status == 0
+    assert "warning: vector 'v': the direction at layer 7 is past the last block of fake (5): left out\n" in ran.err
+    assert ran.err.count("[v at layer") == 2
     ran = run("steer", tmp_path / "v.safetensors", "Hello", "--alpha", 1, "--layer", 7, *options)
     assert ran.status == 2
-    assert "error: v has no direction at layer 7: it has layers 0, 1" in ran.err
+    assert "localprobe: v has no direction at layer 7: it has layers 0, 1" in ran.err
 
 
 def test_where_two_vectors_cancel_is_told(run: Run, vector_file: Path, tmp_path: Path) -> None:
@@ -259,7 +258,6 @@ def test_a_file_of_the_library_that_cannot_be_read_is_told_and_hides_none(
     assert "torn.safetensors is not a readable vector file" in ran.err
     assert "no vector file at" in ran.err
     assert len(ran.err.splitlines()) == 2
-    assert run("vector", "list", "kindness", "--json").err == ""
 
 
 def test_our_own_takes_no_program(run: Run, vector_file: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def broken(fault: str) -> Backend:
     ("fault", "death"),
     [
         ("abort_in_load", r"died in load \(SIGABRT, Aborted\): ggml.c:12: GGML_ASSERT\(n > 0\) failed"),
-        ("segfault_in_load", r"died in load \(SIGSEGV, Segmentation fault\): "),
+        ("segfault_in_load", r"died in load \(SIGSEGV, Segmentation fault\)"),
         ("abort_in_forward", r"died in forward \(SIGABRT, Aborted\): ggml.c:12: GGML_ASSERT\(n > 0\) failed"),
     ],
 )

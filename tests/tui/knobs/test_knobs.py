@@ -191,7 +191,9 @@ def test_what_steers_nothing_in_the_model_is_left_out_and_told(tmp_path: Path) -
     vector_files.save(Vector("happy", Origin(""), directions), tmp_path / "happy.safetensors")
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: "past the last block" in " ".join(screen(app).split()))
+        await wait_until(pilot, lambda: app.talk.knobs)
+        notice = "vector 'happy': the direction at layer 6 is past the last block of fake (5): left out"
+        await wait_until(pilot, lambda: any(notice == told.message for told in app._notifications))
         assert [sorted(knob.vector.directions) for knob in app.talk.knobs] == [[4, 5]]
 
     opened(Opening(tmp_path / "happy.safetensors"), scene)
