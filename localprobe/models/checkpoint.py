@@ -78,7 +78,7 @@ def check_folder(folder: Path) -> None:
         raise UnknownModel(f"{folder} holds {why}: give a folder with safetensors, or a .gguf file")
     for file in files:
         if not file.is_file():
-            raise UnknownModel(f"{folder} lacks {file.name}, which its index names: fetch the model again")
+            raise UnknownModel(f"{folder} lacks {shown(file.name)[1:-1]}, which its index names: fetch the model again")
         read_header(file)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UnknownModel(f"{folder} holds no tokenizer.json: fetch the model again, with its tokenizer")

@@ -18,6 +18,8 @@ WIDTHS = ("hidden_size", "n_embd", "d_model")
 _SIZES = ("num_attention_heads", "n_head", "num_key_value_heads", "head_dim", "intermediate_size")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "sliding_window")
 _FINITE = ("rope_theta", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "initializer_range")
+_SINGLE = (*LAYERS, *WIDTHS, "vocab_size")
+"""Numbers of the whole model, where a list makes no sense."""
 _DEEPEST = 1 << 12  # real models have up to 200 layers
 _LARGEST = 1 << 24  # far above the sizes of real models
 _LONGEST = 1 << 40  # some configs state a context of 10**9 and more
@@ -32,7 +34,7 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
     """Raise CorruptFile if a number that fixes a size is out of range.
 
-    `path` is for the message. A missing number, a list (one number per layer) or None is left to the engine.
+    `path` is for the message. A missing number or None is left to the engine, and so is a list of one number per layer.
     """
     for part in (config, text_config(config)):
         for name in LAYERS:
@@ -48,7 +50,7 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check(path: Path, name: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
-    if value is None or isinstance(value, list | bool | Mapping):
+    if value is None or (isinstance(value, list | bool) and name not in _SINGLE):
         return
     number = isinstance(value, int | float) and math.isfinite(value) and (not whole or value == int(value))
     if not number or not least <= value < most:  # type: ignore[operator]  # a number by now
