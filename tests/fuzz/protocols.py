@@ -91,7 +91,6 @@ def template() -> Reader:
         with_template = replace(info, chat_template=data.decode(errors="replace"))
         encoded(render(with_template, said[:2]))
         encoded(render(with_template, said[1:]))
-        encoded(render(with_template, said[1:3], answer=False))
 
     sound = [text.encode() for text in _TEMPLATES]
     return Reader(read, sound, mutated(sound, snippets=[text.encode() for text in _SNIPPETS]))
