@@ -77,7 +77,7 @@ def check_folder(folder: Path) -> None:
         why = "only pickled weights, which localprobe never loads" if pickled else "no *.safetensors weights"
         raise UnknownModel(f"{folder} holds {why}: give a folder with safetensors, or a .gguf file")
     for file in files:
-        if not file.is_file():
+        if not _is_file(file):
             raise UnknownModel(f"{folder} lacks {shown(file.name)[1:-1]}, which its index names: fetch the model again")
         read_header(file)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
@@ -127,24 +127,25 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     try:
         header = parse(text.decode(), "its header")
     except (UnicodeDecodeError, DataError) as error:
-        raise CorruptFile(f"{path} has a broken safetensors header ({error}): fetch it again") from error
+        raise _broken(path, str(error)) from error
     if not isinstance(header, dict):
-        raise CorruptFile(f"{path} has a broken safetensors header (a {type(header).__name__}): fetch it again")
+        raise _broken(path, f"a {type(header).__name__}")
     header.pop("__metadata__", None)
     for name, tensor in header.items():
         if wrong := _wrong(tensor):
-            raise CorruptFile(f"{path} has a broken safetensors header (the tensor {name!r} {wrong}): fetch it again")
+            raise _broken(path, f"the tensor {shown(name)} {wrong}")
     end = 0
     for name, (begin, after) in sorted(((n, t["data_offsets"]) for n, t in header.items()), key=lambda item: item[1]):
         if begin != end:
-            raise CorruptFile(
-                f"{path} has a broken safetensors header (the tensor {name!r} begins at byte {begin}, the one before "
-                f"ends at {end}): fetch it again"
-            )
+            raise _broken(path, f"the tensor {shown(name)} begins at byte {begin}, the one before ends at {end}")
         end = after
     if end != total - 8 - length:
         raise CorruptFile(f"{path} should be {8 + length + end} bytes long and is {total}: fetch it again")
     return header
+
+
+def _broken(path: Path, what: str) -> CorruptFile:
+    return CorruptFile(f"{path} has a broken safetensors header ({what}): fetch it again")
 
 
 def _wrong(tensor: Any) -> str:
@@ -158,7 +159,7 @@ def _wrong(tensor: Any) -> str:
         return f"has the data_offsets {shown(offsets)}"
     itemsize, stored = _BYTES.get(tensor["dtype"]), offsets[1] - offsets[0]
     if itemsize and math.prod(shape) * itemsize != stored:
-        return f"has the shape {shown(shape)} of {tensor['dtype']} in {stored} bytes"
+        return f"has the shape {shown(shape)} of {shown(tensor['dtype'])[1:-1]} in {stored} bytes"
     return ""
 
 
@@ -183,6 +184,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CorruptFile(f"{path} should hold a JSON object and holds a {type(value).__name__}: fetch it again")
     return value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _head(path: Path, length: int) -> bytes:

@@ -23,8 +23,9 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.errors import ModelError, UsageError, VectorError
+from localprobe.suggest import shown
 from localprobe.vectors import metadata
-from localprobe.vectors.vector import Direction, Origin, Vector, steering
+from localprobe.vectors.vector import Direction, Origin, Vector, length, steering
 from localprobe.version import __version__
 
 PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
@@ -85,7 +86,7 @@ def load_gguf(path: Path) -> Vector:
     except ModelError as error:
         raise VectorError(f"{path} is not a readable control vector: {error}") from error
     if kind != "controlvector":
-        raise VectorError(f"{path} is a GGUF file of a {kind} model, not a control vector")
+        raise VectorError(f"{path} is a GGUF file of a {shown(kind)[1:-1]} model, not a control vector")
     tensors = {}
     named = [tensor for tensor in header.tensors.values() if re.fullmatch(r"direction\.\d+", tensor.name, re.ASCII)]
     try:
@@ -114,7 +115,7 @@ def _foreign(path: Path, hint: str, tensors: Mapping[str, FloatArray]) -> Vector
                 raise VectorError(f"it has two directions for layer {layer}")
             held[layer] = tensor
         vectors, notices = steering(held)
-        directions = {b: Direction(vector, norm=float(np.linalg.norm(vector))) for b, vector in vectors.items()}
+        directions = {b: Direction(vector, norm=length(vector)) for b, vector in vectors.items()}
         metadata.check_directions(directions)
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error

@@ -23,7 +23,7 @@ def test_a_list_or_an_object_a_line(tmp_path: Path) -> None:
     ("name", "content", "complaint"),
     [
         ("s.json", "[]", "holds no scenarios"),
-        ("s.json", "{}", "no text 'id'; it has nothing"),
+        ("s.json", "{}", "no text 'id'; it has none"),
         ("s.json", "5", "a JSON int: write a list of objects"),
         ("s.json", '{"id": "a"}\n{"id": "b"}', "line 1: no text 'situation'; it has id"),
         ("s.json", '[\n{"id": "a"}]', "line 2: no text 'situation'; it has id"),
