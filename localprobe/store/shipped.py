@@ -42,10 +42,9 @@ class Shipped:
 
     def path(self, name: str) -> Path:
         """The file of a name. DataError lists the names if there is none."""
-        path = self.folder / f"{name}{self.suffix}"
-        if not path.is_file():
+        if name not in self.names():  # not whether there is such a file: a name may hold `../`
             raise DataError(f"{unknown(self.what, name, self.names())}; or give a file")
-        return path
+        return self.folder / f"{name}{self.suffix}"
 
     def resolve(self, written: str | Path, folder: Path = Path()) -> Path:
         """The file of a path relative to `folder`, or of a name; an existing file takes precedence over a name.
