@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from localprobe.errors import CorruptFile, ModelError, UnsupportedModel
 from localprobe.models.checkpoint import read_json
 from localprobe.models.config import check_config, text_config
-from localprobe.suggest import shown
+from localprobe.suggest import one_line, shown
 
 Config: TypeAlias = dict[str, Any]
 
@@ -131,4 +131,4 @@ def _tensor_names(file: Path) -> list[str]:
         with safe_open(file, "numpy") as opened:
             return list(opened.keys())
     except (SafetensorError, OSError) as problem:
-        raise CorruptFile(f"{file} is truncated or torn ({problem}): fetch the model again") from None
+        raise CorruptFile(f"{file} is truncated or torn ({one_line(str(problem))}): fetch the model again") from None

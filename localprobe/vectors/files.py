@@ -73,7 +73,7 @@ def load(path: Path) -> Vector:
 def _load_native(path: Path) -> Vector:
     from safetensors import SafetensorError, safe_open
 
-    from localprobe.suggest import shown
+    from localprobe.suggest import one_line
     from localprobe.vectors import metadata
 
     try:
@@ -87,5 +87,7 @@ def _load_native(path: Path) -> Vector:
             metadata.check_shapes(path, text, {name: file.get_slice(name).get_shape() for name in names})
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise VectorError(f"{path} is not a readable vector file (torn, or another format): {shown(error)}") from error
+        raise VectorError(
+            f"{path} is not a readable vector file (torn, or another format): {one_line(str(error))}"
+        ) from error
     return metadata.read(path, text, tensors)

@@ -15,7 +15,7 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
-from localprobe.suggest import shown
+from localprobe.suggest import one_line, shown
 from localprobe.vectors.vector import Direction, Origin, Vector, steering
 
 FORMAT = 1
@@ -98,7 +98,7 @@ def _named(path: Path) -> Iterator[None]:
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, DataError) as error:
-        raise VectorError(f"{path} has broken metadata: {shown(error)}") from error
+        raise VectorError(f"{path} has broken metadata: {one_line(repr(error))}") from error
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from localprobe.errors import VectorError
-from localprobe.suggest import shown
+from localprobe.suggest import one_line
 from localprobe.vectors import metadata
 from localprobe.vectors.vector import Vector
 
@@ -57,7 +57,7 @@ def load_npz(path: Path) -> Vector:
         raise VectorError(f"{path} is an npz file, but not a vector of localprobe: {error}") from error
     except Exception as error:  # zipfile, its compressors, and numpy's reader of headers each raise their own errors
         raise VectorError(
-            f"{path} is not a readable npz file (torn, or with pickled objects in it): {shown(error)}"
+            f"{path} is not a readable npz file (torn, or with pickled objects in it): {one_line(str(error))}"
         ) from error
     return metadata.read(path, text, arrays)
 

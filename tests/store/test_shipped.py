@@ -73,7 +73,7 @@ def test_a_name_that_nothing_has_is_told_with_the_one_that_was_meant() -> None:
 
 @pytest.mark.parametrize("name", ["../data/pairs/empathy", "../pairs/empathy", "x" * 5000, "a\0b", ""])
 def test_a_name_is_one_of_those_that_ship_and_no_path(name: str) -> None:
-    with pytest.raises(DataError, match="no contrast set is named .*: there are certainty, empathy") as error:
+    with pytest.raises(DataError, match=r"no contrast set is named .*: there are certainty, empathy") as error:
         PAIR_SETS.path(name)
     assert len(str(error.value)) < 300
 
