@@ -114,9 +114,9 @@ def _described(kind: inspect.Type) -> str:
         case inspect.LiteralType(values=values):
             return f"one of {', '.join(map(str, values))}"
         case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
-            words = "a whole number" if isinstance(plain, inspect.IntType) else "a number"
-            words += "" if least is None else f" of {least:g} or more"
-            return words + ("" if most is None else f", at most {most:g}")
+            words, spec = ("a whole number", "") if isinstance(plain, inspect.IntType) else ("a number", "g")
+            words += "" if least is None else f" of {least:{spec}} or more"
+            return words + ("" if most is None else f", at most {most:{spec}}")
         case inspect.VarTupleType(item_type=item):
             tables = isinstance(item, inspect.StructType)
             return "a list of tables, each under its name in [[ ]]" if tables else "a list with something in it"
