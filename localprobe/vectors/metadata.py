@@ -15,6 +15,7 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
+from localprobe.store.safe_json import parse
 from localprobe.suggest import one_line, shown
 from localprobe.vectors.vector import Direction, Origin, Vector, steering
 
@@ -102,7 +103,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    about: dict[str, Any] = json.loads(text)
+    about: dict[str, Any] = parse(text, "its metadata")
     if about.get("format", 0) > FORMAT:
         raise VectorError(f"it was written by a newer localprobe (format {about['format']}): upgrade localprobe")
     return about
