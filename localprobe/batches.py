@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from localprobe.engine import Engine, Output, Row
+from localprobe.engine import Engine, Info, Output, Row
 from localprobe.errors import OutOfMemory
 
 T = TypeVar("T")
@@ -59,6 +59,15 @@ def forward(
             pending += [batch[middle:], batch[:middle]]
             continue
         yield batch, outputs
+
+
+def apart(info: Info, rows: Sequence[Row], run: Callable[[list[Row]], list[Output]]) -> list[Output]:
+    """For an engine's `forward`: `run` rows up to `info.rope_length` and longer ones in passes of their own, since a
+    pass rotates all of its rows alike. Outputs are in the order of `rows`."""
+    outputs: dict[int, Output] = {}
+    for part in _split(list(range(len(rows))), lambda i: info.is_long(len(rows[i].ids))):
+        outputs.update(zip(part, run([rows[i] for i in part]), strict=True))
+    return [outputs[i] for i in range(len(rows))]
 
 
 def _split(batch: list[int], key: Callable[[int], int]) -> list[list[int]]:

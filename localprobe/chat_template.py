@@ -1,19 +1,24 @@
 """Rendering conversations by the model's own Jinja chat template, for all engines alike.
 
-A template comes with the weights and is not trusted: `localprobe.template_engine` bounds what it can do.
+A template comes with the weights and is not trusted: `localprobe.template_engine` bounds what it can do. What people
+wrote stays text in it: `Rendered` says where their words are, and `localprobe.chat_ids` reads no special token there.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from localprobe.engine import Info
+from localprobe.engine import Info, Span
 from localprobe.errors import UsageError
 from localprobe.template_engine import TemplateFailed, render_template
 
 Role = Literal["system", "user", "assistant"]
+
+_PRIVATE = range(0xE000, 0xF8FF)  # characters that no template writes; those that a person writes are skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +43,205 @@ class Exchange:
         return [*([Message("system", self.system)] if self.system else []), Message("user", self.prompt)]
 
 
-def render(info: Info, messages: Sequence[Message], *, answer: bool = True) -> str:
-    """Text of a conversation; with `answer`, it ends where the model's next answer begins.
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A text of its own whose special tokens are read as tokens, as if a template had written it."""
 
-    If the last message is the assistant's and `answer` is False, the text ends with that message's content, so that the
-    model continues it. A model without a template raises UsageError.
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The text of a conversation as the template writes it."""
+
+    text: str
+    contents: tuple[Span, ...] = ()
+    """[start, stop) of the characters that come from messages, ascending. The rest is the template's own."""
+
+    def part(self, start: int = 0, stop: int | None = None) -> Rendered:
+        """The text from `start` to `stop`, with what lies there of the contents."""
+        stop = len(self.text) if stop is None else stop
+        inside = ((max(a, start) - start, min(b, stop) - start) for a, b in self.contents)
+        return Rendered(self.text[start:stop], tuple((a, b) for a, b in inside if a < b))
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A conversation up to the end of an answer."""
+
+    rendered: Rendered
+    start: int
+    """The character where the answer begins."""
+    rewritten: bool
+    """The template would not show this answer as it is (it holds a thought, say). It stands after the generation
+    prompt then, as if the model had just written it."""
+
+
+def render(info: Info, messages: Sequence[Message]) -> Rendered:
+    """A conversation up to where the model's next answer begins.
+
+    Raises UsageError for a model without a template, and for one whose template cannot show these messages.
     """
-    if info.chat_template is None:
-        raise UsageError(f"{info.model} has no chat template: it is a base model; give it a `raw` prompt")
-    continues = not answer and bool(messages) and messages[-1].role == "assistant"
-    text = _rendered(info, _foldable(info, messages), answer)
-    return _cut_after(text, messages[-1].content) if continues else text
+    return _shown(info, _accepted(info, messages), prompt=True)
 
 
-def _rendered(info: Info, messages: Sequence[Message], answer: bool) -> str:
+def render_answer(info: Info, messages: Sequence[Message]) -> Continued:
+    """A conversation up to the end of its last message, an answer, so that the model continues it or is read there.
+
+    The answer stands where the template puts a finished answer: after a thought or a channel's name, if it writes one
+    before answers. Raises as `render`.
+    """
+    said = messages[-1].content
     try:
-        return render_template(
-            str(info.chat_template),
-            {
-                **info.special_text,
-                "messages": [{"role": m.role, "content": m.content} for m in messages],
-                "add_generation_prompt": answer,
-            },
-        )
-    except TemplateFailed as error:
-        raise UsageError(f"the chat template of {info.model} {error}") from error
+        whole = _shown(info, _accepted(info, messages), prompt=False)
+        start, stop = whole.contents[-1]
+    except (UsageError, IndexError):  # the template takes no answer as the last message, or leaves this one out
+        start = stop = 0
+    if start < stop and whole.text[start:stop] == said.strip():
+        before, after = whole.text[:start], whole.text[stop:]
+        lead, trail = said[: len(said) - len(said.lstrip())], said[len(said.rstrip()) :]
+        start -= len(lead) if before.endswith(lead) else 0
+        stop += len(trail) if after.startswith(trail) else 0
+        return Continued(whole.part(0, stop), start, False)
+    prompt = render(info, messages[:-1])
+    start = len(prompt.text)
+    spans = (*prompt.contents, (start, start + len(said)))
+    return Continued(Rendered(prompt.text + said, spans), start, True)
 
 
-def _foldable(info: Info, messages: Sequence[Message]) -> Sequence[Message]:
+def answers_move(info: Info) -> bool:
+    """Whether a finished answer stands elsewhere than after the generation prompt: after a thought, say."""
+    asked = [Message("user", "Question?")]
+    continued = render_answer(info, [*asked, Message("assistant", "Answer.")])
+    return continued.rendered.text[: continued.start] != render(info, asked).text
+
+
+def template_key(info: Info) -> str:
+    """What a rendering depends on besides the messages, for hashes: the template and the arguments it is given."""
+    return (info.chat_template or "") + "".join(f"\n{argument}" for argument in sorted(info.template_args))
+
+
+def template_arguments(given: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a template from `NAME=VALUE`, where VALUE is JSON (`false`, `3`) or else a text. UsageError for one
+    that is not of that form, or that names what the conversation itself fills in."""
+    arguments: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"template argument {text!r}: write NAME=VALUE, for example enable_thinking=false")
+        if name in ("messages", "add_generation_prompt"):
+            raise UsageError(f"template argument {text!r}: {name} comes from the conversation")
+        try:
+            arguments[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            arguments[name] = value
+    return arguments
+
+
+def _accepted(info: Info, messages: Sequence[Message]) -> Sequence[Message]:
     """The messages, with the system prompt moved into the first user message if the template (Gemma's) accepts none."""
     if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
         return messages
     try:
-        _rendered(info, messages[:2], True)
+        _shown(info, messages[:2], prompt=True)
     except UsageError:
         first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
         return [first, *messages[2:]]
     return messages
 
 
-def _cut_after(text: str, content: str) -> str:
-    """`text` up to the end of the last message, without the end-of-turn token."""
-    content = content.strip()  # many templates strip contents
-    index = text.rfind(content)
-    return text[: index + len(content)] if index >= 0 else text
+def _shown(info: Info, messages: Sequence[Message], *, prompt: bool) -> Rendered:
+    """Messages by the template, which must show what was asked. Some templates (of models that see pictures) show only
+    contents that are lists of parts, and drop a text, or fail on it."""
+    if info.chat_template is None:
+        raise UsageError(f"{info.model} has no chat template: it is a base model; give it a `raw` prompt")
+    trouble = None
+    for parts in (False, True):
+        try:
+            rendered, shown = _located(info, messages, prompt, parts)
+        except UsageError as error:
+            trouble = trouble or error
+            continue
+        if shown:
+            return rendered
+    raise trouble or UsageError(f"the chat template of {info.model} leaves out what the user says: give a `raw` prompt")
+
+
+def _located(info: Info, messages: Sequence[Message], prompt: bool, parts: bool) -> tuple[Rendered, bool]:
+    """Messages by the template, and whether the last message of the user is in the text.
+
+    The contents are found by a second rendering, in which each stands between two private characters.
+    """
+    text = _rendered(info, [m.content for m in messages], messages, prompt, parts)
+    opens, closes = _private(messages)
+    try:
+        marked = _rendered(info, [_between(m.content, opens, closes) for m in messages], messages, prompt, parts)
+    except UsageError:
+        marked = ""
+    contents = _spans(marked, opens, closes)
+    if marked.replace(opens, "").replace(closes, "") != text:  # the template changes contents
+        contents = tuple(_found(text, [m.content.strip() for m in messages]))
+        _refuse_marks(info, messages)
+    last = next((m.content.strip() for m in reversed(messages) if m.role == "user"), "")
+    return Rendered(text, contents), not last or last in text or opens in marked or closes in marked
+
+
+def _private(messages: Sequence[Message]) -> tuple[str, str]:
+    """Two characters that no message holds."""
+    written = set().union(*(m.content for m in messages))
+    free = (chr(code) for code in _PRIVATE if chr(code) not in written)
+    return next(free), next(free)
+
+
+def _between(content: str, opens: str, closes: str) -> str:
+    """A content between two characters, inside the space around it, which many templates strip."""
+    inner = content.strip()
+    lead = len(content) - len(content.lstrip()) if inner else 0
+    return f"{content[:lead]}{opens}{inner}{closes}{content[lead + len(inner) :]}"
+
+
+def _spans(marked: str, opens: str, closes: str) -> tuple[Span, ...]:
+    """Where the contents would be without the private characters."""
+    spans, start = [], 0
+    for removed, match in enumerate(re.finditer(f"[{opens}{closes}]", marked)):
+        at = match.start() - removed
+        if match.group() == opens:
+            start = at
+        elif start < at:
+            spans.append((start, at))
+    return tuple(spans)
+
+
+def _found(text: str, contents: Sequence[str]) -> list[Span]:
+    """Where contents stand in a text, in their order, as far as they do."""
+    spans, at = [], 0
+    for content in filter(None, contents):
+        start = text.find(content, at)
+        if start >= 0:
+            at = start + len(content)
+            spans.append((start, at))
+    return spans
+
+
+def _refuse_marks(info: Info, messages: Sequence[Message]) -> None:
+    """Raise UsageError if a content holds a special token that could not be told from the template's own."""
+    for message in messages:
+        if mark := next((mark for mark in info.marks if mark in message.content), None):
+            raise UsageError(
+                f"the text {mark} in a message of the {message.role} is a special token of {info.model}, whose chat "
+                "template changes messages, so that it cannot be kept apart from the template's own: take it out"
+            )
+
+
+def _rendered(info: Info, contents: Sequence[str], messages: Sequence[Message], prompt: bool, parts: bool) -> str:
+    said = [[{"type": "text", "text": content}] if parts else content for content in contents]
+    variables = {
+        **info.special_text,
+        **template_arguments(info.template_args),
+        "messages": [{"role": m.role, "content": c} for m, c in zip(messages, said, strict=True)],
+        "add_generation_prompt": prompt,
+    }
+    try:
+        return render_template(str(info.chat_template), variables)
+    except TemplateFailed as error:
+        raise UsageError(f"the chat template of {info.model} {error}") from error

@@ -76,6 +76,7 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
     for watched in watch:
         check_layer(info, watched.layer)
         check_vector(info, watched.vector, "watched vector")
+    check_sides(info, prompts)
     for prompt in prompts:
         check_ids(info, prompt.ids, room)
         check_steering(info, prompt.steering)
@@ -84,6 +85,33 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
             raise UsageError(f"a prompt needs at least 1 copy, not {prompt.copies}")
         if not 0 <= prompt.keep < len(prompt.ids):
             raise UsageError(f"cannot keep {prompt.keep} of {len(prompt.ids)} positions: the last one is run again")
+
+
+def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ()) -> None:
+    """Raises UsageError if prompts lie on both sides of `info.rope_length`, or if one keeps positions of a row that lay
+    on the other side. `held` are the lengths of the rows of the stream to reuse."""
+    sides = [info.is_long(len(prompt.ids)) for prompt in prompts]
+    if any(sides) != all(sides):
+        raise UsageError(
+            f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors: decode prompts up to "
+            "that length and longer ones in batches of their own"
+        )
+    for prompt, side, length in zip(prompts, sides, held, strict=False):
+        if prompt.keep and info.is_long(length) != side:
+            raise UsageError(
+                f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors: of a cache of "
+                f"{length} tokens, a prompt of {len(prompt.ids)} can keep nothing"
+            )
+
+
+def check_growth(rope_length: int | None, lengths: Sequence[int]) -> None:
+    """Raises UsageError if running one more token in rows of these `lengths` would take one past `rope_length`, where
+    its cached keys no longer hold: `lengths` are the positions run, all on one side."""
+    if rope_length is not None and rope_length in lengths:
+        raise UsageError(
+            f"row {list(lengths).index(rope_length)} holds {rope_length} tokens, and a longer one is rotated by other "
+            "factors at every position: open it again with the next token"
+        )
 
 
 def check_ids(info: Info, ids: IntArray, room: int = 0) -> None:

@@ -78,6 +78,11 @@ class Info:
     """The model's own Jinja template."""
     special_text: dict[str, str] = field(default_factory=dict)
     """Special tokens by the names that templates use: `bos_token`, `eos_token`, ..."""
+    marks: tuple[str, ...] = ()
+    """Texts of all special tokens: what `encode` reads as one token in the output of a template, and as characters in
+    plain text."""
+    template_args: tuple[str, ...] = ()
+    """Arguments of the chat template, `NAME=VALUE`, as the user gave them (`LoadOptions.template_args`)."""
     bos: int | None = None
     """The id that `encode` puts before plain text; None if the model uses none."""
     eos: tuple[int, ...] = ()
@@ -87,6 +92,14 @@ class Info:
     """Lines to show to the user, e.g. that this build has no GPU support."""
     threads: int | None = None
     """CPU threads used; None where the CPU computes nothing, or the engine does not report it."""
+    rope_length: int | None = None
+    """A row of more tokens than this is rotated by other factors at all of its positions (long RoPE, as in Phi-3);
+    None if the model has one set of factors. `forward` runs rows on both sides of it as if each were alone; a stream
+    stays on one side, and the core opens a row again when it outgrows it."""
+
+    def is_long(self, length: int) -> bool:
+        """Whether a row of `length` tokens is rotated by the factors for long rows."""
+        return self.rope_length is not None and length > self.rope_length
 
     @property
     def place(self) -> str:
@@ -256,7 +269,8 @@ class Engine(Protocol):
         """One pass over a batch of rows, with no cache.
 
         Returns residuals of `layers` (any order, may be empty) for each row's `spans`, and log-probabilities for its
-        `targets` and `full`. Without either of those, the pass ends after the deepest layer. Rows are independent.
+        `targets` and `full`. Without either of those, the pass ends after the deepest layer. Rows are independent, on
+        both sides of `info.rope_length` too (`localprobe.batches.apart` runs the two sides one after the other).
 
         Raises OutOfMemory if the batch does not fit; the engine stays usable.
         """
@@ -274,7 +288,10 @@ class Engine(Protocol):
 
         With `reuse`, row i resumes row i of that stream (which has the same number of rows; copies=1): its first `keep`
         positions stay in the cache, and the old stream is closed. The core has checked that tokens and steering of
-        those positions are equal.
+        those positions are equal, and that the row was and is on one side of `info.rope_length`.
+
+        All prompts are on one side of `info.rope_length`, and rows must not be run past it: `step` and `settle` raise
+        UsageError instead (`localprobe.checks.check_growth`).
 
         Raises OutOfMemory if the cache does not fit; the engine stays usable.
         """
@@ -316,6 +333,8 @@ class LoadOptions:
     """llama.cpp: blocks to put on the GPU; None puts all."""
     trust_remote_code: bool = False
     """Run Python code that comes with the weights. Set only if the user explicitly allows it."""
+    template_args: tuple[str, ...] = ()
+    """Arguments of the chat template, each `NAME=VALUE` with VALUE in JSON or a text: `enable_thinking=false`."""
     low_memory: bool = False
     """llama.cpp: memory-map the weights, so that they can be evicted from memory. As slow as half the usual speed."""
 

@@ -84,3 +84,7 @@ class EngineCrashed(EngineError):
 
 class CanaryFailed(EngineError):
     """The model loads, but capture or steering gives wrong results."""
+
+
+class DataWarning(UserWarning):
+    """Texts can be used, but are not read as their author may think. The command line shows it as one line."""

@@ -20,8 +20,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from localprobe.capture.residuals import Captured, capture, pooled
+from localprobe.capture.residuals import Captured, Text, capture, pooled
 from localprobe.capture.scale import residual_scale
+from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, render
 from localprobe.checks import check_prompt_length, check_text
 from localprobe.engine import Engine, FloatArray, Info, IntArray, LoadOptions, Row, Sampler, Steering, Watch
@@ -96,7 +97,7 @@ class Model:
             ids = self.engine.encode(f"{system}\n\n{prompt}" if system else prompt)
         else:
             messages = [Message("system", system)] if system else []
-            ids = self.engine.encode(render(self.info, [*messages, Message("user", prompt)]), template=True)
+            ids = encode_chat(self.engine, render(self.info, [*messages, Message("user", prompt)]))
         check_prompt_length(self.info, ids)
         return ids
 
@@ -112,7 +113,7 @@ class Model:
 
     def capture(
         self,
-        texts: Iterable[str],
+        texts: Iterable[Text],
         layers: Sequence[int] | None = None,
         pooling: str = "mean",
         *,
@@ -123,7 +124,7 @@ class Model:
 
     def pooled(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         layers: Sequence[int] | None = None,
         pooling: str = "mean",
         *,

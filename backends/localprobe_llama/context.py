@@ -173,6 +173,8 @@ def _create(model: LlamaModel, context: Context, tap: Tap) -> Any:
     params.swa_full = True  # with a sliding-window cache a row could not be shortened
     params.kv_unified = True  # rows stay together and in order in a pass
     params.no_perf = True
+    for name, value in model.yarn.items():
+        setattr(params, name, value)
     library.forget_errors()
     pointer = None
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 
+from localprobe.batches import apart
+from localprobe.checks import check_sides
 from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe_llama.context import MOST_SEQUENCES
@@ -30,7 +32,8 @@ class LlamaEngine:
         return self._open().vocabulary.decode(ids)
 
     def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
-        return forward(self._open(), self._pool, rows, layers)
+        model = self._open()
+        return apart(self.info, rows, lambda part: forward(model, self._pool, part, layers))
 
     def open(
         self,
@@ -41,6 +44,7 @@ class LlamaEngine:
         reuse: Stream | None = None,
     ) -> LlamaStream:
         model = self._open()
+        check_sides(self.info, prompts)
         needed = need(model, prompts, room, watch)
         if needed.rows > MOST_SEQUENCES:
             raise OutOfMemory(f"llama.cpp decodes at most {MOST_SEQUENCES} rows at once, not {needed.rows}: use fewer")

@@ -11,6 +11,7 @@ import psutil
 
 from localprobe.engine import Capabilities, FloatArray, Info, LoadOptions, Weights
 from localprobe.errors import CorruptFile, LocalprobeError, ModelError, OutOfMemory, UnsupportedModel, UsageError
+from localprobe.gguf import read_header
 from localprobe.models import fits
 from localprobe.models.checkpoint import size
 from localprobe_llama import device, library
@@ -31,6 +32,7 @@ def load(weights: Weights, options: LoadOptions) -> LlamaEngine:
     blocks, gpu = device.placement(options)
     options, notes = _sized(weights.path, options, on_gpu=blocks != 0 and bool(device.gpus()))
     model = _open(weights.path, options, blocks, gpu)
+    model.long_factors = _long_factors(model, weights.path)
     pool = Pool(model)
     try:
         _refuse_unreadable(model, weights.path)
@@ -106,6 +108,13 @@ def _open(path: Path, options: LoadOptions, blocks: int, gpu: int | None) -> Lla
         raise _why_not(path)
     threads = options.threads or device.threads()
     return LlamaModel(pointer, threads=threads, gpu=on_gpu, low_memory=options.low_memory)
+
+
+def _long_factors(model: LlamaModel, path: Path) -> bool:
+    """Whether the file holds RoPE factors for long rows. llama.cpp goes by the tensors: the converter of Phi-3 and
+    Phi-4 does not name the kind of scaling."""
+    scaled = model.number("rope.scaling.original_context_length") is not None
+    return scaled and "rope_factors_long.weight" in read_header(path).tensors
 
 
 def _map_weights(params: llama_cpp.llama_model_params) -> None:
@@ -184,10 +193,15 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
     if options.gpu_layers and not model.gpu:
         asked = f"{options.gpu_layers} GPU layers were asked for, but this build of llama.cpp has no GPU support"
         notes = (f"{asked}: everything runs on the CPU", *notes)
+    # what makes residuals differ: low memory has other kernels; earlier versions left out the other two
+    details = {
+        "low memory": model.low_memory,
+        "long RoPE by row": model.short_context is not None,
+        "YaRN as in the file": bool(model.yarn),
+    }
     return Info(
         engine="llama",
-        # it uses other kernels, so measurements of one mode are not valid for the other
-        version=f"{library.version()}, low memory" if model.low_memory else library.version(),
+        version=", ".join([library.version(), *(name for name, used in details.items() if used)]),
         model=weights.name,
         architecture=model.architecture,
         layers=model.layers,
@@ -200,11 +214,14 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
         quantisation=_quantisation(model),
         chat_template=model.text("tokenizer.chat_template"),
         special_text=model.vocabulary.special_text,
+        marks=model.vocabulary.marks,
+        template_args=options.template_args,
         bos=model.vocabulary.bos,
         eos=model.vocabulary.eos,
         capabilities=Capabilities(),
         notes=notes,
         threads=None if model.gpu else model.threads,
+        rope_length=model.short_context,
     )
 
 

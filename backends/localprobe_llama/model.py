@@ -13,6 +13,7 @@ from localprobe_llama.tokens import Vocabulary
 
 _PAGE = 256  # llama.cpp rounds caches up to it
 _OUTPUTS = 1 << 26  # logits (float32) of one pass: 256 MB
+_YARN = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")
 _BATCH, _SMALL_BATCH = 512, 128  # tokens of a pass
 
 
@@ -36,6 +37,8 @@ class LlamaModel:
         """Whether a row's last tokens can be forgotten, which a recurrent state does not allow."""
         self.controls = self.layers > 1
         """Whether control vectors work; set by `load`."""
+        self.long_factors = False
+        """Whether the file holds RoPE factors for long rows; set by `load`."""
 
     @property
     def batch(self) -> int:
@@ -71,10 +74,18 @@ class LlamaModel:
 
         The choice depends on the size of the cache, not on the length of a row.
         """
-        if self.text(self._key("rope.scaling.type")) != "longrope":
-            return None
-        trained = self.number("rope.scaling.original_context_length")
-        return trained and trained // _PAGE * _PAGE
+        return self.trained_context // _PAGE * _PAGE if self.long_factors else None
+
+    @cached_property
+    def yarn(self) -> dict[str, float]:
+        """YaRN's parameters that the file names. llama.cpp itself reads them for some architectures only."""
+        named = {name: self.text(self._key(f"rope.scaling.{name}")) for name in _YARN}
+        return {name: float(value) for name, value in named.items() if value is not None}
+
+    @property
+    def trained_context(self) -> int:
+        """Context length before it was extended."""
+        return self.number("rope.scaling.original_context_length") or self.context
 
     def number(self, name: str) -> int | None:
         """An integer from the metadata of the architecture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 
-from localprobe.errors import OutOfMemory
+from localprobe.errors import OutOfMemory, UsageError
 from localprobe_llama.context import MOST_SEQUENCES, Context
 from localprobe_llama.model import LlamaModel
 
@@ -23,7 +23,7 @@ class Need:
     """Tokens of all rows."""
     rows: int
     longest: int
-    """Tokens of the longest row."""
+    """Tokens of the longest row that is prefilled."""
     outputs: int
     """Tokens of a pass whose logits are computed."""
 
@@ -91,6 +91,11 @@ class Pool:
         short = self._model.short_context
         if short is None:
             return rounded
+        if short < need.longest <= self._model.trained_context:
+            raise UsageError(
+                f"a row of {need.longest} tokens: llama.cpp computes this model's rows of {short + 1} to "
+                f"{self._model.trained_context} tokens with the RoPE factors for longer ones; use another engine"
+            )
         if need.longest > short:
             return max(rounded, short + 1)
         if need.cells > short:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, IntArray, Prompt, Sampler, Steering, Step, Watch
 from localprobe.errors import UsageError
 from localprobe.sampling import sample
@@ -194,6 +195,7 @@ class LlamaStream:
         scores = np.full((len(self._rows), self._watch.count), np.nan, np.float32)
         if self._pending is None:
             return scores
+        check_growth(self._model.short_context, [row.length for row in self._rows])
         additions: dict[int, list[Addition]] = {}
         for number, row in enumerate(self._rows):
             if row.length >= row.limit:
@@ -236,8 +238,13 @@ class LlamaStream:
 def need(model: LlamaModel, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch]) -> Need:
     """The size of the context that a stream needs."""
     rows = sum(prompt.copies for prompt in prompts)
-    longest = max(len(prompt.ids) for prompt in prompts) + room
-    cells = sum(len(prompt.ids) + prompt.copies * room for prompt in prompts)
+    longest = max(len(prompt.ids) for prompt in prompts)
+    short = model.short_context
+    if short is not None and longest <= short:  # no row is run past it
+        rooms = [min(room, short - len(prompt.ids)) for prompt in prompts]
+    else:
+        rooms = [room for _ in prompts]
+    cells = sum(len(prompt.ids) + prompt.copies * own for prompt, own in zip(prompts, rooms, strict=True))
     # The top block's residual is computed for outputs only: to watch it, the whole prompt is output.
     every = model.layers - 1 in _Watched(watch).layers
     return Need(cells, rows, longest, model.batch if every else rows)

@@ -35,7 +35,7 @@ class Checkpoint:
         self.files = sorted(path.glob("model*.safetensors"))
         if not self.files:
             raise ModelError(f"{path} holds no model*.safetensors: MLX loads weights in that format only")
-        self.tensors = [name for file in self.files for name in _tensor_names(file)]
+        self.tensors = list(_places(self.files))
         if not isinstance(self.config.get("model_type"), str) or not self.config["model_type"]:
             raise UnsupportedModel(f"{path / 'config.json'} has no model_type, so nothing can tell what it is")
 
@@ -121,6 +121,20 @@ def _check(path: Path, config: Config) -> None:
             value = part.get(name)
             if value is not None and not isinstance(value, kind):
                 raise CorruptFile(f"{path}: {name} is {shown(value)}, not {_WORDS[kind]}: fetch the model again")
+
+
+def _places(files: list[Path]) -> dict[str, Path]:
+    """The file of each tensor. CorruptFile for one in two files, of which mlx-lm would take either."""
+    places: dict[str, Path] = {}
+    for file in files:
+        for name in _tensor_names(file):
+            if name in places:
+                raise CorruptFile(
+                    f"{places[name]} and {file.name} both hold the tensor {shown(name)}, and mlx-lm reads both files: "
+                    "remove the one that is not the model's"
+                )
+            places[name] = file
+    return places
 
 
 def _tensor_names(file: Path) -> list[str]:

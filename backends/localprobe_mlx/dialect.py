@@ -9,6 +9,7 @@ from typing import Any
 
 from localprobe.errors import UnsupportedModel
 from localprobe_mlx.checkpoint import Checkpoint, Config
+from localprobe_mlx.rope_config import Rope
 
 
 def config_for_mlx(checkpoint: Checkpoint) -> Config:
@@ -23,29 +24,11 @@ def config_for_mlx(checkpoint: Checkpoint) -> Config:
 
 
 def _changes(config: Config) -> Config:
-    changes: Config = {}
-    rope = config.get("rope_parameters")
-    if isinstance(rope, dict):
-        changes |= _rope(rope.get("full_attention") or rope)
-        if isinstance(local := rope.get("sliding_attention"), dict):
-            changes["rope_local_base_freq"] = local["rope_theta"]
+    changes = Rope(config).changes()
     if config.get("model_type") == "gemma3_text" and config.get("layer_types"):
         changes["sliding_window_pattern"] = _pattern(config["layer_types"])
     if config.get("model_type") == "gpt2":
         changes["n_ctx"] = config["n_positions"]
-    return changes
-
-
-def _rope(rope: Config) -> Config:
-    """`rope_parameters` (transformers 5) as `rope_theta`, `rope_scaling` and friends."""
-    changes: Config = {}
-    if "rope_theta" in rope:
-        changes["rope_theta"] = changes["rotary_emb_base"] = rope["rope_theta"]  # the second is GPT-NeoX's name
-    if "partial_rotary_factor" in rope:
-        changes["partial_rotary_factor"] = changes["rotary_pct"] = rope["partial_rotary_factor"]
-    kind = rope.get("rope_type", "default")
-    if kind != "default":
-        changes["rope_scaling"] = {**rope, "type": kind}
     return changes
 
 

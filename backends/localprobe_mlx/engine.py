@@ -7,6 +7,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from localprobe.batches import apart
+from localprobe.checks import check_sides
 from localprobe.engine import Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
 from localprobe.errors import UsageError
 from localprobe_mlx.checkpoint import Checkpoint
@@ -14,6 +16,7 @@ from localprobe_mlx.forward import forward
 from localprobe_mlx.loading import check_options, find_device, load_model
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.network import Network
+from localprobe_mlx.rope_config import Rope
 from localprobe_mlx.stream import MlxStream
 from localprobe_mlx.tokenizer import Tokenizer
 from localprobe_mlx.versions import device_name, version
@@ -29,6 +32,7 @@ class MlxEngine:
         """Raises ModelError or UsageError, leaving nothing loaded."""
         check_options(options)
         device = find_device(options.device)
+        self._network: Network | None = None
         self._memory = Memory(device)
         self._worker = Worker(device)
         try:
@@ -39,18 +43,20 @@ class MlxEngine:
 
     def _load(self, weights: Weights, options: LoadOptions, device: Any) -> None:
         checkpoint = Checkpoint(weights.path)
-        model, dtype = load_model(checkpoint, options, self._memory)
-        self._network: Network | None = Network(model, checkpoint.layer_windows())
+        model, dtype, side = load_model(checkpoint, options, self._memory)
+        rope = Rope(checkpoint.text_config)
+        network = self._network = Network(model, checkpoint.layer_windows(), side=side, rope_length=rope.length)
         self._tokenizer = Tokenizer(weights.path, trust_remote_code=options.trust_remote_code)
-        context, notes = _context(checkpoint, self._network, options.context)
+        context, notes = _context(checkpoint, rope, network, options.context)
         self.info = Info(
             engine="mlx",
-            version=version(),
+            # it names what makes residuals differ: with mlx-lm's own RoPE they were others
+            version=f"{version()}, RoPE as in transformers" if side else version(),
             model=weights.name,
             architecture=checkpoint.architecture,
-            layers=self._network.layers,
-            width=self._network.width,
-            vocabulary=self._network.vocabulary,
+            layers=network.layers,
+            width=network.width,
+            vocabulary=network.vocabulary,
             context=context,
             device=device_name(mx, device),
             dtype=dtype,
@@ -58,9 +64,12 @@ class MlxEngine:
             quantisation=checkpoint.quantisation,
             chat_template=self._tokenizer.chat_template,
             special_text=self._tokenizer.special_text,
+            marks=self._tokenizer.marks,
+            template_args=options.template_args,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
             notes=notes,
+            rope_length=rope.length,
         )
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
@@ -70,6 +79,9 @@ class MlxEngine:
         return self._tokenizer.decode(ids)
 
     def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        return apart(self.info, rows, lambda part: self._forward(part, layers))
+
+    def _forward(self, rows: Sequence[Row], layers: Sequence[int]) -> list[Output]:
         def run() -> list[Output]:
             network = self._loaded()
             length = max(len(row.ids) for row in rows)
@@ -79,7 +91,7 @@ class MlxEngine:
             with memory_errors(what, advice):
                 return forward(network, rows, layers)
 
-        return self._worker.run(run) if rows else []
+        return self._worker.run(run)
 
     def open(
         self,
@@ -91,6 +103,7 @@ class MlxEngine:
     ) -> Stream:
         if reuse is not None and not isinstance(reuse, MlxStream):
             raise UsageError("an MLX stream can only reuse another MLX stream")
+        check_sides(self.info, prompts, reuse.lengths if reuse else ())
 
         def prefill() -> MlxStream:
             network = self._loaded()
@@ -120,10 +133,12 @@ class MlxEngine:
         mx.clear_cache()
 
 
-def _context(checkpoint: Checkpoint, network: Network, requested: int | None) -> tuple[int, tuple[str, ...]]:
+def _context(
+    checkpoint: Checkpoint, rope: Rope, network: Network, requested: int | None
+) -> tuple[int, tuple[str, ...]]:
     """Tokens that a row may hold, and notes if they are fewer than the model's own limit."""
     notes: list[str] = []
-    limit = checkpoint.context or _UNKNOWN_CONTEXT
+    limit = rope.extended(checkpoint.context) if checkpoint.context else _UNKNOWN_CONTEXT
     if checkpoint.window is not None and checkpoint.window < limit and not network.has_windows:
         limit = checkpoint.window
         notes.append(f"mlx-lm has no sliding window for this model, so rows hold at most {limit} tokens here")

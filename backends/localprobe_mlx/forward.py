@@ -24,7 +24,8 @@ class Logprobs(NamedTuple):
 
 
 def forward(network: Network, rows: Sequence[Row], layers: Sequence[int]) -> list[Output]:
-    """See `localprobe.engine.Engine.forward`. Rows are padded on the right, which causal attention never reads."""
+    """See `localprobe.engine.Engine.forward`. Rows are padded on the right, which causal attention never reads;
+    all are on one side of `rope_length`."""
     scored = any(row.full or _targets(row).size for row in rows)
     deepest = network.layers - 1 if scored else max(layers, default=-1)
     if deepest < 0:  # nothing is wanted
@@ -33,7 +34,13 @@ def forward(network: Network, rows: Sequence[Row], layers: Sequence[int]) -> lis
         ids = pad([row.ids for row in rows])  # (rows, length)
         steerings = Steerings([row.steering for row in rows])
         climbed = network.climb(
-            ids, [0] * len(rows), network.no_caches(), deepest=deepest, wanted=layers, steerings=steerings
+            ids,
+            [0] * len(rows),
+            network.no_caches(),
+            deepest=deepest,
+            wanted=layers,
+            steerings=steerings,
+            long=network.is_long(len(rows[0].ids)),
         )
     residuals = _residuals(rows, [climbed[layer] for layer in layers], network.width)
     if scored:

@@ -15,6 +15,7 @@ from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.dialect import config_for_mlx
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.quiet import first_line
+from localprobe_mlx.rope import Side, correct_rope
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 _ADVICE = "take a smaller or a quantised model, or close other programs"
@@ -49,14 +50,16 @@ def find_device(name: str | None) -> Any:
     return mx.Device(mx.gpu if name == "gpu" else mx.cpu)
 
 
-def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> tuple[Any, str]:
-    """The mlx-lm model with its weights in memory, and the name of the dtype that it computes in."""
+def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> tuple[Any, str, Side | None]:
+    """The mlx-lm model with its weights in memory, the name of the dtype that it computes in, and the switch of its
+    RoPE between short and long rows, None if that is mlx-lm's own."""
     if checkpoint.config.get("model_file") and not options.trust_remote_code:
         raise UsageError(
             f"{checkpoint.path} brings Python code of its own ({checkpoint.config['model_file']}): "
             "load it with trust_remote_code only if you trust its author"
         )
     model = _build(checkpoint, options.trust_remote_code)
+    side = correct_rope(model, checkpoint.text_config)
     parameters = tree_flatten(model.parameters())
     dtype = _choose_dtype(checkpoint, options.dtype, parameters, memory.gpu)
     _cast(model, DTYPES[dtype])
@@ -65,7 +68,7 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
         mx.set_wired_limit(int(limit))  # else macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
         mx.eval(model.parameters())
-    return model, dtype
+    return model, dtype, side
 
 
 def _build(checkpoint: Checkpoint, trust: bool) -> Any:

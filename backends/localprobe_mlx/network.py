@@ -11,6 +11,7 @@ from localprobe.errors import UnsupportedModel
 from localprobe_mlx.blocks import Bypass, Climb, hook
 from localprobe_mlx.cache import LayerCache, NoCache, Place
 from localprobe_mlx.quiet import first_line
+from localprobe_mlx.rope import Side
 from localprobe_mlx.steering import Steerings
 
 _PROBED = 5
@@ -23,9 +24,19 @@ class Network:
     Raises UnsupportedModel, with the reason, if the model is not a plain stack of blocks with one residual stream.
     """
 
-    def __init__(self, model: Any, windows: Sequence[int | None] | None = None) -> None:
-        """`windows`: the window of each layer, for a model that mlx-lm runs without sliding windows."""
+    def __init__(
+        self,
+        model: Any,
+        windows: Sequence[int | None] | None = None,
+        *,
+        side: Side | None = None,
+        rope_length: int | None = None,
+    ) -> None:
+        """`windows`: the window of each layer, for a model that mlx-lm runs without sliding windows. `side`: the switch
+        of its RoPE for rows of more than `rope_length` tokens."""
         self._model = model
+        self._side = side or Side()
+        self.rope_length = rope_length
         blocks = getattr(model, "layers", None)
         if not isinstance(blocks, Sequence) or not blocks:
             raise UnsupportedModel("this mlx-lm model has no list of blocks to read residuals from: use another engine")
@@ -68,11 +79,14 @@ class Network:
         deepest: int,
         wanted: Sequence[int] = (),
         steerings: Steerings | None = None,
+        long: bool = False,
     ) -> dict[int, mx.array]:
         """Run ids (rows, length) at positions from `starts` on, up to the block `deepest`, and no further.
 
+        `long` says that the rows have, or will have after a prefill in parts, more than `rope_length` tokens.
         Returns residuals (rows, length, width) of `wanted` and `deepest`, in the model's dtype, not yet evaluated.
         """
+        self._side.long = long
         length = ids.shape[1]
         if min(starts) == max(starts) or self._ragged_axes is not None:
             additions = steerings.at(starts, length) if steerings else {}
@@ -91,6 +105,10 @@ class Network:
             cache.place = place
         self._tap.run(climb, lambda: self._model(ids, cache=caches))
         return climb.residuals
+
+    def is_long(self, length: int) -> bool:
+        """Whether a row of `length` tokens is rotated by the factors for long rows."""
+        return self.rope_length is not None and length > self.rope_length
 
     def logits(self, hidden: mx.array) -> mx.array:
         """Next-token logits (k, vocabulary) float32 of residuals (k, width) after the last block."""

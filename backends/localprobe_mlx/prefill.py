@@ -57,12 +57,15 @@ def prefill(network: Network, caches: list[LayerCache], prompts: Sequence[Prompt
     lengths = np.array([len(prompt.ids) - prompt.keep for prompt in prompts])
     steerings = Steerings([prompt.steering for prompt in prompts])
     step = max(_POSITIONS // len(prompts), 1)
+    long = network.is_long(len(prompts[0].ids))  # as all of them, whatever part of them is run
     ends = [mx.zeros(0)] * len(prompts)  # each prompt's residual after its last position, (width,)
     scores = []
     for low in range(0, ids.shape[1], step):
         part = ids[:, low : low + step]
         starts = [prompt.keep + low for prompt in prompts]
-        residuals = network.climb(part, starts, caches, deepest=last, wanted=watches.layers, steerings=steerings)
+        residuals = network.climb(
+            part, starts, caches, deepest=last, wanted=watches.layers, steerings=steerings, long=long
+        )
         for row in np.flatnonzero((low < lengths) & (lengths <= low + step)).tolist():
             ends[row] = residuals[last][row, int(lengths[row]) - 1 - low]
         scores.append(watches.scores(residuals))

@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, Prompt, Steering, Step, Watch
 from localprobe.errors import UsageError
 from localprobe_mlx.cache import LayerCache
@@ -101,6 +102,11 @@ class MlxStream:
         return caches
 
     @property
+    def lengths(self) -> Sequence[int]:
+        """Positions in the cache, by row."""
+        return self._lengths
+
+    @property
     def prompt_scores(self) -> Sequence[FloatArray]:
         return self._prompt_scores
 
@@ -139,7 +145,7 @@ class MlxStream:
         _begin(ids, logprobs, scores)
         self._pending = ids
         self._room -= 1
-        if self._room:
+        if self._room and self._network.rope_length not in self._lengths:
             self._ahead = self._run(ids)
             _begin(self._ahead.logits, self._ahead.scores)
         return Step(np.array(ids), np.array(logprobs), np.array(scores))
@@ -156,10 +162,17 @@ class MlxStream:
 
     def _run(self, ids: mx.array) -> _Run:
         """Run a token of each row, ids (rows,), at the position after those in the cache."""
+        check_growth(self._network.rope_length, self._lengths)
         last = self._network.layers - 1
         watched = self._watches.layers
         residuals = self._network.climb(
-            ids[:, None], self._lengths, self._caches, deepest=last, wanted=watched, steerings=self._steerings
+            ids[:, None],
+            self._lengths,
+            self._caches,
+            deepest=last,
+            wanted=watched,
+            steerings=self._steerings,
+            long=self._network.is_long(self._lengths[0] + 1),
         )
         return _Run(self._network.logits(residuals[last][:, 0]), self._watches.scores(residuals)[:, 0])
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.errors import UnsupportedModel
+from localprobe.gguf.folder import wrote_tokenizer
 from localprobe_mlx.quiet import first_line, quiet
 
 
@@ -22,7 +23,7 @@ class Tokenizer:
 
             # A folder converted from a GGUF file defines exactly how text is split. AutoTokenizer would replace that by
             # Qwen2's own rule, which normalises first.
-            kind = PreTrainedTokenizerFast if (path / "localprobe.json").exists() else AutoTokenizer
+            kind = PreTrainedTokenizerFast if wrote_tokenizer(path) else AutoTokenizer
             try:
                 self._tokenizer: Any = kind.from_pretrained(
                     path, local_files_only=True, trust_remote_code=trust_remote_code
@@ -43,6 +44,13 @@ class Tokenizer:
     def special_text(self) -> dict[str, str]:
         named: dict[str, Any] = self._tokenizer.special_tokens_map
         return {name: str(text) for name, text in named.items() if not isinstance(text, list)}
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts of all special tokens, see `localprobe.engine.Info.marks`."""
+        added = self._tokenizer.added_tokens_decoder.values()
+        named = map(str, self._tokenizer.all_special_tokens)
+        return tuple(sorted({*(token.content for token in added if token.special), *named}))
 
     @property
     def chat_template(self) -> str | None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from localprobe.checks import check_prompts, check_rows
+from localprobe.batches import apart
+from localprobe.checks import check_prompts, check_rows, check_sides
 from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
 from localprobe.errors import UsageError
 from localprobe_torch.logprobs import LogProbabilities
@@ -43,8 +44,9 @@ class TorchEngine:
     @torch.inference_mode()
     def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
         check_rows(self.info, rows, layers)
-        if not rows:
-            return []
+        return apart(self.info, rows, lambda part: self._forward(part, layers))
+
+    def _forward(self, rows: Sequence[Row], layers: Sequence[int]) -> list[Output]:
         network = self._network
         with out_of_memory(_FULL):
             residuals = Residuals(rows, layers, network.width, network.devices[max(layers, default=0)])
@@ -85,6 +87,7 @@ class TorchEngine:
         lengths = reuse.lengths
         if len(prompts) != len(lengths) or any(prompt.copies != 1 for prompt in prompts):
             raise UsageError(f"the stream to reuse has {len(lengths)} rows: give one prompt, without copies, for each")
+        check_sides(self.info, prompts, lengths)
         for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
             if prompt.keep > length:
                 raise UsageError(f"row {row} cannot keep {prompt.keep} positions: its cache holds {length}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from localprobe.errors import UsageError
+from localprobe.errors import UnsupportedModel, UsageError
 
 _UNKNOWN = 2048
 """The limit if neither config nor tokenizer names one."""
@@ -21,6 +21,26 @@ def context_of(config: Any, longest: int | None, requested: int | None) -> int:
     if not 1 <= requested <= own:
         raise UsageError(f"a context of {requested} tokens is out of range: this model takes 1 to {own}")
     return requested
+
+
+def rope_length(config: Any) -> int | None:
+    """The most tokens of a row that transformers rotates by a long RoPE's factors for short rows; None without such.
+
+    `config` is that of the text decoder; its `rope_parameters` may be one dict per kind of layer. Code of a model's own
+    may call long RoPE `su`. `dynamic` frequencies change with the length too, but only beyond the context.
+    """
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    own = getattr(config, "original_max_position_embeddings", getattr(config, "max_position_embeddings", 0))
+    lengths = {
+        int(kind.get("original_max_position_embeddings", own))
+        for kind in (rope, *rope.values())
+        if isinstance(kind, dict) and (kind.get("rope_type") or kind.get("type")) in ("longrope", "su")
+    }
+    if len(lengths) > 1:
+        raise UnsupportedModel(
+            f"its kinds of layers have long RoPE from different lengths on ({sorted(lengths)} tokens): not supported"
+        )
+    return lengths.pop() if lengths else None
 
 
 def _positions(config: Any) -> int | None:

@@ -11,7 +11,7 @@ from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of
+from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
@@ -40,12 +40,13 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
-        network = Network(model, find_blocks(model), context)
+        network = Network(model, find_blocks(model), context, rope_length(text))
         if config.model_type not in KNOWN:
             prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
+    quantised = quantisation(config, options.quantise)
     info = Info(
         engine="torch",
-        version=f"{versions()}, oneDNN" if onednn else versions(),
+        version=", ".join([versions(quantised), *_ways(dtype, onednn, network.rope_length is not None)]),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,
@@ -55,14 +56,32 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         device=", ".join(sorted({str(device) for device in network.devices})),
         dtype=dtype_name(dtype),
         weights=weights.fingerprint,
-        quantisation=quantisation(config, options.quantise),
+        quantisation=quantised,
         chat_template=vocabulary.chat_template,
         special_text=vocabulary.special_text,
+        marks=vocabulary.marks,
+        template_args=options.template_args,
         bos=vocabulary.bos,
         eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
+        rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)
+
+
+def _ways(dtype: torch.dtype, onednn: bool, long_rope: bool) -> list[str]:
+    """What makes residuals differ: the library of linear layers; rows kept apart by long RoPE's length, which 0.1.0 did
+    not do; and a lower precision of float32 products (TF32, bfloat16), which a program may have asked for."""
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set for single libraries (torch.backends.cuda.matmul.fp32_precision)
+        precision = "other"
+    ways = {
+        "oneDNN": onednn,
+        "long RoPE by row": long_rope,
+        f"{precision} precision": dtype == torch.float32 and precision != "highest",
+    }
+    return [name for name, used in ways.items() if used]
 
 
 def _check(options: LoadOptions) -> None:

@@ -18,7 +18,7 @@ from localprobe_torch.taps import Plan, Taps
 class Network:
     """The decoder, its blocks and its head. Used under `torch.inference_mode`, by one thread at a time."""
 
-    def __init__(self, model: Any, blocks: Sequence[nn.Module], context: int) -> None:
+    def __init__(self, model: Any, blocks: Sequence[nn.Module], context: int, rope_length: int | None = None) -> None:
         config = model.config.get_text_config(decoder=True)
         self.head = Head(model)
         self.device = _device(model.get_input_embeddings(), torch.device("cpu"))
@@ -32,6 +32,8 @@ class Network:
         """Length of a row of logits."""
         self.context = context
         """Maximum number of positions of a row."""
+        self.rope_length = rope_length
+        """Rows of more tokens are rotated by other factors: transformers chooses by the last position of a pass."""
         self.column_bytes = 2 * self.layers * _key_width(config) * self.dtype.itemsize
         """Bytes of the KV cache per position of a row."""
         self.closed = False
@@ -41,21 +43,21 @@ class Network:
     def forward(self, ids: Tensor, plan: Plan) -> Tensor | None:
         """Run right-padded `ids` (rows, columns) without a cache.
 
-        Attention is causal, so padding on the right needs no mask. Returns the hidden states
-        after the final norm (rows, columns, width), or None if `plan` ended the pass early.
+        Attention is causal, so padding on the right needs no mask. Rows are on one side of `rope_length`. Returns the
+        hidden states after the final norm (rows, columns, width), or None if `plan` ended the pass early.
         """
         positions = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
         return self._run(plan, input_ids=ids, position_ids=positions, use_cache=False)
 
-    def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan) -> Tensor:
+    def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan, longest: int | None = None) -> Tensor:
         """Run `ids` (rows, columns) at the places given by `frame`, and store their keys and values in `cache`.
 
-        Returns the hidden states after the final norm (rows, columns, width).
+        `longest` is the length of the longest row after the pass, without padding; None for any. Returns the hidden
+        states after the final norm (rows, columns, width).
         """
         cache.place(frame)
-        positions = frame.positions.clamp(
-            max=self.context - 1
-        )  # positions beyond are padding and may have no embedding
+        # positions beyond are padding: they may have no embedding, and do not make short rows long ones
+        positions = frame.positions.clamp(max=(longest or self.context) - 1)
         with frame.masked():
             kept = {self._cache_word: cache}
             states = self._run(plan, input_ids=ids, position_ids=positions, use_cache=True, **kept)

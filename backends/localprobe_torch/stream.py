@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, Prompt, Steering, Step, Watch
 from localprobe.errors import UsageError
 from localprobe_torch.kv import ColumnCache, Frame
@@ -73,7 +74,9 @@ class TorchStream:
         frame = Frame(starts, columns, self._capacity if once else max(starts) + columns, network.device)
         adds = plan_steering([prompt.steering for prompt in prompts], starts, lengths, network.devices)
         plan = Plan(adds, self._projections.reads())
-        states = network.extend(pad(fresh, network.device), frame, self._cache, plan)  # (prompts, columns, width)
+        longest = int(self._lengths.max())
+        ids = pad(fresh, network.device)  # (prompts, columns)
+        states = network.extend(ids, frame, self._cache, plan, longest)  # (prompts, columns, width)
         rows = torch.arange(len(prompts), device=states.device)
         self._hidden = states[rows, torch.tensor(lengths, device=states.device) - 1]  # (prompts, width)
         self._prompt_scores = self._scores_of_prompts(lengths)
@@ -129,6 +132,7 @@ class TorchStream:
         network, count = self.network, self._projections.count
         if self._pending is None:
             return self._no_scores()
+        check_growth(network.rope_length, self.lengths)
         if self._stale <= 0:
             self._steer_anew()
         frame = Frame(self._lengths, 1, self._capacity, network.device)

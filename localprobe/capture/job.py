@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localprobe.capture.cache import cached_residuals
-from localprobe.capture.residuals import Text
+from localprobe.capture.residuals import Text, words_of
 from localprobe.chat_template import Exchange
 from localprobe.engine import Engine
 
@@ -80,4 +80,4 @@ class Capture:
 
 
 def _length(text: Text) -> int:
-    return len(text.prompt) + len(text.answer) if isinstance(text, Exchange) else len(text)
+    return len(words_of(text)) + (len(text.prompt) if isinstance(text, Exchange) else 0)

@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from localprobe import batches
-from localprobe.chat_template import Exchange, render
+from localprobe.chat_ids import encode_chat
+from localprobe.chat_template import Exchange, Marked, Message, render_answer
 from localprobe.checks import check_rows, check_text
 from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
 from localprobe.errors import EngineError, UsageError
@@ -18,8 +19,9 @@ Pooling: TypeAlias = Literal["mean", "mean-without-first", "last", "answer", "to
 """`mean` over all tokens is the paper's. `mean-without-first` leaves out the first token, an attention sink with a norm
 several times that of the others. `answer` is the mean over the answer of an `Exchange`. `tokens` pools nothing."""
 
-Text: TypeAlias = str | Exchange
-"""A text captured on its own, or an answer captured within a chat, rendered by the model's chat template."""
+Text: TypeAlias = str | Marked | Exchange
+"""A text captured on its own, its special tokens read as characters or (`Marked`) as tokens; or an answer captured
+within a chat, rendered by the model's chat template."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -118,12 +120,11 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
 
     Raises UsageError, naming the text by `index` + 1, if it is empty or longer than the model's context.
     """
-    said = text.answer if isinstance(text, Exchange) else text
-    if not said.strip():
+    if not words_of(text).strip():
         raise UsageError(f"text {index + 1} is empty: there is nothing to capture")
     asked = (text.system, text.prompt) if isinstance(text, Exchange) else ()
-    check_text(f"text {index + 1}", said, *asked)
-    ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (engine.encode(text), None)
+    check_text(f"text {index + 1}", words_of(text), *asked)
+    ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (ids_of(engine, text), None)
     most = min(limit or engine.info.context, engine.info.context)
     if len(ids) > most and limit is None:
         raise UsageError(
@@ -135,11 +136,24 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
     return Encoded(ids[:most], answer, len(ids) > most)
 
 
+def words_of(text: Text) -> str:
+    """What is read of a text: of an exchange, its answer."""
+    return text if isinstance(text, str) else text.answer if isinstance(text, Exchange) else text.text
+
+
+def ids_of(engine: Engine, text: str | Marked) -> IntArray:
+    """Ids of a text on its own, (n,) int32. One whose special tokens are read begins with the model's BOS too."""
+    if isinstance(text, str):
+        return engine.encode(text)
+    ids, bos = engine.encode(text.text, template=True), engine.info.bos
+    return ids if bos is None or ids[:1] == bos else np.concatenate([np.array([bos], dtype=np.int32), ids])
+
+
 def _chat(engine: Engine, exchange: Exchange) -> tuple[IntArray, int]:
     """Ids of a whole exchange, and the position where its answer begins."""
-    opening = render(engine.info, exchange.messages)
-    before = engine.encode(opening, template=True)
-    ids = engine.encode(opening + exchange.answer, template=True)
+    continued = render_answer(engine.info, [*exchange.messages, Message("assistant", exchange.answer)])
+    ids = encode_chat(engine, continued.rendered)
+    before = encode_chat(engine, continued.rendered.part(0, continued.start))
     shared = min(len(before), len(ids) - 1)  # a token that spans the border belongs to the answer
     differs = np.flatnonzero(before[:shared] != ids[:shared])
     return ids, int(differs[0]) if len(differs) else shared

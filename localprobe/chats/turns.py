@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from localprobe.engine import FloatArray, Watch
+    from localprobe.engine import FloatArray, Info, Watch
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
 
@@ -72,6 +72,12 @@ class Reading:
         """Scores on a vector's direction at a layer."""
         direction = vector.directions[layer]
         return cls(vector.concept, layer, direction.threshold, direction.norm)
+
+
+def generated_by(info: Info) -> dict[str, Any]:
+    """The details of an answer that say which model generated it, and with which template arguments."""
+    arguments = {"template_args": list(info.template_args)} if info.template_args else {}
+    return {"model": info.model, "engine": info.engine, "quantisation": info.quantisation, **arguments}
 
 
 @dataclass(slots=True, eq=False)

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,13 +55,23 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; arguments in backticks in its error message become the command's flags."""
-        try:
-            return super().invoke(ctx)
-        except LocalprobeError as error:
+        """Run a command. Its warnings are lines; arguments in backticks in them and in its error become flags."""
+
+        def worded(message: object) -> str:
             command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
-            error.args = (in_flags(str(error), _flags(command) if command else {}),)
-            raise
+            return in_flags(str(message), _flags(command) if command else {})
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            kind = "warning" if issubclass(category, UserWarning) else category.__name__
+            click.echo(f"{kind}: {worded(message)}", err=True)
+
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            try:
+                return super().invoke(ctx)
+            except LocalprobeError as error:
+                error.args = (worded(error),)
+                raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

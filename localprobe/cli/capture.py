@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.errors import DataWarning
 
 if TYPE_CHECKING:
+    from localprobe.chat_template import Marked
     from localprobe.model import Model
 
 
@@ -28,6 +32,11 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Cut texts to this many tokens, instead of refusing long ones."
 )
+@click.option(
+    "--special-tokens",
+    is_flag=True,
+    help="Read special tokens that are written in the texts, such as <|im_start|>, as tokens.",
+)
 @click.option("--text-field", help="Field that holds the texts; text, or the only one that can be, if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 @model_options
@@ -37,6 +46,7 @@ def capture(
     layers: str | None,
     pooling: str,
     limit: int | None,
+    special_tokens: bool,
     text_field: str | None,
     as_json: bool,
     chosen: Chosen,
@@ -57,7 +67,7 @@ def capture(
     requested = parse(layers)
     with chosen.load() as model:
         numbers = model.layers(requested)
-        summary = _write(model, lines, output, numbers, pooling, limit)
+        summary = _write(model, _texts(model, lines, special_tokens), output, numbers, pooling, limit)
     if as_json:
         click.echo(json.dumps(summary))
     else:
@@ -68,16 +78,29 @@ def capture(
         )
 
 
+def _texts(model: Model, lines: list[str], special_tokens: bool) -> Sequence[str | Marked]:
+    """The lines as texts, with a warning of special tokens that are read as characters."""
+    from localprobe.chat_template import Marked
+    from localprobe.probing import notices
+
+    if special_tokens:
+        return [Marked(line) for line in lines]
+    if notice := notices.special_tokens_in(model.info, lines):
+        warnings.warn(notice, DataWarning, stacklevel=1)
+    return lines
+
+
 def _write(
-    model: Model, texts: list[str], output: Path, layers: list[int], pooling: str, limit: int | None
+    model: Model, texts: Sequence[str | Marked], output: Path, layers: list[int], pooling: str, limit: int | None
 ) -> dict[str, Any]:
     import numpy as np
 
     from localprobe.capture.file import writing
+    from localprobe.capture.residuals import ids_of
     from localprobe.cli.show import counting
     from localprobe.vectors.vector import Origin
 
-    lengths = np.array([len(model.engine.encode(text)) for text in texts], dtype=np.int64)
+    lengths = np.array([len(ids_of(model.engine, text)) for text in texts], dtype=np.int64)
     tokens = lengths if limit is None else np.minimum(lengths, min(limit, model.info.context))
     cut = int((lengths > tokens).sum())
     origin = Origin.of(model.info, method="capture", pooling=pooling)

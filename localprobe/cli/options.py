@@ -167,6 +167,13 @@ _OPTIONS = [
     ),
     click.option("--trust-remote-code", is_flag=True, help="Run Python that came with the weights."),
     click.option(
+        "--template-arg",
+        "template_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An argument of the chat template, such as enable_thinking=false; repeat it for more.",
+    ),
+    click.option(
         "--low-memory", is_flag=True, help="llama.cpp: leave the weights in their file; as slow as half the speed."
     ),
 ]

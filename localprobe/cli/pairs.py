@@ -83,6 +83,11 @@ def _options(pooling: str) -> dict[str, Callable[[F], F]]:
             show_default=True,
             help="Share of each scenario's pairs held out to test on; 0 fits on all.",
         ),
+        "special_tokens": click.option(
+            "--special-tokens",
+            is_flag=True,
+            help="Read special tokens that are written in the texts, such as <|im_start|>, as tokens.",
+        ),
         "seed": click.option(
             "--seed",
             type=int,

@@ -98,7 +98,7 @@ class PlainChat:
         self._reply(questions[-1])
 
     def _reply(self, question: Turn) -> None:
-        from localprobe.chats.turns import Turn
+        from localprobe.chats.turns import Turn, generated_by
 
         answers = [turn for turn in self._chat.turns.values() if turn.parent == question.id]
         answer = Turn("assistant", "", question.id, reading=self._reading())
@@ -107,9 +107,7 @@ class PlainChat:
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
         key = f"seed {self._options['seed']}" + (f" again {again}" if again else "")
         answer.details = {
-            "model": self._model.info.model,
-            "engine": self._model.info.engine,
-            "quantisation": self._model.info.quantisation,
+            **generated_by(self._model.info),
             "temperature": self._options["temperature"],
             "key": key,
         }

@@ -101,6 +101,7 @@ def _result(
     return {
         "model": model.info.model,
         "engine": model.info.engine,
+        "template_args": list(model.info.template_args),
         "prompt": prompt,
         "system": options["system"],
         "knobs": [

@@ -87,6 +87,7 @@ def check(pairs: Sequence[Pair], test: Sequence[Pair] | None = None, *, seed: in
         *findings.words_as_answers(pairs),
         *findings.repetitions(pairs, tests, own_file=test is not None),
         *findings.faults(pairs),
+        *findings.special_tokens(pairs),
         *findings.one_word(pairs, telling),
         *findings.swaps(pairs),
         *findings.lexical(pairs, held_out, by_words),

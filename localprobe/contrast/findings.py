@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from localprobe.contrast.duplicates import near, same
 from localprobe.contrast.pairs import Pair
 from localprobe.contrast.refusals import fault
+from localprobe.contrast.special_tokens import written
 from localprobe.contrast.words import GiveAway, tokens, words
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
@@ -194,6 +195,18 @@ def faults(pairs: Sequence[Pair]) -> Iterator[Finding]:
     for what, numbers in lines.items():
         yield Finding(
             "no answer", "warning", f"{what}: it shows how a model declines, not the concept", _sorted(numbers)
+        )
+
+
+def special_tokens(pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """Marks of chat templates that are written in the texts."""
+    if found := written((pair.line, text) for pair in pairs for text in (pair.positive, pair.negative)):
+        yield Finding(
+            "special tokens",
+            "warning",
+            f"{found.examples} would be read as characters, not as marks of a chat: take them out, or fit with "
+            "`special_tokens`",
+            found.lines,
         )
 
 

@@ -115,7 +115,7 @@ class Loader:
         spec = self.spec
         yield self._begin("weights", f"looking for {spec.name}")
         backend = discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
-        weights = models.resolve(spec.name, backend, progress=self._count)
+        weights = models.resolve(spec.name, backend, code=spec.options.trust_remote_code, progress=self._count)
         yield self._begin("memory", f"checking that {weights.name} fits into memory")
         fits.check(weights, backend.name, spec.options)
         yield self._begin("engine", f"loading {weights.name} into {backend.name}")
@@ -155,7 +155,10 @@ class Loader:
         if not trial.needed:
             return
         self._tell(Stage("engine", f"trying {weights.name} in a process of its own, this first time"))
-        self._unchecked = engine = self._start_child(backend, weights)
+        try:
+            self._unchecked = engine = self._start_child(backend, weights)
+        except OSError:  # no process can be started here, as in some sandboxes
+            return
         if self._check:
             with self._blaming(weights):
                 canary.ensure(engine)
@@ -174,6 +177,8 @@ class Loader:
             if self._child is None or not self._child.death:
                 raise
             advice = "fetch the file again, or take another version of it or of the engine"
+            if "SIGKILL" in self._child.death:
+                advice = "take a smaller one, or close other programs"
             raise EngineCrashed(f"{weights.path} cannot be run: the engine {self._child.death}; {advice}") from error
 
     def _begin(self, step: Step, name: str) -> Stage:

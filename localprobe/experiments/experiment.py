@@ -76,10 +76,12 @@ class ModelChoice(ModelSpec):
     """Hash of its weights, for a model already in memory; empty for one loaded by name."""
 
     def content(self) -> dict[str, Any]:
-        """As JSON values; without weights for a model that is loaded by name."""
+        """As JSON values. What 0.1.0 did not know is left out where it is not used, so that run ids stay."""
         content: dict[str, Any] = to_json(self)
         if not self.weights:
             del content["weights"]
+        if not self.options.template_args:
+            del content["options"]["template_args"]
         return content
 
 
@@ -135,6 +137,7 @@ class VectorChoice:
             "seed": self.probe.seed,
             "models": list(self.models),
             "sha256": self.sha256,
+            **({"special_tokens": True} if self.probe.special_tokens else {}),
         }
 
 

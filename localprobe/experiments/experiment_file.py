@@ -115,7 +115,9 @@ class _File:
                 name=table.name or path.stem,
                 file=path if table.file else None,
                 fit=path if table.fit else None,
-                probe=ProbeConfig(table.method, table.pooling, table.test_fraction, table.seed),
+                probe=ProbeConfig(
+                    table.method, table.pooling, table.test_fraction, table.seed, special_tokens=table.special_tokens
+                ),
                 models=table.models or (),
             )
         except DataError as error:

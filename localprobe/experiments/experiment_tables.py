@@ -59,6 +59,7 @@ class ModelTable(SteeredTable, kw_only=True):
     threads: Whole = 0
     gpu_layers: Whole | None = None
     trust_remote_code: bool = False
+    template_args: Texts = ()
     low_memory: bool = False
 
 
@@ -72,6 +73,7 @@ class VectorTable(Table):
     pooling: PoolingName = POOLING
     test_fraction: Annotated[float, Meta(ge=0, le=0.9)] = TEST_FRACTION
     seed: Seed = 0
+    special_tokens: bool = False
     models: Texts | None = None
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localprobe.capture.job import Amount
+from localprobe.chat_template import answers_move, template_key
 from localprobe.contrast.pairs import read_pairs
 from localprobe.engine import Info
 from localprobe.errors import DataError
@@ -40,16 +41,22 @@ def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
 
 
 def recipe(choice: VectorChoice, info: Info) -> list[object]:
-    """The identity of a fitted vector, the same on every machine: nothing that is measured."""
+    """The identity of a fitted vector, the same on every machine: nothing that is measured. What 0.1.0 did not know is
+    left out where it is not used."""
     probe = choice.probe
-    return [info.weights, choice.sha256, probe.method, probe.pooling, probe.test_fraction, probe.seed]
+    identity = [info.weights, choice.sha256, probe.method, probe.pooling, probe.test_fraction, probe.seed]
+    if probe.special_tokens:
+        identity.append("special tokens")
+    if probe.pooling == "answer" and (info.template_args or answers_move(info)):
+        identity += ["whole exchange", template_key(info)]
+    return identity
 
 
 def _fitted(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
     info = model.info
     from localprobe.store.paths import data
 
-    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation)]
+    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation), template_key(info)]
     path = data() / "vectors" / f"{choice.name}-{sha256(about)[:16]}.safetensors"
     if path.exists():
         return vector_files.load(path)

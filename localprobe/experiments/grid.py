@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from localprobe.chat_template import template_key
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError
 from localprobe.experiments.experiment import (
@@ -182,7 +183,7 @@ class Grid:
 
     def _content(self, prompt: PromptChoice, pole: Pole, sample: int, steering: object) -> dict[str, Any]:
         experiment = self.experiment
-        template = "" if prompt.raw else hashlib.sha256((self.info.chat_template or "").encode()).hexdigest()
+        template = "" if prompt.raw else hashlib.sha256(template_key(self.info).encode()).hexdigest()
         return {
             "weights": self.info.weights,
             "template": template,

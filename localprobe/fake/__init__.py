@@ -33,7 +33,8 @@ class FakeBackend:
             raise UsageError(f"the fake engine runs on the cpu, not {options.device}: leave device out")
         if options.quantise is not None:
             raise UsageError(f"the fake engine does not quantise: leave {options.quantise} out")
-        return FakeEngine(name=weights.name, context=min(options.context or CONTEXT, CONTEXT))
+        context = min(options.context or CONTEXT, CONTEXT)
+        return FakeEngine(name=weights.name, context=context, template_args=options.template_args)
 
 
 backend = FakeBackend()

@@ -15,9 +15,10 @@ from localprobe.engine import Capabilities, FloatArray, Info, IntArray, Output, 
 from localprobe.errors import UsageError
 from localprobe.fake import tokenizer
 from localprobe.fake.stream import FakeStream
-from localprobe.fake.transformer import CONTEXT, LAYERS, WIDTH, Cache, Transformer
+from localprobe.fake.transformer import BASE, CONTEXT, LAYERS, WIDTH, Cache, Transformer
 from localprobe.sampling import log_softmax
 
+_LONG_BASE = 30.0  # of the RoPE of rows beyond `rope_length`: far from the usual one, so that a mix of the two shows
 Fault: TypeAlias = Literal["steering ignored", "decode unsteered"]
 
 
@@ -26,7 +27,7 @@ class FakeEngine:
 
     `capabilities` simulates an engine that supports less; `delay` (seconds) slows every decode step; `fault` simulates
     one of two silent failures that real engines have had, so that tests can show that the canary and the contract suite
-    catch them.
+    catch them. With `rope_length`, longer rows are rotated by other factors.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class FakeEngine:
         capabilities: Capabilities = Capabilities(),
         delay: float = 0.0,
         fault: Fault | None = None,
+        template_args: tuple[str, ...] = (),
+        rope_length: int | None = None,
     ) -> None:
         self._model = Transformer(seed)
         self._delay = delay
@@ -56,9 +59,12 @@ class FakeEngine:
             weights=self._model.fingerprint(),
             chat_template=tokenizer.CHAT_TEMPLATE,
             special_text={"bos_token": "<|bos|>", "eos_token": "<|eos|>"},
+            marks=tuple(tokenizer.SPECIALS),
+            template_args=template_args,
             bos=tokenizer.BOS,
             eos=(tokenizer.EOS, tokenizer.TURN_END),
             capabilities=capabilities,
+            rope_length=rope_length,
         )
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
@@ -76,7 +82,8 @@ class FakeEngine:
         # Without log-probabilities, the blocks above the deepest requested layer are not needed.
         depth = LAYERS if scored or not self.info.capabilities.early_stop else max(layers, default=-1) + 1
         steering = () if self._fault == "steering ignored" else row.steering
-        residuals = self._model.run(row.ids, Cache(len(row.ids)), steering, depth)  # (depth, n, width)
+        cache = self._cache(len(row.ids), len(row.ids))
+        residuals = self._model.run(row.ids, cache, steering, depth)  # (depth, n, width)
 
         outputs = residuals[list(layers)]  # (layers, n, width)
         if row.spans is not None:
@@ -107,15 +114,27 @@ class FakeEngine:
     ) -> FakeStream:
         self._refuse_unable(prompt.steering for prompt in prompts)
         if reuse is None:
-            caches = [Cache(len(prompt.ids) + room) for prompt in prompts]
+            caches = [self._cache(len(prompt.ids), len(prompt.ids) + room) for prompt in prompts]
         elif not self.info.capabilities.reuse or not isinstance(reuse, FakeStream):
             raise UsageError("this engine cannot reuse an earlier stream: open without `reuse`")
         else:
             caches = reuse.take_caches(prompts, room)
-        return FakeStream(self._model, prompts, caches, watch, delay=self._delay, fault=self._fault)
+        return FakeStream(
+            self._model,
+            prompts,
+            caches,
+            watch,
+            delay=self._delay,
+            fault=self._fault,
+            rope_length=self.info.rope_length,
+        )
 
     def close(self) -> None:
         """Nothing to free."""
+
+    def _cache(self, length: int, capacity: int) -> Cache:
+        """An empty cache for a row that begins with `length` tokens."""
+        return Cache(capacity, _LONG_BASE if self.info.is_long(length) else BASE)
 
     def _refuse_unable(self, steerings: Iterable[Steering]) -> None:
         """Raise for what the capabilities exclude; the core should never request it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, Prompt, Sampler, Steering, Step, Watch
 from localprobe.errors import UsageError
 from localprobe.fake.transformer import Cache, Transformer
@@ -38,11 +39,13 @@ class FakeStream:
         *,
         delay: float = 0.0,
         fault: str | None = None,
+        rope_length: int | None = None,
     ) -> None:
         self._model = model
         self._watch = tuple(watch)
         self._delay = delay
         self._fault = fault
+        self._rope_length = rope_length
         self._rows: list[_Row] = []
         self._closed = False
         self._prompt_scores = [self._prefill(prompt, cache) for prompt, cache in zip(prompts, caches, strict=True)]
@@ -104,6 +107,8 @@ class FakeStream:
     def _run_pending(self) -> FloatArray:
         """Run each row's pending token, if there is one. Returns (rows, watches) scores of them."""
         scores = np.full((len(self._rows), len(self._watch)), np.nan, np.float32)
+        if any(row.pending is not None for row in self._rows):
+            check_growth(self._rope_length, [row.cache.length for row in self._rows])
         for number, row in enumerate(self._rows):
             if row.pending is None:
                 continue

@@ -11,19 +11,21 @@ from localprobe.fake.tokenizer import BOS, VOCABULARY
 
 LAYERS, WIDTH, HEADS, CONTEXT = 6, 32, 4, 512
 HEAD = WIDTH // HEADS
+BASE = 10_000.0
 
 
 class Cache:
-    """Keys and values of the first `length` tokens of one row, at every layer."""
+    """Keys and values of the first `length` tokens of one row, at every layer. `base` is that of its RoPE."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, base: float = BASE) -> None:
+        self.base = base
         self.keys = np.zeros((LAYERS, capacity, HEADS, HEAD), np.float32)
         self.values = np.zeros((LAYERS, capacity, HEADS, HEAD), np.float32)
         self.length = 0
 
     def grown(self, capacity: int, keep: int) -> Cache:
         """A copy of its first `keep` tokens, with room for `capacity`."""
-        copy = Cache(capacity)
+        copy = Cache(capacity, self.base)
         copy.keys[:, :keep] = self.keys[:, :keep]
         copy.values[:, :keep] = self.values[:, :keep]
         copy.length = keep
@@ -54,8 +56,8 @@ class Block:
         n, start = len(hidden), cache.length
         stop = start + n
         positions = np.arange(start, stop)
-        query = rotate((hidden @ self.query).reshape(n, HEADS, HEAD), positions)
-        cache.keys[layer, start:stop] = rotate((hidden @ self.key).reshape(n, HEADS, HEAD), positions)
+        query = rotate((hidden @ self.query).reshape(n, HEADS, HEAD), positions, cache.base)
+        cache.keys[layer, start:stop] = rotate((hidden @ self.key).reshape(n, HEADS, HEAD), positions, cache.base)
         cache.values[layer, start:stop] = (hidden @ self.value).reshape(n, HEADS, HEAD)
         keys, values = cache.keys[layer, :stop], cache.values[layer, :stop]  # (stop, heads, head)
         scores = query.swapaxes(0, 1) @ keys.transpose(1, 2, 0) * np.float32(HEAD**-0.5)  # (heads, n, stop)
@@ -115,9 +117,9 @@ def rms_norm(hidden: FloatArray) -> FloatArray:
     return np.asarray(hidden / np.sqrt(np.square(hidden).mean(axis=-1, keepdims=True) + np.float32(1e-6)))
 
 
-def rotate(heads: FloatArray, positions: np.ndarray[tuple[int], np.dtype[np.int_]]) -> FloatArray:
+def rotate(heads: FloatArray, positions: np.ndarray[tuple[int], np.dtype[np.int_]], base: float = BASE) -> FloatArray:
     """RoPE: turn each pair (i, i + head/2) of (n, heads, head) by an angle that grows with the position."""
-    frequencies = 10_000.0 ** -(np.arange(HEAD // 2) / (HEAD // 2))
+    frequencies = base ** -(np.arange(HEAD // 2) / (HEAD // 2))
     angles = positions[:, None, None] * frequencies  # (n, 1, head/2)
     cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     first, second = np.split(heads, 2, axis=-1)

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from localprobe.chat_template import Message, render
+from localprobe.chat_ids import encode_chat
+from localprobe.chat_template import Message, Rendered, render, render_answer
 from localprobe.checks import check_text
-from localprobe.engine import Engine, IntArray, Sampler, Steering, Watch
+from localprobe.engine import Engine, Info, IntArray, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.decode import Decoding, Request
@@ -96,7 +97,7 @@ class Conversation:
         if self.messages[:-1] == self._before:  # a repeated turn is steered anew, its message included
             self._ids = self._ids[: self._turn]
         ids, start = self._tokens()
-        self._prompt, self._turn = render(self.engine.info, self.messages), start
+        self._prompt, self._turn = render(self.engine.info, self.messages).text, start
         self._before = self.messages[:-1]
         terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
         sampler = sampler or Sampler()
@@ -120,9 +121,9 @@ class Conversation:
         if self._ids and said == self._text:
             ids = np.array(self._ids, dtype=np.int32)
         else:
-            text = render(self.engine.info, self.messages, answer=False)
-            ids = self.engine.encode(text, template=True)
-            self._prompt, self._turn = render(self.engine.info, self.messages[:-1]), 0
+            continued = render_answer(self.engine.info, self.messages)
+            ids = encode_chat(self.engine, continued.rendered)
+            self._prompt, self._turn = continued.rendered.text[: continued.start], 0
             self._before = None
         start = min(
             _common_prefix(self._ids, ids), len(ids) - 1
@@ -199,7 +200,7 @@ class Conversation:
         old, keep = self._decoding, [0] * len(requests)
         self._decoding = None
         if old is not None and old.intact and old.rows == len(requests) and self.engine.info.capabilities.reuse:
-            keep = [_reusable(*old.history(row), request) for row, request in enumerate(requests)]
+            keep = [_reusable(self.engine.info, *old.history(row), request) for row, request in enumerate(requests)]
         if old is not None and not all(keep):
             old.close()
             old = None
@@ -214,18 +215,19 @@ class Conversation:
         """
         rest = self._after_answer()
         if rest is not None:
-            tail = self.engine.encode(rest, template=True)
+            tail = encode_chat(self.engine, rest)
             return np.concatenate([np.array(self._ids, dtype=np.int32), tail]), len(self._ids)
-        ids = self.engine.encode(render(self.engine.info, self.messages), template=True)
+        ids = encode_chat(self.engine, render(self.engine.info, self.messages))
         return ids, min(_common_prefix(self._ids, ids), len(ids) - 1)
 
-    def _after_answer(self) -> str | None:
+    def _after_answer(self) -> Rendered | None:
         """The text that the template puts after the last answer, if the text before it is the unchanged last prompt."""
         if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._text) or not self._ids:
             return None
         marked = [*self.messages[:-2], Message("assistant", _MARK), self.messages[-1]]
-        before, mark, after = render(self.engine.info, marked).partition(_MARK)
-        return after if mark and before == self._prompt else None
+        rendered = render(self.engine.info, marked)
+        before, mark, _ = rendered.text.partition(_MARK)
+        return rendered.part(len(before) + len(mark)) if mark and before == self._prompt else None
 
 
 def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
@@ -234,8 +236,10 @@ def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
             yield from events
 
 
-def _reusable(held: Sequence[int], under: Steering, request: Request) -> int:
+def _reusable(info: Info, held: Sequence[int], under: Steering, request: Request) -> int:
     """The number of leading positions of a cached row that a request can reuse."""
+    if info.is_long(len(held)) != info.is_long(len(request.ids)):
+        return 0  # its keys were rotated by other factors
     same = same_until(under, request.steering, _common_prefix(held, request.ids))
     return min(same, len(request.ids) - 1)
 

@@ -3,68 +3,28 @@
 A token's score is the projection of its own residual, which exists one step after the token was sampled; so a `Score`
 follows its `Token` one step later, and the last token of a row gets one more pass before the row is finished. The end
 token that a model samples is not part of the answer: it gives no `Token`, and its row is `Finished` with reason "end".
+
+Where a model rotates long rows by other factors (`Info.rope_length`), a row that outgrows that length leaves its batch
+and waits until the others have ended or outgrown it too; then all that wait are prefilled anew, as the longer rows that
+they have become. So each token is predicted, and scored, as by a pass over the text up to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from localprobe.batches import ROWS
 from localprobe.checks import check_prompt_length, check_prompts
-from localprobe.engine import Engine, FloatArray, IntArray, Prompt, Sampler, Steering, Stream, Watch
+from localprobe.engine import Engine, FloatArray, Prompt, Steering, Stream, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
-from localprobe.generation.events import Event, Finished, Reason, Score, Token
-from localprobe.sampling import uniforms
+from localprobe.generation.events import Event, Score, Token
+from localprobe.generation.request import Request, Row
 from localprobe.steering.positions import begun, ended
 
-_CHUNK = 64  # uniforms drawn at a time
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """One answer to generate."""
-
-    ids: IntArray
-    """(n,) int32: the prompt."""
-    steering: Steering = ()
-    sampler: Sampler = Sampler()
-    key: str = "0"
-    """Names the stream of random numbers. The same key, prompt and steering give the same answer in any batch."""
-    tokens: int = 200
-    """Maximum number of tokens to generate."""
-    stops: tuple[str, ...] = ()
-    """Stop strings: they end the answer and are not part of it."""
-
-
-@dataclass(slots=True, eq=False)
-class _Row:
-    number: int
-    request: Request
-    limit: int
-    at_limit: Reason  # reason if the limit is reached
-    detokenizer: Detokenizer
-    stops: StopStrings
-    steering: Steering
-    ids: list[int] = field(default_factory=list)
-    run: int = 0  # tokens of the answer that have been run
-    ending: Reason | None = None
-    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-
-    def uniform(self) -> float:
-        at = len(self.ids) % _CHUNK
-        if at == 0:
-            self.uniforms = uniforms(self.request.key, len(self.ids), _CHUNK)
-        return float(self.uniforms[at])
-
-    @property
-    def length(self) -> int:
-        """Positions of the row that have been run."""
-        return len(self.request.ids) + self.run
+__all__ = ["Decoding", "Request", "generate", "steps"]
 
 
 class Decoding:
@@ -87,7 +47,7 @@ class Decoding:
         keep: Sequence[int] = (),
     ) -> None:
         self._engine = engine
-        self._watched = bool(watch)
+        self._watch = tuple(watch)
         self._end = frozenset(engine.info.eos)
         numbers = range(len(requests)) if numbers is None else numbers
         self._rows = {number: self._row(number, request) for number, request in zip(numbers, requests, strict=True)}
@@ -98,6 +58,7 @@ class Decoding:
         self._stream: Stream = engine.open(prompts, room=room, watch=watch, reuse=reuse._stream if reuse else None)
         self._live = [self._rows[numbers[i]] for group in groups for i in group]
         self._opened = len(self._live)
+        self._waiting: list[Row] = []  # rows that have outgrown their stream
         self.prompt_scores: dict[int, FloatArray] = {
             numbers[i]: scores for group, scores in zip(groups, self._stream.prompt_scores, strict=True) for i in group
         }
@@ -106,12 +67,16 @@ class Decoding:
     @property
     def done(self) -> bool:
         """Whether every row is finished."""
-        return not self._live
+        return not self._live and not self._waiting
 
     def step(self) -> list[Event]:
-        """Sample a token for each unfinished row. Returns scores of the previous tokens, then the new events."""
+        """Sample a token for each unfinished row that does not wait for others. Returns scores of the previous tokens,
+        then the new events."""
+        events = self._reopen() if self._waiting and not self._live else []
+        if not self._live:
+            return events
         if all(row.ending for row in self._live):
-            return self._stepped(self._stream.settle())
+            return events + self._stepped(self._stream.settle())
         step = self._stream.step(np.array([row.uniform() for row in self._live]))
         if not np.isfinite(step.logprobs).all():
             raise EngineError(
@@ -123,22 +88,28 @@ class Decoding:
             row.number: (token, logprob)
             for row, token, logprob in zip(self._live, step.ids.tolist(), step.logprobs.tolist(), strict=True)
         }
-        events = self._scored(step.scores)
+        events += self._scored(step.scores)
         events += [token for row in going if (token := self._token(row, *sampled[row.number]))]
         return events + self._finish()
 
     def steer(self, number: int, steering: Steering) -> None:
         """Change a row's steering for all positions not yet run."""
-        for live, row in enumerate(self._live):
+        for row in (*self._live, *self._waiting):
             if row.number == number:
                 row.steering = (*ended(row.steering, row.length), *begun(steering, row.length))
-                self._stream.steer(live, row.steering)
+                if row in self._live:
+                    self._stream.steer(self._live.index(row), row.steering)
 
     def stop(self) -> list[Event]:
         """End every row now, keeping the text so far; their last tokens are run and scored."""
-        for row in self._live:
+        for row in (*self._live, *self._waiting):
             row.ending = row.ending or "stopped"
-        return self._stepped(self._stream.settle()) if self._live else []
+        events = self._stepped(self._stream.settle()) if self._live else []
+        while self._waiting and self._watch:
+            events += self._reopen()
+        events += (row.finished() for row in self._waiting)  # without a score to compute they need no prefill
+        self._waiting = []
+        return events
 
     @property
     def rows(self) -> int:
@@ -167,14 +138,14 @@ class Decoding:
         """Free the cache."""
         self._stream.close()
 
-    def _row(self, number: int, request: Request) -> _Row:
+    def _row(self, number: int, request: Request) -> Row:
         info = self._engine.info
         check_prompt_length(info, request.ids)
         space = info.context - len(request.ids)
         if request.tokens < 1:
             raise UsageError(f"{request.tokens} tokens to generate: ask for at least 1")
         limit = min(request.tokens, space)
-        return _Row(
+        return Row(
             number=number,
             request=request,
             limit=limit,
@@ -184,7 +155,7 @@ class Decoding:
             steering=request.steering,
         )
 
-    def _token(self, row: _Row, token: int, logprob: float) -> Token | None:
+    def _token(self, row: Row, token: int, logprob: float) -> Token | None:
         """Add a sampled token to its row; None for the end token."""
         if token in self._end:
             row.ending = "end"
@@ -206,24 +177,48 @@ class Decoding:
         events: list[Event] = []
         for row, values in zip(self._live, scores, strict=True):
             if row.run < len(row.ids):
-                if self._watched:
+                if self._watch:
                     events.append(Score(row.number, row.run, values))
                 row.run += 1
         return events
 
     def _finish(self) -> list[Event]:
-        """Remove the rows that have ended and whose scores are complete."""
-        over = [i for i, row in enumerate(self._live) if row.ending and (row.run == len(row.ids) or not self._watched)]
-        if not over:
+        """Remove rows that have ended and whose scores are complete, and set those aside that outgrow the stream."""
+        over = [row for row in self._live if row.ending and (row.run == len(row.ids) or not self._watch)]
+        outgrown = [row for row in self._live if self._outgrows(row) and row not in over]
+        if not over and not outgrown:
             return []
-        events: list[Event] = [
-            Finished(row.number, row.ending or "end", _rest(row)) for row in map(self._live.__getitem__, over)
-        ]
-        self._live = [row for i, row in enumerate(self._live) if i not in set(over)]
+        gone = [i for i, row in enumerate(self._live) if row in over or row in outgrown]
+        self._live = [row for row in self._live if row not in over and row not in outgrown]
+        self._waiting += outgrown
         if self._live:  # the last rows stay in the cache for another decoding to reuse
-            self._stream.drop(over)
-            self._opened -= len(over)
-        return events
+            self._stream.drop(gone)
+            self._opened -= len(gone)
+        return [row.finished() for row in over]
+
+    def _outgrows(self, row: Row) -> bool:
+        """Whether running its last token would make it one of the rows that are rotated by other factors."""
+        length = self._engine.info.rope_length
+        return length is not None and row.length == length and row.run < len(row.ids)
+
+    def _reopen(self) -> list[Event]:
+        """Prefill the rows that wait, anew; those that do not fit into memory together wait on. Returns the scores of
+        their last tokens, and the rows that these finish."""
+        self._stream.close()
+        rows = [row for row in self._rows.values() if row in self._waiting]
+        while True:
+            prompts = [Prompt(row.whole, row.steering, row.request.sampler) for row in rows]
+            room = max(1, *(row.limit - len(row.ids) for row in rows))
+            try:
+                self._stream = self._engine.open(prompts, room=room, watch=self._watch)
+                break
+            except OutOfMemory:
+                if len(rows) == 1:
+                    raise
+                rows = rows[: (len(rows) + 1) // 2]
+        self._waiting = [row for row in self._waiting if row not in rows]
+        self._live, self._opened = rows, len(rows)
+        return self._stepped(np.stack([scores[-1] for scores in self._stream.prompt_scores]))
 
 
 def generate(
@@ -269,14 +264,16 @@ def steps(
 def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list[int]]:
     """Indices of the requests in batches, the first batch last.
 
-    All rows of a batch get the same room, so prompts that nearly fill the context are grouped by length.
+    All rows of a batch get the same room, so prompts that nearly fill the context are grouped by length. They are on
+    one side of `rope_length`.
     """
     most = max((request.tokens for request in requests), default=0)
     kinds: dict[object, list[int]] = {}
     for i, request in enumerate(requests):
+        length = len(request.ids)
         steering = None if engine.info.capabilities.row_steering else id(request.steering)
-        space = engine.info.context - len(request.ids)
-        kinds.setdefault((steering, space if space < most else None), []).append(i)
+        space = engine.info.context - length
+        kinds.setdefault((steering, space if space < most else None, engine.info.is_long(length)), []).append(i)
     waves = [rows[at : at + width] for rows in kinds.values() for at in range(0, len(rows), width)]
     return waves[::-1]
 
@@ -292,11 +289,3 @@ def _groups(requests: Sequence[Request]) -> list[list[int]]:
 
 def _prompt(request: Request, copies: int, keep: int) -> Prompt:
     return Prompt(request.ids, request.steering, request.sampler, copies, keep)
-
-
-def _rest(row: _Row) -> str:
-    """The text that was held back, if the row did not end at a stop string."""
-    if row.ending == "stop":
-        return ""
-    text, stopped = row.stops.push(row.detokenizer.flush())
-    return text if stopped else text + row.stops.flush()

@@ -108,6 +108,7 @@ class LocalModel:
         discovery.choose(self._engine, None if self._engine else models.formats(self._model_name))
 
     def answer(self, requests: Sequence[TextRequest]) -> list[Completion]:
+        from localprobe.chat_template import Exchange, render
         from localprobe.engine import Sampler
 
         model = self._model()
@@ -121,14 +122,17 @@ class LocalModel:
             )
             for request in requests
         ]
+        prompts = [
+            render(model.info, Exchange(request.prompt, "", request.system).messages).text for request in requests
+        ]
         return [
             Completion(
-                spoken(answer.text),
+                spoken(answer.text, prompt),
                 "length" if answer.reason in ("length", "context") else "stop",
                 model.info.model,
                 len(answer),
             )
-            for answer in model.answers(prepared)
+            for answer, prompt in zip(model.answers(prepared), prompts, strict=True)
         ]
 
     def provenance(self) -> dict[str, Any]:
@@ -171,9 +175,18 @@ class LocalModel:
         return model
 
 
-_THOUGHT = re.compile(r"\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL)
+_KINDS = "(think|thinking|reasoning)"
+_OPENED = re.compile(rf"<{_KINDS}>\s*\Z")
+_THOUGHT = re.compile(rf"\s*<{_KINDS}>.*?(?:</\1>|\Z)", re.DOTALL)
+_REST_OF_A_THOUGHT = re.compile(rf"(?:(?!<{_KINDS}>).)*?</{_KINDS}>", re.DOTALL)
 
 
-def spoken(text: str) -> str:
-    """A text without the reasoning that some models write before it, stripped of whitespace."""
-    return _THOUGHT.sub("", text, count=1).strip() if _THOUGHT.match(text) else text.strip()
+def spoken(text: str, prompt: str = "") -> str:
+    """A text without the reasoning that some models write before it, stripped of whitespace. A thought may have been
+    opened at the end of the `prompt`: then the text begins inside it."""
+    if opened := _OPENED.search(prompt):
+        text = opened.group() + text
+    for thought in (_THOUGHT, _REST_OF_A_THOUGHT):
+        if found := thought.match(text):
+            return text[found.end() :].strip()
+    return text.strip()

@@ -27,6 +27,12 @@ def refuse_faults(header: Header) -> None:
     family = header.value("general.architecture", str)
     if family is None:
         return  # a further part of a split file
+    blocks, held = header.metadata.get(f"{family}.block_count"), len(header.tensors)
+    if isinstance(blocks, int) and blocks > held > 0 and "split.count" not in header.metadata:
+        raise CorruptFile(f"{header.path}: it claims {blocks:,} blocks and holds {held} tensors; fetch it again")
+    experts, used = (header.metadata.get(f"{family}.expert{name}_count") for name in ("", "_used"))
+    if isinstance(experts, int) and isinstance(used, int) and used > experts:
+        raise CorruptFile(f"{header.path}: it claims to use {used:,} of {experts:,} experts; fetch it again")
     for key, value in header.metadata.items():
         if key.startswith(f"{family}."):
             _check_number(header, key.removeprefix(f"{family}."), key, value)
@@ -37,7 +43,7 @@ def _check_number(header: Header, name: str, key: str, value: Value) -> None:
     if name in _SIZES and isinstance(value, int) and value < 1:
         raise CorruptFile(f"{header.path}: {key} is {shown(value)}, a model has at least 1; fetch it again")
     if name.endswith("_epsilon") and isinstance(value, float) and not 0 <= value < np.inf:
-        raise CorruptFile(f"{header.path}: {key} is {value}, which is no small number; fetch it again")
+        raise CorruptFile(f"{header.path}: {key} is {value}, not a small positive number; fetch it again")
 
 
 def _check_vocabulary(header: Header) -> None:

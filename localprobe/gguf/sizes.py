@@ -38,11 +38,6 @@ def sizes(header: Header) -> Sizes:
             f"{header.path} is a model of the architecture {shown(family)}; only {', '.join(FAMILIES)} can be "
             "converted for other engines: use the llama engine, or a Hugging Face folder of the model"
         )
-    if header.value("split.count", int) not in (None, 0, 1):
-        raise UnsupportedModel(
-            f"{header.path} is one part of a model split over several files: join them with "
-            "`llama-gguf-split --merge` first"
-        )
     if header.value(f"{family}.expert_count", int):
         raise UnsupportedModel(f"{header.path} is a mixture of experts, which only the llama engine can run")
     width, heads = _size(header, "embedding_length"), _size(header, "attention.head_count")

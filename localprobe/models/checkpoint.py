@@ -6,7 +6,6 @@ Only headers are read, so every check takes milliseconds regardless of the size 
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ MAX_JSON = 1 << 26
 _BYTES = FLOATS | {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _LARGEST = 1 << 62  # of a size or an offset
 _DIMENSIONS = 64  # as many as numpy takes
-_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_INDEX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,16 @@ class Size:
         return self.bytes if itemsize is None else self.bytes - self.float_bytes + self.floats * itemsize
 
 
-def is_split(name: str) -> bool:
-    """Whether this is one part of a GGUF file that was split."""
-    return _PART.search(name) is not None
-
-
 def check_gguf(path: Path) -> None:
-    """Raise CorruptFile for a file that is not GGUF, UnsupportedModel for a part of a split file or another version."""
+    """Raise CorruptFile for a file that is not GGUF, UnsupportedModel for another version, UnknownModel for a split
+    file that lacks a part."""
+    from localprobe.gguf.parts import parts
+
+    for part in parts(path):
+        _check_gguf(part)
+
+
+def _check_gguf(path: Path) -> None:
     head = _head(path, 8)
     if not head.startswith(GGUF_MAGIC):
         raise CorruptFile(f"{path} is not a GGUF file: {_looks_like(head)}")
@@ -62,8 +64,6 @@ def check_gguf(path: Path) -> None:
     (version,) = struct.unpack("<I", head[4:])
     if version not in (2, 3):
         raise UnsupportedModel(f"{path} is GGUF version {version}: convert it again with a llama.cpp of today")
-    if is_split(path.name):
-        raise UnsupportedModel(f"{path} is one part of a split file: join the parts with `llama-gguf-split --merge`")
 
 
 def check_folder(folder: Path) -> None:
@@ -82,25 +82,49 @@ def check_folder(folder: Path) -> None:
         read_header(file)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UnknownModel(f"{folder} holds no tokenizer.json: fetch the model again, with its tokenizer")
+    if (folder / "adapter_config.json").exists():  # transformers applies it if peft is installed, mlx-lm never does
+        raise UnsupportedModel(
+            f"{folder} holds an adapter beside its weights (adapter_config.json), which some engines apply and others "
+            "ignore: merge it into the weights, or move it out of the folder"
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that make up a folder's model, sorted: those in its index, else `model*`, else all."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-            raise CorruptFile(f"{index} has no weight_map of file names: fetch the model again")
-        if strange := next((name for name in weight_map.values() if Path(name).name != name), None):
-            raise CorruptFile(f"{index} names {strange!r}, which is not a file of its folder")
-        return sorted(folder / name for name in set(weight_map.values()))
-    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
+    """Every safetensors file that a loader may read of a folder, sorted.
+
+    transformers reads what config.json names as `transformers_weights`, else model.safetensors, else the files in the
+    index; mlx-lm reads all `model*`. A folder without any of these has all its files.
+    """
+    index = folder / f"model{_INDEX}"
+    files = _named_by_config(folder) | (_named_by_index(index) if index.is_file() else set())
+    return sorted(files.union(folder.glob("model*.safetensors"))) or sorted(folder.glob("*.safetensors"))
+
+
+def _named_by_config(folder: Path) -> set[Path]:
+    config = folder / "config.json"
+    name = read_json(config).get("transformers_weights") if config.is_file() else None
+    if name is None:
+        return set()
+    if not isinstance(name, str) or Path(name).name != name or not name.endswith((".safetensors", _INDEX)):
+        raise CorruptFile(f"{config} names its weights as {shown(name)}, which is no safetensors file of its folder")
+    return _named_by_index(folder / name) if name.endswith(_INDEX) else {folder / name}
+
+
+def _named_by_index(index: Path) -> set[Path]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CorruptFile(f"{index} has no weight_map of file names: fetch the model again")
+    if strange := next((name for name in weight_map.values() if Path(name).name != name), None):
+        raise CorruptFile(f"{index} names {shown(strange)}, which is not a file of its folder")
+    return {index.with_name(name) for name in weight_map.values()}
 
 
 def size(path: Path) -> Size:
-    """Size of a GGUF file, or of the weights of a folder."""
+    """Size of a GGUF file with all of its parts, or of the weights of a folder."""
     if path.is_file():
-        return Size(path.stat().st_size)
+        from localprobe.gguf.parts import parts
+
+        return Size(sum(part.stat().st_size for part in parts(path)))
     stored = floats = float_bytes = 0
     for file in weight_files(path):
         stored += file.stat().st_size

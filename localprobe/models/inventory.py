@@ -15,7 +15,7 @@ from localprobe.engine import Backend, LoadOptions
 from localprobe.errors import EngineError, ModelError, UnknownModel
 from localprobe.models import fits
 from localprobe.models.catalogue import CATALOGUE, CatalogueEntry, Repository
-from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, read_json, size
 from localprobe.models.names import Source, locate, variant
 
 
@@ -93,14 +93,16 @@ def _catalogued(entry: CatalogueEntry, backends: dict[Backend, bool], free: int)
 
 
 def _cached(backends: dict[Backend, bool], free: int) -> Iterator[Item]:
-    """GGUF files and folders of language models in the hub's cache."""
+    """GGUF files and folders of language models in the hub's cache. A split file is listed by its first part."""
+    from localprobe.gguf.parts import is_later_part
+
     for repository, snapshot in _snapshots():
         for path in [*sorted(snapshot.rglob("*.gguf")), snapshot]:
             name, kind = repository, "folder"
             if path != snapshot:
                 name, kind = f"{repository}:{path.relative_to(snapshot).as_posix()}", "gguf"
             try:
-                if not is_split(path.name) if kind == "gguf" else _is_language_model(path):
+                if not is_later_part(path.name) if kind == "gguf" else _is_language_model(path):
                     yield _measured(name, kind, path, backends, free)
             except (ModelError, OSError) as error:
                 yield Item(name, name, kind, 0, path, problem=str(error))
@@ -145,9 +147,9 @@ def _measured(name: str, kind: str, path: Path, backends: dict[Backend, bool], f
 
 
 def _parameters(path: Path) -> int:
-    from localprobe.gguf.reader import read_header
+    from localprobe.gguf.parts import read_model
 
-    return sum(tensor.count for tensor in read_header(path).tensors.values())
+    return sum(tensor.count for tensor in read_model(path).tensors.values())
 
 
 def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, parameters: int, free: int) -> list[Use]:

@@ -38,10 +38,14 @@ class ProbeConfig:
     """Relabellings of the permutation test. Its p is 1 / (1 + permutations) or more: fewer than 19 never reach 0.05."""
     random_directions: int = 100
     """Random unit vectors at each layer."""
+    special_tokens: bool = False
+    """Read special tokens that are written in the texts, such as `<|im_start|>`, as tokens and not as characters."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.test_fraction < 1:
             raise UsageError(f"`test_fraction` must be at least 0 and below 1, not {self.test_fraction}")
+        if self.special_tokens and self.pooling == "answer":
+            raise UsageError("`special_tokens` is for texts of their own: with pooling answer the template writes them")
         for name, least in (("resamples", 1), ("permutations", 1), ("random_directions", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"`{name}` must be at least {least}, not {getattr(self, name)}")

@@ -19,6 +19,7 @@ from localprobe.contrast.pairs import Pair
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
 from localprobe.model import Model
+from localprobe.probing import notices
 from localprobe.probing.choice import middle
 from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
 from localprobe.probing.methods import fit as fit_directions
@@ -53,6 +54,7 @@ def fit(
     """
     texts = ProbeTexts.of(pairs, concept, config, test=test, validate=validate, keywords=keywords)
     numbers = model.layers(layers)
+    notices.warn(model.info, texts)
     capture = Capture(model.engine, texts.all, numbers, config.pooling, limit=TOKEN_LIMIT)
     for amount in capture:
         capturing(amount)
@@ -76,7 +78,13 @@ def conclude(
     report = fit_material(
         texts.material(residuals, layers),
         concept=texts.concept,
-        origin=Origin.of(info, method=config.method, pooling=config.pooling, trained_on=trained_on),
+        origin=Origin.of(
+            info,
+            method=config.method,
+            pooling=config.pooling,
+            trained_on=trained_on,
+            special_tokens=config.special_tokens,
+        ),
         config=config,
         scale=scale[list(layers)],
         candidates=candidates(info.layers, layers),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from localprobe.capture.residuals import Text
-from localprobe.chat_template import Exchange
+from localprobe.chat_template import Exchange, Marked
 from localprobe.contrast.pairs import TEXT_SETS, Pair, prompt_of, read_texts, split
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
@@ -74,7 +74,7 @@ class ProbeTexts:
         texts = [*pair_texts, *high, *low, *self._neutral()]
         if self.config.pooling != "answer":
             _check_alone([*self.train, *self.test])
-            return list(texts)
+            return [Marked(text) for text in texts] if self.config.special_tokens else list(texts)
         pairs = [*self.train] * 2 + [*self.test] * (4 if high else 2)
         return _answers([*map(_asked, pairs), *([(ANY_PROMPT, "")] * len(self._neutral()))], texts)
 
@@ -126,15 +126,6 @@ def measurable(test: Sequence[Pair], pairs: int, config: ProbeConfig, validate: 
             f"testing; a validation needs at least {_LEAST}"
         )
     return []
-
-
-def texts_of_pairs(pairs: Sequence[Pair], pooling: str) -> list[Text]:
-    """The texts of pairs for a pooling: all positive texts, then all negative ones."""
-    texts = [text for pole in _poles(pairs) for text in pole]
-    if pooling == "answer":
-        return _answers([_asked(pair) for pair in pairs] * 2, texts)
-    _check_alone(pairs)
-    return list(texts)
 
 
 def _poles(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:

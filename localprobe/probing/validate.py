@@ -10,6 +10,7 @@ from localprobe.contrast.pairs import Pair
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import DataError
 from localprobe.model import Model
+from localprobe.probing import notices
 from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
 from localprobe.probing.fit import candidates, probe_of
 from localprobe.probing.report import ProbeReport
@@ -32,6 +33,7 @@ def validate(
     VectorError for a vector of another width; otherwise raises as `localprobe.probing.fit.fit`.
     """
     vector = vector.within(model.info.model, model.info.layers, model.info.width)
+    notices.warn(model.info, texts)
     capture = Capture(model.engine, texts.all, sorted(vector.directions), texts.config.pooling, limit=TOKEN_LIMIT)
     for amount in capture:
         capturing(amount)
@@ -49,13 +51,14 @@ def texts_for(
 ) -> ProbeTexts:
     """The texts of a validation: those of `pairs` that the probe was not fitted on, to measure on.
 
-    `train` holds the pairs that it was fitted on, if `pairs` lacks them. The method and the pooling are the vector's
-    own; `config` gives the resampling budget. `source` names the source of `pairs` in error messages. Raises DataError
-    for a vector that is not a probe, or if every pair was used to fit it.
+    `train` holds the pairs that it was fitted on, if `pairs` lacks them. The method, the pooling and the reading of
+    special tokens are the vector's own; `config` gives the resampling budget. `source` names the source of `pairs` in
+    error messages. Raises DataError for a vector that is not a probe, or if every pair was used to fit it.
     """
     probe_of(vector)
     learnt, unseen = _apart(vector, pairs, train, source)
-    own = replace(config, method=vector.origin.method, pooling=vector.origin.pooling)
+    origin = vector.origin
+    own = replace(config, method=origin.method, pooling=origin.pooling, special_tokens=origin.special_tokens)
     return ProbeTexts(vector.concept, own, learnt, unseen, validate=True, keywords=keywords)
 
 

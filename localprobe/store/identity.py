@@ -23,6 +23,8 @@ class ModelIdentity:
     """Hash of the weights."""
     layers: int = 0
     width: int = 0
+    template_args: tuple[str, ...] = ()
+    """Arguments of the chat template, `NAME=VALUE`."""
 
     @classmethod
     def of(cls, info: Info) -> ModelIdentity:

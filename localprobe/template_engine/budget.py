@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# A step takes 0.1 to 0.2 us: an endless template stops within half a second. The longest public ones use some 300 steps
-# per message, and a message weighs 300 bytes or more.
-STEPS = 2_000_000
+# A step takes 0.1 to 0.2 us: an endless template stops within a quarter of a second. The longest public ones use some
+# 300 steps per message, and a message weighs 300 bytes or more.
+STEPS = 1_000_000
 STEPS_PER_BYTE = 8
 # All that a rendering makes, whether it is still held or not.
 MEMORY = 64 << 20
@@ -24,7 +24,8 @@ BYTES_PER_STEP = 64
 NUMBER_BITS = 64
 """Multiples of 2^61 - 1 beyond it share one place in a dict, which then takes hours to fill."""
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_EMPTY: dict[str, int] = {}
+_VIEWS = (type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items()))
 
 DEPTH = 50
 """Calls of macros within each other. The Python stack of a terminal app has room for them."""
@@ -60,7 +61,7 @@ class Budget:
 
     def read(self, value: T) -> T:
         """Count that all of a value is looked at: compared, searched, written out."""
-        weight = len(value) if type(value) is str else self.weight(value)
+        weight = len(value) if isinstance(value, str) else self.weight(value)
         self.steps -= 1 + weight // BYTES_PER_STEP
         if self.steps < 0:
             self.spend(0)
@@ -77,7 +78,7 @@ class Budget:
         weight = sys.getsizeof(value) if type(value) is str else self.weight(value)
         if weight > self.largest:
             self.expect(weight)
-        if type(value) is int and value.bit_length() > NUMBER_BITS:
+        if isinstance(value, int) and value.bit_length() > NUMBER_BITS:
             raise Exceeded("its numbers grow without bound")
         self.memory -= sys.getsizeof(value, 64)
         if self.memory < 0:

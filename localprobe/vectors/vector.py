@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from localprobe.chat_template import template_key
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
 from localprobe.version import __version__
@@ -39,18 +40,28 @@ class Origin:
     bos: bool | None = None
     """Whether captured texts began with a BOS token, which affects pooled residuals."""
     template: str = ""
-    """Hash of the chat template."""
+    """Hash of the chat template and its arguments."""
     version: str = __version__
     """Version of localprobe that wrote it; empty for a file of another program."""
     trained_on: tuple[str, ...] = ()
     """Hashes of the pairs that it was fitted on, so that it is never evaluated on them."""
+    special_tokens: bool = False
+    """Whether special tokens that were written in the texts were read as tokens."""
 
     @classmethod
-    def of(cls, info: Info, *, method: str, pooling: str, trained_on: tuple[str, ...] = ()) -> Origin:
+    def of(
+        cls,
+        info: Info,
+        *,
+        method: str,
+        pooling: str,
+        trained_on: tuple[str, ...] = (),
+        special_tokens: bool = False,
+    ) -> Origin:
         """The origin of a vector that is being fitted on this model."""
         import hashlib
 
-        template = hashlib.sha256(info.chat_template.encode()).hexdigest()[:16] if info.chat_template else ""
+        template = hashlib.sha256(template_key(info).encode()).hexdigest()[:16] if info.chat_template else ""
         return cls(
             info.model,
             info.weights,
@@ -63,6 +74,7 @@ class Origin:
             info.bos is not None,
             template,
             trained_on=trained_on,
+            special_tokens=special_tokens,
         )
 
     def __repr__(self) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
+from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray, LoadOptions, Output, Row, Weights
 from localprobe.testing import EngineContract, Tolerance
@@ -84,7 +86,7 @@ def tiny_mamba(path: Path, layers: int = 3, width: int = 32) -> Path:
 
 
 def changed(
-    source: Path, target: Path, metadata: Mapping[str, object], tensors: Mapping[str, FloatArray | None] | None = None
+    source: Path, target: Path, metadata: Mapping[str, object], tensors: Mapping[str, NDArray[Any] | None] | None = None
 ) -> Path:
     """A copy of a GGUF file with other values of some metadata, and other tensors; None leaves one out.
 
@@ -108,6 +110,11 @@ def changed(
     writer.write_tensors_to_file()
     writer.close()
     return target
+
+
+def tensor(path: Path, name: str) -> NDArray[Any]:
+    """A tensor of a GGUF file."""
+    return next(tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == name)
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:

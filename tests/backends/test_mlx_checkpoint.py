@@ -130,7 +130,7 @@ def test_rope_parameters_get_their_old_names(tmp_path: Path) -> None:
     """Without rope_theta mlx-lm takes 10000, and every residual is quietly wrong."""
     changes = config_for_mlx(checkpoint(tmp_path, {"rope_parameters": {"rope_type": "default", "rope_theta": 1e5}}))
     assert changes["rope_theta"] == 1e5
-    assert "rope_scaling" not in changes
+    assert changes["rope_scaling"] is None
 
 
 def test_rope_scaling_is_taken_along(tmp_path: Path) -> None:
@@ -141,7 +141,9 @@ def test_rope_scaling_is_taken_along(tmp_path: Path) -> None:
 
 def test_an_old_config_is_left_alone(tmp_path: Path) -> None:
     config = {"rope_theta": 1e6, "rope_scaling": {"type": "linear", "factor": 2.0}, "tie_word_embeddings": True}
-    assert config_for_mlx(checkpoint(tmp_path, config)) == {}
+    changed = config | config_for_mlx(checkpoint(tmp_path, config))
+    scaling = {**config["rope_scaling"], "rope_type": "linear", "rope_theta": 1e6}  # type: ignore[dict-item]
+    assert {key: changed[key] for key in config} == config | {"rope_scaling": scaling}
 
 
 def test_gpt_neox_and_gpt2_keys(tmp_path: Path) -> None:
@@ -175,3 +177,13 @@ def test_a_text_model_inside_another_is_translated_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("tensor", "tied"), [("lm_head.weight", False), ("model.norm.weight", True)])
 def test_whether_embeddings_are_tied_is_seen_in_the_weights(tmp_path: Path, tensor: str, tied: bool) -> None:
     assert config_for_mlx(checkpoint(tmp_path, {}, tensor))["tie_word_embeddings"] is tied
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    """mlx-lm reads every model*.safetensors, in the order of the disk: which of the two counts would be chance."""
+    checkpoint(tmp_path, {}, "x", "y")
+    save_file({"z": np.zeros(2, np.float32)}, tmp_path / "model-2.safetensors")
+    assert Checkpoint(tmp_path).tensors == ["z", "x", "y"]
+    save_file({"y": np.ones(2, np.float32)}, tmp_path / "model-old.safetensors")
+    with pytest.raises(CorruptFile, match=r"model\.safetensors both hold the tensor 'y', and mlx-lm reads both files"):
+        Checkpoint(tmp_path)

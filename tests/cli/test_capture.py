@@ -73,3 +73,17 @@ def test_layers_as_people_write_them() -> None:
     for wrong in ("", "a", "9-8", "1;2"):
         with pytest.raises(UsageError):
             parse(wrong)
+
+
+def test_special_tokens_are_characters_with_a_warning_or_tokens_if_asked_for(run: Run, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "Plain."}\n{"text": "<|im_start|>user\\nHi<|im_end|>"}\n')
+    ran = run("capture", texts, "-o", tmp_path / "out", *FAKE, "--json")
+    assert json.loads(ran.out)["tokens"] == 7 + 30
+    assert ran.err.splitlines()[-1] == (
+        "warning: <|im_start|>, <|im_end|> in line 2 are read as characters: "
+        "give --special-tokens to read special tokens as tokens"
+    )
+    ran = run("capture", texts, "-o", tmp_path / "out", *FAKE, "--json", "--special-tokens")
+    assert json.loads(ran.out)["tokens"] == 7 + 10
+    assert "warning" not in ran.err

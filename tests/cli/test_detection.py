@@ -164,7 +164,7 @@ def test_ratings_against_a_probe_of_its_own_model(run: Run, theirs: Path, rated:
         (['{"text": "a", "score": 1}'] * 4, "all 4 ratings are 1: constants have no correlation"),
         (['{"text": "a", "score": 1}', '{"text": "b", "score": "high"}'], "line 2: score is 'high', not a number"),
         (['{"text": "a"}'], "line 1: no field 'score'; it has text"),
-        (['{"text": "", "score": 1}'], "line 1: text is '', not a text"),
+        (['{"text": "", "score": 1}'], "line 1: text is empty"),
         (['{"text": "a", "score": 1}', '{"text": "b"'], "line 2: not JSON"),
         ([""], "holds no rated texts"),
         (['{"text": "a", "score": 1}', '{"text": "b", "score": 2}'], "2 rated texts: a correlation takes at least 4"),

@@ -194,6 +194,14 @@ def test_json_holds_all_of_it() -> None:
     assert told["scenarios"] == {f"s{i}": 12 for i in range(5)}
 
 
+def test_marks_of_chat_templates_in_texts_are_named_with_their_lines() -> None:
+    marks = ("<|im_start|>user", "[INST] hi", "<start_of_turn>model", "</s>", "a <b> | c")
+    pairs = [Pair(f"{mark} yes {i}", f"no {i * 7}", line=i) for i, mark in enumerate(marks, 1)]
+    (found,) = (finding for finding in check(pairs).findings if finding.kind == "special tokens")
+    assert (found.severity, found.lines) == ("warning", (1, 2, 3, 4))
+    assert "<|im_start|>, [INST], <start_of_turn>, ..." in found.message
+
+
 def test_single_words_are_compared_together_with_their_prompts() -> None:
     prompts = [f"{' '.join(_WORDS[9 * i : 9 * i + 9])}?" for i in range(40)]
     letters = [("(A)", "(B)"), ("(B)", "(A)")] * 20
@@ -202,5 +210,3 @@ def test_single_words_are_compared_together_with_their_prompts() -> None:
     assert of(checked, "answers in a word").lines == tuple(range(1, 41))
     kinds = {finding.kind for finding in checked.findings}
     assert kinds.isdisjoint({"text in both poles", "duplicates", "near-duplicates", "no answer"})
-    again = check([*pairs, Pair("(B)", "(A)", line=41, metadata={"prompt": prompts[0]})])
-    assert of(again, "text in both poles").groups == ((1, 41),)

@@ -37,7 +37,8 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> Tries:
 
 @pytest.fixture
 def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Loader]:
-    """A loader of a file, whose content no other test has, on a backend."""
+    """A loader of a file, whose content no other test has, on a backend; nothing is remembered of either."""
+    monkeypatch.setenv("LOCALPROBE_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF")
 
@@ -63,14 +64,15 @@ def broken(fault: str) -> Backend:
     ("fault", "death"),
     [
         ("abort_in_load", r"died in load \(SIGABRT, Aborted\): ggml.c:12: GGML_ASSERT\(n > 0\) failed"),
-        ("segfault_in_load", r"died in load \(SIGSEGV, Segmentation fault\)"),
+        ("segfault_in_load", r"died in load \(SIGSEGV, Segmentation fault\); fetch the file again, or take another"),
+        ("killed_in_load", r"died in load \(SIGKILL, Killed, memory likely ran out\); take a smaller one, or close"),
         ("abort_in_forward", r"died in forward \(SIGABRT, Aborted\): ggml.c:12: GGML_ASSERT\(n > 0\) failed"),
     ],
 )
 def test_a_file_on_which_a_library_aborts_is_one_line_each_time(
     loader: Callable[..., Loader], tries: Tries, fault: str, death: str
 ) -> None:
-    message = rf"model\.gguf cannot be run: the engine {death}.*; fetch the file again, or take another version of it"
+    message = rf"model\.gguf cannot be run: the engine {death}"
     for _ in range(2):
         with pytest.raises(EngineCrashed, match=message) as caught:
             loader(broken(fault)).load()
@@ -94,6 +96,16 @@ def test_other_weights_and_other_options_are_tried_too(loader: Callable[..., Loa
     loader(FakeBackend(), context=64).load().close()
     loader(FakeBackend(), context=64).load().close()
     assert [options.context for options in tries] == [None, None, 64]
+
+
+def test_where_no_process_can_be_started_there_is_no_trial(
+    loader: Callable[..., Loader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> remote.Loading:
+        raise PermissionError("no processes here")
+
+    monkeypatch.setattr(remote, "start", refuse)
+    assert isinstance(loader(FakeBackend()).load(), FakeEngine)
 
 
 def test_an_error_of_the_trial_is_raised_as_it_is(loader: Callable[..., Loader]) -> None:

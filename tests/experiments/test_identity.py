@@ -22,6 +22,11 @@ from localprobe.probing.config import ProbeConfig
 from localprobe.vectors import files
 from localprobe.vectors.vector import Direction, Origin, Vector
 
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
 
 class TestNamesOf010:
     """As commit bebf75a, version 0.1.0, named them: a sweep that it began goes on. They change with the data that
@@ -46,10 +51,10 @@ class TestNamesOf010:
 
     def test_an_experiment_that_says_all_that_a_file_can_say(self, tmp_path: Path) -> None:
         experiment = read_experiment(every_key(tmp_path))
-        keys, streams = hashes(experiment)
+        keys, streams = hashes(experiment, CHATML)
         assert experiment.run == "a962988e"
-        assert keys == ["9f5bf5d31232220a", "2ea6d7b8665fd893"]
-        assert streams == ["65b155dd05c4ae3c", "1dbc7d180ebc799b"]
+        assert keys == ["37fedd556ab9d3f2", "05dcfb9de91d64a8"]
+        assert streams == ["ac68aa58da70c650", "e6b7189288b4f07a"]
 
     @pytest.mark.parametrize(("test_fraction", "run"), [(0, "1e8c1d1e"), (0.3, "c118bbac")])
     def test_the_grid_of_reproduce_for_other_models(self, test_fraction: float, run: str) -> None:
@@ -61,9 +66,21 @@ class TestNamesOf010:
         assert grid.run == run
 
 
-def hashes(experiment: Experiment) -> tuple[list[str], list[str]]:
+def test_a_template_that_puts_answers_elsewhere_names_what_is_fitted_on_answers(tmp_path: Path) -> None:
+    """Such answers were read as thoughts by 0.1.0: a probe of them is another one."""
+    thinks = CHATML.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>\n")
+    info = Info("torch", "1", "m", "llama", 32, 8, 9, 512, "cpu", "float32", "w" * 64, chat_template=CHATML)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"positive": "a", "negative": "b"}\n')
+    for pooling, names in (("answer", 3), ("mean", 1)):
+        choice = VectorChoice("x", fit=pairs, probe=ProbeConfig(pooling=pooling))
+        kinds = (info, replace(info, chat_template=thinks), replace(info, template_args=("a=1",)))
+        assert len({sha256(recipe(choice, kind)) for kind in kinds}) == names
+
+
+def hashes(experiment: Experiment, template: str = "{{ messages }}") -> tuple[list[str], list[str]]:
     """A hash of all keys, and one of all streams, for each model of an experiment."""
-    info = Info("torch", "1", "m", "llama", 32, 8, 9, 512, "cpu", "float32", "w" * 64, chat_template="{{ messages }}")
+    info = Info("torch", "1", "m", "llama", 32, 8, 9, 512, "cpu", "float32", "w" * 64, chat_template=template)
     steers = Vector("empathy", Origin("m"), {b: Direction(np.eye(8, dtype=np.float32)[b % 8]) for b in range(32)}, 20)
     keys, streams = [], []
     for model in experiment.models:

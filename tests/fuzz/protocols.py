@@ -76,7 +76,7 @@ _SNIPPETS += ["{{ " + "(" * 3000 + ")" * 3000 + " }}", "{% if 1 %}" * 300, "{{ 1
 @reader
 def template() -> Reader:
     """Chat templates."""
-    from localprobe.chat_template import Message, render
+    from localprobe.chat_template import Message, render, render_answer
     from localprobe.fake import FakeEngine
 
     info = FakeEngine().info
@@ -91,6 +91,7 @@ def template() -> Reader:
         with_template = replace(info, chat_template=data.decode(errors="replace"))
         encoded(render(with_template, said[:2]))
         encoded(render(with_template, said[1:]))
+        encoded(render_answer(with_template, said[1:3]))
 
     sound = [text.encode() for text in _TEMPLATES]
     return Reader(read, sound, mutated(sound, snippets=[text.encode() for text in _SNIPPETS]))

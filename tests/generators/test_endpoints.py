@@ -74,6 +74,9 @@ def test_thoughts_are_left_out(told: Told) -> None:
         assert told.endpoint(server).answer([ASK])[0].text == "I stay."
     assert spoken("<think>never done thinking") == ""
     assert spoken("I <think> so.") == "I <think> so."
+    assert spoken("He is sad.\n</think>\n\nI stay.") == "I stay."  # the template opened the thought
+    assert spoken("He is sad.", "<|Assistant|><think>\n") == ""
+    assert spoken("He is sad.</think>I stay.", "<|Assistant|><think>\n") == "I stay."
 
 
 def test_half_a_character_of_a_server_that_cuts_bytes_is_replaced(told: Told) -> None:

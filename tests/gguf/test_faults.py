@@ -49,6 +49,7 @@ def test_a_sound_file_has_none(architecture: str, tmp_path: Path) -> None:
         (lambda w: w.add_array("tokenizer.ggml.token_type", [1.0] * 3), r"token_type has 3 numbers of type float32"),
         (lambda w: w.add_token_scores([0.0]), r"scores has 1 numbers of type float32 for 3 tokens"),
         (lambda w: w.add_array("tokenizer.ggml.scores", [1] * 3), r"scores has 3 numbers of type int32 for 3 tokens"),
+        (lambda w: (w.add_expert_count(8), w.add_expert_used_count(9)), "it claims to use 9 of 8 experts"),
     ],
 )
 def test_a_number_that_cannot_be(change: Callable[[gguf.GGUFWriter], None], complaint: str, tmp_path: Path) -> None:
@@ -86,6 +87,15 @@ def test_no_vocabulary(kind: str, tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     with pytest.raises(UnsupportedModel, match=r"m\.gguf has no vocabulary to read text with: convert it again"):
+        refuse_faults(read_header(tmp_path / "m.gguf"))
+
+
+def test_more_blocks_than_tensors(tmp_path: Path) -> None:
+    blocks = tiny_gguf("llama", tmp_path / "m.gguf").read_bytes()
+    key = b"llama.block_count" + (4).to_bytes(4, "little")  # the key, and the type of its value
+    at = blocks.index(key) + len(key)
+    (tmp_path / "m.gguf").write_bytes(blocks[:at] + (1000).to_bytes(4, "little") + blocks[at + 4 :])
+    with pytest.raises(CorruptFile, match="it claims 1,000 blocks and holds 39 tensors; fetch it again"):
         refuse_faults(read_header(tmp_path / "m.gguf"))
 
 

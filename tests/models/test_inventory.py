@@ -6,6 +6,8 @@ import pytest
 
 from localprobe.models import download, fits, inventory
 from localprobe.models.inventory import Item
+from localprobe.testing.tiny import tiny_gguf
+from tests.gguf.split import split_gguf
 from tests.models import fake_hub
 from tests.models.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
@@ -96,3 +98,15 @@ def test_a_known_model_in_the_cache_is_listed_once(hub: Hub, tmp_path: Path) -> 
     hub.repositories[repo] = {file: gguf_bytes(tmp_path)}
     path = download.fetch_file(repo, file)
     assert [item.name for item in inventory.items() if item.path == path] == ["phi-3-mini"]
+
+
+def test_a_split_file_is_listed_once_with_the_size_of_all_parts(hub: Hub, tmp_path: Path) -> None:
+    files = split_gguf(tiny_gguf("llama", tmp_path / "tiny.gguf"), tmp_path / "split")
+    hub.repositories["org/name-GGUF"] = {f"q/{file.name}": file.read_bytes() for file in files}
+    path = download.fetch_file("org/name-GGUF", f"q/{files[1].name}")
+    (item,) = [item for item in inventory.items() if item.name.startswith("org/")]
+    assert item.name == "org/name-GGUF:q/tiny-00001-of-00003.gguf"
+    assert item.bytes == sum(file.stat().st_size for file in files)
+    (path.parent / files[2].name).unlink()
+    (item,) = [item for item in inventory.items() if item.name.startswith("org/")]
+    assert "00003-of-00003.gguf is missing" in item.problem

@@ -15,7 +15,6 @@ from localprobe.model import Model
 from localprobe.probing.arrays import validate_arrays
 from localprobe.probing.config import ProbeConfig
 from localprobe.probing.fit import fit
-from localprobe.probing.texts import texts_of_pairs
 from tests.probing.planted import planted
 
 QUICK = ProbeConfig(resamples=100, permutations=10, random_directions=20)
@@ -36,7 +35,8 @@ def test_a_planted_direction_is_found_and_measured_on_pairs_held_out() -> None:
 def test_the_same_residuals_give_what_a_fit_on_the_texts_gives(shouting: list[Pair]) -> None:
     model = Model(FakeEngine())
     own = fit(model, shouting, QUICK, concept="shouting", layers=[1, 3])
-    residuals = model.pooled(texts_of_pairs(shouting, QUICK.pooling), [1, 3], pooling=QUICK.pooling)
+    texts = [pair.positive for pair in shouting] + [pair.negative for pair in shouting]
+    residuals = model.pooled(texts, [1, 3], pooling=QUICK.pooling)
     half = len(shouting)
     report = validate_arrays(
         residuals[:half],

@@ -11,7 +11,7 @@ from localprobe.chat_template import Exchange
 from localprobe.contrast.pairs import Pair, split
 from localprobe.errors import DataError
 from localprobe.probing.config import ProbeConfig
-from localprobe.probing.texts import ANY_PROMPT, ProbeTexts, texts_of_pairs
+from localprobe.probing.texts import ANY_PROMPT, ProbeTexts
 
 CONFIG = ProbeConfig()
 
@@ -71,12 +71,13 @@ def test_keywords_of_the_wrong_kind_are_refused_and_their_case_does_not_matter(s
 
 def test_the_prompt_of_an_answer_is_the_pairs_own_or_its_scenarios(shouting: list[Pair]) -> None:
     own = replace(shouting[0], metadata={"prompt": "Say something."})
-    texts = texts_of_pairs([own, shouting[1]], "answer")
+    config = replace(CONFIG, pooling="answer", test_fraction=0)
+    texts = ProbeTexts.of([own, shouting[1]], "x", config, validate=False).all
     assert texts[0] == Exchange("Say something.", own.positive)
     assert isinstance(texts[1], Exchange) and "courier" in texts[1].prompt
     assert texts[3].answer == shouting[1].negative  # type: ignore[union-attr]
     with pytest.raises(DataError, match="the pair has no prompt"):
-        texts_of_pairs([Pair("a", "b", scenario="unknown", line=7)], "answer")
+        ProbeTexts.of([Pair("a", "b", scenario="unknown", line=7)], "x", config, validate=False).all  # noqa: B018
 
 
 @pytest.mark.parametrize("keywords", [None, {"and": "plus"}])
@@ -120,7 +121,8 @@ def test_one_pair_given_to_test_on_is_too_few(shouting: list[Pair]) -> None:
 
 def test_a_pair_brings_its_system_prompt() -> None:
     pair = Pair("I care.", "Go away.", metadata={"prompt": "Hi", "system": "Be brief."})
-    first, second = texts_of_pairs([pair], "answer")
+    config = replace(CONFIG, pooling="answer", test_fraction=0)
+    first, second = ProbeTexts.of([pair], "x", config, validate=False).all
     assert (first, second) == (Exchange("Hi", "I care.", "Be brief."), Exchange("Hi", "Go away.", "Be brief."))
 
 
@@ -129,7 +131,5 @@ def test_texts_that_differ_by_their_prompts_alone_need_them(pooling: str) -> Non
     letters = [("(A)", "(B)"), ("(B)", "(A)")] * 6
     pairs = [Pair(*poles, metadata={"prompt": f"Question {i}?"}) for i, poles in enumerate(letters)]
     with pytest.raises(DataError, match=r"both poles hold the same texts, such as '\(A\)': .* give `pooling` answer"):
-        texts_of_pairs(pairs, pooling)
-    with pytest.raises(DataError, match="both poles hold the same texts"):
         _ = ProbeTexts.of(pairs, "x", replace(CONFIG, pooling=pooling)).all
     assert ProbeTexts.of(pairs, "x", replace(CONFIG, pooling="answer")).all[0].prompt.startswith("Question ")  # type: ignore[union-attr]

@@ -18,7 +18,7 @@ def test_it_is_the_part_of_the_info_that_figures_depend_on() -> None:
         name: getattr(info, name)
         for name in (
             *("model", "engine", "architecture", "version", "device", "dtype", "quantisation", "weights"),
-            *("layers", "width"),
+            *("layers", "width", "template_args"),
         )
     }
 

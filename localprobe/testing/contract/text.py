@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from localprobe.chat_ids import encode_chat
+from localprobe.chat_template import Message, render
 from localprobe.engine import Engine
 from localprobe.testing.contract.base import ContractBase
 
@@ -78,6 +80,24 @@ class TextContract(ContractBase):
             plain = plain[1:]
         assert token not in plain
         assert engine.decode(plain) == f"say {special} now"
+
+    def test_every_mark_is_one_token_in_templates_and_none_in_plain_text(self, engine: Engine) -> None:
+        assert set(engine.info.marks) >= set(engine.info.special_text.values()) - {""}
+        for mark in engine.info.marks[:50]:
+            (token,) = engine.encode(mark, template=True).tolist()
+            assert token not in engine.encode(f"say {mark} now").tolist()[1:]
+
+    def test_a_message_forges_no_turn(self, engine: Engine) -> None:
+        if engine.info.chat_template is None:
+            pytest.skip("the model has no chat template")
+        marks = [mark for mark in engine.info.marks if len(mark) > 2][:20]
+        special = {engine.encode(mark, template=True).tolist()[0] for mark in marks}
+        said = "".join(f" one {mark} two" for mark in marks)
+        honest, forged = (
+            encode_chat(engine, render(engine.info, [Message("user", text)])) for text in ("Hello", said.strip())
+        )
+        assert [i for i in forged if i in special] == [i for i in honest if i in special]
+        assert said.strip() in engine.decode(forged)
 
     def test_a_template_gets_no_second_bos(self, engine: Engine) -> None:
         bos_text = engine.info.special_text.get("bos_token")

@@ -145,6 +145,8 @@ class ProbingScreen(Page):
         self.set_focus(self.query_one("#cancel"))
         try:
             report = self.report = await task.run(self._capturing, self._step)
+            for line in task.notices:
+                self.notify(line.replace("`", ""), severity="warning")
             self._show_study()
             recorded = await in_thread(lambda: keep(report, pairs))
             self.notify(f"Kept as run {recorded.run}: F3 shows it.")

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Static, TextArea
 
 from localprobe.capture.residuals import encode, spans
-from localprobe.chat_template import Exchange
+from localprobe.chat_template import Exchange, Marked
 from localprobe.engine import FloatArray, Row
 from localprobe.errors import LocalprobeError
 from localprobe.generation.detokenizer import Detokenizer
@@ -50,7 +50,8 @@ def score(model: Model, vector: Vector, layers: Sequence[int], text: str) -> Sco
     from localprobe.probing.texts import ANY_PROMPT  # imports the statistics, which the first frame does not need
 
     pooling = vector.origin.pooling
-    encoded = encode(model.engine, Exchange(ANY_PROMPT, text) if pooling == "answer" else text)
+    read = Marked(text) if vector.origin.special_tokens else text
+    encoded = encode(model.engine, Exchange(ANY_PROMPT, text) if pooling == "answer" else read)
     residuals = model.engine.forward([Row(encoded.ids)], layers)[0].residuals  # (layers, n, width)
     directions = np.stack([vector.directions[layer].vector for layer in layers])
     start = encoded.answer or 0

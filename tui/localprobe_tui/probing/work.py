@@ -60,6 +60,8 @@ class ProbingWork:
         self._session = session
         self._stop = threading.Event()
         self.texts: ProbeTexts = ProbeTexts.of(pairs, concept, config)
+        self.notices: list[str] = []
+        """How the model reads the texts, where that may surprise; known once `run` has the model."""
 
     def stop(self) -> None:
         """End the statistics at their next step; a capture ends when its task is cancelled."""
@@ -70,10 +72,12 @@ class ProbingWork:
         from localprobe.capture.job import Capture
         from localprobe.probing.config import TOKEN_LIMIT
         from localprobe.probing.fit import conclude
+        from localprobe.probing.notices import notices
 
         pooling = self.texts.config.pooling
         with self._session.reserved(f"capturing texts for a probe of {self.texts.concept}") as model:
             layers = model.layers()
+            self.notices = await self._session.call(lambda: [*notices(model.info, self.texts)])
             capture = Capture(model.engine, self.texts.all, layers, pooling, limit=TOKEN_LIMIT)
             amounts = cast("AsyncGenerator[Amount, None]", self._session.iterate(lambda: iter(capture)))
             async with aclosing(amounts):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from localprobe.chats.turns import generated_by
+
 if TYPE_CHECKING:
     from localprobe.engine import Info, Sampler
 
@@ -30,9 +32,7 @@ class Sampling:
     def details(self, info: Info) -> dict[str, object]:
         """The settings that an answer is generated with, to be stored with it."""
         return {
-            "model": info.model,
-            "engine": info.engine,
-            "quantisation": info.quantisation,
+            **generated_by(info),
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,

@@ -1,0 +1,97 @@
+"""Ids of a rendered conversation, in which only the marks that the template wrote are special tokens.
+
+A person may write `<|im_end|>` too. In the text of a whole conversation a tokenizer could not tell it from the end of a
+turn, and the person could forge turns. So a text that holds such a mark is encoded in pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from localprobe.chat_template import Rendered
+from localprobe.engine import Engine, IntArray, Span
+
+_CONTEXT = "\n"
+"""Encoded before a piece, and taken off again, where a tokenizer would put a space before the piece."""
+
+
+def encode_chat(engine: Engine, rendered: Rendered) -> IntArray:
+    """Ids of a conversation, (n,) int32.
+
+    Without special tokens in what people wrote, these are the ids of the text as it is. Else the text is split at the
+    template's own marks, and what lies between two of them and holds a forged one is encoded as plain text.
+    """
+    ids: list[int] = []
+    for stretch, forged in _stretches(rendered, engine.info.marks):
+        ids += _plain(engine, stretch, ids) if forged else engine.encode(stretch, template=True).tolist()
+    return np.array(ids, dtype=np.int32)
+
+
+def _stretches(rendered: Rendered, marks: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
+    """The text in stretches, and whether each holds a forged mark and must be read as plain text."""
+    text, start = rendered.text, 0
+    own, forged = _marks(rendered, marks)
+    if not forged:
+        yield text, False
+        return
+    edges = [(0, 0), *own, (len(text), len(text))]
+    for (_, left), (right, _) in pairwise(edges):
+        if any(left < stop and begin < right for begin, stop in forged):
+            if start < left:
+                yield text[start:left], False
+            yield text[left:right], True
+            start = right
+    if start < len(text):
+        yield text[start:], False
+
+
+def _marks(rendered: Rendered, marks: tuple[str, ...]) -> tuple[list[Span], list[Span]]:
+    """The marks in a text that the template wrote, and those of which a person wrote at least a part."""
+    own: list[Span] = []
+    forged: list[Span] = []
+    pattern = _pattern(marks)
+    at = 0
+    while pattern and (match := pattern.search(rendered.text, at)):
+        start, stop = match.start(), match.start() + len(match.group(1))
+        if any(start < b and a < stop for a, b in rendered.contents):
+            forged.append((start, stop))
+            at = start + 1  # another mark may begin inside this one
+        else:
+            own.append((start, stop))
+            at = stop
+    return own, forged
+
+
+def _plain(engine: Engine, text: str, before: Sequence[int]) -> list[int]:
+    """Ids of a piece of plain text that follows other ids."""
+    if not before or _space_after_marks(engine):
+        return _without_bos(engine, text)
+    context, whole = _without_bos(engine, _CONTEXT), _without_bos(engine, _CONTEXT + text)
+    return whole[len(context) :] if whole[: len(context)] == context else _without_bos(engine, text)
+
+
+def _space_after_marks(engine: Engine) -> bool:
+    """Whether a word after a special token is encoded as it is at the beginning of a text."""
+    for mark in engine.info.marks:
+        first = engine.encode(mark, template=True).tolist()
+        if len(first) == 1:
+            after: list[int] = engine.encode(f"{mark}a", template=True).tolist()
+            return [*first, *_without_bos(engine, "a")] == after
+    return True
+
+
+def _without_bos(engine: Engine, text: str) -> list[int]:
+    ids: list[int] = engine.encode(text).tolist()
+    return ids[1:] if engine.info.bos is not None else ids
+
+
+@lru_cache(maxsize=8)
+def _pattern(marks: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Finds marks, the longest first, without consuming them."""
+    longest_first = sorted(filter(None, marks), key=lambda mark: (-len(mark), mark))
+    return re.compile(f"(?=({'|'.join(map(re.escape, longest_first))}))") if longest_first else None

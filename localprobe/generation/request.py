@@ -1,0 +1,72 @@
+"""A request to generate an answer, and the row of a decoding that it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localprobe.engine import IntArray, Sampler, Steering
+from localprobe.generation.detokenizer import Detokenizer, StopStrings
+from localprobe.generation.events import Finished, Reason
+from localprobe.sampling import uniforms
+
+_CHUNK = 64  # uniforms drawn at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One answer to generate."""
+
+    ids: IntArray
+    """(n,) int32: the prompt."""
+    steering: Steering = ()
+    sampler: Sampler = Sampler()
+    key: str = "0"
+    """Names the stream of random numbers. The same key, prompt and steering give the same answer in any batch."""
+    tokens: int = 200
+    """Maximum number of tokens to generate."""
+    stops: tuple[str, ...] = ()
+    """Stop strings: they end the answer and are not part of it."""
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A row of a decoding: a request, and its answer so far."""
+
+    number: int
+    request: Request
+    limit: int
+    at_limit: Reason  # reason if the limit is reached
+    detokenizer: Detokenizer
+    stops: StopStrings
+    steering: Steering
+    ids: list[int] = field(default_factory=list)
+    run: int = 0  # tokens of the answer that have been run
+    ending: Reason | None = None
+    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def uniform(self) -> float:
+        at = len(self.ids) % _CHUNK
+        if at == 0:
+            self.uniforms = uniforms(self.request.key, len(self.ids), _CHUNK)
+        return float(self.uniforms[at])
+
+    @property
+    def length(self) -> int:
+        """Positions of the row that have been run."""
+        return len(self.request.ids) + self.run
+
+    @property
+    def whole(self) -> IntArray:
+        """Its prompt and its answer so far, (n,) int32."""
+        return np.concatenate([self.request.ids, np.array(self.ids, np.int32)])
+
+    def finished(self) -> Finished:
+        """The event that ends it, with the text that was held back if it did not end at a stop string."""
+        text = ""
+        if self.ending != "stop":
+            text, stopped = self.stops.push(self.detokenizer.flush())
+            text = text if stopped else text + self.stops.flush()
+        return Finished(self.number, self.ending or "end", text)
