@@ -141,6 +141,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(engine: FakeEngine, tmp_pat
         (lambda about: about["origin"].update(trained_on=[1]), "trained_on"),
         (lambda about: about.update(concept=["kindness"]), "concept"),
         (lambda about: about.update(best=True), "best layer True"),
+        (lambda about: about.update(concept="\ud800"), "half a character"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_one_clear_error(
