@@ -16,6 +16,7 @@
         ├── UnknownEngine        no backend of that name is registered
         ├── EngineNotInstalled   registered, but its library is missing
         ├── EngineCrashed        its process died
+        ├── EngineStopped        its process was stopped from outside and does not answer
         └── CanaryFailed         it loads, but capture or steering gives wrong results
 
 A message says what was wrong, with the value, and what to do now. Tracebacks are for bugs.
@@ -24,6 +25,11 @@ A message says what was wrong, with the value, and what to do now. Tracebacks ar
 
 class LocalprobeError(Exception):
     """Base of all errors meant to be read by a user: one line, no traceback."""
+
+
+class LocalprobeWarning(UserWarning):
+    """Something that a user must know and that does not stop the work, such as a damaged row that was skipped: one
+    line. The command line prints it, the app shows it."""
 
 
 class UsageError(LocalprobeError, ValueError):
@@ -82,9 +88,13 @@ class EngineCrashed(EngineError):
     """The engine's process died."""
 
 
+class EngineStopped(EngineError):
+    """The engine's process was stopped from outside (SIGSTOP): it does not answer until it is continued."""
+
+
 class CanaryFailed(EngineError):
     """The model loads, but capture or steering gives wrong results."""
 
 
-class DataWarning(UserWarning):
+class DataWarning(LocalprobeWarning):
     """Texts can be used, but are not read as their author may think. The command line shows it as one line."""

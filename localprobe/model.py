@@ -152,7 +152,7 @@ class Model:
         A dose is in residual lengths of this model (`scale`), not in those that the vector's file records.
         """
         strength = knob.strength(alpha, dose)
-        vector.check_compatible(self.info)
+        vector = self._within(vector)
         layer = vector.layer(layer)
         if dose is not None:
             strength = vector.directions[layer].alpha(strength, float(self.scale[layer]))
@@ -169,11 +169,15 @@ class Model:
     ) -> list[Knob]:
         """The knobs of a vector: one at `layer`, or at the vector's best layer. A control vector that has no best layer
         is used whole, one knob per layer, and needs an alpha: UsageError for a dose, which is of one layer."""
+        vector = self._within(vector)
         if layer is not None or vector.best is not None:
             return [self.knob(vector, layer=layer, alpha=alpha, dose=dose, positions=positions)]
         if alpha is None:
             vector.layer(None)  # raises: a dose is of one layer
         return [self.knob(vector, layer=b, alpha=alpha, positions=positions) for b in sorted(vector.directions)]
+
+    def _within(self, vector: Vector) -> Vector:
+        return vector.within(self.info.model, self.info.layers, self.info.width)
 
     def answer(
         self,

@@ -76,9 +76,13 @@ def placement(options: LoadOptions) -> tuple[int, int | None]:
 
 
 def describe(options: LoadOptions) -> str:
-    """The GPUs that a load with these options uses."""
-    devices, (_, one) = gpus(), placement(options)
-    return ", ".join(devices) if one is None else devices[one]
+    """The GPUs that a load with these options uses, and how many layers are on them if not all.
+
+    The CPU rounds activations where a GPU does not, so measurements with another number of layers are not the same.
+    """
+    devices, (blocks, one) = gpus(), placement(options)
+    names = ", ".join(devices) if one is None else devices[one]
+    return names if blocks < 0 else f"{names}, {blocks} layers"
 
 
 def threads() -> int:

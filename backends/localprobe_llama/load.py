@@ -149,7 +149,8 @@ def _refuse_unreadable(model: LlamaModel, path: Path) -> None:
         raise UnsupportedModel(f"{path.name} ({model.architecture}) is not a decoder: it cannot continue a text")
     if llama_cpp.llama_model_is_diffusion(model.pointer):
         raise UnsupportedModel(f"{path.name} ({model.architecture}) is a diffusion model: no token follows another")
-    if model.vocabulary.size == 0:
+    kind = llama_cpp.llama_vocab_type(llama_cpp.llama_model_get_vocab(model.pointer))
+    if model.vocabulary.size == 0 or kind == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
         raise UnsupportedModel(f"{path.name} has no tokenizer: convert it again with its vocabulary")
 
 

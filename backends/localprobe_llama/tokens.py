@@ -15,6 +15,7 @@ from localprobe.errors import UsageError
 from localprobe.gguf.vocabulary import END_TEXTS
 
 _NO_TOKEN = -1  # LLAMA_TOKEN_NULL
+_SPACE = "\u2581"  # how SentencePiece writes a space
 
 
 class Vocabulary:
@@ -95,7 +96,30 @@ class Vocabulary:
         ids = self._tokenize(b"a", special=False)
         return b"".join(map(self._piece, ids.tolist())).startswith(b" ")
 
+    def _refuse_unwritable(self, text: str) -> None:
+        """UsageError for a character that llama.cpp would abort on, as no token stands for it or for its bytes."""
+        texts, lost = self._unwritable
+        for char in {_SPACE, *text.replace(" ", _SPACE)}:
+            if char not in texts and lost.intersection(char.encode("utf-8", "replace")):
+                raise UsageError(f"this model has no token for {char!r} nor for its bytes: leave it out of the text")
+
+    @cached_property
+    def _unwritable(self) -> tuple[frozenset[str], frozenset[int]]:
+        """The texts of a SentencePiece vocabulary that lacks tokens of single bytes, and these bytes; else nothing."""
+        if llama_cpp.llama_vocab_type(self._pointer) != llama_cpp.LLAMA_VOCAB_TYPE_SPM:
+            return frozenset(), frozenset()
+        texts, bytes_left = set(), {f"<0x{byte:02X}>": byte for byte in range(256)}
+        for token in range(self.size):
+            text = llama_cpp.llama_vocab_get_text(self._pointer, token).decode("utf-8", "replace")
+            texts.add(text)
+            bytes_left.pop(text, None)
+            if not bytes_left:  # after a few hundred tokens, as a rule
+                break
+        return frozenset(texts), frozenset(byte for byte in bytes_left.values() if byte > 127 or chr(byte) not in texts)
+
     def _tokenize(self, text: bytes, *, special: bool) -> IntArray:
+        if self._unwritable[1]:
+            self._refuse_unwritable(text.decode("utf-8", "replace"))
         room = len(text) + 8  # a text has at most one token per byte, plus a leading space
         while True:
             ids = np.empty(room, np.int32)

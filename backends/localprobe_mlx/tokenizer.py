@@ -10,6 +10,7 @@ import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.errors import UnsupportedModel
+from localprobe.gguf.folder import wrote_tokenizer
 from localprobe_mlx.quiet import first_line, quiet
 
 
@@ -22,7 +23,7 @@ class Tokenizer:
 
             # A folder converted from a GGUF file defines exactly how text is split. AutoTokenizer would replace that by
             # Qwen2's own rule, which normalises first.
-            kind = PreTrainedTokenizerFast if (path / "localprobe.json").exists() else AutoTokenizer
+            kind = PreTrainedTokenizerFast if wrote_tokenizer(path) else AutoTokenizer
             try:
                 self._tokenizer: Any = kind.from_pretrained(
                     path, local_files_only=True, trust_remote_code=trust_remote_code

@@ -46,11 +46,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         if config.model_type not in KNOWN:
             text_ids = vocabulary.encode("What holds for other models is shown for this one, not assumed.")
             no_decoding = prove(network, model, text_ids)
-    # it names what makes residuals differ: other kernels, and rows apart by length, which earlier versions mixed
-    details = {"oneDNN": onednn, "long RoPE by row": network.rope_length is not None}
+    quantised = quantisation(config, options.quantise)
     info = Info(
         engine="torch",
-        version=", ".join([versions(), *(name for name, used in details.items() if used)]),
+        version=", ".join([versions(quantised), *_ways(dtype, onednn, network.rope_length is not None)]),
         model=weights.name,
         architecture=config.model_type,
         layers=network.layers,
@@ -60,7 +59,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         device=", ".join(sorted({str(device) for device in network.devices})),
         dtype=dtype_name(dtype),
         weights=weights.fingerprint,
-        quantisation=quantisation(config, options.quantise),
+        quantisation=quantised,
         chat_template=vocabulary.chat_template,
         special_text=vocabulary.special_text,
         marks=vocabulary.marks,
@@ -73,6 +72,21 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)
+
+
+def _ways(dtype: torch.dtype, onednn: bool, long_rope: bool) -> list[str]:
+    """What makes residuals differ: the library of linear layers; rows kept apart by long RoPE's length, which 0.1.0 did
+    not do; and a lower precision of float32 products (TF32, bfloat16), which a program may have asked for."""
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set for single libraries (torch.backends.cuda.matmul.fp32_precision)
+        precision = "other"
+    ways = {
+        "oneDNN": onednn,
+        "long RoPE by row": long_rope,
+        f"{precision} precision": dtype == torch.float32 and precision != "highest",
+    }
+    return [name for name, used in ways.items() if used]
 
 
 def _check(options: LoadOptions) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.errors import CorruptFile, UnsupportedModel
+from localprobe.gguf.folder import wrote_tokenizer
 from localprobe_torch.quiet import first_line
 
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
@@ -78,7 +79,7 @@ def load_vocabulary(folder: Path, trust_remote_code: bool) -> Vocabulary:
 
     # A folder converted from a GGUF file defines exactly how text is split. AutoTokenizer would replace that by Qwen2's
     # own rule, which normalises first.
-    kind = PreTrainedTokenizerFast if (folder / "localprobe.json").exists() else AutoTokenizer
+    kind = PreTrainedTokenizerFast if wrote_tokenizer(folder) else AutoTokenizer
     try:
         tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
         return Vocabulary(tokenizer)

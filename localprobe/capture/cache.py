@@ -1,8 +1,8 @@
 """The residual cache: pooled residuals on disk, so that each text is captured once.
 
-It holds one file per text, named by a hash of all that the residuals depend on: weights, engine and versions, dtype,
-pooling, and the tokens (hence the text and the chat template). A file is written atomically and holds a hash of its
-data; a damaged file counts as a miss.
+It holds one file per text, named by a hash of all that the residuals depend on: weights, engine and versions (ours
+too), device, dtype, quantisation, pooling, and the tokens (hence the text, the tokenizer and the chat template). A file
+is written atomically and holds a hash of its data; a damaged file counts as a miss.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from localprobe.capture.residuals import Text, capture, encode
 from localprobe.engine import Engine, FloatArray, Info, IntArray
 from localprobe.errors import LocalprobeError
+from localprobe.store import memo
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ResidualCache:
@@ -27,7 +28,7 @@ class ResidualCache:
     def __init__(self, info: Info, pooling: str, folder: Path | None = None) -> None:
         from localprobe.store.paths import cache
 
-        self._about = [_FORMAT, info.weights, info.engine, info.version, info.device, info.dtype, pooling]
+        self._about = [_FORMAT, *memo.model_key(info), pooling]
         self._folder = folder or cache() / "activations"
 
     def get(self, ids: IntArray, layers: Sequence[int], answer: int | None = None) -> FloatArray | None:
@@ -42,9 +43,13 @@ class ResidualCache:
                 about = file.metadata() or {}
                 stored = json.loads(about["layers"])
                 residuals: FloatArray = file.get_tensor("residuals")
-        except (OSError, SafetensorError, KeyError, ValueError):
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError):
             return None
-        if hashlib.sha256(residuals.tobytes()).hexdigest() != about.get("sha256") or not set(layers) <= set(stored):
+        if not isinstance(stored, list) or residuals.shape[:1] != (len(stored),):
+            return None
+        if hashlib.sha256(residuals.tobytes()).hexdigest() != about.get("sha256"):
+            return None
+        if not all(layer in stored for layer in layers):
             return None
         return residuals[[stored.index(layer) for layer in layers]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from localprobe.capture.residuals import capture
+from localprobe.capture.residuals import capture, encode
 from localprobe.engine import Engine, FloatArray
 from localprobe.store import memo
 
@@ -18,24 +18,37 @@ _TEXTS = 16  # some 1,500 tokens; with more, the median changes by under 1 %
 
 
 def residual_scale(engine: Engine) -> FloatArray:
-    """Median residual length of every layer, (layers,) float32; measured once per model and engine, then cached."""
-    cached = memo.recall(_KIND, engine.info)
+    """Median residual length of every layer, (layers,) float32; measured once per model and engine, then cached.
+
+    Another tokenizer with the same weights, or a shorter context that cuts the texts, has a scale of its own.
+    """
+    about = key(engine)
+    cached = memo.recall(_KIND, about)
     if isinstance(cached, list) and len(cached) == engine.info.layers:
         return np.array(cached, dtype=np.float32)
     measured = measure(engine)
-    memo.keep(_KIND, engine.info, [float(x) for x in measured])
+    memo.keep(_KIND, about, [float(x) for x in measured])
     return measured
+
+
+def key(engine: Engine) -> list[str]:
+    """All that the scale depends on: the model on its engine, and the tokens of the texts."""
+    rows = [encode(engine, text, limit=engine.info.context).ids for text in _texts()]
+    return [*memo.model_key(engine.info), memo.ids_key(rows)]
 
 
 def measure(engine: Engine) -> FloatArray:
     """Measure the scale of every layer on the neutral texts, (layers,) float32."""
-    from localprobe.contrast.pairs import TEXT_SETS, read_texts
-
-    texts = read_texts(TEXT_SETS.path("neutral"))[:_TEXTS]
     layers = range(engine.info.layers)
     limit = engine.info.context
     lengths = [
         np.linalg.norm(captured.residuals[:, 1:], axis=-1)  # (layers, n - 1)
-        for captured in capture(engine, texts, layers, "tokens", limit=limit)
+        for captured in capture(engine, _texts(), layers, "tokens", limit=limit)
     ]
     return np.asarray(np.median(np.concatenate(lengths, axis=1), axis=1), dtype=np.float32)
+
+
+def _texts() -> list[str]:
+    from localprobe.contrast.pairs import TEXT_SETS, read_texts
+
+    return read_texts(TEXT_SETS.path("neutral"))[:_TEXTS]

@@ -6,12 +6,16 @@ import json
 import math
 import sqlite3
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
+from localprobe.chats.turns import Chat, Reading, SteeredPart, Turn
 from localprobe.errors import LocalprobeError
+from localprobe.store.damaged import WRONG, readable, why
+from localprobe.store.json_values import from_json
 from localprobe.store.sqlite import Schema, SqliteFile
 
 
@@ -36,8 +40,10 @@ def _format_1(database: sqlite3.Connection) -> None:
     database.execute("CREATE INDEX turn_chat ON turn (chat, created)")
 
 
+T = TypeVar("T")
 SCHEMA = Schema("chats", (_format_1,))
 _WAIT = 5.0  # seconds
+_FAR = 1e11  # seconds since 1970: every system can write such a time as a date
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,10 @@ class Summary:
 
 
 class Chats:
-    """The chats of `chats.sqlite` in the user's data folder. Raises LocalprobeError if the file cannot be used."""
+    """The chats of `chats.sqlite` in the user's data folder. Raises LocalprobeError if the file cannot be used.
+
+    A damaged row does not hide the others: a chat or a turn is skipped, with a `DamagedRow` warning.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         from localprobe.store.paths import data
@@ -77,10 +86,14 @@ class Chats:
                 f"{'WHERE ' + matches if words else ''} ORDER BY updated DESC",
                 patterns,
             ).fetchall()
-        return [Summary(*row) for row in rows]
+        return [chat for row in rows if (chat := self._readable(partial(_summary, row), row))]
 
     def read(self, id: str) -> Chat:  # noqa: A002 (it is the column's name)
-        """A chat with all of its turns."""
+        """A chat with all of its turns. LocalprobeError if there is none, or its row is damaged.
+
+        A turn whose scores and knobs are damaged keeps its text; the turns after one that is lost follow the one before
+        it.
+        """
         with self._file.reading() as database:
             row = database.execute(
                 "SELECT title, model, system, leaf, id, created, updated FROM chat WHERE id = ?", [id]
@@ -91,11 +104,31 @@ class Chats:
                 "SELECT role, content, parent, id, created, about FROM turn WHERE chat = ? ORDER BY created, rowid",
                 [id],
             ).fetchall()
-        chat = Chat(*row)
+        try:
+            chat = from_json(Chat, _named(Chat, row))
+        except WRONG as error:
+            raise LocalprobeError(f"chat {id} in {self.path} is damaged ({why(error)})") from error
+        lost: dict[str, str | None] = {}
         for *columns, about in turns:
-            turn = _turn(columns, about)
-            chat.turns[turn.id] = turn
+            turn = self._turn(columns, about)
+            if turn is None:
+                lost[str(columns[3])] = columns[2]
+            else:
+                chat.turns[turn.id] = turn
+        _relink(chat, lost)
         return chat
+
+    def _turn(self, columns: list[Any], about: Any) -> Turn | None:
+        """A turn; one whose own row is damaged is None."""
+        row, kept = f"message {columns[3]!r} of a chat", "its text was kept, without scores"
+        read = partial(from_json, Turn, _named(Turn, columns))
+        turn = readable(read, row, self.path)
+        if turn and not readable(partial(_describe, turn, about), row, self.path, kept) and turn.role == "assistant":
+            turn.pieces, turn.scores = [turn.content], [math.nan]
+        return turn
+
+    def _readable(self, read: Callable[[], T], row: Sequence[Any]) -> T | None:
+        return readable(read, f"chat {row[0]!r}", self.path)
 
     def write(self, chat: Chat, *turns: Turn) -> None:
         """Write a chat's own row and some of its turns, in one transaction. All of its turns are written if
@@ -128,6 +161,14 @@ class Chats:
             database.execute("DELETE FROM chat WHERE id = ?", [id])
 
 
+def _summary(row: Sequence[Any]) -> Summary:
+    """The chat of a row. Raises one of `WRONG` if the row is damaged."""
+    summary = from_json(Summary, _named(Summary, row))
+    if not 0 <= summary.updated < _FAR:
+        raise ValueError("its time is none")
+    return summary
+
+
 def _pattern(word: str) -> str:
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
@@ -149,15 +190,55 @@ def _about(turn: Turn) -> str:
     )
 
 
-def _turn(columns: list[Any], about: str) -> Turn:
-    fields = json.loads(about)
-    turn = Turn(*columns)
-    turn.pieces = fields["pieces"]
-    turn.scores = [math.nan if score is None else score for score in fields["scores"]]
-    turn.parts = [
-        SteeredPart(**{**part, "knobs": tuple(KnobRecord(**knob) for knob in part["knobs"])})
-        for part in fields["parts"]
-    ]
-    turn.reading = Reading(**fields["reading"]) if fields["reading"] else None
-    turn.reason, turn.beside, turn.details = fields["reason"], fields["beside"], fields["how"]
-    return turn
+@dataclass(frozen=True, slots=True)
+class _About:
+    """The fields of a turn that have no column."""
+
+    pieces: list[str]
+    scores: list[float | None]
+    parts: list[SteeredPart]
+    reading: Reading | None
+    reason: str
+    beside: str | None
+    how: dict[str, Any]
+
+
+def _describe(turn: Turn, about: Any) -> bool:
+    """Add to a turn what its row says in JSON. Raises one of `WRONG`, with the turn unchanged, if that is damaged."""
+    fields = from_json(_About, json.loads(about))
+    if len(fields.pieces) != len(fields.scores):
+        raise ValueError("its tokens and their scores differ in number")
+    turn.pieces = fields.pieces
+    turn.scores = [math.nan if score is None else score for score in fields.scores]
+    turn.parts, turn.reading, turn.reason = fields.parts, fields.reading, fields.reason
+    turn.beside, turn.details = fields.beside, fields.how
+    return True
+
+
+def _named(kind: type[Chat | Turn | Summary], values: Sequence[Any]) -> dict[str, Any]:
+    """Columns by the names of the fields of a dataclass, in their order."""
+    return dict(zip((field.name for field in fields(kind)), values, strict=False))
+
+
+def _relink(chat: Chat, lost: Mapping[str, Any]) -> None:
+    """Let every turn follow one that is there, or none, without a circle."""
+    for turn in chat.turns.values():
+        turn.parent = _kept(turn.parent, chat, lost)
+    chat.leaf = _kept(chat.leaf, chat, lost)
+    for turn in chat.turns.values():
+        above, at = {turn.id}, turn
+        while at.parent is not None and at.parent in chat.turns:
+            if at.parent in above:
+                at.parent = None
+                break
+            at = chat.turns[at.parent]
+            above.add(at.id)
+
+
+def _kept(reference: str | None, chat: Chat, lost: Mapping[str, Any]) -> str | None:
+    """A turn, or the nearest one before it that is not lost."""
+    passed = set()
+    while reference is not None and reference in lost and reference not in passed:
+        passed.add(reference)
+        reference = lost[reference]
+    return reference if isinstance(reference, str) or reference is None else None

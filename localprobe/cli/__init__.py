@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from localprobe.cli.output import say, say_error, say_warnings
 from localprobe.errors import LocalprobeError
 from localprobe.store.text_files import argument
 from localprobe.version import __version__
@@ -61,12 +62,7 @@ class _Commands(click.Group):
             command = self.get_command(ctx, ctx.invoked_subcommand) if ctx.invoked_subcommand else None
             return in_flags(str(message), _flags(command) if command else {})
 
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            kind = "warning" if issubclass(category, UserWarning) else category.__name__
-            click.echo(f"{kind}: {worded(message)}", err=True)
-
-        with warnings.catch_warnings():
-            warnings.showwarning = show
+        with say_warnings(worded):
             try:
                 return super().invoke(ctx)
             except LocalprobeError as error:
@@ -117,26 +113,33 @@ def root(context: click.Context) -> None:
 
         run_app()
     else:
-        click.echo(context.get_help())
+        say(context.get_help())
 
 
 def main() -> None:
     """Run the command line. A LocalprobeError is one line and status 2; Ctrl-C is status 130; a traceback is a bug."""
+    status = _status()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _status() -> Any:
+    """Run the command of `sys.argv`; its exit status."""
     try:
         sys.argv[1:] = map(argument, sys.argv[1:])
-        status = root.main(prog_name="localprobe", standalone_mode=False)
+        return root.main(prog_name="localprobe", standalone_mode=False)
     except click.exceptions.Exit as exit_:
-        status = exit_.exit_code
+        return exit_.exit_code
     except click.ClickException as error:
-        error.show()
-        status = 2
+        shown = io.StringIO()
+        error.show(shown)
+        say(shown.getvalue(), err=True, nl=False)
+        return 2
     except LocalprobeError as error:
-        click.echo(f"localprobe: {error}", err=True)
-        status = 2
+        say_error(error)
+        return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("localprobe: stopped", err=True)
-        status = 130
+        say("localprobe: stopped", err=True)
+        return 130
     except BrokenPipeError:  # the reader of our output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
-    sys.exit(status if isinstance(status, int) else 0)
+        return 141

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from localprobe.cli.output import say, say_json
+
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
+    from localprobe.cli.show import Console
     from localprobe.experiments.audit import Audit, AuditedModel
     from localprobe.experiments.samples import SampleFile
     from localprobe.stats.rates import Rate
@@ -67,7 +68,7 @@ def audit(file: Path, concept: str | None, word_lists: Path | None, as_json: boo
     if as_json:
         about = {"file": str(file), "concept": None if word_lists else concept or "empathy"}
         words = {"positive": lists.positive, "negative": lists.negative}
-        click.echo(json.dumps({**about, "word_lists": words, **to_json(audited)}))
+        say_json({**about, "word_lists": words, **to_json(audited)})
     else:
         _show(audited)
 
@@ -83,19 +84,18 @@ def _lists(concept: str | None, path: Path | None) -> WordLists:
 
 def _warn(file: Path, file_samples: SampleFile, audited: Audit) -> None:
     if file_samples.torn:
-        click.echo(f"warning: {file}, line {file_samples.torn}: the last line is incomplete and was ignored", err=True)
+        say(f"warning: {file}, line {file_samples.torn}: the last line is incomplete and was ignored", err=True)
     for name in sorted({sample.model for sample in file_samples.samples} - set(audited.models)):
-        click.echo(f"warning: {_plain(name)} has only unsteered answers (alpha 0) and was left out", err=True)
+        say(f"warning: {name} has only unsteered answers (alpha 0) and was left out", err=True)
 
 
 def _show(audited: Audit) -> None:
-    from rich.console import Console
-
+    from localprobe.cli.show import Console
     from localprobe.experiments.findings import sentences
 
     console = Console()
     for name, model in audited.models.items():
-        console.print(f"[bold]{_escaped(name)}[/]", highlight=False)
+        console.print(name, style="bold", highlight=False)
         console.print(_curves(model))
         console.print(_strengths(model))
         console.print(_bullets(sentences(model)))
@@ -111,7 +111,7 @@ def _curves(model: AuditedModel) -> Table:
         usable = curve.response.usable
         table.add_row(
             str(curve.layer),
-            _escaped(curve.scenario),
+            curve.scenario,
             f"{curve.baseline:.2f}",
             f"{curve.success.paper.share:.1%}",
             f"{curve.success.strict.share:.1%}",
@@ -141,8 +141,8 @@ def _totals(console: Console, audited: Audit) -> None:
     table = _table("model", "cells", "paper", "strict", "nulls", "degenerate", "yet coherent")
     table.columns[0].justify = "left"
     table.columns[2].no_wrap = table.columns[3].no_wrap = True
-    rows = {_escaped(name): model for name, model in audited.models.items()}
-    for name, row in (*rows.items(), *([("all", audited.totals)] if len(rows) > 1 else [])):
+    rows = [*audited.models.items(), *([("all", audited.totals)] if len(audited.models) > 1 else [])]
+    for name, row in rows:
         table.add_row(
             name,
             str(row.success.cells),
@@ -153,7 +153,7 @@ def _totals(console: Console, audited: Audit) -> None:
             str(row.fooled),
         )
     console.print(table)
-    console.print(_escaped(_LEGEND), style="dim", highlight=False)
+    console.print(_LEGEND, style="dim", highlight=False)
 
 
 def _percent(rate: Rate) -> str:
@@ -174,16 +174,5 @@ def _bullets(lines: list[str]) -> Table:
 
     table = Table.grid(padding=(0, 1))
     for line in lines:
-        table.add_row(" ·", _escaped(line))
+        table.add_row(" ·", line)
     return table
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(_plain(text))
-
-
-def _plain(text: str) -> str:
-    """A name from a file, without control characters."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

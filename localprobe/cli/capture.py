@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 from localprobe.errors import DataWarning
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def capture(
         numbers = model.layers(requested)
         summary = _write(model, _texts(model, lines, special_tokens), output, numbers, pooling, limit)
     if as_json:
-        click.echo(json.dumps(summary))
+        say_json(summary)
     else:
         cut = f", {summary['cut']} cut to {limit} tokens" if summary["cut"] else ""
-        click.echo(
+        say(
             f"{summary['texts']} texts, {summary['tokens']} tokens, {len(numbers)} layers "
             f"({summary['tokens_per_second']:,.0f} tok/s{cut}) -> {output}"
         )

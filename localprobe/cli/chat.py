@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.options import Chosen, loaded_with, model_argument
+from localprobe.cli.output import say
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ def _writer() -> ChatWriter:
     try:
         return ChatWriter(Chats())
     except LocalprobeError as error:
-        click.echo(f"warning: {error}. This chat will not be saved.", err=True)
+        say(f"warning: {error}. This chat will not be saved.", err=True)
         return ChatWriter(None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from localprobe.cli.options import Labelled, models_options
+from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import pair_options, probe_options, study_options
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def compare(
 
     comparison = detection.detect_all(models, study, keep=keep)
     if as_json:
-        click.echo(json.dumps({"run": run, **to_json(comparison)}))
+        say_json({"run": run, **to_json(comparison)})
         return
     detection.show(comparison)
-    click.echo(f"run {run}: localprobe report {run}", err=True)
+    say(f"run {run}: localprobe report {run}", err=True)

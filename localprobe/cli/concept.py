@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import probe_options
 from localprobe.concepts import PAIRS, TEMPERATURE, TOKENS
 
@@ -96,7 +96,7 @@ def concept(
                 _tell(f"the pairs written so far are kept in {output}; re-running the same command resumes")
             raise
     if as_json:
-        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        say_json(result.to_json())
     else:
         _show(result, chosen)
 
@@ -104,28 +104,28 @@ def concept(
 def _show(result: ConceptDirection, chosen: Chosen) -> None:
     """The verdict first, then what to do about it, and where everything is."""
     from localprobe.cli import in_flags
-    from localprobe.cli.data import finding_line
+    from localprobe.cli.data import say_finding
     from localprobe.cli.validate import show_result
     from localprobe.vectors.library import is_path
 
     show_result(result.report.result)
     written = result.written
     came = f"{written.written} written now, {written.already} before"
-    click.echo(f"\n{len(written.pairs)} pairs ({came}): {written.pairs.source}")
+    say(f"\n{len(written.pairs)} pairs ({came}): {written.pairs.source}")
     for finding in written.checked.findings:
         if finding.severity != "note":
-            click.echo(f"  {finding_line(finding)}")
-    click.echo(written.checked.judgement)
+            say_finding(finding, "  ")
+    say(written.checked.judgement)
     if result.advice:
-        click.echo(in_flags(result.advice, {"pairs": "--pairs", "generators": "--generator", "against": "--against"}))
+        say(in_flags(result.advice, {"pairs": "--pairs", "generators": "--generator", "against": "--against"}))
     model = f" --model {chosen.name}" if chosen.named else ""
     word = result.concept.word
     reference = shlex.quote(str(result.file) if is_path(word) else word)
     replaced = ", in place of the vector kept there before" if result.replaced else ""
-    click.echo(f"{word} -> {result.file}{replaced}")
-    click.echo(f'next: localprobe steer {reference} "My friend has gone quiet. What should I do?" --dose 0.2{model}')
-    click.echo(f"run {result.report.run}: localprobe report {result.report.run}", err=True)
+    say(f"{word} -> {result.file}{replaced}")
+    say(f'next: localprobe steer {reference} "My friend has gone quiet. What should I do?" --dose 0.2{model}')
+    say(f"run {result.report.run}: localprobe report {result.report.run}", err=True)
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

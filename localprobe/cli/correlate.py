@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.contrast.rated import Rated
@@ -50,10 +50,10 @@ def correlate(
     about = {"hashes": hashed(ratings=ratings)}
     run = Runs().add("correlate", ", ".join(model.name for model in result.models), to_json(result), about=about)
     if as_json:
-        click.echo(json.dumps({"run": run.id, **to_json(result)}))
+        say_json({"run": run.id, **to_json(result)})
         return
     _show(result)
-    click.echo(f"run {run.id}: localprobe report {run.id}", err=True)
+    say(f"run {run.id}: localprobe report {run.id}", err=True)
 
 
 def _rated(probe: str, texts: list[Rated], chosen: Chosen, seed: int) -> RatedProbe:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from localprobe.cli.output import say, say_json, say_marked
 from localprobe.cli.pairs import pair_options, read_shape
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
     checked = look(read_set.pairs, read_shape(test, fields).pairs if test else None, seed=seed)
     if as_json:
         about = {"file": read_set.source, "shape": read_set.shape, "notes": read_set.notes}
-        click.echo(json.dumps({**about, **checked.as_json()}, indent=2, ensure_ascii=False))
+        say_json({**about, **checked.as_json()}, indent=2)
     else:
         _print(read_set, checked)
     if not checked.usable:
@@ -64,25 +64,26 @@ def check(file: str, test: Path | None, seed: int, as_json: bool, fields: dict[s
 
 
 def _print(read_set: ReadPairs, checked: Checked) -> None:
-    click.echo(
+    say(
         f"{read_set.source}: {checked.pairs} pairs, {checked.test_pairs} of them to test a probe, "
         f"{_count(len(checked.scenarios), 'scenario')}"
     )
-    click.echo(f"  read as {read_set.shape}")
+    say(f"  read as {read_set.shape}")
     for note in read_set.notes:
-        click.echo(f"  note: {note}")
+        say(f"  note: {note}")
     positive, negative = checked.mean_words
-    click.echo(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
-    click.echo(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
+    say(f"  words: {positive:.0f} in a positive text, {negative:.0f} in a negative one (means)")
+    say(f"  AUROC of length alone {checked.length_auroc:.2f}, of a bag of words {checked.words_auroc:.2f}")
     for finding in checked.findings:
-        click.echo(finding_line(finding))
-    click.echo(checked.judgement)
+        say_finding(finding)
+    say(checked.judgement)
 
 
-def finding_line(finding: Finding) -> str:
-    """A finding with its severity and its lines."""
+def say_finding(finding: Finding, indent: str = "") -> None:
+    """Print a finding with its severity and its lines."""
     colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
-    return f"{click.style(finding.severity, fg=colour)}: {finding.kind}: {finding.message}{_where(finding)}"
+    say(indent, nl=False)
+    say_marked(finding.severity, colour, f": {finding.kind}: {finding.message}{_where(finding)}")
 
 
 def _where(finding: Finding) -> str:
@@ -193,7 +194,10 @@ def generate(
         "cut": sum("length" in result.record["finish"].values() for result in results),
         "tokens": sum(result.tokens for result in results),
     }
-    click.echo(json.dumps(report) if as_json else _summary(report, recipe.tokens))
+    if as_json:
+        say_json(report)
+    else:
+        say(_summary(report, recipe.tokens))
     if not report["written"] and not report["already"]:
         click.get_current_context().exit(2)
 
@@ -251,4 +255,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _note(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

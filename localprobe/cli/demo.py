@@ -11,9 +11,9 @@ import click
 from localprobe.cli.options import BUNDLED, Chosen, model_options
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
+    from localprobe.cli.show import Console
     from localprobe.contrast.pairs import Pair
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.model import Model
@@ -40,8 +40,7 @@ _ABOVE = 4  # layers above the steered one, for a second score that does not con
 @model_options
 def demo(output: Path, seed: int, chosen: Chosen) -> None:
     """Find empathy in a small model, test it on held-out pairs, and answer one scenario at three doses."""
-    from rich.console import Console
-
+    from localprobe.cli.show import Console, styled
     from localprobe.contrast.pairs import PAIR_SETS, read_pairs
     from localprobe.contrast.scenarios import scenario
     from localprobe.vectors import files as vector_files
@@ -52,14 +51,13 @@ def demo(output: Path, seed: int, chosen: Chosen) -> None:
     with chosen.load() as model:
         model.ids(scenario(_SCENARIO).prompt())  # a prompt that is too long raises before the fit
         info = model.info
-        console.print(
-            f"[bold]{info.model}[/] on [bold]{info.engine}[/] ({info.place}): {info.layers} layers of {info.width}"
-        )
+        about = f" ({info.place}): {info.layers} layers of {info.width}"
+        console.print(styled((info.model, "bold"), " on ", (info.engine, "bold"), about))
         report = _probe(model, pairs, seed, console)
         vector_files.save(report.vector, output)
         _answers(model, report.vector, seed, console)
     _next(output, chosen, console)
-    console.print(f"[dim]{time.perf_counter() - start:.0f} seconds[/]")
+    console.print(f"{time.perf_counter() - start:.0f} seconds", style="dim")
 
 
 def _probe(model: Model, pairs: list[Pair], seed: int, console: Console) -> ProbeReport:
@@ -102,8 +100,12 @@ def _table(result: ProbeResult, console: Console) -> None:
     console.print(table)
     console.print(
         f"Layer {result.layer} was chosen among the middle layers by cross-validation inside the training pairs, not "
-        "by this table.\n[dim]A high AUROC at layer 0, which reads each word without its neighbours, is a warning: "
-        "words alone go far in separating these texts.[/]"
+        "by this table."
+    )
+    console.print(
+        "A high AUROC at layer 0, which reads each word without its neighbours, is a warning: words alone go far in "
+        "separating these texts.",
+        style="dim",
     )
 
 
@@ -111,6 +113,7 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
     """One scenario at three doses, as three rows of one batch, shown side by side while they stream."""
     from rich.live import Live
 
+    from localprobe.cli.show import styled
     from localprobe.contrast.scenarios import scenario
     from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
@@ -128,21 +131,21 @@ def _answers(model: Model, vector: Vector, seed: int, console: Console) -> None:
     ]
     answers = [AnswerBuilder() for _ in DOSES]
     heads = [f"dose {dose:+.2f} (alpha {knob.alpha:+.1f})" for dose, knob in zip(DOSES, knobs, strict=True)]
-    console.print(f"\n[bold]{question.title}[/]  {prompt}\n")
+    console.print(styled("\n", (question.title, "bold"), f"  {prompt}\n"))
     with Live(console=console, refresh_per_second=10, transient=False) as live:
         for event in model.generate(requests, [watch(vector, layer), watch(vector, above)]):
             answers[event.row].take(event)
             live.update(_columns(heads, answers, (layer, above)))
     console.print(
-        f"\n[dim]Probe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the "
-        f"steered one, it contains the alpha that was added; at layer {above} it is the model's own response.[/]"
+        f"\nProbe: mean projection of the answer's tokens on each layer's direction. At layer {layer}, the "
+        f"steered one, it contains the alpha that was added; at layer {above} it is the model's own response.",
+        style="dim",
     )
 
 
 def _columns(heads: list[str], answers: list[AnswerBuilder], layers: tuple[int, int]) -> Table:
     import numpy as np
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(expand=True, show_footer=True)
     for head, answer in zip(heads, answers, strict=True):
@@ -150,14 +153,19 @@ def _columns(heads: list[str], answers: list[AnswerBuilder], layers: tuple[int, 
         means = np.nanmean(scores, axis=0) if np.isfinite(scores).any() else ()
         reading = ", ".join(f"{mean:+.1f} at layer {layer}" for mean, layer in zip(means, layers, strict=False))
         table.add_column(head, footer=f"probe {reading}", ratio=1)
-    table.add_row(*(Text(answer.text) for answer in answers))
+    table.add_row(*(answer.text for answer in answers))
     return table
 
 
 def _next(output: Path, chosen: Chosen, console: Console) -> None:
+    from localprobe.cli.show import styled
+
     model = "" if chosen.name == BUNDLED else f" --model {chosen.name}"
     console.print(
-        f"\nSaved the direction of every layer to [bold]{output}[/]. Next:\n"
+        styled("\nSaved the direction of every layer to ", (str(output), "bold"), ". Next:"),
+        highlight=False,
+    )
+    console.print(
         f"  localprobe validate {output} empathy{model}\n"
         "      what this probe shows, and what it does not\n"
         f'  localprobe steer {output} "My friend has gone quiet. What should I do?" --dose 0.2{model}\n'

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from localprobe.cli.output import say
 
 if TYPE_CHECKING:
     from localprobe.cli.options import Labelled
@@ -76,7 +76,7 @@ def detect_all(
     reports = []
     comparison = Comparison(study.concept, study.config, (), (), study.source)
     for number, labelled in enumerate(models, 1):
-        click.echo(f"{number} of {len(models)}: {labelled.chosen.name}", err=True)
+        say(f"{number} of {len(models)}: {labelled.chosen.name}", err=True)
         with labelled.chosen.load() as model, show.capturing() as capturing:
             report, detection = detect(
                 model,
@@ -114,6 +114,7 @@ def show(comparison: Comparison) -> None:
     from rich.table import Table
 
     from localprobe.cli.show import console as out
+    from localprobe.cli.show import styled
     from localprobe.stats.intervals import bracketed
 
     console = out()
@@ -136,10 +137,11 @@ def show(comparison: Comparison) -> None:
         )
     console.print(table)
     console.print(
-        "[dim]layer: cross-validated inside the training pairs; best layer: on the test pairs, which flatters it[/]"
+        "layer: cross-validated inside the training pairs; best layer: on the test pairs, which flatters it",
+        style="dim",
     )
     for detection in comparison.models:
-        console.print(f"\n[bold]{detection.name}[/]  {detection.probe.verdict}", highlight=False)
+        console.print(styled("\n", (detection.name, "bold"), f"  {detection.probe.verdict}"), highlight=False)
         if detection.behaviour:
             console.print(_behaviour(detection.behaviour), highlight=False)
     for agreement in comparison.agreement:

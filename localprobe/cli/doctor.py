@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from localprobe.cli.options import BUNDLED
+from localprobe.cli.output import say, say_json
 from localprobe.errors import LocalprobeError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def doctor(model: str, engine: str | None, as_json: bool) -> None:
     examined = [_examine(model, name, as_json) for name in names if engines[name].installed]
     agreements = _agreements(examined)
     if as_json:
-        click.echo(json.dumps(_as_json(engines, examined, agreements)))
+        say_json(_as_json(engines, examined, agreements))
     else:
         for (a, b), layers in agreements.items():
             _show_agreement(a, b, layers)
@@ -121,8 +121,9 @@ def _show_machine(engines: dict[str, Availability]) -> None:
     import platform
 
     import psutil
-    from rich.console import Console
     from rich.table import Table
+
+    from localprobe.cli.show import Console
 
     console = Console()
     memory = psutil.virtual_memory()
@@ -143,27 +144,28 @@ def _show_machine(engines: dict[str, Availability]) -> None:
 
 
 def _show_examined(result: Examined) -> None:
-    click.echo()
+    say()
     if result.info is not None:
         info = result.info
         kind = f"{info.quantisation} weights, {info.dtype}" if info.quantisation else info.dtype
-        click.echo(
+        say(
             f"{info.model} on {result.engine}: {info.architecture}, {info.layers} layers of {info.width}, "
             f"context {info.context}, {kind}, {info.place}"
         )
         for note in info.notes:
-            click.echo(f"  note: {note}")
+            say(f"  note: {note}")
     for check in result.checks:
-        click.echo(f"  {'ok  ' if check.passed else 'FAIL'} {check.name} ({check.detail})")
+        say(f"  {'ok  ' if check.passed else 'FAIL'} {check.name} ({check.detail})")
     if result.refused:
-        click.echo(f"{result.engine} does not load it: {result.refused}")
+        say(f"{result.engine} does not load it: {result.refused}")
     if result.error:
-        click.echo(f"FAIL {result.engine}: {result.error}")
+        say(f"FAIL {result.engine}: {result.error}")
 
 
 def _show_agreement(a: str, b: str, layers: list[LayerAgreement]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from localprobe.cli.show import Console
 
     verdict = "agree" if _agree(layers) else f"DIFFER (pooled under {POOLED} or a token under {TOKEN})"
     title = f"{a} and {b} {verdict}: lowest cosine by layer"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Direction, Vector
@@ -57,9 +58,9 @@ def export(
         exported = scale(exported, alpha)
     vector_files.export(exported, output)
     if as_json:
-        click.echo(json.dumps(_done(exported, output, suffix)))
+        say_json(_done(exported, output, suffix))
     else:
-        click.echo("\n".join(_lines(exported, output, suffix, others=layers is None and len(whole.directions) > 1)))
+        say("\n".join(_lines(exported, output, suffix, others=layers is None and len(whole.directions) > 1)))
 
 
 def _layers(vector: Vector, layers: str | None, suffix: str) -> Vector:

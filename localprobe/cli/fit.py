@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import pair_options, probe_options
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def fit(
         vector_files.save(report.vector, output)
     report = record(report, "fit", pairs=pairs, hashes=hashed(pairs=pairs))
     if as_json:
-        click.echo(json.dumps({"run": report.run, "output": str(output or path), **to_json(report.result)}))
+        say_json({"run": report.run, "output": str(output or path), **to_json(report.result)})
         return
     _show(report)
     concept = report.result.concept
     file = output or (path if is_path(concept) else concept)
-    click.echo(f"-> {output or path}\nnext: localprobe validate {shlex.quote(str(file))} {shlex.quote(pairs)}")
+    say(f"-> {output or path}\nnext: localprobe validate {shlex.quote(str(file))} {shlex.quote(pairs)}")
 
 
 def _show(report: ProbeReport) -> None:
@@ -87,7 +87,7 @@ def _show(report: ProbeReport) -> None:
     if result.layers:
         auroc = bracketed(result.chosen.auroc, result.chosen.auroc_interval)
         measured = f", AUROC {auroc} on the {result.test_pairs} held out"
-    click.echo(
+    say(
         f"{result.concept}: {result.config.method} at {len(layers)} layers of {result.origin.model}, fitted on "
         f"{result.train_pairs} pairs; layer {result.layer} cross-validated inside the training pairs{measured}"
     )

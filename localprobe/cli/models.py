@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from localprobe.cli.output import say, say_json
+
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from localprobe.models.inventory import Item, Use
 
 
@@ -24,9 +27,12 @@ def models(as_json: bool) -> None:
 
     listed = items()
     if as_json:
-        click.echo(json.dumps([_as_object(item) for item in listed], indent=2))
+        say_json([_as_object(item) for item in listed], indent=2)
     else:
         _print_table(listed)
+        for item in listed:
+            if item.problem:
+                say(f"warning: {item.weights} is left out: {item.problem}", err=True)
 
 
 def _as_object(item: Item) -> dict[str, object]:
@@ -36,9 +42,9 @@ def _as_object(item: Item) -> dict[str, object]:
 
 
 def _print_table(listed: list[Item]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from localprobe.cli.show import Console, styled
     from localprobe.models.fits import available
 
     table = Table(box=None, pad_edge=False)
@@ -54,7 +60,7 @@ def _print_table(listed: list[Item]) -> None:
             first = use is item.uses[0]
             table.add_row(
                 item.name if item.name not in {previous, item.weights} else "",
-                use.engine if use.installed else f"[dim]{use.engine}[/dim]",
+                styled((use.engine, "" if use.installed else "dim")),
                 _memory(use),
                 _gigabytes(item.bytes) if first else "",
                 ("yes" if item.path else "no") if first else "",
@@ -71,11 +77,13 @@ def _print_table(listed: list[Item]) -> None:
     )
 
 
-def _memory(use: Use) -> str:
+def _memory(use: Use) -> Text:
     """The memory that an engine needs, marked if that is more than is free."""
+    from localprobe.cli.show import styled
+
     if use.needed is None:
-        return "card"
-    return _gigabytes(use.needed) if use.fits else f"[red]{_gigabytes(use.needed)}![/red]"
+        return styled("card")
+    return styled(_gigabytes(use.needed)) if use.fits else styled((f"{_gigabytes(use.needed)}!", "red"))
 
 
 def _gigabytes(count: int) -> str:

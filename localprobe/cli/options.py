@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from localprobe.cli.output import say
 from localprobe.engine import LoadOptions
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import UnknownModel, UsageError
@@ -63,7 +64,7 @@ def loaded(spec: ModelSpec, *, named: bool = True) -> Iterator[Model]:
         raise UnknownModel(f"{error}; the vector says that it was fitted on it: name the model to use") from error
     with model:
         for note in model.info.notes:
-            click.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
         yield model
 
 
@@ -80,9 +81,9 @@ def loaded_with(
     with chosen.of(origin_of(vector)).load() as model:
         check(model)
         with capturing() as amounts:
-            direction = vector_for(model, vector, notify=partial(click.echo, err=True), capturing=amounts)
+            direction = vector_for(model, vector, notify=partial(say, err=True), capturing=amounts)
         for warning in direction.check_compatible(model.info):
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
         yield model, direction
 
 

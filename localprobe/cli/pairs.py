@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from localprobe.cli.output import say
 from localprobe.probing.config import POOLING, MethodName, PoolingName, ProbeConfig
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def read(file: str, fields: dict[str, str | None]) -> list[Pair]:
 
     read_set = read_shape(PAIR_SETS.resolve(file), fields)
     for note in read_set.notes:
-        click.echo(f"note: {file}: {note}", err=True)
+        say(f"note: {file}: {note}", err=True)
     return read_set.pairs
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from localprobe.cli.output import say
 from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
 
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = """\
 /dose 0.2     turn the knob: steer from here on at this dose (/alpha 20 gives the paper's coefficient instead)
 /regenerate   answer the last message again
@@ -50,20 +50,20 @@ class PlainChat:
             else:
                 self._turn(alpha=0.0)
             for warning in vector.check_scale(model.scale, [knob.layer for knob in self._knobs]):
-                click.echo(f"warning: {warning}", err=True)
+                say(f"warning: {warning}", err=True)
 
     def run(self, lines: Iterator[str]) -> None:
         """Answer each line until the last, or `/quit`. An error is printed and does not end the chat."""
         while True:
             if sys.stdin.isatty():
-                click.echo("> ", nl=False, err=True)
+                say("> ", nl=False, err=True)
             try:
                 line = next(lines, None)
                 if line is None or line.strip() == "/quit":
                     return
                 self._line(line.strip())
             except LocalprobeError as error:
-                click.echo(f"localprobe: {error}", err=True)
+                say(f"localprobe: {error}", err=True)
 
     def _line(self, line: str) -> None:
         command, _, value = line.partition(" ")
@@ -77,7 +77,7 @@ class PlainChat:
             case "/continue":
                 self._continue()
             case "/help":
-                click.echo(HELP, err=True)
+                say(HELP, err=True)
             case _ if command.startswith("/"):
                 raise UsageError(f"there is no command {command}; /help lists them")
             case _:
@@ -139,7 +139,7 @@ class PlainChat:
         layer, positions = self._options["layer"], self._options["positions"]
         self._knobs = self._model.knobs(self._vector, layer=layer, dose=dose, alpha=alpha, positions=positions)
         for knob in self._knobs:
-            click.echo(f"[{describe(self._model, knob)}]", err=True)
+            say(f"[{describe(self._model, knob)}]", err=True)
 
     def _reading(self) -> Reading | None:
         from localprobe.chats.turns import Reading
@@ -170,40 +170,46 @@ class PlainChat:
             key=key,
             tokens=self._options["tokens"],
         )
-        try:
-            with _interrupted() as interrupted:
+        with _interrupted() as interrupted:
+            try:
                 for events in steps:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
                     recorder.take(step, time.perf_counter())
-                    click.echo(_printable("".join(e.text for e in step if not isinstance(e, Score))), nl=False)
+                    say("".join(e.text for e in step if not isinstance(e, Score)), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
-        finally:
-            if answer.id in self._chat.turns:
-                self._writer.write(self._chat, answer)
-        click.echo()
+            finally:
+                if answer.id in self._chat.turns:
+                    self._writer.write(self._chat, answer)
+        say()
         count = len(answer.pieces) - before
         scores = [score for score in answer.scores[before:] if not math.isnan(score)]
         rate = count / (time.perf_counter() - start)
         mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._knobs[-1].layer}, " if scores else ""
-        click.echo(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
+        say(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
 
 
 @contextmanager
 def _interrupted() -> Iterator[Callable[[], bool]]:
-    """Note Ctrl-C instead of raising: an engine interrupted within a step could not continue."""
-    noted: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    # Only the main thread can be interrupted, and not even that where the shell has Ctrl-C ignored.
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+    """Note Ctrl-C instead of raising: an engine interrupted within a step could not continue. A kill, or a terminal
+    that is closed, is noted too, and takes effect at the end of the block, when the answer is saved."""
+    if threading.current_thread() is not threading.main_thread():  # nothing else can be interrupted
         yield lambda: False
         return
-    signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _ENDS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # as `nohup` has it
+    for number in heard:
+        signal.signal(number, lambda number, _: noted.append(number))
     try:
         yield lambda: bool(noted)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in heard:
+            signal.signal(number, before[number])
+        for late in noted:
+            if late != signal.SIGINT:
+                signal.raise_signal(late)
 
 
 def _number(text: str) -> float:
@@ -211,8 +217,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(f"{text!r} is not a strength: write /dose 0.2 or /alpha 20") from None
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a screen reader or a file has no use for them."""
-    return "".join(character for character in text if character.isprintable() or character in "\n\t")

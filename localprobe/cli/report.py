@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.store.runs import Run
@@ -34,13 +35,13 @@ def report(runs: tuple[str, ...], output: Path | None, folder: Path | None, as_j
     saved = Runs(store)
     selected = [fresh(saved, saved.get(reference)) for reference in runs]
     if folder:
-        click.echo(f"{reports.write_csv(selected, folder)} tables -> {folder}", err=as_json)
+        say(f"{reports.write_csv(selected, folder)} tables -> {folder}", err=as_json)
     if as_json:
-        click.echo(json.dumps([_plain(run) for run in selected], ensure_ascii=False))
+        say_json([_plain(run) for run in selected])
         return
     path = output or Path(f"report-{'-'.join(run.id for run in selected)}.html")
     reports.write(selected, path)
-    click.echo(f"{len(selected)} run{'s' if len(selected) > 1 else ''} -> {path}")
+    say(f"{len(selected)} run{'s' if len(selected) > 1 else ''} -> {path}")
 
 
 def _plain(run: Run) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localprobe.cli.options import Labelled, models_options
+from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import pair_options, probe_options, study_options
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ def reproduce(
     from localprobe.contrast.rated import RATED_SETS, read_rated
     from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, read_system_prompts
     from localprobe.store.json_values import to_json
+    from localprobe.store.names import file_name
     from localprobe.store.runs import Runs
 
     concept = concept or (pairs if PAIR_SETS.holds(PAIR_SETS.resolve(pairs)) else "empathy")
     study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
     rated = read_rated(RATED_SETS.resolve(ratings))
     prompts = read_system_prompts(SYSTEM_PROMPTS.resolve(system_prompts)) if system_prompts else None
-    folder = output or Path(f"reproduce-{concept}")
+    folder = output or Path(f"reproduce-{file_name(concept)}")
     grid = _grid(steering, models, study, folder, prompts)
     name = f"{concept} on {', '.join(model.chosen.name for model in models)}"
     about = {"hashes": hashed(pairs=pairs, test=test, ratings=ratings)}
@@ -99,9 +100,9 @@ def reproduce(
     report.write([saved], folder / "report.html")
     report.write_csv([saved], folder / "tables")
     if as_json:
-        click.echo(json.dumps({"run": run, "folder": str(folder), **saved.result}))
+        say_json({"run": run, "folder": str(folder), **saved.result})
         return
-    click.echo(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run}")
+    say(f"\nreport {folder / 'report.html'}, tables and probes beside it; run {run}")
 
 
 def _grid(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from localprobe.cli.output import say, say_json, write_data
 
 if TYPE_CHECKING:
     from localprobe.store.runs import Run, RunSummary
@@ -28,17 +29,17 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
     context.obj = store
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
     from rich.table import Table
 
+    from localprobe.cli.show import Console
     from localprobe.store.runs import Runs
 
     summaries = Runs(store).summaries()
     if as_json:
-        click.echo(json.dumps([_line(run, run.headline) for run in summaries]))
+        say_json([_line(run, run.headline) for run in summaries])
         return
     if not summaries:
-        click.echo(f"no runs in {Runs(store).path} yet")
+        say(f"no runs in {Runs(store).path} yet")
         return
     table = Table(box=None, header_style="bold")
     for name in ("run", "what", "about", "cells", "when (UTC)"):
@@ -62,16 +63,16 @@ def show(context: click.Context, run: str, store: Path | None, as_json: bool) ->
     record = fresh(saved, saved.get(run))
     if as_json:
         line = _line(record, record.result.get("cells"))
-        click.echo(json.dumps({**line, "about": record.about, "result": record.result}))
+        say_json({**line, "about": record.about, "result": record.result})
         return
-    click.echo(f"{record.id}  {record.kind}  {record.name}  {record.created}")
-    click.echo(f"command: {record.about.get('command', 'unknown')}")
+    say(f"{record.id}  {record.kind}  {record.name}  {record.created}")
+    say(f"command: {record.about.get('command', 'unknown')}")
     if record.kind == "sweep":
         from localprobe.cli.sweep_table import show as table
 
         table(record)
         return
-    click.echo(json.dumps(record.result, indent=1, ensure_ascii=False))
+    say_json(record.result, indent=1)
 
 
 @runs.command()
@@ -97,10 +98,10 @@ def export(context: click.Context, run: str, form: str, arm: str, output: Path |
     records = lines(saved, saved.get(run), arm)
     text = as_jsonl(records) if form == "jsonl" else as_csv(records)
     if output is None:
-        click.echo(text, nl=False)
+        write_data(text)
         return
     write_whole(output, text.encode())
-    click.echo(f"{len(records)} answers -> {output}", err=True)
+    say(f"{len(records)} answers -> {output}", err=True)
 
 
 @runs.command()
@@ -112,7 +113,7 @@ def delete(context: click.Context, run: str, store: Path | None) -> None:
     from localprobe.store.runs import Runs
 
     deleted = Runs(store or context.obj).delete(run)
-    click.echo(f"deleted {deleted.kind} {deleted.id}: {deleted.name}")
+    say(f"deleted {deleted.kind} {deleted.id}: {deleted.name}")
 
 
 @runs.command()
@@ -132,7 +133,7 @@ def merge(context: click.Context, stores: tuple[Path, ...], output: Path | None)
 
     target = Runs(output or context.obj)
     for line in join(stores, target):
-        click.echo(line)
+        say(line)
 
 
 def _line(run: Run | RunSummary, cells: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,18 +1,46 @@
-"""Progress bars of commands, on stderr, so that stdout holds only results."""
+"""The console of tables, and progress bars of commands, on stderr, so that stdout holds only results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich import console as rich_console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from localprobe.terminal_text import visible
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
     from localprobe.generators.generate import GeneratedPair
     from localprobe.progress import Progress as Report
+
+
+class Console(rich_console.Console):
+    """Rich's console, for text that anybody may have written: `[bold]` in it is no style, `:smile:` no picture, and
+    control characters are made visible, in everything that is printed. Styles are given by `style=` or `styled`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+    def render(
+        self, renderable: rich_console.RenderableType, options: rich_console.ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):  # a Text that was made elsewhere
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Text of parts, each plain or (text, style)."""
+    safe = [visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
+    return Text.assemble(*safe)
+
 
 errors = Console(stderr=True)
 
@@ -28,9 +56,9 @@ def loading(name: str) -> Iterator[Report]:
     """A spinner with the stage of the load, and a bar for each download, conversion or hash."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
-        TextColumn("{task.fields[amount]}"),
+        TextColumn("{task.fields[amount]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
@@ -52,10 +80,10 @@ def loading(name: str) -> Iterator[Report]:
 def counting(what: str, total: int, unit: str = "texts") -> Iterator[Count]:
     """A bar that counts items, with tokens per second and the time left."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
-        TextColumn("{task.completed}/{task.total} {task.fields[unit]}"),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.completed}/{task.total} {task.fields[unit]}", markup=False),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
@@ -93,7 +121,6 @@ class Writing:
             f"{'written' if outcome.accepted else 'rejected'}, {seconds:.1f} s per pair, "
             f"{f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} min'} left",
             highlight=False,
-            markup=False,
             soft_wrap=True,
         )
 

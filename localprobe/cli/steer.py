@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.generation.answer import Answer
@@ -48,7 +48,7 @@ def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
     with loaded_with(chosen, vector, check) as (model, direction):
         knobs = model.knobs(direction, **{name: options[name] for name in ("layer", "alpha", "dose", "positions")})
         for warning in direction.check_scale(model.scale, [knob.layer for knob in knobs]):
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
         _answer(model, knobs, prompt, options)
 
 
@@ -69,24 +69,24 @@ def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any
         tokens=options["tokens"],
     )
     for knob in knobs:
-        click.echo(f"[{describe(model, knob)}, {model.info.model} on {model.info.engine}]", err=True)
+        say(f"[{describe(model, knob)}, {model.info.model} on {model.info.engine}]", err=True)
     row = AnswerBuilder()
     start = time.perf_counter()
     try:
         for event in model.generate([request], [probe]):
             row.take(event)
             if not options["as_json"] and not isinstance(event, Score):
-                click.echo(event.text, nl=False)
+                say(event.text, nl=False)
     except KeyboardInterrupt:
         if options["as_json"]:
             raise
     answer, seconds = row.answer(), time.perf_counter() - start
     if options["as_json"]:
-        click.echo(json.dumps(_result(model, knobs, prompt, options, answer, seconds)))
+        say_json(_result(model, knobs, prompt, options, answer, seconds))
         return
-    click.echo()
+    say()
     mean = "" if answer.mean_score is None else f"probe {answer.mean_score:+.2f} at layer {probe.layer}, "
-    click.echo(f"[{mean}{len(answer)} tokens, {len(answer) / seconds:.1f} tok/s, {answer.reason}]", err=True)
+    say(f"[{mean}{len(answer)} tokens, {len(answer) / seconds:.1f} tok/s, {answer.reason}]", err=True)
 
 
 def describe(model: Model, knob: Knob) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localprobe.cli.options import loaded
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.experiments.experiment import Experiment
@@ -71,12 +71,12 @@ def sweep(
         return
     run = run_experiment(spec, runs, shard, rows)
     if as_json:
-        click.echo(json.dumps({"run": run.id, **run.result}))
+        say_json({"run": run.id, **run.result})
         return
     from localprobe.cli.sweep_table import show
 
     show(run)
-    click.echo(f"run {run.id}: localprobe report {run.id}, localprobe runs export {run.id}", err=True)
+    say(f"run {run.id}: localprobe report {run.id}, localprobe runs export {run.id}", err=True)
 
 
 def _init(path: Path) -> None:
@@ -87,7 +87,7 @@ def _init(path: Path) -> None:
     if path.exists():
         raise UsageError(f"{path} exists already: give another name")
     write_whole(path, EXPERIMENTS.path("laptop").read_bytes())
-    click.echo(f"wrote {path}; next: localprobe sweep {path} --dry-run")
+    say(f"wrote {path}; next: localprobe sweep {path} --dry-run")
 
 
 def _dry_run(spec: Experiment, runs: Runs, as_json: bool) -> None:
@@ -97,15 +97,15 @@ def _dry_run(spec: Experiment, runs: Runs, as_json: bool) -> None:
     check(spec)
     plan = estimate(spec, runs, loaded)
     if as_json:
-        click.echo(json.dumps(plan.as_json()))
+        say_json(plan.as_json())
         return
     for part in plan.models:
         done = f", {part.done:,} of them done" if part.done else ""
-        click.echo(
+        say(
             f"{part.model}: {part.cells:,} cells{done}; at most {part.tokens:,} tokens to generate, "
             f"about {_duration(part.seconds)} with measuring, at {part.rate:,.0f} tok/s ({part.source})"
         )
-    click.echo(f"in all: {plan.cells:,} cells, about {_duration(plan.seconds)}; no answers were generated")
+    say(f"in all: {plan.cells:,} cells, about {_duration(plan.seconds)}; no answers were generated")
 
 
 def _duration(seconds: float) -> str:
@@ -119,12 +119,13 @@ def run_experiment(spec: Experiment, runs: Runs, part: tuple[int, int] = (1, 1),
     from localprobe.experiments import sweep as sweeping
 
     sweeping.check(spec)
-    say = partial(click.echo, err=True)
     try:
         with _bars() as progress:
-            return sweeping.run(spec, runs, progress=progress, load=loaded, notify=say, part=part, width=rows)
+            return sweeping.run(
+                spec, runs, progress=progress, load=loaded, notify=partial(say, err=True), part=part, width=rows
+            )
     except KeyboardInterrupt:
-        click.echo(
+        say(
             f"localprobe: stopped; finished answers are in run {spec.run}: re-run the command to resume it",
             err=True,
         )

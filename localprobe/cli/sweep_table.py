@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
 from rich.table import Table
 
+from localprobe.cli.show import Console, styled
 from localprobe.experiments.pooling import Grouped, average, by_strength, perplexity_ratio, pooled
 from localprobe.experiments.result import LayerSummary, ModelResult, Series, SweepResult
 from localprobe.store.json_values import from_json
@@ -23,12 +23,12 @@ def show(run: Run) -> None:
     console, result = Console(), from_json(SweepResult, run.result)
     cells = result.cells
     missing = f"; {cells.missing} are not yet generated" if cells.missing > 0 else ""
-    console.print(f"[bold]{result.name}[/]: {cells.done} of {cells.expected} cells{missing}", highlight=False)
+    console.print(styled((result.name, "bold"), f": {cells.done} of {cells.expected} cells{missing}"), highlight=False)
     if result.uncounted:
         console.print(result.uncounted, highlight=False)
     for model in result.models:
         label = f", {model.label}" if model.label else ""
-        console.print(f"\n[bold]{model.model}[/] on {model.engine}{label}", highlight=False)
+        console.print(styled("\n", (model.model, "bold"), f" on {model.engine}{label}"), highlight=False)
         for series in model.series:
             for layer in series.layers if series.arm == "vector" else ():
                 _series(console, result.concept, model, series, layer)
@@ -44,7 +44,7 @@ def _series(console: Console, concept: str, model: ModelResult, series: Series, 
     for strength, points in by_strength(series.at(layer.layer), model.strength).items():
         table.add_row(f"{strength:+g}" if strength else "0", *_row(points))
     console.print(table)
-    console.print(_verdict(layer, model.unit), highlight=False)
+    console.print(_verdict(layer, model.unit), style="dim", highlight=False)
 
 
 def _row(points: list[Grouped]) -> list[str]:
@@ -63,9 +63,9 @@ def _row(points: list[Grouped]) -> list[str]:
 def _verdict(layer: LayerSummary, unit: str) -> str:
     success, slope, usable = layer.success, layer.response.slope, layer.response.usable
     return (
-        f"[dim]success {success.paper.share:.0%} by the paper's rule, {success.null_effects} of its {success.cells} "
+        f"success {success.paper.share:.0%} by the paper's rule, {success.null_effects} of its {success.cells} "
         f"cells null effects; strict {success.strict}; slope {slope.value:+.2f} ({slope.low:+.2f} to "
-        f"{slope.high:+.2f}) per unit of {unit}; usable {f'{usable[0]:+g} to {usable[1]:+g}' if usable else 'none'}[/]"
+        f"{slope.high:+.2f}) per unit of {unit}; usable {f'{usable[0]:+g} to {usable[1]:+g}' if usable else 'none'}"
     )
 
 

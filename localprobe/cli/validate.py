@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from localprobe.cli.options import Chosen, model_options
+from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import pair_options
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def validate(
     hashes = hashed(pairs=pairs, train=train)
     report = record(report, "validate", pairs=pairs, hashes=hashes)
     if as_json:
-        click.echo(json.dumps({"run": report.run, "probe": probe, **to_json(report.result)}))
+        say_json({"run": report.run, "probe": probe, **to_json(report.result)})
         return
     show_result(report.result)
-    click.echo(f"run {report.run}: localprobe report {report.run}", err=True)
+    say(f"run {report.run}: localprobe report {report.run}", err=True)
 
 
 def show_result(result: ProbeResult) -> None:
@@ -77,10 +77,10 @@ def show_result(result: ProbeResult) -> None:
 
     console = out()
     if verdict := result.verdict:
-        console.print(f"[bold]{verdict.headline}[/]")
+        console.print(verdict.headline, style="bold")
         for title, lines in (("It shows", verdict.shows), ("It does not show", verdict.does_not_show)):
             if lines:
-                console.print(f"\n[bold]{title}[/]")
+                console.print(f"\n{title}", style="bold")
                 for line in lines:
                     console.print(f"  · {line}", highlight=False)
     table = Table(box=None, header_style="bold", title=f"\n{result.test_pairs} test pairs", title_justify="left")
@@ -99,4 +99,5 @@ def show_result(result: ProbeResult) -> None:
             f"{row.random.z:.1f}" if row.random and row.random.z is not None else "",
         )
     console.print(table)
-    console.print("[dim]* cross-validated inside the training pairs   † best on these test pairs, which flatters it[/]")
+    note = "* cross-validated inside the training pairs   † best on these test pairs, which flatters it"
+    console.print(note, style="dim")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localprobe.cli.output import say, say_json
 from localprobe.cli.vector_import import import_
 from localprobe.cli.vector_list import list_
-from localprobe.cli.vector_show import cosines, pair, read, show
+from localprobe.cli.vector_show import cosines, pair, read, show, told
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
@@ -39,7 +39,7 @@ def _writes(command: Callable[..., Vector]) -> Callable[..., None]:
 
         if output.suffix.lower() in (".gguf", ".npz"):
             raise UsageError(f"{output}: write a .safetensors file here; `localprobe export` converts it to others")
-        result = command(*args, **kwargs)
+        result = told(command(*args, **kwargs))
         result = replace(result, concept=concept or result.concept)
         vector_files.save(result, output)
         _print(result, output, as_json)
@@ -53,12 +53,12 @@ def _print(vector: Vector, output: Path, as_json: bool) -> None:
     lengths = [direction.length for _, direction in sorted(vector.directions.items())]
     if as_json:
         summary = {"output": str(output), "concept": vector.concept, "model": vector.origin.model, "best": vector.best}
-        click.echo(json.dumps({**summary, "layers": sorted(vector.directions), "lengths": lengths}))
+        say_json({**summary, "layers": sorted(vector.directions), "lengths": lengths})
         return
     one = len(lengths) == 1
     at = f"layer {vector.span}" if one else f"layers {vector.span}"
     long = f"{lengths[0]:.3f}" if one else f"{min(lengths):.3f} to {max(lengths):.3f}"
-    click.echo(f"{vector.concept} at {at}, of length {long} -> {output}")
+    say(f"{vector.concept} at {at}, of length {long} -> {output}")
 
 
 _OPTIONS = [

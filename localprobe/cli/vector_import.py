@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 PROGRAMS = ("repeng", "cvector-generator")
 
@@ -36,18 +37,19 @@ def import_(
     \b
     localprobe vector import happy.gguf --from repeng -o happy.safetensors --model-name qwen2.5-7b
     """
+    from localprobe.cli.vector_show import told
     from localprobe.vectors import files as vector_files
     from localprobe.vectors.control_vector import measured
 
-    vector = measured(vector_files.load(file), program)
+    vector = measured(told(vector_files.load(file)), program)
     origin = replace(vector.origin, model=model_name) if model_name else vector.origin
     vector = replace(vector, concept=concept or vector.concept, origin=origin)
     vector_files.save(vector, output)
     if as_json:
         summary = {"output": str(output), "concept": vector.concept, "model": origin.model, "best": vector.best}
-        click.echo(json.dumps({**summary, "layers": sorted(vector.directions)}))
+        say_json({**summary, "layers": sorted(vector.directions)})
         return
-    click.echo(
+    say(
         f"{vector.concept} at layer{'s' if len(vector.directions) > 1 else ''} {vector.span}, "
         f"width {origin.width}, of {origin.model or 'a model that is not named'} -> {output}"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 
 @click.command("list")
@@ -20,13 +21,17 @@ def list_(name: str | None, as_json: bool) -> None:
     from localprobe.vectors.library import Library
 
     library = Library()
-    entries = library.named(name) if name else library.entries()
+
+    def skipped(why: str) -> None:
+        say(f"warning: left out: {why}", err=True)
+
+    entries = library.named(name, skipped) if name else library.entries(skipped)
     if as_json:
-        click.echo(json.dumps([_about(entry) for entry in entries]))
+        say_json([_about(entry) for entry in entries])
         return
     if not entries:
         what = f"no vector is called {name!r} in" if name else "there are no vectors in"
-        click.echo(f"{what} {library.folder}: `localprobe fit empathy` fits one")
+        say(f"{what} {library.folder}: `localprobe fit empathy` fits one")
         return
     from rich.table import Table
 

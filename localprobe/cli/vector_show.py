@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
 
 
 def read(reference: str) -> Vector:
-    """The vector of a file or a name. Warns if its file does not record after which block it was measured."""
+    """The vector of a file or a name. Warns of what was left out of it, and if its file does not record after which
+    block it was measured."""
     from localprobe.vectors.library import Library
 
-    vector = Library().vector(reference)
+    vector = told(Library().vector(reference))
     if not vector.origin.version:
-        click.echo(
+        say(
             f"warning: {reference} does not say after which block its directions were measured; read as llama.cpp "
             "applies it (`localprobe vector import` settles that)",
             err=True,
         )
     return vector
+
+
+def told(vector: Vector) -> Vector:
+    """The vector without its notices, which are printed as warnings."""
+    for notice in vector.notices:
+        say(f"warning: {notice}", err=True)
+    return replace(vector, notices=())
 
 
 def pair(a: str, b: str) -> tuple[Vector, Vector]:
@@ -32,7 +41,7 @@ def pair(a: str, b: str) -> tuple[Vector, Vector]:
 
     one, other = read(a), read(b)
     for warning in check(one, other):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     return one, other
 
 
@@ -43,7 +52,7 @@ def show(file: str, as_json: bool) -> None:
     """Show the content of FILE: concept, origin, layers, lengths."""
     vector = read(file)
     if as_json:
-        click.echo(json.dumps(_about(vector)))
+        say_json(_about(vector))
     else:
         _print(vector)
 
@@ -68,9 +77,9 @@ def _about(vector: Vector) -> dict[str, Any]:
 
 
 def _print(vector: Vector) -> None:
-    from rich.console import Console
+    from localprobe.cli.show import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False)
     console.print(f"{vector.concept}: {_at(vector)}", style="bold", soft_wrap=True)
     for name, value in _facts(vector):
         console.print(f"  {name:<12} {value}", soft_wrap=True)
@@ -127,18 +136,18 @@ def _table(vector: Vector) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print the cosines as JSON.")
 def cosines(a: str, b: str, as_json: bool) -> None:
     """Show the cosine of A and B at every layer that both have."""
-    from rich.console import Console
     from rich.table import Table
 
+    from localprobe.cli.show import Console
     from localprobe.vectors import arithmetic
 
     one, other = pair(a, b)
     cosine_of = arithmetic.cosines(one, other)
     if as_json:
         layers = [{"layer": layer, "cosine": cosine} for layer, cosine in cosine_of.items()]
-        click.echo(json.dumps({"a": one.concept, "b": other.concept, "layers": layers}))
+        say_json({"a": one.concept, "b": other.concept, "layers": layers})
         return
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False)
     console.print(f"{one.concept}, {other.concept}", style="bold", soft_wrap=True)
     table = Table(box=None, header_style="bold")
     table.add_column("layer", justify="right")

@@ -37,7 +37,8 @@ class Check:
 
 def ensure(engine: Engine) -> tuple[Check, ...]:
     """Run the canary, unless it passed before for these weights, engine and versions; CanaryFailed if a check fails."""
-    stored = memo.recall(_KIND, engine.info)
+    about = key(engine)
+    stored = memo.recall(_KIND, about)
     if isinstance(stored, list) and stored:
         return tuple(Check(**check) for check in stored)
     checks = run(engine)
@@ -47,8 +48,14 @@ def ensure(engine: Engine) -> tuple[Check, ...]:
             f"{engine.info.engine} cannot be trusted with {engine.info.model}: "
             + "; ".join(f"{check.name} ({check.detail})" for check in failed)
         )
-    memo.keep(_KIND, engine.info, [asdict(check) for check in checks])
+    memo.keep(_KIND, about, [asdict(check) for check in checks])
     return checks
+
+
+def key(engine: Engine) -> list[str]:
+    """All that the checks depend on: another tokenizer has other ids, another end token may end the answer at once."""
+    info = engine.info
+    return [*memo.model_key(info), memo.ids_key([_ids(engine)]), str(info.eos), str(info.capabilities)]
 
 
 def run(engine: Engine) -> tuple[Check, ...]:
@@ -58,7 +65,7 @@ def run(engine: Engine) -> tuple[Check, ...]:
 
 def _checks(engine: Engine) -> Iterator[Check]:
     info = engine.info
-    ids = engine.encode(_TEXT)[: max(4, min(24, info.context - 4))]
+    ids = _ids(engine)
     layer = max(info.layers // 2, info.capabilities.first_layer)
     below = max(layer - 1, 0)
     tolerance = _TOLERANCE.get(info.dtype, _TOLERANCE["bfloat16"])
@@ -66,6 +73,9 @@ def _checks(engine: Engine) -> Iterator[Check]:
     last = len(ids) - 1
 
     plain = _pass(engine, ids, (), (below, layer), last)
+    if not np.isfinite(plain.residuals).all():  # the checks below would only stumble over it
+        yield Check("residuals are finite numbers", False, "NaN or infinity: the weights are damaged, or overflow")
+        return
     length = float(np.median(np.linalg.norm(plain.residuals[1, 1:], axis=-1)))
     delta = _random(info.width, _DOSE * length)
     steered = _pass(engine, ids, (Term(layer, delta),), (below, layer), last)
@@ -86,6 +96,10 @@ def _checks(engine: Engine) -> Iterator[Check]:
     yield from _rows(engine, ids, layer, delta, plain, steered, alike)
     if not info.capabilities.no_decoding:
         yield _decode(engine, ids, layer, delta, max(20 * tolerance, 3 * alike))
+
+
+def _ids(engine: Engine) -> IntArray:
+    return engine.encode(_TEXT)[: max(4, min(24, engine.info.context - 4))]
 
 
 def _stopped(engine: Engine, ids: IntArray, layer: int, plain: Output, tolerance: float) -> Check:

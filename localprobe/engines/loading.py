@@ -4,17 +4,21 @@
     engine = loader.load()
 
 To act between two stages, iterate over `stages` instead.
+
+llama.cpp ends its process on some damaged files, where Python would raise. So a GGUF file that this machine has not run
+before is loaded and checked in a child first, even if the engine is to run in this process; see `engines.trial`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from localprobe.engines.spec import ModelSpec
-from localprobe.errors import Cancelled, LocalprobeError
+from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
 
 if TYPE_CHECKING:
     from localprobe.engine import Backend, Engine, FloatArray, Weights
@@ -111,14 +115,15 @@ class Loader:
         spec = self.spec
         yield self._begin("weights", f"looking for {spec.name}")
         backend = discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
-        weights = models.resolve(spec.name, backend, progress=self._count)
+        weights = models.resolve(spec.name, backend, code=spec.options.trust_remote_code, progress=self._count)
         yield self._begin("memory", f"checking that {weights.name} fits into memory")
         fits.check(weights, backend.name, spec.options)
         yield self._begin("engine", f"loading {weights.name} into {backend.name}")
         self._unchecked = engine = self._start(backend, weights)
         if self._check:
             yield self._begin("canary", "checking that capture and steering work")
-            canary.ensure(engine)
+            with self._blaming(weights):
+                canary.ensure(engine)
         if self._measure:
             yield self._begin("scale", "measuring the length of residuals")
             self.scale = residual_scale(engine)
@@ -127,14 +132,54 @@ class Loader:
             self._engine, self._unchecked, self._child = engine, None, None
 
     def _start(self, backend: Backend, weights: Weights) -> Engine:
-        if not self._remote:
-            return backend.load(weights, self.spec.options)
+        if self._remote:
+            return self._start_child(backend, weights)
+        self._try(backend, weights)
+        return backend.load(weights, self.spec.options)
+
+    def _start_child(self, backend: Backend, weights: Weights) -> Engine:
         from localprobe import remote
 
         with self._lock:  # a cancel waits until there is a child to kill
             self._stop_if_cancelled()
             child = self._child = remote.start(backend.name, weights, self.spec.options)
-        return child.wait()
+        with self._blaming(weights):
+            return child.wait()
+
+    def _try(self, backend: Backend, weights: Weights) -> None:
+        """Load and check weights on which a library may abort in a child, unless this machine has done so before."""
+        from localprobe.engines import canary
+        from localprobe.engines.trial import Trial
+
+        trial = Trial(backend, weights, self.spec.options, self._check)
+        if not trial.needed:
+            return
+        self._tell(Stage("engine", f"trying {weights.name} in a process of its own, this first time"))
+        try:
+            self._unchecked = engine = self._start_child(backend, weights)
+        except OSError:  # no process can be started here, as in some sandboxes
+            return
+        if self._check:
+            with self._blaming(weights):
+                canary.ensure(engine)
+        with self._lock:
+            self._unchecked = self._child = None
+        end(engine)
+        trial.passed()
+        self._stop_if_cancelled()
+
+    @contextmanager
+    def _blaming(self, weights: Weights) -> Iterator[None]:
+        """Name the file in the error of a child that dies of it."""
+        try:
+            yield
+        except EngineCrashed as error:
+            if self._child is None or not self._child.death:
+                raise
+            advice = "fetch the file again, or take another version of it or of the engine"
+            if "SIGKILL" in self._child.death:
+                advice = "take a smaller one, or close other programs"
+            raise EngineCrashed(f"{weights.path} cannot be run: the engine {self._child.death}; {advice}") from error
 
     def _begin(self, step: Step, name: str) -> Stage:
         stage = Stage(step, name)

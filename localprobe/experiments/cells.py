@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from localprobe.engine import IntArray
 from localprobe.experiments.grid import Cell
+from localprobe.store.damaged import readable
 from localprobe.store.json_values import from_json, to_json
 from localprobe.store.runs import Runs
 from localprobe.store.sqlite import json_text
@@ -73,6 +75,14 @@ class Cells:
     def __init__(self, runs: Runs, run: str) -> None:
         self._file, self.run = runs.file, run
 
+    def mend(self) -> None:
+        """Delete damaged rows, with a `DamagedRow` warning, so that their cells are generated again, and are the same
+        as before."""
+        with self._file.writing() as database:
+            rows = database.execute(f"SELECT rowid, {', '.join(_COLUMNS)} FROM cells WHERE run = ?", (self.run,))
+            damaged = [row[0] for row in rows.fetchall() if self._readable(row[1:], "it is generated again") is None]
+            database.executemany("DELETE FROM cells WHERE rowid = ?", [(row,) for row in damaged])
+
     def keys(self) -> set[str]:
         """Keys of the finished cells."""
         with self._file.reading() as database:
@@ -105,11 +115,16 @@ class Cells:
         self._update("judgement", judgements)
 
     def read(self) -> list[CellAnswer]:
-        """Every answer, ordered by model, prompt, arm and strength."""
+        """Every answer, ordered by model, prompt, arm and strength. A damaged row is skipped, with a `DamagedRow`
+        warning."""
         order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, sample, key"
         with self._file.reading() as database:
             query = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE run = ? ORDER BY {order}"
-            return [_answer(row) for row in database.execute(query, (self.run,))]
+            rows = database.execute(query, (self.run,)).fetchall()
+        return [answer for row in rows if (answer := self._readable(row, "it was skipped"))]
+
+    def _readable(self, row: Sequence[Any], advice: str) -> CellAnswer | None:
+        return _readable(row, self.run, self._file.path, advice)
 
     def _update(self, column: str, values: Mapping[str, CellMeasures] | Mapping[str, Judgement]) -> None:
         rows = [(_text(value), self.run, key) for key, value in values.items()]
@@ -117,10 +132,15 @@ class Cells:
             database.executemany(f"UPDATE cells SET {column} = ? WHERE run = ? AND key = ?", rows)
 
 
-def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    """Copy cells with their measures, of runs that `target` has; returns how many cells are new."""
+def merge(source: sqlite3.Connection, target: sqlite3.Connection, runs: Collection[str], path: Path) -> int:
+    """Copy the cells of runs that `target` has, with their measures; returns how many cells are new.
+
+    `path` is the source's file, for the `DamagedRow` warning of a row that is skipped.
+    """
     new = 0
     for row in source.execute(f"SELECT run, {', '.join(_COLUMNS)} FROM cells"):
+        if row[0] not in runs or _readable(row[1:], row[0], path, "it was skipped") is None:
+            continue
         new += target.execute(_insert("OR IGNORE"), row).rowcount
         target.execute(
             "UPDATE cells SET measures = coalesce(measures, ?), judgement = coalesce(judgement, ?) "
@@ -147,15 +167,21 @@ def _values(answer: CellAnswer) -> tuple[Any, ...]:
     )
 
 
+def _readable(row: Sequence[Any], run: str, path: Path, advice: str) -> CellAnswer | None:
+    """The answer of a row; None, and a warning, if the row is damaged."""
+    return readable(lambda: _answer(row), f"cell {str(row[0])[:12]} of run {run}", path, advice)
+
+
 def _answer(row: Sequence[Any]) -> CellAnswer:
+    """The answer of a row. Raises one of `localprobe.store.damaged.WRONG` if the row is damaged."""
     values = dict(zip(_COLUMNS, row, strict=True))
     values["pressure"] = bool(values["pressure"])
     return CellAnswer(
-        Cell(**{name: values[name] for name in _COORDINATES}),
-        values["text"],
-        values["reason"],
+        from_json(Cell, {name: values[name] for name in _COORDINATES}),
+        from_json(str, values["text"]),
+        from_json(str, values["reason"]),
         np.frombuffer(values["ids"], dtype="<i4").astype(np.int32),
-        json.loads(values["scores"]),
+        from_json(dict[str, Any], json.loads(values["scores"])),
         _read(CellMeasures, values["measures"]),
         _read(Judgement, values["judgement"]),
     )

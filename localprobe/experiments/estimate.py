@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from localprobe.generation import decode
 from localprobe.generation.events import Token
 from localprobe.model import Model
 from localprobe.steering.positions import term
+from localprobe.store.damaged import WRONG
 from localprobe.store.runs import Runs
 from localprobe.vectors.vector import Direction
 
@@ -95,11 +97,12 @@ def _done(experiment: Experiment, runs: Runs, choice: ModelChoice) -> tuple[int,
 
 def _last(runs: Runs, choice: ModelChoice) -> tuple[float, float, str] | None:
     for run in runs.all("sweep"):
-        for facts in run.about["models"]:
-            same = facts["model"] == choice.name and choice.engine in (None, facts["engine"])
-            same &= facts["device"] == (choice.options.device or facts["device"])
-            if same and facts["rate"] and facts["measuring"]:
-                return facts["rate"], facts["measuring"], f"the rate of run {run.id}"
+        with suppress(*WRONG):  # a damaged run has no rate
+            for facts in run.about["models"]:
+                same = facts["model"] == choice.name and choice.engine in (None, facts["engine"])
+                same &= facts["device"] == (choice.options.device or facts["device"])
+                if same and facts["rate"] and facts["measuring"]:
+                    return float(facts["rate"]), float(facts["measuring"]), f"the rate of run {run.id}"
     return None
 
 

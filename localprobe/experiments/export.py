@@ -17,6 +17,7 @@ from localprobe.experiments.cells import CellAnswer, Cells
 from localprobe.experiments.outcomes import prompt_name
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run, Runs
+from localprobe.store.stored_result import understood
 from localprobe.text_metrics.degeneration import degeneration
 from localprobe.text_metrics.language import coherent, expresses
 from localprobe.text_metrics.word_lists import WordLists
@@ -31,8 +32,9 @@ def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
     """
     if run.kind != "sweep":
         raise UsageError(f"run {run.id} is a {run.kind}: only a sweep has answers to export")
-    words = run.about["experiment"]["words"]
-    lists = from_json(WordLists, words) if words else None
+    with understood(run):
+        words = run.about["experiment"]["words"]
+        lists = from_json(WordLists, words) if words else None
     answers = Cells(runs, run.id).read()
     selected = [answer for answer in answers if arm == "all" or answer.cell.arm in (arm, *_BASELINES[arm])]
     if not selected:

@@ -20,6 +20,7 @@ from localprobe.experiments.experiment import VectorChoice, sha256
 from localprobe.experiments.grid import Steered
 from localprobe.model import Model
 from localprobe.probing.fit import fit
+from localprobe.store.names import file_name
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Vector
 
@@ -36,8 +37,8 @@ def steered(choice: VectorChoice, model: Model, watcher: Watcher) -> Steered:
     else:
         vector = _fitted(choice, model, watcher)
         identity = sha256(recipe(choice, model.info))
-    vector.check_compatible(model.info)
-    return Steered(choice.name, identity, vector)
+    info = model.info
+    return Steered(choice.name, identity, vector.within(info.model, info.layers, info.width))
 
 
 def recipe(choice: VectorChoice, info: Info) -> list[object]:
@@ -56,8 +57,8 @@ def _fitted(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
     info = model.info
     from localprobe.store.paths import data
 
-    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation)]
-    path = data() / "vectors" / f"{choice.name}-{sha256(about)[:16]}.safetensors"
+    about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation), template_key(info)]
+    path = data() / "vectors" / f"{file_name(choice.name)}-{sha256(about)[:16]}.safetensors"
     if path.exists():
         return vector_files.load(path)
     vector = fit_choice(choice, model, watcher)

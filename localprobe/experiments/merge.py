@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from localprobe.errors import UsageError
 from localprobe.experiments import cells
 from localprobe.experiments.result import SweepResult
 from localprobe.experiments.summary import result_of
+from localprobe.store.damaged import readable
 from localprobe.store.json_values import to_json
 from localprobe.store.runs import Run, Runs
+from localprobe.store.stored_result import understood
 
 
 def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
@@ -33,14 +36,20 @@ def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
         yield f"{path}: {len(runs)} runs, {new} new cells"
     for reference in joined:
         run = target.get(reference)
-        result = current_result(target, run)
+        result = readable(
+            partial(current_result, target, run), f"run {run.id}", target.path, "its result stays as it was"
+        )
+        if result is None:
+            continue
         target.add(run.kind, run.name, to_json(result), about=run.about, id=run.id)
         yield f"run {run.id}, {run.name}: {result.cells.done} of {result.cells.expected} cells"
 
 
 def current_result(runs: Runs, run: Run) -> SweepResult:
-    """The result of all cells that a sweep has now."""
-    return result_of(run.about, cells.Cells(runs, run.id).read())
+    """The result of all cells that a sweep has now. DataError if what the run is about is damaged."""
+    answers = cells.Cells(runs, run.id).read()
+    with understood(run):
+        return result_of(run.about, answers)
 
 
 def fresh(runs: Runs, run: Run) -> Run:
@@ -55,14 +64,20 @@ def _copy(source: Runs, target: Runs) -> tuple[list[Run], int]:
         if run.id not in existing:
             target.add(run.kind, run.name, run.result, about=run.about, id=run.id)
         elif run.kind == "sweep":
-            models = _models(existing[run.id], run)
-            waiting = {
-                choice: n for choice, n in run.about["waiting"].items() if choice in existing[run.id].about["waiting"]
-            }
-            about = {**existing[run.id].about, "models": models, "waiting": waiting}
-            target.add(run.kind, run.name, existing[run.id].result, about=about, id=run.id)
+            about = readable(
+                partial(_about, existing[run.id], run), f"run {run.id}", source.path, "only its cells count"
+            )
+            if about is not None:
+                target.add(run.kind, run.name, existing[run.id].result, about=about, id=run.id)
+    kept = {run.id for run in target.all()}
     with source.file.reading() as source_cells, target.file.writing() as target_cells:
-        return runs, cells.merge(source_cells, target_cells)
+        return runs, cells.merge(source_cells, target_cells, kept, source.path)
+
+
+def _about(existing: Run, new: Run) -> dict[str, Any]:
+    """What two shards of a sweep are about."""
+    waiting = {choice: n for choice, n in new.about["waiting"].items() if choice in existing.about["waiting"]}
+    return {**existing.about, "models": _models(existing, new), "waiting": waiting}
 
 
 def _models(*runs: Run) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from localprobe.experiments.grid import Cell, Grid, count, shard
 from localprobe.experiments.model_measures import watches
 from localprobe.experiments.summary import result_of
 from localprobe.model import Model
+from localprobe.store.damaged import WRONG
 from localprobe.store.identity import ModelIdentity
 from localprobe.store.json_values import to_json
 from localprobe.store.runs import Run, Runs
@@ -93,7 +94,7 @@ def check(experiment: Experiment) -> None:
         if shape := models.shape(choice.name):
             for vector in experiment.vectors:
                 if vector.is_for(choice.name) and vector.fit is None:
-                    vector.load().check_shape(choice.name, shape.layers, shape.width)
+                    vector.load().within(choice.name, shape.layers, shape.width)
         discovery.choose(choice.engine, None if choice.engine else formats)
 
 
@@ -139,9 +140,11 @@ class _Sweep:
         """Write the run's row, which its cells refer to."""
         run = self._runs.find(self._id)
         if run is not None:
-            self._facts = {_place(facts): facts for facts in run.about["models"]}
+            with suppress(*WRONG):  # damaged: they are recorded again as the models are loaded
+                self._facts = {_place(facts): facts for facts in run.about["models"]}
         self._keep(run.result if run else to_json(result_of(self._about(), ())))
         self._cells = Cells(self._runs, self._id)
+        self._cells.mend()
 
     def _conclude(self) -> Run:
         return self._keep(to_json(result_of(self._about(), self._cells.read())))

@@ -122,7 +122,8 @@ class SweepReport:
                 rates = [point.expresses for point in points if point.expresses]
                 degenerate = [point.degenerate for point in points]
                 figures.dose_response(axis, doses, rates, degenerate, colour=colour(number), **style)
-                axis.set(ylabel=f"answers in the words of {self.result.concept}", ylim=(-0.04, 1.04))
+                axis.set_ylabel(f"answers in the words of {self.result.concept}", parse_math=False)
+                axis.set_ylim(-0.04, 1.04)
             else:
                 readings = [point.reading.value if point.reading else float("nan") for point in points]
                 axis.plot(doses, readings, color=colour(number), markersize=3, **style)

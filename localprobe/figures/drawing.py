@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from localprobe.terminal_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +28,8 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 9,
     "legend.frameon": False,
     "legend.fontsize": 8,
+    "text.parse_math": False,  # a dollar in a title is a dollar
+    "text.usetex": False,
 }
 
 
@@ -34,7 +39,8 @@ def drawing(name: str, columns: int = 1, rows: int = 1, *, width: float = 6.4, h
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's own fonts draw the text
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         sheet = Sheet([axis for row in axes for axis in row])
@@ -87,4 +93,4 @@ def _inline(svg: str, name: str) -> str:
     slug = re.sub(r"\W+", "-", name)
     svg = re.sub(r'\bid="', f'id="{slug}-', svg)
     svg = svg.replace('xlink:href="#', f'xlink:href="#{slug}-').replace("url(#", f"url(#{slug}-")
-    return svg.replace("#000000", "currentColor")  # legible on a dark page too
+    return visible(svg.replace("#000000", "currentColor"))  # legible on a dark page too

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from localprobe.generators.endpoint_errors import EndpointError, advice, filtered, pause, unsupported, what
 from localprobe.generators.generator import Completion, TextRequest, spoken
+from localprobe.terminal_text import tell
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -51,7 +52,7 @@ class Endpoint:
         key: Key | None = None,
         start: str = "start the server, or mend the URL",
         timeout: float = 300.0,
-        notify: Callable[[str], None] = print,
+        notify: Callable[[str], None] = tell,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name, self.model, self.url = name, model, url

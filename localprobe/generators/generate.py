@@ -23,6 +23,7 @@ from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.errors import LocalprobeError
 from localprobe.generators.generator import Completion, Generator, TextRequest
 from localprobe.generators.lines import Lines
+from localprobe.terminal_text import tell
 from localprobe.version import __version__
 
 POLES = ("positive", "negative")
@@ -114,7 +115,7 @@ class Generation:
         output: Path,
         *,
         retries: int = 2,
-        notify: Callable[[str], None] = print,
+        notify: Callable[[str], None] = tell,
     ) -> None:
         self.rejected_path = output.with_name(f"{output.name}.rejected.jsonl")
         self._generators, self._retries = generators, retries

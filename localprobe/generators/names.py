@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from localprobe.errors import UsageError
 from localprobe.generators.endpoints import Endpoint, Key
 from localprobe.generators.generator import Generator, Loading, LocalModel, silently
+from localprobe.terminal_text import tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def generators(
     keys: Sequence[str] = (),
     *,
     timeout: float = 300.0,
-    notify: Callable[[str], None] = print,
+    notify: Callable[[str], None] = tell,
     loading: Loading = silently,
 ) -> list[Generator]:
     """The generators of these names. `keys` say where API keys are: `VARIABLE`, or `HOST=VARIABLE` for one host.

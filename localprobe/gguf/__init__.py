@@ -2,6 +2,7 @@
 
 from localprobe.gguf.folder import to_folder
 from localprobe.gguf.header import Header, TensorInfo
+from localprobe.gguf.parts import read_model
 from localprobe.gguf.reader import read_header
 
-__all__ = ["Header", "TensorInfo", "read_header", "to_folder"]
+__all__ = ["Header", "TensorInfo", "read_header", "read_model", "to_folder"]

@@ -1,4 +1,8 @@
-"""Converting a GGUF file to a Hugging Face folder in the cache, once and atomically."""
+"""Converting a GGUF file to a Hugging Face folder in the cache, once and atomically.
+
+The mark in a folder names the GGUF file that it was made from, and the SHA-256 of each file that was written. It is
+believed in our own cache only, and only while the folder holds these files and no others.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from localprobe.errors import ModelError, UsageError
+from localprobe.errors import CorruptFile, ModelError, UsageError
 from localprobe.gguf.config import config, generation_config
 from localprobe.gguf.header import Header
 from localprobe.gguf.names import Source, sources
-from localprobe.gguf.reader import read_header
+from localprobe.gguf.parts import read_model
 from localprobe.gguf.sizes import Sizes, sizes
 from localprobe.gguf.tensors import DTYPE_BYTES, Dtype, check_types, total_bytes, write_shards
 from localprobe.gguf.tokenizer import tokenizer, tokenizer_config
 from localprobe.gguf.vocabulary import Vocabulary, vocabulary
+from localprobe.store import hashes
 from localprobe.version import __version__
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -43,14 +48,15 @@ def to_folder(
 ) -> Path:
     """The folder in `cache` that holds the model of a GGUF file, for transformers and mlx-lm; converted on first use.
 
-    `fingerprint` names the file's content (`models.weights.fingerprint`). `dtype` None takes float32 up to 2 GB,
-    bfloat16 above. `progress` is called with bytes written and total bytes. Safe against a crash, Ctrl-C, a full disk
-    and concurrent processes: the second one waits for the first.
+    `path` may be any part of a split file. `fingerprint` names the file's content (`models.weights.fingerprint`).
+    `dtype` None takes float32 up to 2 GB, bfloat16 above. `progress` is called with bytes written and total bytes. Safe
+    against a crash, Ctrl-C, a full disk and concurrent processes: the second one waits for the first. A folder whose
+    files were changed is made again.
 
     Raises UnsupportedModel or CorruptFile for the file, UsageError for an invalid dtype, ModelError if the disk is
     full.
     """
-    header = read_header(path)
+    header = read_model(path)
     shape = sizes(header)
     tensors = sources(header, shape)
     dtype = _dtype(header, tensors, dtype)
@@ -64,6 +70,29 @@ def to_folder(
         except OSError as error:
             raise work.unwritable(error) from error
     return folder
+
+
+def source_of(folder: Path, cache: Path) -> str | None:
+    """The fingerprint of the GGUF file that `to_folder` made a folder of `cache` from.
+
+    None for a folder elsewhere, whatever mark it carries, and for one whose files are not those that were written.
+    """
+    if folder.resolve().parent != cache.resolve() or not _complete(folder):
+        return None
+    source = _mark(folder).get("fingerprint")
+    return source if isinstance(source, str) and source else None
+
+
+def wrote_tokenizer(folder: Path) -> bool:
+    """Whether the tokenizer.json of a folder, wherever it lies, is the one that `to_folder` wrote.
+
+    It then defines exactly how text is split, and must be loaded as it is.
+    """
+    try:
+        written: str = _mark(folder)["sha256"]["tokenizer.json"]
+        return written == hashes.digest(folder / "tokenizer.json")
+    except (OSError, ValueError, KeyError, TypeError, CorruptFile):
+        return False
 
 
 def _dtype(header: Header, tensors: list[Source], dtype: Dtype | None) -> Dtype:
@@ -84,12 +113,20 @@ def _safe(fingerprint: str) -> str:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether all files are present with the sizes recorded when they were written."""
+    """Whether a folder holds the files that were written, byte for byte, and nothing else that a loader could read."""
     try:
-        lengths: dict[str, int] = json.loads((folder / MARK).read_text())["files"]
-        return all((folder / name).stat().st_size == length for name, length in lengths.items())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        written: dict[str, str] = _mark(folder)["sha256"]
+        present = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+        return present == {*written, MARK} and all(
+            hashes.digest(folder / name) == digest for name, digest in written.items()
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, CorruptFile):
         return False
+
+
+def _mark(folder: Path) -> dict[str, Any]:
+    mark: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    return mark
 
 
 def _alone(folder: Path) -> Any:
@@ -122,9 +159,11 @@ class _Conversion:
         try:
             half.chmod(0o755)  # mkdtemp's 0o700 would hide a shared cache from its other users
             self._write_settings(words, settings, half)
-            self._write_tensors(half, progress)
-            self._write_mark(half)
+            written = self._write_tensors(half, progress)
+            self._write_mark(half, written)
             half.rename(self.folder)
+            for name, digest in written.items():
+                hashes.remember(self.folder / name, digest)
         except BaseException:
             shutil.rmtree(half, ignore_errors=True)
             raise
@@ -136,7 +175,8 @@ class _Conversion:
         _write_json(half / "tokenizer_config.json", spoken)
         tokenizer(self.header, words).save(str(half / "tokenizer.json"), pretty=False)
 
-    def _write_tensors(self, half: Path, progress: Progress) -> None:
+    def _write_tensors(self, half: Path, progress: Progress) -> dict[str, str]:
+        """Write the weights. Returns the SHA-256 of each file."""
         total, written_bytes = total_bytes(self.tensors, self.dtype), 0
 
         def written(count: int) -> None:
@@ -144,9 +184,10 @@ class _Conversion:
             written_bytes += count
             progress(written_bytes, total)
 
-        write_shards(self.header, self.tensors, half, self.dtype, written)
+        return write_shards(self.header, self.tensors, half, self.dtype, written)
 
-    def _write_mark(self, half: Path) -> None:
+    def _write_mark(self, half: Path, written: dict[str, str]) -> None:
+        files = sorted(half.iterdir())
         mark = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -156,7 +197,8 @@ class _Conversion:
             "dtype": self.dtype,
             "localprobe": __version__,
             "gguf": version("gguf"),
-            "files": {file.name: file.stat().st_size for file in sorted(half.iterdir())},
+            "files": {file.name: file.stat().st_size for file in files},
+            "sha256": {file.name: written.get(file.name) or hashes.sha256(file) for file in files},
         }
         _write_json(half / MARK, mark)
 

@@ -29,6 +29,8 @@ class TensorInfo:
     offset: int
     """Bytes from the start of the file."""
     nbytes: int
+    file: Path | None = None
+    """The part that holds it, if the file was split; None for the header's own file."""
 
     @property
     def count(self) -> int:
@@ -41,12 +43,17 @@ class Header:
     """All of a GGUF file except the data of its tensors."""
 
     path: Path
+    """The file; of a split one, its first part."""
     size: int
-    """Bytes in the file."""
+    """Bytes in the file, or in all of its parts."""
     version: int
     metadata: dict[str, Value] = field(repr=False)
     """Arrays of numbers are numpy arrays, arrays of text are lists."""
     tensors: dict[str, TensorInfo] = field(repr=False)
+
+    def file(self, info: TensorInfo) -> Path:
+        """The file that holds a tensor."""
+        return info.file or self.path
 
     @property
     def architecture(self) -> str:
@@ -96,12 +103,6 @@ class Header:
         if value is not None and not isinstance(value, np.ndarray):
             raise CorruptFile(f"{self.path}: {key} should be an array of numbers, it is {type(value).__name__}")
         return value
-
-
-def shown(value: object) -> str:
-    """A value from a file for an error message, shortened to one line."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _commonest_type(header: Header) -> str:

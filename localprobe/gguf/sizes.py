@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, Value, shown
+from localprobe.gguf.header import Header, Value
+from localprobe.suggest import shown
 
 FAMILIES = ("llama", "qwen2", "qwen3", "phi3", "gemma3")
 """By llama.cpp's names; `llama` covers Mistral and SmolLM2."""
@@ -36,11 +37,6 @@ def sizes(header: Header) -> Sizes:
         raise UnsupportedModel(
             f"{header.path} is a model of the architecture {shown(family)}; only {', '.join(FAMILIES)} can be "
             "converted for other engines: use the llama engine, or a Hugging Face folder of the model"
-        )
-    if header.value("split.count", int) not in (None, 0, 1):
-        raise UnsupportedModel(
-            f"{header.path} is one part of a model split over several files: join them with "
-            "`llama-gguf-split --merge` first"
         )
     if header.value(f"{family}.expert_count", int):
         raise UnsupportedModel(f"{header.path} is a mixture of experts, which only the llama engine can run")

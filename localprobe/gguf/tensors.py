@@ -6,6 +6,7 @@ bytes with the length of a JSON header, the header (each tensor's type, shape an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -50,21 +51,24 @@ def load(header: Header, info: TensorInfo) -> FloatArray:
 
 def write_shards(
     header: Header, sources: Sequence[Source], folder: Path, dtype: Dtype, written: Callable[[int], None]
-) -> None:
+) -> dict[str, str]:
     """Write `model.safetensors`, or numbered shards and their index, into `folder`.
 
-    `written` is called with the number of bytes just written. Only a few rows are in memory at a time. Raises
-    CorruptFile if a tensor holds NaN or infinity, OSError if the disk is full.
+    Returns the SHA-256 of each shard by its name. `written` is called with the number of bytes just written. Only a few
+    rows are in memory at a time. Raises CorruptFile if a tensor holds NaN or infinity, OSError if the disk is full.
     """
     shards = _shards(sources, dtype)
     names = [f"model-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
     names = ["model.safetensors"] if len(shards) == 1 else names
-    for name, shard in zip(names, shards, strict=True):
-        _write_shard(header, shard, folder / name, dtype, written)
+    hashes = {
+        name: _write_shard(header, shard, folder / name, dtype, written)
+        for name, shard in zip(names, shards, strict=True)
+    }
     if len(shards) > 1:
         places = {source.name: name for name, shard in zip(names, shards, strict=True) for source in shard}
         index = {"metadata": {"total_size": total_bytes(sources, dtype)}, "weight_map": places}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+    return hashes
 
 
 def total_bytes(sources: Sequence[Source], dtype: Dtype) -> int:
@@ -88,16 +92,21 @@ def _shards(sources: Sequence[Source], dtype: Dtype) -> list[list[Source]]:
 
 def _write_shard(
     header: Header, shard: Sequence[Source], path: Path, dtype: Dtype, written: Callable[[int], None]
-) -> None:
+) -> str:
+    """Write one file. Returns its SHA-256."""
+    digest, start = hashlib.sha256(), _safetensors_header(shard, dtype)
     with path.open("wb") as file:
-        file.write(_safetensors_header(shard, dtype))
+        file.write(start)
+        digest.update(start)
         for source in shard:
             for chunk in _chunks(header, source):
                 data = _cast(header, source, chunk, dtype)
                 file.write(data.data)
+                digest.update(data.data)
                 written(data.nbytes)
         file.flush()
         os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
 def _safetensors_header(shard: Sequence[Source], dtype: Dtype) -> bytes:
@@ -121,11 +130,11 @@ def _chunks(header: Header, source: Source, numbers: int = _CHUNK) -> Iterator[F
     columns = info.shape[-1] if len(info.shape) > 1 else 1
     count = info.count // columns
     if len(info.shape) == 1:  # stored as one row, whose elements `rows` reorders
-        raw = np.memmap(header.path, np.uint8, "r", info.offset, (1, info.nbytes))
+        raw = np.memmap(header.file(info), np.uint8, "r", info.offset, (1, info.nbytes))
         flat = dequantize(raw, info.type).reshape(-1)
         yield _shifted(flat if source.rows is None else flat[source.rows], source)
         return
-    raw = np.memmap(header.path, np.uint8, "r", info.offset, (count, info.nbytes // count))
+    raw = np.memmap(header.file(info), np.uint8, "r", info.offset, (count, info.nbytes // count))
     step = max(1, numbers // columns)
     for start in range(0, count, step):
         stored = raw[start : start + step] if source.rows is None else raw[source.rows[start : start + step]]

@@ -1,40 +1,30 @@
 """Weights from the Hugging Face hub, into Hugging Face's own cache, so that other tools find them there too.
 
-What is in the cache is used without the network. Large files are fetched here rather than by `huggingface_hub`, which
-since version 2 discards a partial file when interrupted. Here the next call resumes it, and the complete file is
-checked against the hub's SHA-256. Pickles are never fetched.
+What is in the cache is used without the network. Files are fetched here rather than by `huggingface_hub`, which since
+version 2 discards a partial file when interrupted, and names files in the cache as the server's headers say. Here the
+next call resumes a partial file, and a complete one is checked against the hash that the hub lists. Pickles are never
+fetched.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from localprobe.errors import CorruptFile, ModelError, NotDownloaded, UnknownModel, UnsupportedModel
-from localprobe.models.checkpoint import is_split
-from localprobe.models.weights import sha256
+from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel
+from localprobe.models.hub_errors import hub_errors
+from localprobe.models.listing import HubFile, Listing, listing
 from localprobe.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoSibling
+from localprobe.store.hashes import remember, sha256
 
 FOLDER_FILES = ("model*.safetensors", "*.json", "tokenizer*", "*.model", "merges.txt", "*.jinja")
 """Files of a model folder, all at the top of a repository; pickles, Python code and other formats are excluded."""
 
 _SPARE = 1 << 28  # bytes to leave free on the disk
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    name: str
-    bytes: int
-    sha256: str | None
-    """None except for files in the hub's large-file storage, where weights are."""
 
 
 def cached_file(repo: str, file: str) -> Path | None:
@@ -45,6 +35,15 @@ def cached_file(repo: str, file: str) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
+def cached_gguf(repo: str, file: str) -> Path | None:
+    """The path of a repository's GGUF file in the cache, of a split one that of its first part; None unless all parts
+    are there. Never touches the network."""
+    from localprobe.gguf.parts import part_names
+
+    paths = [cached_file(repo, name) for name in part_names(file)]
+    return paths[0] if None not in paths else None
+
+
 def cached_folder(repo: str) -> Path | None:
     """A repository's folder in the cache, if it has a config; it may be incomplete. Never touches the network."""
     config = cached_file(repo, "config.json")
@@ -52,134 +51,145 @@ def cached_folder(repo: str) -> Path | None:
 
 
 def cached_ggufs(repo: str) -> list[str]:
-    """Names of the GGUF files of a repository that are in the cache."""
+    """Names of the GGUF files of a repository that are in the cache; a split one is named by its first part."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
+    from localprobe.gguf.parts import is_later_part
+
     snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"), "snapshots")
     names = {Path(*path.relative_to(snapshots).parts[1:]).as_posix() for path in snapshots.glob("*/**/*.gguf")}
-    return sorted(name for name in names if cached_file(repo, name))
+    return sorted(name for name in names if not is_later_part(name) and cached_gguf(repo, name))
 
 
 def fetch_file(repo: str, file: str, progress: Progress = silent) -> Path:
-    """One file of a repository, from the cache or the hub.
+    """One file of a repository, from the cache or the hub; of a split GGUF file all parts, and the path of the first.
 
-    Raises UnknownModel if the repository or the file does not exist, NotDownloaded if it cannot be reached, is gated
-    or does not fit on the disk, CorruptFile if its hash differs from the hub's.
+    Raises UnknownModel if the repository, the file or a part does not exist, NotDownloaded if it cannot be reached, is
+    gated or does not fit on the disk, CorruptFile if its hash differs from the hub's, UnsupportedModel for a repository
+    whose listing is not to be trusted.
     """
-    from huggingface_hub import hf_hub_download
+    from localprobe.gguf.parts import part_names
 
-    if path := cached_file(repo, file):
+    if path := cached_gguf(repo, file):
         return path
-    with _hub_errors(repo, (file,)):
-        files = _listing(repo)
-        matches = [item for item in files if item.name == file]
-        if not matches:
-            have = [item.name for item in files if item.name.endswith(".gguf")] or [item.name for item in files]
-            raise UnknownModel(f"{repo} has no file {file!r}; it has {_some(have)}")
-        _fetch_large(repo, matches, progress)
-        return Path(hf_hub_download(repo, file))
+    names = part_names(file)
+    with hub_errors(repo, names):
+        have = listing(repo)
+        files = {item.name: item for item in have.files}
+        for name in names:
+            if name not in files:
+                others = [other for other in files if other.endswith(".gguf")] or list(files)
+                raise UnknownModel(f"{repo} has no file {name!r}; it has {_some(others)}")
+        return _fetch(repo, have, [files[name] for name in names], progress) / file
 
 
 def fetch_folder(repo: str, progress: Progress = silent) -> Path:
     """The model folder of a repository: config, safetensors and tokenizer, nothing else. Raises as `fetch_file`."""
-    from huggingface_hub import snapshot_download
-
-    with _hub_errors(repo, FOLDER_FILES):
-        files = _listing(repo)
-        names = [item.name for item in files]
-        needed = [item for item in files if _belongs(item.name)]
+    with hub_errors(repo, FOLDER_FILES):
+        have = listing(repo)
+        needed = [item for item in have.files if _belongs(item.name)]
         if not any(item.name.endswith(".safetensors") for item in needed):
-            raise UnsupportedModel(f"{repo} holds no model*.safetensors: {_what_instead(repo, names)}")
-        _fetch_large(repo, needed, progress)
-        return Path(snapshot_download(repo, allow_patterns=[item.name for item in needed]))
+            raise UnsupportedModel(
+                f"{repo} holds no model*.safetensors: {_what_instead(repo, [item.name for item in have.files])}"
+            )
+        return _fetch(repo, have, needed, progress)
 
 
 def remote_ggufs(repo: str) -> list[str]:
-    """Names of the GGUF files of a repository on the hub, without parts of split files."""
-    with _hub_errors(repo, ("*.gguf",)):
-        return [item.name for item in _listing(repo) if item.name.endswith(".gguf") and not is_split(item.name)]
+    """Names of the GGUF files of a repository on the hub; a split one is named by its first part."""
+    from localprobe.gguf.parts import is_later_part
 
-
-def not_downloaded(repo: str, files: tuple[str, ...], why: str) -> NotDownloaded:
-    """The error that names what to fetch, how, and where to put it."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    patterns = [f"--include '{name}'" for name in files]
-    what = files[0] if len(files) == 1 and "*" not in files[0] else " ".join(patterns)
-    folder = repo_folder_name(repo_id=repo, repo_type="model")
-    return NotDownloaded(
-        f"{repo} is not on this disk and {why}; where there is a network, run `hf download {repo} {what}` "
-        f"and bring its cache folder {folder} to {constants.HF_HUB_CACHE}"
-    )
-
-
-def _listing(repo: str) -> list[_File]:
-    from huggingface_hub import HfApi
-
-    siblings = HfApi().model_info(repo, files_metadata=True).siblings or []
-    return [_file(sibling) for sibling in siblings]
-
-
-def _file(sibling: RepoSibling) -> _File:
-    return _File(sibling.rfilename, sibling.size or 0, sibling.lfs.sha256 if sibling.lfs else None)
+    with hub_errors(repo, ("*.gguf",)):
+        names = [item.name for item in listing(repo).files]
+        return [name for name in names if name.endswith(".gguf") and not is_later_part(name)]
 
 
 def _belongs(name: str) -> bool:
     return "/" not in name and any(fnmatch(name, pattern) for pattern in FOLDER_FILES)
 
 
-def _fetch_large(repo: str, files: list[_File], progress: Progress) -> None:
-    """Download the large ones of `files` into the cache's blobs, where huggingface_hub finds them."""
+def _fetch(repo: str, have: Listing, files: list[HubFile], progress: Progress) -> Path:
+    """Fetch files into the cache, in the layout of huggingface_hub. Returns the folder of the commit."""
     from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.file_download import _cache_commit_hash_for_specific_revision, repo_folder_name
 
-    folder = repo_folder_name(repo_id=repo, repo_type="model")
-    blobs = Path(constants.HF_HUB_CACHE, folder, "blobs")
-    locks = Path(constants.HF_HUB_CACHE, ".locks", folder)
-    _check_disk(repo, blobs, files)
-    blobs.mkdir(parents=True, exist_ok=True)
-    locks.mkdir(parents=True, exist_ok=True)
-    total, before = sum(item.bytes for item in files), 0
+    name = repo_folder_name(repo_id=repo, repo_type="model")
+    storage, locks = Path(constants.HF_HUB_CACHE, name), Path(constants.HF_HUB_CACHE, ".locks", name)
+    snapshot = storage / "snapshots" / have.commit
+    files = [file for file in files if not (snapshot / file.name).exists()]
+    _check_disk(repo, storage / "blobs", files)
+    for folder in (storage / "blobs", snapshot, locks):
+        folder.mkdir(parents=True, exist_ok=True)
+    total, before = sum(file.bytes for file in files), 0
     for file in files:
-        if file.sha256 is not None and file.bytes <= constants.MAX_HTTP_DOWNLOAD_SIZE:
 
-            def report(done: int, before: int = before) -> None:
-                progress(f"downloading {repo}", before + done, total)
+        def report(done: int, before: int = before) -> None:
+            progress(f"downloading {repo}", before + done, total)
 
-            _fetch_blob(repo, file, blobs / file.sha256, locks / f"{file.sha256}.lock", report)
+        _fetch_file(repo, have.commit, file, storage, locks / f"{file.blob}.lock", report)
         before += file.bytes
         progress(f"downloading {repo}", before, total)
+    _cache_commit_hash_for_specific_revision(str(storage), "main", have.commit)
+    return snapshot
 
 
-def _fetch_blob(repo: str, file: _File, blob: Path, lock: Path, report: Callable[[int], None]) -> None:
+def _fetch_file(
+    repo: str, commit: str, file: HubFile, storage: Path, lock: Path, report: Callable[[int], None]
+) -> None:
+    """Fetch one file into the blobs, unless it is there, and link it into the folder of its commit."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.file_download import _create_symlink
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
+    blob, pointer = storage / "blobs" / file.blob, storage / "snapshots" / commit / file.name
+    url = hf_hub_url(repo, file.name, revision=commit)
+    if file.bytes > constants.MAX_HTTP_DOWNLOAD_SIZE:  # such a file comes by the hub's own protocol only
+        if get_hf_file_metadata(url).etag != file.blob:
+            raise CorruptFile(f"{file.name} of {repo} is not the file that the hub lists: run the command again")
+        hf_hub_download(repo, file.name, revision=commit)
+        return
+    with WeakFileLock(lock):
+        new = not blob.exists()
+        if new:
+            _fetch_blob(repo, file, url, blob, report)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        _create_symlink(str(blob), str(pointer), new_blob=new)
+
+
+def _fetch_blob(repo: str, file: HubFile, url: str, blob: Path, report: Callable[[int], None]) -> None:
     """Fetch one file to `blob`, resuming a partial file of an earlier call."""
-    from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     part = _part(blob)
-    with WeakFileLock(lock):
-        if blob.exists():
-            return
-        if part.exists() and part.stat().st_size > file.bytes:
-            part.unlink()
-        with part.open("ab") as opened:
-            have = opened.tell()
-            report(have)
-            http_get(
-                hf_hub_url(repo, file.name),
-                _Reporting(opened, report),  # type: ignore[arg-type]  # it has the four methods used
-                resume_size=have,
-                expected_size=file.bytes,
-                headers=build_hf_headers(),
-                displayed_filename=file.name,
-            )
-        if sha256(part) != file.sha256:
-            part.unlink()
-            raise CorruptFile(f"{file.name} of {repo} arrived damaged (its SHA-256 is wrong): run the command again")
-        part.replace(blob)
+    if part.exists() and part.stat().st_size > file.bytes:
+        part.unlink()
+    with part.open("ab") as opened:
+        have = opened.tell()
+        report(have)
+        http_get(
+            url,
+            _Reporting(opened, report),  # type: ignore[arg-type]  # it has the four methods used
+            resume_size=have,
+            expected_size=file.bytes,
+            headers=build_hf_headers(),
+            displayed_filename=file.name,
+        )
+    if _hash(part, file) != file.blob:
+        part.unlink()
+        raise CorruptFile(f"{file.name} of {repo} arrived damaged (its hash is wrong): run the command again")
+    part.replace(blob)
+    if file.large:
+        remember(blob, file.blob)
+
+
+def _hash(path: Path, file: HubFile) -> str:
+    """The hash that names a file of this content in the cache."""
+    if file.large:
+        return sha256(path)
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 class _Reporting:
@@ -199,11 +209,11 @@ def _part(blob: Path) -> Path:
     return blob.with_name(f"{blob.name}.incomplete")
 
 
-def _check_disk(repo: str, blobs: Path, files: list[_File]) -> None:
+def _check_disk(repo: str, blobs: Path, files: list[HubFile]) -> None:
     """Raise NotDownloaded if the missing files do not fit on the disk."""
     need = 0
     for file in files:
-        blob = blobs / (file.sha256 or file.name)
+        blob = blobs / file.blob
         part = _part(blob)
         if not blob.exists():
             need += file.bytes - (part.stat().st_size if part.exists() else 0)
@@ -214,54 +224,6 @@ def _check_disk(repo: str, blobs: Path, files: list[_File]) -> None:
             f"{repo} needs {need / 1e9:.1f} GB more on the disk of {disk}, which has {free / 1e9:.1f} GB free: "
             "make room, or set HF_HOME to a folder on a larger disk"
         )
-
-
-@contextmanager
-def _hub_errors(repo: str, files: tuple[str, ...]) -> Iterator[None]:
-    """Silence the hub's own progress bars, and turn its errors into ours."""
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    # The base of the errors of the HTTP library in use; ValueError is an answer that is not JSON, as from the login
-    # page of a public network.
-    network: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
-    drawing = not are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    except ModelError:
-        raise
-    except network as error:
-        raise _explain(error, repo, files) from error
-    finally:
-        if drawing:
-            enable_progress_bars()
-
-
-def _explain(error: Exception, repo: str, files: tuple[str, ...]) -> ModelError:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    page = f"{constants.ENDPOINT}/{repo}"
-    if isinstance(error, GatedRepoError):
-        return NotDownloaded(f"{repo} is gated: accept its terms at {page}, then sign in with `hf auth login`")
-    if isinstance(error, RepositoryNotFoundError):
-        return UnknownModel(f"there is no model at {page}; if it is private, sign in with `hf auth login`")
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return NotDownloaded(f"{page} refused access ({status}): sign in with `hf auth login`")
-        reason = f"the hub answered with status {status}"
-    elif constants.HF_HUB_OFFLINE:
-        reason = "HF_HUB_OFFLINE is set"
-    else:
-        cause = error.__cause__ or error
-        reason = f"fetching it failed ({type(cause).__name__}: {' '.join(str(cause).split())[:200]})"
-    return not_downloaded(repo, files, reason)
 
 
 def _what_instead(repo: str, names: list[str]) -> str:

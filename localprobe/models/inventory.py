@@ -1,20 +1,21 @@
 """The models available to this machine: those with short names, and those in the hub's cache.
 
-Nothing is fetched, converted or loaded.
+Nothing is fetched, converted or loaded. A damaged file is listed with its `problem`, and hides no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from localprobe import discovery
 from localprobe.engine import Backend, LoadOptions
-from localprobe.errors import EngineError, ModelError
+from localprobe.errors import EngineError, ModelError, UnknownModel
 from localprobe.models import fits
 from localprobe.models.catalogue import CATALOGUE, CatalogueEntry, Repository
-from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, read_json, size
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, read_json, size
 from localprobe.models.names import Source, locate, variant
 
 
@@ -46,6 +47,8 @@ class Item:
     """Local path; None if they must be downloaded."""
     about: str = ""
     uses: list[Use] = field(default_factory=list)
+    problem: str = ""
+    """Why it cannot be loaded, of a damaged file, which has no `uses`; else empty."""
 
 
 def items() -> list[Item]:
@@ -90,47 +93,63 @@ def _catalogued(entry: CatalogueEntry, backends: dict[Backend, bool], free: int)
 
 
 def _cached(backends: dict[Backend, bool], free: int) -> Iterator[Item]:
-    """GGUF files and folders of language models in the hub's cache."""
-    from huggingface_hub import constants, scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
+    """GGUF files and folders of language models in the hub's cache. A split file is listed by its first part."""
+    from localprobe.gguf.parts import is_later_part
 
+    for repository, snapshot in _snapshots():
+        for path in [*sorted(snapshot.rglob("*.gguf")), snapshot]:
+            name, kind = repository, "folder"
+            if path != snapshot:
+                name, kind = f"{repository}:{path.relative_to(snapshot).as_posix()}", "gguf"
+            try:
+                if not is_later_part(path.name) if kind == "gguf" else _is_language_model(path):
+                    yield _measured(name, kind, path, backends, free)
+            except (ModelError, OSError) as error:
+                yield Item(name, name, kind, 0, path, problem=str(error))
+
+
+def _snapshots() -> Iterator[tuple[str, Path]]:
+    """The models in the hub's cache, each with the folder of its main revision.
+
+    Read here, because `huggingface_hub.scan_cache_dir` leaves out a whole repository for one broken link in it, and
+    fails for one folder that may not be read.
+    """
+    from huggingface_hub import constants
+
+    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*")):
+        with suppress(OSError, UnicodeDecodeError):
+            snapshot = folder / "snapshots" / (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+            if snapshot.parent == folder / "snapshots" and snapshot.is_dir():
+                yield folder.name.removeprefix("models--").replace("--", "/"), snapshot
+
+
+def _is_language_model(folder: Path) -> bool:
+    """Whether a folder holds a whole language model. Raises CorruptFile for a damaged one."""
     try:
-        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
-    except CacheNotFound:
-        return
-    for repository in sorted(repositories, key=lambda repository: repository.repo_id):
-        main = repository.refs.get("main")
-        if repository.repo_type != "model" or main is None:
-            continue
-        for path in [*sorted(main.snapshot_path.rglob("*.gguf")), main.snapshot_path]:
-            if not _is_language_model(path):
-                continue
-            name, kind, parameters, able = repository.repo_id, "folder", 0, backends
-            if path.is_file():
-                name, kind = f"{name}:{path.relative_to(main.snapshot_path).as_posix()}", "gguf"
-                parameters = _parameters(path)
-            else:
-                able = {backend: here for backend, here in backends.items() if "folder" in backend.formats}
-            stored = size(path)
-            yield Item(name, name, kind, stored.bytes, path, uses=_uses(able, kind, stored, parameters, free))
-
-
-def _is_language_model(path: Path) -> bool:
-    try:
-        if path.is_file():
-            check_gguf(path)
-            return not is_split(path.name)
-        check_folder(path)
-        architectures = read_json(path / "config.json").get("architectures") or []
-    except ModelError:
+        check_folder(folder)
+    except UnknownModel:  # GGUF files alone, or from a tool that fetched only the tokenizer
+        return False
+    architectures = read_json(folder / "config.json").get("architectures")
+    if not isinstance(architectures, list):
         return False
     return any(str(name).endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures)
 
 
-def _parameters(path: Path) -> int:
-    from localprobe.gguf.reader import read_header
+def _measured(name: str, kind: str, path: Path, backends: dict[Backend, bool], free: int) -> Item:
+    parameters, able = 0, backends
+    if kind == "gguf":
+        check_gguf(path)
+        parameters = _parameters(path)
+    else:
+        able = {backend: here for backend, here in backends.items() if "folder" in backend.formats}
+    stored = size(path)
+    return Item(name, name, kind, stored.bytes, path, uses=_uses(able, kind, stored, parameters, free))
 
-    return sum(tensor.count for tensor in read_header(path).tensors.values())
+
+def _parameters(path: Path) -> int:
+    from localprobe.gguf.parts import read_model
+
+    return sum(tensor.count for tensor in read_model(path).tensors.values())
 
 
 def _uses(backends: dict[Backend, bool], item_format: str, stored: Size, parameters: int, free: int) -> list[Use]:

@@ -1,8 +1,9 @@
 """Resolving a model's name to local weights in the format of an engine.
 
 A name is a short name (`localprobe.models.catalogue`), a Hugging Face id (`org/name`), a GGUF file of a repository
-(`org/name:file.gguf`), a local folder, a local `.gguf` file, or `fake`. For engines that load folders, a GGUF
-file is converted once into a folder in the cache, which keeps the fingerprint of the file.
+(`org/name:file.gguf` or `org/name:folder/file.gguf`), a local folder, a local `.gguf` file, or `fake`. A GGUF file that
+was split is named by any of its parts. For engines that load folders, a GGUF file is converted once into a folder in
+the cache, which keeps the fingerprint of the file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from localprobe.errors import ModelError, NotDownloaded, UnknownModel, UnsupportedModel, UsageError
 from localprobe.models import download as hub
 from localprobe.models.catalogue import CATALOGUE, FAKE, CatalogueEntry, Package, Repository
-from localprobe.models.checkpoint import check_folder, check_gguf, is_split
+from localprobe.models.checkpoint import check_folder, check_gguf
+from localprobe.models.hub_errors import not_downloaded
+from localprobe.models.listing import is_inside
 from localprobe.progress import Progress, silent
 from localprobe.suggest import close_match
 
@@ -28,10 +31,13 @@ Source: TypeAlias = Package | Repository | Path
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<file>[\w./ +-]+\.gguf))?", re.ASCII)
 
 
-def resolve(name: str, backend: Backend, *, download: bool = True, progress: Progress = silent) -> Weights:
+def resolve(
+    name: str, backend: Backend, *, download: bool = True, code: bool = False, progress: Progress = silent
+) -> Weights:
     """The weights that `backend` loads for `name`: downloaded (if `download`) and converted if necessary, and hashed.
 
-    Raises UnknownModel, NotDownloaded, CorruptFile, UnsupportedModel or UsageError.
+    With `code`, Python code that comes with them may run (`LoadOptions.trust_remote_code`), and is hashed too. Raises
+    UnknownModel, NotDownloaded, CorruptFile, UnsupportedModel or UsageError.
     """
     from localprobe.engine import Weights
     from localprobe.models.weights import fingerprint
@@ -46,7 +52,7 @@ def resolve(name: str, backend: Backend, *, download: bool = True, progress: Pro
             f"{path} is a Hugging Face folder and engine {backend.name!r} loads GGUF files: "
             "give a .gguf file, or org/name:file.gguf of the hub, or use an engine that loads folders"
         )
-    hashed = fingerprint(path, progress)
+    hashed = fingerprint(path, progress, code=code)
     if path.is_file() and "gguf" not in backend.formats:
         path = _convert(path, hashed, progress)
     return Weights(entry.name if entry else name, path, "folder" if path.is_dir() else "gguf", hashed)
@@ -69,13 +75,19 @@ def formats(name: str) -> tuple[WeightsFormat, ...]:
 
 
 def source(name: str) -> Repository | Path:
-    """The source that a name other than a short name stands for. Never touches the network. Raises UnknownModel."""
-    path = Path(name).expanduser()
-    if name and path.exists():
-        return path
-    written_as_path = name.startswith(("/", "./", "../", "~")) or "\\" in name or name.count("/") > 1
+    """The source that a name other than a short name stands for. Never touches the network. Raises UnknownModel.
+
+    A split GGUF file is named by its first part, whichever part was given; UnknownModel if one is missing beside it.
+    """
+    from localprobe.gguf.parts import part_names, parts
+
+    if (path := _existing(name)) is not None:
+        return parts(path)[0] if path.is_file() else path
+    repository = name.partition(":")[0]
+    written_as_path = name.startswith(("/", "./", "../", "~")) or "\\" in name or repository.count("/") > 1
     if (match := _HUB_NAME.fullmatch(name)) and not written_as_path and not match["repo"].endswith(".gguf"):
-        return Repository(match["repo"], match["file"])
+        _check_repository(match["repo"], match["file"])
+        return Repository(match["repo"], part_names(match["file"])[0] if match["file"] else None)
     if written_as_path or name.endswith((".gguf", ".safetensors")):
         raise UnknownModel(f"there is no file or folder {name}")
     meant = f" (did you mean {near!r}?)" if (near := close_match(name, (*CATALOGUE, FAKE))) else ""
@@ -83,6 +95,28 @@ def source(name: str) -> Repository | Path:
         f"no model is named {name!r}{meant}: "
         f"give {', '.join(CATALOGUE)}, a Hugging Face id (org/name or org/name:file.gguf), a folder or a .gguf file"
     )
+
+
+def _existing(name: str) -> Path | None:
+    """The file or folder of this name; None if there is none, or if no path can have the name."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, or with a null byte
+        return None
+
+
+def _check_repository(repo: str, file: str | None) -> None:
+    """Raise UnknownModel for what cannot be a repository or a file in one."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        raise UnknownModel(f"{repo!r} cannot be the name of a repository: give org/name") from None
+    if file and not is_inside(file):
+        raise UnknownModel(f"{file!r} is not a path inside the repository {repo}")
 
 
 def variant(entry: CatalogueEntry, backend: Backend) -> Source:
@@ -138,21 +172,19 @@ def _hub_folder(repo: str, download: bool, progress: Progress) -> Path:
             folder = None
     if folder is None:
         if not download:
-            raise hub.not_downloaded(repo, hub.FOLDER_FILES, "downloading is turned off")
+            raise not_downloaded(repo, hub.FOLDER_FILES, "downloading is turned off")
         folder = hub.fetch_folder(repo, progress)
         check_folder(folder)
     return folder
 
 
 def _hub_file(repo: str, file: str, download: bool, progress: Progress) -> Path:
-    if is_split(file):
-        raise UnsupportedModel(
-            f"{repo}:{file} is one part of a split file: choose a file or a repository that is whole"
-        )
-    path = hub.cached_file(repo, file)
+    from localprobe.gguf.parts import part_names
+
+    path = hub.cached_gguf(repo, file)
     if path is None:
         if not download:
-            raise hub.not_downloaded(repo, (file,), "downloading is turned off")
+            raise not_downloaded(repo, part_names(file), "downloading is turned off")
         path = hub.fetch_file(repo, file, progress)
     return _checked(path)
 
@@ -162,7 +194,7 @@ def _only_gguf(repo: str, backend: Backend, download: bool) -> str:
     files = hub.cached_ggufs(repo)
     if not files:
         if not download:
-            raise hub.not_downloaded(repo, ("*.gguf",), "downloading is turned off")
+            raise not_downloaded(repo, ("*.gguf",), "downloading is turned off")
         files = hub.remote_ggufs(repo)
     if not files:
         raise UnsupportedModel(
@@ -179,7 +211,9 @@ def _local(path: Path) -> Path:
         if path.suffix == ".safetensors":
             raise UnknownModel(f"{path} is weights without a model: give the folder that holds it and config.json")
         return _checked(path.absolute())
-    files = sorted(path.glob("*.gguf"))
+    from localprobe.gguf.parts import is_later_part
+
+    files = sorted(file for file in path.glob("*.gguf") if not is_later_part(file.name))
     if files and not (path / "config.json").is_file():
         if len(files) > 1:
             raise UnknownModel(f"{path} holds several GGUF files: give one of {', '.join(file.name for file in files)}")
@@ -189,19 +223,20 @@ def _local(path: Path) -> Path:
 
 
 def _checked(path: Path) -> Path:
-    """A GGUF file after checking its header and that no tensor is missing, on which engines would crash."""
-    from localprobe.gguf.reader import read_header
+    """A GGUF file after checking its header and that no tensor or part is missing, on which engines would crash."""
+    from localprobe.gguf.faults import refuse_faults
+    from localprobe.gguf.parts import read_model
 
     check_gguf(path)
-    read_header(path)
+    refuse_faults(read_model(path))
     return path
 
 
 def _convert(path: Path, hashed: str, progress: Progress) -> Path:
     from localprobe.gguf import to_folder
-    from localprobe.store.paths import cache
+    from localprobe.models.weights import converted
 
     def report(done: int, total: int) -> None:
         progress(f"converting {path.name}", done, total)
 
-    return to_folder(path, hashed, cache() / "folders", progress=report)
+    return to_folder(path, hashed, converted(), progress=report)

@@ -32,7 +32,7 @@ def validate(
 
     VectorError for a vector of another width; otherwise raises as `localprobe.probing.fit.fit`.
     """
-    vector.check_compatible(model.info)
+    vector = vector.within(model.info.model, model.info.layers, model.info.width)
     notices.warn(model.info, texts)
     capture = Capture(model.engine, texts.all, sorted(vector.directions), texts.config.pooling, limit=TOKEN_LIMIT)
     for amount in capture:

@@ -4,7 +4,8 @@ A native abort kills only the child, a load can be cancelled, and the output of 
 
     engine = remote.load("llama", weights, LoadOptions())
 
-After a crash every call raises EngineCrashed, and the model can be loaded again.
+After a crash every call raises EngineCrashed, and the model can be loaded again. While the child is stopped (SIGSTOP),
+calls raise EngineStopped after a second or two; once it is continued, they are answered again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from localprobe.engine import (
     Watch,
     Weights,
 )
-from localprobe.errors import EngineCrashed, EngineError, LocalprobeError, UsageError
+from localprobe.errors import EngineCrashed, EngineError, EngineStopped, LocalprobeError, UsageError
 from localprobe.remote.process import EngineProcess
 
 _numbers = itertools.count()  # of streams
@@ -73,6 +74,11 @@ class Loading:
         """The child's process id."""
         return self._process.pid
 
+    @property
+    def death(self) -> str:
+        """How the child died, if it died by itself: `died in load (SIGABRT, Aborted): its last words`."""
+        return self._process.death
+
     def wait(self, timeout: float | None = None) -> RemoteEngine:
         """The loaded engine.
 
@@ -84,6 +90,10 @@ class Loading:
                 info = self._answer.wait(timeout)
             except TimeoutError:
                 raise
+            except EngineStopped as error:
+                self.cancel()
+                ended = f"the process that loaded {self._name} was stopped from outside, and was ended: load it again"
+                raise EngineStopped(ended) from error
             except BaseException:
                 self.cancel()
                 raise
@@ -169,7 +179,8 @@ class RemoteEngine:
 class RemoteStream:
     """A stream in the child, identified there by a number. The child closes it when its last reference is dropped.
 
-    If waiting for an answer is interrupted (KeyboardInterrupt), its state is unknown, so it is closed.
+    If waiting for an answer is interrupted (KeyboardInterrupt), or given up because the child is stopped, its state is
+    unknown, so it is closed.
     """
 
     def __init__(
@@ -230,6 +241,9 @@ class RemoteStream:
         number = self._open_number()
         try:
             return self._process.call(verb, number, *arguments)
+        except EngineStopped:  # it will answer, to nobody
+            self.close()
+            raise
         except LocalprobeError:
             raise
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from localprobe.remote.session import ANSWERS
 
 GRACE = 1.0
 """Seconds that a process has to end before it is killed."""
+LOOK = 1.0
+"""Seconds without an answer until it is looked at whether the process was stopped."""
 
 _QUIET = {"GGML_NO_BACKTRACE": "1"}  # else llama.cpp runs gdb when it aborts, whose output hides the reason
 _KEPT = 1 << 14  # bytes kept of what the child prints
@@ -35,20 +38,34 @@ _REPLIES = {**ANSWERS, "notice": str, "failed": tuple[str, str, str]}
 class PendingAnswer:
     """The answer to a verb, available now or later."""
 
-    def __init__(self, verb: str, frame: list[bytes | memoryview], on_notice: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        verb: str,
+        frame: list[bytes | memoryview],
+        on_notice: Callable[[str], None] | None,
+        while_waiting: Callable[[], None],
+    ) -> None:
         self.verb = verb
         self.frame = frame
+        self.sent = False
         self.replies: SimpleQueue[Reply] = SimpleQueue()
         self._on_notice = on_notice
+        self._while_waiting = while_waiting
         self._last: Reply | None = None
 
     def wait(self, timeout: float | None = None) -> Any:
-        """The value. Raises what the child raised, EngineCrashed if it died, TimeoutError after `timeout` seconds."""
+        """The value. Raises what the child raised, EngineCrashed if it died, TimeoutError after `timeout` seconds, and
+        EngineStopped if it was stopped; what it answers once it is continued is dropped."""
+        left = float("inf") if timeout is None else timeout
         while self._last is None:
             try:
-                reply = self.replies.get(timeout=timeout)
+                reply = self.replies.get(timeout=min(left, LOOK))
             except Empty:
-                raise TimeoutError(f"no answer to {self.verb} after {timeout} s") from None
+                left -= LOOK
+                if left <= 0:
+                    raise TimeoutError(f"no answer to {self.verb} after {timeout} s") from None
+                self._while_waiting()
+                continue
             if reply[0] != "notice":
                 self._last = reply
             elif self._on_notice:
@@ -69,7 +86,7 @@ class EngineProcess:
     A thread sends verbs in order and receives each answer completely. So a KeyboardInterrupt in a waiting caller leaves
     no partial message behind: the next verb waits until the child has finished the last. Callers on other threads than
     the main one cannot be interrupted; to save two thread switches per token, they talk to the child directly if no
-    other caller does.
+    other caller does, and leave an answer that takes long to the thread.
     """
 
     def __init__(self, name: str, on_notice: Callable[[str], None] | None = None) -> None:
@@ -87,9 +104,14 @@ class EngineProcess:
         self._source = wire.buffered(self._channel)
         self._reader = wire.FrameReader(self._source, _REPLIES)
         self._talking = threading.Lock()  # held from a verb's first byte to its answer's last
+        self._arrivals = select.poll()
+        self._arrivals.register(self._channel, select.POLLIN)
+        self._owed: PendingAnswer | None = None  # sent by a caller that left its answer to the thread
         self._broken: tuple[str, Exception] | None = None  # the verb during which communication ended, and the error
         self._reason: Reply | None = None  # why we ended the process, if we did
         self._ended: Reply | None = None  # the reply to every verb from then on
+        self.death = ""
+        """How it died, e.g. `died in load (SIGABRT, Aborted): its last words`; empty unless it died by itself."""
         self._thread = threading.Thread(target=self._exchange, name=f"localprobe {name}", daemon=True)
         self._thread.start()
 
@@ -100,6 +122,16 @@ class EngineProcess:
     @property
     def alive(self) -> bool:
         return self._ended is None and self._process.poll() is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped from outside (SIGSTOP); nothing tells a parent of that, so it is asked for."""
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
 
     @property
     def ended(self) -> bool:
@@ -138,7 +170,15 @@ class EngineProcess:
         self._thread.join()
 
     def _answer(self, verb: str, arguments: tuple[object, ...]) -> PendingAnswer:
-        return PendingAnswer(verb, wire.pack(verb, arguments, share=True), self._on_notice)
+        return PendingAnswer(verb, wire.pack(verb, arguments, share=True), self._on_notice, self._check)
+
+    def _check(self) -> None:
+        """Raise EngineStopped if the process is stopped."""
+        if self.stopped:
+            raise errors.EngineStopped(
+                f"the {self.name} engine's process {self.pid} is stopped: continue it with `kill -CONT {self.pid}`, "
+                "or quit"
+            )
 
     def _put(self, answer: PendingAnswer) -> None:
         self._waiting.put(answer)
@@ -150,24 +190,40 @@ class EngineProcess:
         if threading.current_thread() is threading.main_thread() or not self._talking.acquire(blocking=False):
             return False
         try:
-            free = self.alive and not self._broken and not self._reason and self._waiting.empty()
-            return free and self._talk(answer)
+            quiet = self._owed is None and self._waiting.empty()
+            free = quiet and self.alive and not self._broken and not self._reason
+            return free and self._talk(answer, patience=LOOK)
         finally:
             self._talking.release()
 
-    def _talk(self, answer: PendingAnswer) -> bool:
-        """Send a verb and receive its answer; False if the child cannot answer."""
+    def _talk(self, answer: PendingAnswer, patience: float | None = None) -> bool:
+        """Send a verb and receive its answer; False if the child cannot answer, or does not begin to within `patience`
+        seconds: the answer is then owed, and whoever talks next receives it first."""
+        verb = answer.verb
         try:
-            wire.transmit(self._channel, answer.frame)
-            while (reply := self._reader.receive())[0] == "notice":
-                answer.replies.put(reply)
-            if reply[0] not in (answer.verb, "failed"):
-                raise wire.FrameError(f"an answer to {reply[0]}")
+            if (owed := self._owed) is not None:
+                verb = owed.verb
+                self._receive(owed)
+                self._owed, verb = None, answer.verb
+            if not answer.sent:
+                answer.sent = True
+                wire.transmit(self._channel, answer.frame)
+                if patience is not None and not self._arrivals.poll(1000 * patience):
+                    self._owed = answer
+                    return False
+                self._receive(answer)
         except Exception as error:  # or callers would wait forever
-            self._broken = answer.verb, error
+            self._broken = verb, error
             return False
-        answer.replies.put(reply)
         return True
+
+    def _receive(self, answer: PendingAnswer) -> None:
+        """Receive the replies to a verb, the last of which is its answer."""
+        while (reply := self._reader.receive())[0] == "notice":
+            answer.replies.put(reply)
+        if reply[0] not in (answer.verb, "failed"):
+            raise wire.FrameError(f"an answer to {reply[0]}")
+        answer.replies.put(reply)
 
     def _exchange(self) -> None:
         """Body of the thread: exchange verbs and answers until the process ends."""
@@ -207,8 +263,8 @@ class EngineProcess:
         verb, broken = self._broken or ("", None)
         doing = f"in {verb}" if verb else "between calls"
         words = f": {line}" if (line := self._printed.last()) else ""
-        cause = _cause_of_death(self._process.returncode, broken)
-        return f"the {self.name} engine died {doing} ({cause}){words}; the model can be loaded again"
+        self.death = f"died {doing} ({_cause_of_death(self._process.returncode, broken)}){words}"
+        return f"the {self.name} engine {self.death}; the model can be loaded again"
 
 
 class LastWords:

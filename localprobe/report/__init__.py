@@ -14,7 +14,7 @@ from localprobe.probing.result import ProbeResult
 from localprobe.report.section import Section
 from localprobe.report.table import Table
 from localprobe.store.runs import Run
-from localprobe.store.stored_result import result_of
+from localprobe.store.stored_result import result_of, understood
 
 
 def sections(run: Run) -> list[Section]:
@@ -48,7 +48,7 @@ def page(runs: Sequence[Run]) -> str:
 
     source = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    entries = [{"run": run, "sections": sections(run), "repeat": _repeat(run)} for run in runs]
+    entries = [_entry(run) for run in runs]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     return environment.from_string(source).render(runs=entries, title=title)
 
@@ -68,6 +68,11 @@ def write_csv(runs: Sequence[Run], folder: Path) -> int:
     for name, table in files:
         write_whole(folder / name, table.csv().encode())
     return len(files)
+
+
+def _entry(run: Run) -> dict[str, object]:
+    with understood(run):
+        return {"run": run, "sections": sections(run), "repeat": _repeat(run)}
 
 
 def _steering(run: Run, part: str = "") -> list[Section]:

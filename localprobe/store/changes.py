@@ -24,8 +24,8 @@ Change: TypeAlias = Callable[[StoredRun], StoredRun]
 def rewrite_runs(database: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
     """Change the JSON of all runs whose kind is a key of `changes`.
 
-    A run that its function cannot read (KeyError, TypeError, ValueError, IndexError) is left unchanged, so that it does
-    not make the whole store unusable.
+    A run that its function cannot read (torn JSON, a value that is missing or of another type) is left unchanged, so
+    that it does not make the whole store unusable.
     """
     for kind, change in changes.items():
         rows = database.execute("SELECT rowid FROM runs WHERE kind = ?", (kind,)).fetchall()
@@ -33,7 +33,7 @@ def rewrite_runs(database: sqlite3.Connection, changes: Mapping[str, Change]) ->
             about, result = database.execute("SELECT about, result FROM runs WHERE rowid = ?", (row,)).fetchone()
             try:
                 changed = change(StoredRun(json.loads(about), json.loads(result)))
-            except (KeyError, TypeError, ValueError, IndexError):
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
                 continue
             database.execute(
                 "UPDATE runs SET about = ?, result = ? WHERE rowid = ?",

@@ -8,28 +8,39 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from localprobe.errors import UsageError
+from localprobe.errors import DataError, UsageError
+from localprobe.store.damaged import WRONG, readable, why
 from localprobe.store.migrations import MIGRATIONS
+from localprobe.store.names import is_id
 from localprobe.store.sqlite import Schema, SqliteFile, json_text
 
+T = TypeVar("T")
 SCHEMA = Schema("runs", MIGRATIONS)
 
 _RUN = "id, kind, name, created, about, result"
-_SUMMARY = """
-id, kind, name, created, CASE
+_VALID = """
+CASE WHEN typeof(about) = 'text' AND typeof(result) = 'text' AND json_valid(about) AND json_valid(result)
+    THEN json_type(about) = 'object' AND json_type(result) = 'object' ELSE 0
+END
+"""
+_SUMMARY = f"""
+id, kind, name, created, {_VALID}, CASE
+    WHEN NOT ({_VALID}) THEN NULL
     WHEN kind = 'sweep' THEN json_extract(result, '$.cells')
     WHEN kind IN ('fit', 'validate') THEN (
         SELECT json_object('layer', json_extract(value, '$.layer'), 'auroc', json_extract(value, '$.auroc'))
-        FROM json_each(result, '$.layers') WHERE json_extract(value, '$.layer') = json_extract(result, '$.layer')
+        FROM json_each(result, '$.layers')
+        WHERE CASE type WHEN 'object' THEN json_extract(value, '$.layer') = json_extract(result, '$.layer') END
     )
 END
 """
@@ -46,7 +57,8 @@ class Run:
     """One stored run."""
 
     id: str
-    """The run id: eight hexadecimal digits, of which any unique prefix is accepted too."""
+    """The run id: usually eight hexadecimal digits, of which any unique prefix is accepted too. It becomes part of
+    file names, so it has no other characters than letters, digits, `-` and `_`."""
     kind: str
     """`fit`, `validate`, `compare`, `correlate`, `reproduce`, `sweep`, ..."""
     name: str
@@ -75,7 +87,8 @@ class Runs:
     """The runs in a file, by default in localprobe's data folder. The file is made when something is written.
 
     Every method raises LocalprobeError for a damaged file, one of a newer localprobe, one that stays locked, or a full
-    disk; the file then keeps its previous content.
+    disk; the file then keeps its previous content. A damaged row does not hide the others: it is skipped, with a
+    `DamagedRow` warning.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -97,7 +110,10 @@ class Runs:
         about: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 (it is what a run calls it)
     ) -> Run:
-        """Store a run, adding `circumstances` to `about`. It replaces a stored run of the same `id`."""
+        """Store a run, adding `circumstances` to `about`. It replaces a stored run of the same `id`. UsageError for an
+        id that could not be part of a file's name."""
+        if id is not None and not is_id(id):
+            raise UsageError(f"{id!r} cannot be the id of a run: use letters, digits, - and _ only")
         created = datetime.now(UTC).isoformat(timespec="seconds")
         run = Run(id or secrets.token_hex(4), kind, name, created, {**circumstances(), **(about or {})}, result)
         row = (run.id, run.kind, run.name, run.created, json_text(run.about), json_text(run.result))
@@ -108,34 +124,59 @@ class Runs:
     def summaries(self) -> list[RunSummary]:
         """Summaries of all runs, the newest first."""
         with self.file.reading() as database:
-            return [_summary(row) for row in database.execute(f"SELECT {_SUMMARY} FROM runs {_NEWEST_FIRST}")]
+            rows = database.execute(f"SELECT {_SUMMARY} FROM runs {_NEWEST_FIRST}").fetchall()
+        return [run for row in rows if (run := self._readable(_summary, row))]
 
     def all(self, kind: str | None = None) -> list[Run]:
         """Runs with their results, the newest first; only those of `kind` if given."""
         where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
         with self.file.reading() as database:
             rows = database.execute(f"SELECT {_RUN} FROM runs {where} {_NEWEST_FIRST}", values).fetchall()
-        return [_run(row) for row in rows]
+        return [run for row in rows if (run := self._readable(_run, row))]
 
     def find(self, id: str) -> Run | None:  # noqa: A002 (it is what a run calls it)
-        """The run with exactly this id, or None."""
+        """The run with exactly this id, or None; None for a damaged one too."""
         with self.file.reading() as database:
-            return _find(database, id)
+            row = _row(database, id)
+        return self._readable(_run, row) if row else None
 
     def get(self, reference: str) -> Run:
-        """The run of an id, of a unique prefix of one, or the `last` run. UsageError if there is none, or several."""
+        """The run of an id, of a unique prefix of one, or the `last` run. UsageError if there is none, or several;
+        DataError if it is damaged, but `last` is the last one that is not."""
+        if reference == "last" and (last := self._last()):
+            return last
         with self.file.reading() as database:
-            run = _find(database, self._resolved(database, reference))
-        assert run is not None  # in the same transaction
-        return run
+            row = _row(database, self._resolved(database, reference))
+        assert row is not None  # in the same transaction
+        try:
+            return _run(row)
+        except WRONG as error:
+            raise DataError(
+                f"{_called(row)} in {self.path} is damaged ({why(error)}): {_how_to_delete(row)}"
+            ) from error
 
     def delete(self, reference: str) -> RunSummary:
-        """Delete a run, named as for `get`, with its cells; returns its summary."""
+        """Delete a run, named as for `get`, with its cells; returns its summary. A damaged one can be deleted too."""
         with self.file.writing() as database:
             run = self._resolved(database, reference)
             row = database.execute(f"SELECT {_SUMMARY} FROM runs WHERE id = ?", (run,)).fetchone()
             database.execute("DELETE FROM runs WHERE id = ?", (run,))
-        return _summary(row)
+        try:
+            return _summary(row)
+        except WRONG:
+            return RunSummary(run, "damaged run", "", "", {})
+
+    def _last(self) -> Run | None:
+        """The newest run that can be read."""
+        with self.file.reading() as database:
+            for reference in _ids(database):
+                if (row := _row(database, reference)) and (run := self._readable(_run, row)):
+                    return run
+        return None
+
+    def _readable(self, read: Callable[[Sequence[Any]], T], row: Sequence[Any]) -> T | None:
+        """The run of a row; None, and a warning, if the row is damaged."""
+        return readable(lambda: read(row), _called(row), self.path, f"it was skipped; {_how_to_delete(row)}")
 
     def _resolved(self, database: sqlite3.Connection, reference: str) -> str:
         """The run id that a reference stands for."""
@@ -154,7 +195,6 @@ def circumstances() -> dict[str, Any]:
     """What is needed to repeat the current command: the command line, versions, and the machine."""
     import os
     import platform
-    import shlex
 
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
@@ -184,14 +224,43 @@ def _ids(database: sqlite3.Connection, prefix: str = "") -> list[str]:
     return [reference for (reference,) in rows]
 
 
-def _find(database: sqlite3.Connection, reference: str) -> Run | None:
-    row = database.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (reference,)).fetchone()
-    return _run(row) if row else None
+def _row(database: sqlite3.Connection, reference: str) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = database.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (reference,)).fetchone()
+    return row
 
 
-def _run(row: tuple[str, str, str, str, str, str]) -> Run:
-    return Run(*row[:4], json.loads(row[4]), json.loads(row[5]))
+def _run(row: Sequence[Any]) -> Run:
+    """The run of a row. Raises one of `WRONG` if the row is damaged."""
+    about, result = json.loads(row[4]), json.loads(row[5])
+    if not (isinstance(about, dict) and isinstance(result, dict)):
+        raise TypeError("its JSON is no object")
+    return Run(*_texts(row), about, result)
 
 
-def _summary(row: tuple[str, str, str, str, str | None]) -> RunSummary:
-    return RunSummary(*row[:4], json.loads(row[4] or "{}"))
+def _summary(row: Sequence[Any]) -> RunSummary:
+    """The summary of a row. Raises one of `WRONG` if the row is damaged."""
+    if not row[4]:
+        raise ValueError("its JSON is torn or no object")
+    headline = json.loads(row[5] or "{}")
+    shown = ("done", "expected") if row[1] == "sweep" else ("auroc", "layer")
+    if headline and not all(isinstance(headline[name], int | float) for name in shown):
+        raise TypeError("its result has other types")
+    return RunSummary(*_texts(row), headline)
+
+
+def _texts(row: Sequence[Any]) -> tuple[str, str, str, str]:
+    """The columns that are text."""
+    reference, kind, name, created = row[:4]
+    if not all(isinstance(text, str) for text in row[:4]):
+        raise TypeError("a name that is no text")
+    if not is_id(reference):
+        raise ValueError("an id that could leave its folder")
+    return reference, kind, name, created
+
+
+def _called(row: Sequence[Any]) -> str:
+    return f"run {str(row[0])!r}"
+
+
+def _how_to_delete(row: Sequence[Any]) -> str:
+    return f"`localprobe runs delete {shlex.quote(str(row[0]))}` removes it"

@@ -16,10 +16,16 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from localprobe.errors import LocalprobeError
+from localprobe.store.paths import data
+
+_PRIVATE = 0o600
+_text = partial(str, encoding="utf-8", errors="replace")
+"""Decodes text columns: bytes that are no UTF-8 must not make a whole table unreadable."""
 
 Migration: TypeAlias = Callable[[sqlite3.Connection], None]
 
@@ -91,8 +97,22 @@ class SqliteFile:
             raise LocalprobeError(f"cannot make the folder {self.path.parent}: {error.strerror or error}") from error
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        if mode != "ro":
+            self._keep_private(mode)
         address = f"{self.path.absolute().as_uri()}?mode={mode}"
-        return sqlite3.connect(address, timeout=self._wait, isolation_level=None, uri=True)
+        database = sqlite3.connect(address, timeout=self._wait, isolation_level=None, uri=True)
+        database.text_factory = _text
+        return database
+
+    def _keep_private(self, mode: str) -> None:
+        """Let nobody else read what was said: a new file is the user's alone, and so is an old one in localprobe's own
+        folder. One elsewhere may have been shared on purpose. SQLite gives its journals the permissions of the file."""
+        if mode == "rwc":
+            with suppress(OSError):  # it exists, or SQLite says why it cannot
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
+        with suppress(OSError):  # another user's file
+            if self.path.absolute().is_relative_to(data()) and self.path.stat().st_mode & 0o077:
+                self.path.chmod(_PRIVATE)
 
     def _prepared(self, database: sqlite3.Connection, *, in_place: bool = True) -> sqlite3.Connection:
         """A connection to a file of the current format: this one, or a copy in memory if it must not be changed."""

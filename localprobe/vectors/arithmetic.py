@@ -3,6 +3,8 @@
 Neither operands nor results are normalised: the dose of a result is `alpha * |v| / scale`, as of any direction. Two
 vectors are combined at the layers that both have.
 
+Where the two cancel, nothing is left to steer with, so that layer is left out, with a notice.
+
 The result of two vectors keeps the `scale` of the layer, which belongs to the model. Its `norm` is its length; its
 `threshold` is 0 (unknown) and its `measures` are empty, since no texts were scored along it. Its `trained_on` holds the
 pairs of both, so that it is never tested on them. Its `best` layer is that of the first vector (or of the second if the
@@ -64,17 +66,18 @@ def at_dose(vector: Vector, dose: float) -> Vector:
 
 
 def add(a: Vector, b: Vector) -> Vector:
-    """a + b. VectorError as for `check`, or if the two cancel."""
+    """a + b. VectorError as for `check`, or if the two cancel at every layer."""
     return _combined(a, b, "+", lambda x, y: x + y)
 
 
 def subtract(a: Vector, b: Vector) -> Vector:
-    """a - b. VectorError as for `check`, or if the two are equal."""
+    """a - b. VectorError as for `check`, or if the two are equal at every layer."""
     return _combined(a, b, "-", lambda x, y: x - y)
 
 
 def orthogonalise(a: Vector, b: Vector) -> Vector:
-    """a without its part along b, `a - (a . b / |b|^2) b`. VectorError as for `check`, or if a is parallel to b."""
+    """a without its part along b, `a - (a . b / |b|^2) b`. VectorError as for `check`, or if a is parallel to b
+    at every layer."""
     return _combined(a, b, "without", lambda x, y: x - (x @ y) / (y @ y) * y)
 
 
@@ -114,17 +117,22 @@ def check(a: Vector, b: Vector) -> tuple[str, ...]:
 def _combined(a: Vector, b: Vector, sign: str, operation: Callable[[_Array, _Array], _Array]) -> Vector:
     check(a, b)
     concept = f"{_grouped(a.concept)} {sign} {_grouped(b.concept)}"
-    directions = {}
+    directions, nothing = {}, []
     for layer in _common(a, b):
         x, y = _exact(a, layer), _exact(b, layer)
         result = operation(x, y)
         length = float(np.linalg.norm(result))
         if length <= _NOTHING * max(np.linalg.norm(x), np.linalg.norm(y)):
-            raise VectorError(f"{concept} leaves nothing at layer {layer}: the two are parallel there")
+            nothing.append(layer)
+            continue
         recorded = a.directions[layer].scale or b.directions[layer].scale
         directions[layer] = Direction(_held(concept, result, layer), norm=length, scale=recorded)
+    left_out = f"{concept} leaves nothing at layer{'s' if len(nothing) > 1 else ''} {', '.join(map(str, nothing))}"
+    if not directions:
+        raise VectorError(f"{left_out}: the two are parallel there")
     best = _nearest(directions, a.best if a.best is not None else b.best)
-    return Vector(concept, _origin(a.origin, b.origin), directions, best)
+    notices = (f"{left_out}, where the two are parallel: left out",) if nothing else ()
+    return Vector(concept, _origin(a.origin, b.origin), directions, best, notices)
 
 
 def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:

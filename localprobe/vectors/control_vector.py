@@ -1,7 +1,8 @@
 """Control vectors of llama.cpp and repeng: GGUF files with one F32 tensor `direction.<layer>` per layer.
 
-`direction.b` is added to the residual after block b, in llama.cpp as here; it cannot reach block 0. Our own files also
-hold our metadata, which other programs ignore, so that loading them again loses nothing.
+`direction.b` is added to the residual after block b, in llama.cpp as here. llama.cpp cannot reach block 0; repeng can,
+and writes `direction.0` for it, which is read so. A direction that is zero is left out, with a notice. Our own files
+also hold our metadata, which other programs ignore, so that loading them again loses nothing.
 
 A file of another program does not say after which block a direction was *measured*: repeng names it by that block, but
 llama.cpp's `cvector-generator` one block later. `load_gguf` reads a file as llama.cpp applies it; `measured` moves
@@ -22,8 +23,9 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.errors import ModelError, UsageError, VectorError
+from localprobe.suggest import shown
 from localprobe.vectors import metadata
-from localprobe.vectors.vector import Direction, Origin, Vector, checked
+from localprobe.vectors.vector import Direction, Origin, Vector, length, steering
 from localprobe.version import __version__
 
 PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
@@ -73,7 +75,7 @@ def _written(layers: Sequence[int]) -> str:
 
 
 def load_gguf(path: Path) -> Vector:
-    """Read a control vector. VectorError if the file is damaged, is a model, or has a direction for block 0."""
+    """Read a control vector. VectorError if the file is damaged, is a model, or holds no direction that steers."""
     from localprobe.gguf import read_header
 
     try:
@@ -84,13 +86,14 @@ def load_gguf(path: Path) -> Vector:
     except ModelError as error:
         raise VectorError(f"{path} is not a readable control vector: {error}") from error
     if kind != "controlvector":
-        raise VectorError(f"{path} is a GGUF file of a {kind} model, not a control vector")
+        raise VectorError(f"{path} is a GGUF file of a {shown(kind)[1:-1]} model, not a control vector")
     tensors = {}
-    for tensor in header.tensors.values():
-        if not re.fullmatch(r"direction\.\d+", tensor.name):
-            continue
-        if int(tensor.name.removeprefix("direction.")) == 0:
-            raise VectorError(f"{path} has a direction for block 0, which a control vector cannot reach: remove it")
+    named = [tensor for tensor in header.tensors.values() if re.fullmatch(r"direction\.\d+", tensor.name, re.ASCII)]
+    try:
+        metadata.check_total(tensor.shape for tensor in named)
+    except VectorError as error:
+        raise VectorError(f"{path}: {error}") from error
+    for tensor in named:
         if tensor.type.name != "F32":
             raise VectorError(f"{path}: {tensor.name} is {tensor.type.name}; llama.cpp takes F32 only")
         values = np.fromfile(path, dtype="<f4", count=tensor.count, offset=tensor.offset)
@@ -104,20 +107,22 @@ def load_gguf(path: Path) -> Vector:
 
 def _foreign(path: Path, hint: str, tensors: Mapping[str, FloatArray]) -> Vector:
     """A file of another program, as llama.cpp applies it."""
-    directions = {}
+    held: dict[int, FloatArray] = {}
     try:
         for name, tensor in tensors.items():
             layer = int(name.removeprefix("direction."))
-            if layer in directions:
+            if layer in held:
                 raise VectorError(f"it has two directions for layer {layer}")
-            vector = checked(tensor, layer)
-            directions[layer] = Direction(vector, norm=float(np.linalg.norm(vector)))
+            held[layer] = tensor
+        vectors, notices = steering(held)
+        directions = {b: Direction(vector, norm=length(vector)) for b, vector in vectors.items()}
         metadata.check_directions(directions)
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error
-    origin = Origin(model="", architecture=hint, width=len(vector), method="control vector", version="")
+    width = len(next(iter(vectors.values())))
+    origin = Origin(model="", architecture=hint, width=width, method="control vector", version="")
     only = next(iter(directions)) if len(directions) == 1 else None
-    return Vector(path.stem, origin, directions, only)
+    return Vector(path.stem, origin, directions, only, tuple(f"{path.name}: {notice}" for notice in notices))
 
 
 def measured(vector: Vector, program: str | None) -> Vector:
@@ -145,4 +150,5 @@ def measured(vector: Vector, program: str | None) -> Vector:
         raise VectorError(f"{vector.concept!r} has a direction at block 0, and {program} measures none before that")
     directions = {layer - late: direction for layer, direction in vector.directions.items()}
     origin = replace(vector.origin, method=f"control vector of {program}", version=__version__)
-    return Vector(vector.concept, origin, directions, None if vector.best is None else vector.best - late)
+    best = None if vector.best is None else vector.best - late
+    return replace(vector, origin=origin, directions=directions, best=best)

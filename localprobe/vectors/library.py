@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from localprobe.engine import Info
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.vectors import files
 from localprobe.vectors.vector import Vector
+
+Skipped: TypeAlias = Callable[[str], None]
+"""Told why a file was left out, in one line."""
 
 _NAME = re.compile(r"[\w][\w .+-]*")
 _HASH = 16  # digits of the weights hash in a file name
@@ -61,25 +64,29 @@ class Library:
         """The file of a name and a weights hash, existing or not. UsageError for an empty name."""
         return self.folder / f"{_stem(name)}@{weights[:_HASH] or 'unknown'}.safetensors"
 
-    def entries(self) -> list[LibraryEntry]:
-        """All vectors, the newest first. Unreadable files are skipped."""
-        return self._read(self.folder.glob("*.safetensors"))
+    def entries(self, skipped: Skipped = lambda why: None) -> list[LibraryEntry]:
+        """All vectors, the newest first. A file that cannot be read is left out, and `skipped` is told why."""
+        return self._read(self.folder.glob("*.safetensors"), skipped)
 
-    def _read(self, paths: Iterable[Path]) -> list[LibraryEntry]:
+    def _read(self, paths: Iterable[Path], skipped: Skipped) -> list[LibraryEntry]:
         entries = []
-        for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-            with suppress(LocalprobeError, OSError):
+        for path in sorted(paths, key=_modified, reverse=True):
+            try:
                 vector = files.load(path)
                 stem = path.stem.rpartition("@")[0]
                 shortened = "~" in stem and stem == _stem(vector.concept or stem)
-                entries.append(LibraryEntry(vector.concept if shortened or not stem else stem, path, vector))
+            except (LocalprobeError, OSError) as error:
+                skipped(str(error))
+                continue
+            entries.append(LibraryEntry(vector.concept if shortened or not stem else stem, path, vector))
         return entries
 
-    def named(self, name: str) -> list[LibraryEntry]:
-        """The vectors of a name, the newest first; several of one model if sweeps fitted some of that name."""
+    def named(self, name: str, skipped: Skipped = lambda why: None) -> list[LibraryEntry]:
+        """The vectors of a name, the newest first; several of one model if sweeps fitted some of that name. A file that
+        cannot be read is left out as by `entries`."""
         stems = {"", name, _stem(name) if name.strip() else ""}  # files of other names need not be read
         paths = (path for path in self.folder.glob("*.safetensors") if path.stem.rpartition("@")[0] in stems)
-        return [entry for entry in self._read(paths) if entry.name == name]
+        return [entry for entry in self._read(paths, skipped) if entry.name == name]
 
     def find(self, name: str, info: Info) -> LibraryEntry | None:
         """The vector of a name for a model: fitted on its weights, or else on others of the same base model."""
@@ -110,6 +117,14 @@ class Library:
         for entry in sorted(self.named(name), key=lambda entry: "@" not in entry.path.stem):
             entries.setdefault(entry.vector.origin.weights, entry)
         return list(entries.values())
+
+
+def _modified(path: Path) -> float:
+    """When a file was written; 0 if it is gone, or a link to nothing."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _stem(name: str) -> str:

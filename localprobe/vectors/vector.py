@@ -5,8 +5,8 @@ Layers are ours: `direction.b` is added to the residual after block b.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class Direction:
     @property
     def length(self) -> float:
         """|v|."""
-        return float(np.linalg.norm(self.vector))
+        return length(self.vector)
 
     def alpha(self, dose: float, scale: float) -> float:
         """The coefficient alpha of a dose: dose * scale / |v|.
@@ -130,6 +130,8 @@ class Vector:
     directions: Mapping[int, Direction]
     best: int | None = None
     """The default layer; None means all layers together, as control vectors are applied."""
+    notices: tuple[str, ...] = ()
+    """What was left out of it because it steers nothing, one sentence each, for the user. Not kept in files."""
 
     def layer(self, layer: int | None = None) -> int:
         """`layer`, or the best one if None. UsageError if the vector has no such layer, or no best one."""
@@ -154,14 +156,24 @@ class Vector:
         same width gives a warning; different weights of the same base model (Hugging Face, MLX 4-bit, GGUF) are
         normal.
         """
-        self.check_shape(info.model, info.layers, info.width)
-        same = self.origin.weights == info.weights or self.origin.model == info.model or not self.origin.model
-        if same:
-            return ()
-        return (f"vector {self.concept!r} was made for {self.origin.model}, not for {info.model}: expect little of it",)
+        notices = self.within(info.model, info.layers, info.width).notices
+        if self.is_for(info):
+            return notices
+        made = f"vector {self.concept!r} was made for {self.origin.model}, not for {info.model}: expect little of it"
+        return (*notices, made)
 
-    def check_shape(self, model: str, layers: int, width: int) -> None:
-        """Check that every direction has the width and a layer of a model; VectorError if not."""
+    def is_for(self, info: Info) -> bool:
+        """Whether it was made for this base model, as far as its file says."""
+        return self.origin.weights == info.weights or self.origin.model in (info.model, "")
+
+    def within(self, model: str, layers: int, width: int) -> Vector:
+        """The vector as a model of this shape can use it; itself if that is all of it.
+
+        Programs that write control vectors do not record how many blocks the model has, and write directions past the
+        last one, which steer nothing: they are left out, with a notice. VectorError for another width, if no direction
+        is left, or where the layer that the model lacks is `best`, or the file says how many layers its model has.
+        """
+        past = []
         for layer, direction in self.directions.items():
             if len(direction.vector) != width:
                 raise VectorError(
@@ -169,10 +181,18 @@ class Vector:
                     f"it was made for {self.origin.model or 'another model'}"
                 )
             if not 0 <= layer < layers:
-                raise VectorError(
-                    f"vector {self.concept!r} has a direction at layer {layer}, but {model} has layers 0 to "
-                    f"{layers - 1}: it was made for {self.origin.model or 'another model'}"
-                )
+                past.append(layer)
+        if not past:
+            return self
+        if self.origin.layers or self.best in past or len(past) == len(self.directions):
+            raise VectorError(
+                f"vector {self.concept!r} has a direction at layer {past[0]}, but {model} has layers 0 to "
+                f"{layers - 1}: it was made for {self.origin.model or 'another model'}"
+            )
+        left = {layer: direction for layer, direction in self.directions.items() if layer < layers}
+        notice = f"vector {self.concept!r}: {at_layers(past)} past the last block of {model} ({layers - 1}): left out"
+        best = next(iter(left)) if len(left) == 1 else self.best
+        return replace(self, directions=left, best=best, notices=(*self.notices, notice))
 
     def check_scale(self, scale: FloatArray, layers: Iterable[int]) -> tuple[str, ...]:
         """Compare the residual lengths that the directions record with a model's, `scale` (layers,), at some layers.
@@ -205,14 +225,47 @@ def times(alpha: float, vector: NDArray[Any]) -> FloatArray:
     return np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
 
 
+def length(vector: FloatArray) -> float:
+    """|v|, in float64: in float32 the squares of numbers above 1e19 overflow, and those below 1e-23 vanish."""
+    return float(np.linalg.norm(vector.astype(np.float64)))
+
+
+def steering(vectors: Mapping[int, NDArray[Any]]) -> tuple[dict[int, FloatArray], tuple[str, ...]]:
+    """The vectors of a file by layer, (width,) each, as float32 without those that are zero; and a notice about these.
+
+    VectorError for one that is no direction otherwise, or if none is left.
+    """
+    zero = sorted(layer for layer, vector in vectors.items() if is_zero(vector))
+    left = {layer: checked(vector, layer) for layer, vector in vectors.items() if layer not in zero}
+    if zero and not left:
+        raise VectorError(f"{at_layers(zero)} zero: it steers nothing")
+    return left, (f"{at_layers(zero)} zero: left out",) if zero else ()
+
+
+def at_layers(layers: Sequence[int]) -> str:
+    """`the direction at layer 3 is`, or `the directions at layers 3, 5 are`."""
+    if len(layers) == 1:
+        return f"the direction at layer {layers[0]} is"
+    return f"the directions at layers {', '.join(map(str, sorted(layers)))} are"
+
+
+def is_zero(vector: NDArray[Any]) -> bool:
+    """Whether a vector holds numbers, all of them zero in float32."""
+    return vector.dtype.kind in "fiu" and vector.ndim == 1 and len(vector) > 0 and not _float32(vector).any()
+
+
+def _float32(vector: NDArray[Any]) -> FloatArray:
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinity
+        return np.asarray(vector, dtype=np.float32)
+
+
 def checked(vector: NDArray[Any], layer: int) -> FloatArray:
     """The vector as float32 (width,); VectorError unless it is real, finite, one-dimensional and not zero."""
     if vector.ndim != 1 or not len(vector):
         raise VectorError(f"the direction at layer {layer} has shape {vector.shape}, not (width,)")
     if vector.dtype.kind not in "fiu":
         raise VectorError(f"the direction at layer {layer} holds {vector.dtype}, not real numbers")
-    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinity, which is checked below
-        vector = np.asarray(vector, dtype=np.float32)
+    vector = _float32(vector)
     if not np.isfinite(vector).all():
         raise VectorError(f"the direction at layer {layer} holds NaN or infinity")
     if not vector.any():

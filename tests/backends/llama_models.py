@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
+from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray, LoadOptions, Output, Row, Weights
 from localprobe.testing import EngineContract, Tolerance
@@ -80,6 +83,38 @@ def tiny_mamba(path: Path, layers: int = 3, width: int = 32) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def changed(
+    source: Path, target: Path, metadata: Mapping[str, object], tensors: Mapping[str, NDArray[Any] | None] | None = None
+) -> Path:
+    """A copy of a GGUF file with other values of some metadata, and other tensors; None leaves one out.
+
+    A value has the type that it has in the source; a pair (value, GGUFValueType) has its own.
+    """
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
+    for key, field in reader.fields.items():
+        kind, inner = field.types[0], field.types[-1] if len(field.types) > 1 else None
+        value = metadata.get(key, field.contents())
+        if isinstance(value, tuple):
+            value, kind, inner = *value, None
+        if key != "general.architecture" and not key.startswith("GGUF.") and value is not None:
+            writer.add_key_value(key, value, kind, inner)
+    for tensor in reader.tensors:
+        data = (tensors or {}).get(tensor.name, tensor.data)
+        if data is not None:
+            writer.add_tensor(tensor.name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+def tensor(path: Path, name: str) -> NDArray[Any]:
+    """A tensor of a GGUF file."""
+    return next(tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == name)
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:

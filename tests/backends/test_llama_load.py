@@ -28,6 +28,7 @@ from localprobe_llama import device, library
 from tests.backends import llama_models
 from tests.backends.llama_models import row
 from tests.bundled import smollm2
+from tests.gguf.split import split_gguf
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +253,32 @@ def test_available_says_what_there_is_or_how_to_get_it(tiny: Path, monkeypatch: 
     assert "pip install 'localprobe[llama]'" in missing.reason
     with pytest.raises(EngineNotInstalled, match=r"pip install 'localprobe\[llama\]'"):
         llama_models.load(tiny)
+
+
+def test_a_file_in_parts_gives_what_the_whole_one_gives(tiny: Path, tmp_path: Path) -> None:
+    first = split_gguf(tiny, tmp_path)[0]
+    whole, parts = llama_models.load(tiny), llama_models.load(first)
+    one, other = (engine.forward([row(engine)], [0, whole.info.layers - 1])[0] for engine in (whole, parts))
+    np.testing.assert_array_equal(other.residuals, one.residuals)
+    assert np.abs(one.residuals).max() > 0
+    whole.close()
+    parts.close()
+
+
+def test_the_memory_that_a_file_in_parts_needs_is_that_of_all(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = split_gguf(tiny, tmp_path)
+    total = sum(file.stat().st_size for file in files)
+    monkeypatch.setattr(
+        "psutil.virtual_memory", lambda: SimpleNamespace(total=total + (1 << 28) - 1, available=1 << 40)
+    )
+    with pytest.raises(OutOfMemory, match=r"tiny-00001-of-00003\.gguf takes 0\.0 GB and this machine has 0\.3"):
+        llama_models.load(files[0])
+
+
+def test_layers_that_are_shared_between_gpu_and_cpu_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They round otherwise than those of one device, so the device's name keeps their residuals apart."""
+    monkeypatch.setattr(device, "gpus", lambda: ["Card A", "Card B"])
+    assert device.describe(LoadOptions()) == "Card A, Card B"
+    assert device.describe(LoadOptions(gpu_layers=10)) == "Card A, Card B, 10 layers"

@@ -58,8 +58,8 @@ def test_what_was_found_in_one_mode_is_not_taken_for_the_other(tiny: Path) -> No
     usual, low = llama_models.load(tiny), llama_models.load(tiny, low_memory=True)
     assert low.info.version == f"{usual.info.version}, low memory"
     canary.ensure(usual)
-    assert memo.recall(canary._KIND, usual.info)
-    assert not memo.recall(canary._KIND, low.info)
+    assert memo.recall(canary._KIND, canary.key(usual))
+    assert not memo.recall(canary._KIND, canary.key(low))
     usual.close()
     low.close()
 

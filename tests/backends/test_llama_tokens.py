@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from localprobe.errors import UsageError
+from localprobe.gguf import read_header
 from localprobe.testing.tiny import tiny_gguf
 
 pytest.importorskip("llama_cpp")
@@ -17,7 +18,7 @@ pytest.importorskip("llama_cpp")
 import llama_cpp
 
 from localprobe_llama.tokens import Vocabulary
-from tests.backends.llama_models import load
+from tests.backends.llama_models import changed, load
 from tests.bundled import smollm2
 
 PIECES = ["▁", "▁the", "▁cat", "c", "a", "t", "h", "e", "s", "▁a", "at", "cat", "th", "the", "▁c", "▁t"]
@@ -89,4 +90,16 @@ def test_ids_out_of_range_are_an_error_and_no_abort(tmp_path: Path) -> None:
     for token in (-1, engine.info.vocabulary, 2**31 - 1):
         with pytest.raises(UsageError, match=f"token id {token} is out of range"):
             engine.decode(np.array([1, token], np.int32))
+    engine.close()
+
+
+def test_a_character_that_a_vocabulary_without_bytes_lacks_is_refused(tmp_path: Path) -> None:
+    """llama.cpp aborts on it: it looks for the tokens of its bytes."""
+    source = tiny_gguf("llama", tmp_path / "bytes.gguf")
+    tokens = [token.replace("Ġ", "▁") for token in read_header(source).texts("tokenizer.ggml.tokens") or []]
+    metadata = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": tokens}
+    engine = load(changed(source, tmp_path / "letters.gguf", metadata))
+    assert len(engine.encode("a cat")) > 2
+    with pytest.raises(UsageError, match="this model has no token for '語' nor for its bytes: leave it"):
+        engine.encode("a 語")
     engine.close()

@@ -29,7 +29,7 @@ def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
 
 def test_a_torn_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "lla')
-    with pytest.raises(CorruptFile, match=r"config\.json cannot be read as JSON"):
+    with pytest.raises(CorruptFile, match=r"config\.json: not JSON .*fetch the file again"):
         Checkpoint(tmp_path)
 
 
@@ -44,6 +44,22 @@ def test_a_config_without_model_type_is_refused(tmp_path: Path) -> None:
         checkpoint(tmp_path, {"model_type": None})
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_hidden_layers": -1}, "num_hidden_layers is -1, which cannot be"),
+        ({"num_hidden_layers": [4]}, r"num_hidden_layers is \[4\], which cannot be"),
+        ({"quantization": 4}, "quantization is 4, not an object"),
+        ({"layer_types": "full_attention"}, "layer_types is 'full_attention', not a list"),
+        ({"text_config": {"max_window_layers": "3"}}, "max_window_layers is '3', not a whole number"),
+        ({"model_type": ["llama"]}, "has no model_type"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        checkpoint(tmp_path, config)
+
+
 def test_truncated_weights_are_found_before_loading(tmp_path: Path) -> None:
     checkpoint(tmp_path, {})
     weights = tmp_path / "model.safetensors"
@@ -55,6 +71,7 @@ def test_truncated_weights_are_found_before_loading(tmp_path: Path) -> None:
 def test_ends_of_an_answer_come_from_both_configs(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
     assert checkpoint(tmp_path, {"eos_token_id": 2}).eos == {2, 7, 9}
+    assert checkpoint(tmp_path, {"eos_token_id": [float("nan"), "2", None]}).eos == {7, 9}
 
 
 @pytest.mark.parametrize(
@@ -160,3 +177,13 @@ def test_a_text_model_inside_another_is_translated_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("tensor", "tied"), [("lm_head.weight", False), ("model.norm.weight", True)])
 def test_whether_embeddings_are_tied_is_seen_in_the_weights(tmp_path: Path, tensor: str, tied: bool) -> None:
     assert config_for_mlx(checkpoint(tmp_path, {}, tensor))["tie_word_embeddings"] is tied
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    """mlx-lm reads every model*.safetensors, in the order of the disk: which of the two counts would be chance."""
+    checkpoint(tmp_path, {}, "x", "y")
+    save_file({"z": np.zeros(2, np.float32)}, tmp_path / "model-2.safetensors")
+    assert Checkpoint(tmp_path).tensors == ["z", "x", "y"]
+    save_file({"y": np.ones(2, np.float32)}, tmp_path / "model-old.safetensors")
+    with pytest.raises(CorruptFile, match=r"model\.safetensors both hold the tensor 'y', and mlx-lm reads both files"):
+        Checkpoint(tmp_path)

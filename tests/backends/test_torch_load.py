@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from localprobe.engine import LoadOptions, Prompt, Weights
+from localprobe.capture.cache import ResidualCache, cached_residuals
+from localprobe.capture.residuals import pooled
+from localprobe.engine import FloatArray, LoadOptions, Prompt, Weights
 from localprobe.errors import (
     EngineNotInstalled,
     LocalprobeError,
@@ -20,6 +25,7 @@ from localprobe.errors import (
     UsageError,
 )
 from localprobe.gguf import to_folder
+from localprobe.models.weights import fingerprint
 from localprobe.testing.tiny import tiny_folder, tiny_gguf
 from localprobe_torch import backend
 from localprobe_torch.device import choose_dtype
@@ -279,3 +285,61 @@ def test_a_folder_made_from_a_gguf_keeps_the_files_own_tokenizer(tmp_path: Path)
     folder = to_folder(tiny_gguf("qwen2", tmp_path / "tiny.gguf"), "f", tmp_path / "cache")
     engine = backend.load(Weights("tiny", folder, "folder", "f"), LoadOptions())
     assert engine.decode(engine.encode("cafe\u0301")) == "cafe\u0301"
+
+
+def test_a_tokenizer_that_was_replaced_is_loaded_as_transformers_would(tmp_path: Path) -> None:
+    """The mark that a converted folder carries speaks of the tokenizer that was written, and of no other."""
+    folder = to_folder(tiny_gguf("qwen2", tmp_path / "tiny.gguf"), "f", tmp_path / "cache")
+    copied = Path(shutil.copytree(folder, tmp_path / "copied"))
+    assert load(copied).decode(load(copied).encode("cafe\u0301")) == "cafe\u0301"
+    (copied / "tokenizer.json").write_text((copied / "tokenizer.json").read_text() + "\n")
+    assert load(copied).decode(load(copied).encode("cafe\u0301")) == "caf\u00e9"
+
+
+def test_the_weights_that_are_loaded_are_those_that_were_hashed(tmp_path: Path) -> None:
+    """transformers loads a model.safetensors rather than the files of the index beside it. Residuals are kept by the
+    fingerprint, so those of the shards must not be served for it."""
+    sharded, whole = tiny_folder("llama", tmp_path / "a"), tiny_folder("llama", tmp_path / "b", seed=1)
+    shard = "model-00001-of-00001.safetensors"
+    (sharded / "model.safetensors").rename(sharded / shard)
+    names = dict.fromkeys(load_file(sharded / shard), shard)
+    (sharded / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+
+    def residual() -> FloatArray:
+        weights = Weights("tiny", sharded, "folder", fingerprint(sharded))
+        engine = backend.load(weights, LoadOptions(threads=1))
+        cache = ResidualCache(engine.info, "mean", tmp_path / "cache")
+        return cached_residuals(engine, ["A short text."], [2], cache=cache)
+
+    before = residual()
+    shutil.copy(whole / "model.safetensors", sharded)
+    np.testing.assert_array_equal(residual(), pooled(load(whole), ["A short text."], [2]))
+    (sharded / "model.safetensors").unlink()
+    np.testing.assert_array_equal(residual(), before)
+
+
+def test_a_lower_precision_of_products_is_in_the_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results kept under the usual version are not those of TF32."""
+    usual = load(folder).info.version
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert load(folder).info.version == f"{usual}, high precision"
+        assert load(folder, dtype="bfloat16").info.version == usual
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+    def refuse() -> str:
+        """As torch does once a precision was set for one library, `torch.backends.cuda.matmul.fp32_precision`."""
+        raise RuntimeError("PyTorch is checking the matmul precision without a specific backend name")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+    assert load(folder).info.version == f"{usual}, other precision"
+
+
+def test_the_library_of_quantised_weights_is_in_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    from localprobe_torch import versions
+
+    monkeypatch.setattr(versions, "version", lambda name: {"bitsandbytes": "0.49"}.get(name, "1.0+cpu"))
+    assert versions.versions() == "torch 1.0, transformers 1.0"
+    assert versions.versions("4bit") == versions.versions("bitsandbytes") == f"{versions.versions()}, bitsandbytes 0.49"
+    assert versions.versions("unheard-of") == versions.versions()

@@ -14,6 +14,7 @@ from localprobe.capture.residuals import pooled as uncached
 from localprobe.chat_template import Exchange
 from localprobe.engine import Output, Row
 from localprobe.fake import FakeEngine
+from localprobe.store import memo
 
 TEXTS = ["One text.", "Another, longer text.", "A third"]
 LAYERS = [0, 3]
@@ -69,6 +70,35 @@ def test_other_weights_and_other_poolings_are_other_residuals(tmp_path: Path) ->
     capture(other, tmp_path)
     assert other.ran == 3
     assert ResidualCache(FakeEngine().info, "last", tmp_path).get(other.encode(TEXTS[0]), LAYERS) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantisation": "4bit"},
+        {"quantisation": "8bit"},
+        {"dtype": "bfloat16"},
+        {"device": "cuda:0"},
+        {"version": "numpy 0, oneDNN"},
+        {"weights": "other"},
+        {"engine": "other"},
+    ],
+)
+def test_a_model_that_computes_otherwise_has_residuals_of_its_own(changes: dict[str, str], tmp_path: Path) -> None:
+    """One folder loaded in 4 and in 8 bits, for example: the weights on disk are the same."""
+    kept = FakeEngine()
+    capture(kept, tmp_path)
+    cache = ResidualCache(replace(kept.info, **changes), "mean", tmp_path)  # type: ignore[arg-type]
+    assert cache.get(kept.encode(TEXTS[0]), LAYERS) is None
+    assert ResidualCache(kept.info, "mean", tmp_path).get(kept.encode(TEXTS[0]), LAYERS) is not None
+
+
+def test_residuals_of_another_localprobe_are_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its engines may have had a fault that was mended since."""
+    engine = FakeEngine()
+    capture(engine, tmp_path)
+    monkeypatch.setattr(memo, "__version__", "9.9")
+    assert ResidualCache(engine.info, "mean", tmp_path).get(engine.encode(TEXTS[0]), LAYERS) is None
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-7], lambda data: data[:-4] + b"\0\0\0\0", lambda data: b""])

@@ -7,7 +7,7 @@ import pytest
 
 from localprobe.capture import scale
 from localprobe.contrast.pairs import TEXT_SETS, read_texts
-from localprobe.engine import Row
+from localprobe.engine import IntArray, Row
 from localprobe.fake import FakeEngine
 
 
@@ -24,3 +24,20 @@ def test_the_scale_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = scale.residual_scale(engine)
     monkeypatch.setattr(scale, "measure", lambda engine: pytest.fail("it was measured again"))
     np.testing.assert_array_equal(scale.residual_scale(engine), first)
+
+
+class OtherTokens(FakeEngine):
+    """The same weights, with another tokenizer."""
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        return super().encode(text.upper(), template=template)
+
+
+@pytest.mark.parametrize("other", [OtherTokens(), FakeEngine(context=40)])
+def test_other_tokens_of_the_texts_have_their_own_scale(other: FakeEngine) -> None:
+    usual = FakeEngine()
+    kept = scale.residual_scale(usual)
+    assert other.info.weights == usual.info.weights
+    np.testing.assert_array_equal(scale.residual_scale(other), scale.measure(other))
+    assert not np.array_equal(scale.residual_scale(other), kept)
+    np.testing.assert_array_equal(scale.residual_scale(usual), kept)

@@ -13,6 +13,7 @@ import pytest
 from localprobe.chats.store import SCHEMA, Chats
 from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import LocalprobeError
+from localprobe.store.damaged import DamagedRow
 
 KNOB = KnobRecord("empathy", 19, 0.22, 48.3, "all")
 
@@ -188,3 +189,74 @@ def test_a_long_answer_is_one_row_so_that_it_can_be_written_every_second(
     written = statements[next(i for i, words in enumerate(statements) if words.startswith("BEGIN")) :]
     assert [words.split(" ", 1)[0] for words in written] == ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"]
     assert chats.read(chat.id).path()[-1].pieces == turn.pieces
+
+
+def two_chats(tmp_path: Path) -> tuple[Chats, Chat, Chat]:
+    chats, one, other = Chats(tmp_path / "chats.sqlite"), answered(), answered()
+    for chat in (one, other):
+        chats.write(chat, *chat.turns.values())
+    return chats, one, other
+
+
+def damage(chats: Chats, statement: str) -> None:
+    with sqlite3.connect(chats.path) as database:
+        database.execute(statement)
+
+
+@pytest.mark.parametrize("column", ["title = x'ff00'", "updated = 'yesterday'", "updated = 1e300", "model = 7.5"])
+def test_a_damaged_chat_is_skipped_and_told(tmp_path: Path, column: str) -> None:
+    chats, one, other = two_chats(tmp_path)
+    damage(chats, f"UPDATE chat SET {column} WHERE id = '{one.id}'")
+    if column == "model = 7.5":  # SQLite makes a text of it
+        assert len(chats.find()) == 2
+        return
+    with pytest.warns(DamagedRow, match=rf"^chat '{one.id}' in .*chats\.sqlite is damaged \(.*\): it was skipped$"):
+        assert [each.id for each in chats.find()] == [other.id]
+
+
+@pytest.mark.parametrize(
+    "about",
+    ["{", "[]", "x", '{"pieces": ["To be"]}', '{"pieces": 7}'],
+)
+def test_an_answer_whose_scores_are_damaged_keeps_its_text(tmp_path: Path, about: str) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    question, answer = one.path()
+    damage(chats, f"UPDATE turn SET about = '{about}' WHERE id = '{answer.id}'")
+    with pytest.warns(DamagedRow, match=rf"^message '{answer.id}' of a chat in .* its text was kept, without scores$"):
+        read = chats.read(one.id).path()
+    assert [turn.content for turn in read] == [question.content, "To be heard."]
+    assert read[-1].pieces == ["To be heard."]
+    assert [math.isnan(score) for score in read[-1].scores] == [True]
+
+
+def test_as_many_tokens_as_scores_are_read(tmp_path: Path) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    answer = one.path()[-1]
+    answer.scores = [1.0]
+    chats.write(one, answer)
+    with pytest.warns(DamagedRow, match="differ in number"):
+        assert len(chats.read(one.id).path()[-1].pieces) == 1
+
+
+def test_the_turns_after_one_that_is_lost_follow_the_one_before_it(tmp_path: Path) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    question, answer = one.path()
+    more = one.add(Turn("user", "And then?", answer.id))
+    chats.write(one, more)
+    damage(chats, f"UPDATE turn SET role = 'nobody' WHERE id = '{answer.id}'")
+    with pytest.warns(DamagedRow, match=rf"^message '{answer.id}' of a chat"):
+        assert [turn.id for turn in chats.read(one.id).path()] == [question.id, more.id]
+
+
+def test_turns_that_follow_each_other_in_a_circle_are_read(tmp_path: Path) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    question, answer = one.path()
+    damage(chats, f"UPDATE turn SET parent = '{answer.id}' WHERE id = '{question.id}'")
+    read = chats.read(one.id)
+    read.show(read.turns[question.id])
+    assert {turn.id for turn in read.path()} <= {question.id, answer.id}
+
+
+def test_chats_are_their_users_alone(tmp_path: Path) -> None:
+    chats, _, _ = two_chats(tmp_path)
+    assert chats.path.stat().st_mode & 0o777 == 0o600

@@ -120,10 +120,6 @@ def test_help_says_what_can_be_typed(chat) -> None:  # type: ignore[no-untyped-d
     assert "/regenerate   answer the last message again" in chat("/help\n").err
 
 
-def test_no_control_character_reaches_the_output() -> None:
-    assert plain_chat._printable("a\x1b[31mb\x07\nc\td\u200be") == "a[31mb\nc\tde"
-
-
 def test_without_a_terminal_localprobe_alone_shows_its_help(run: Run) -> None:
     ran = run()
     assert ran.status == 0
@@ -172,3 +168,18 @@ def test_ctrl_c_that_the_shell_ignores_stays_ignored() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert not interrupted()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("signals_heard")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_waits_until_the_answer_is_saved(number: signal.Signals) -> None:
+    done: list[str] = []
+    before = signal.signal(number, lambda *_: done.append("ended"))
+    try:
+        with plain_chat._interrupted() as interrupted:
+            os.kill(os.getpid(), number)
+            assert interrupted()
+            done.append("saved")
+        assert done == ["saved", "ended"]
+    finally:
+        signal.signal(number, before)

@@ -32,9 +32,23 @@ def test_json_is_a_list_of_objects() -> None:
     assert result.exit_code == 0
     found = json.loads(result.output)
     smol = found[0]
-    assert set(smol) == {"name", "weights", "format", "bytes", "path", "about", "uses", "cached"}
+    assert set(smol) == {"name", "weights", "format", "bytes", "path", "about", "uses", "problem", "cached"}
     assert (smol["name"], smol["format"], smol["bytes"], smol["cached"]) == ("smollm2-135m", "gguf", 98_362_432, True)
     llama = next(use for use in smol["uses"] if use["engine"] == "llama")
     assert set(llama) == {"engine", "installed", "needed", "fits"}
     assert {each["name"] for each in found} == {"smollm2-135m", "phi-3-mini", "qwen2.5-7b", "dolphin-llama3.1-8b"}
     assert all(each["path"] is None and not each["cached"] for each in found[1:])
+
+
+def test_a_damaged_file_of_the_cache_is_told(tmp_path: Path) -> None:
+    repository = tmp_path / "hub" / "models--org--model"
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc" / "torn.gguf").write_bytes(b"GGUF")
+    result = CliRunner().invoke(models, env={"COLUMNS": "160"})
+    assert result.exit_code == 0
+    assert "smollm2-135m" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: org/model:torn.gguf is left out: ")
+    assert line.endswith("is cut off after 4 bytes: fetch it again")

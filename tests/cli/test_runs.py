@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from localprobe.experiments.audit import audit
+from localprobe.experiments.cells import Cells
 from localprobe.experiments.outcomes import outcomes
 from localprobe.experiments.samples import read_samples
 from localprobe.store.runs import Runs
@@ -119,3 +120,54 @@ def test_merging_what_is_not_there_is_one_line(run: Run, tmp_path: Path) -> None
     ran = run("runs", "merge", tmp_path / "torn.sqlite", "-o", tmp_path / "new.sqlite")
     assert ran.status == 2
     assert ran.err.count("\n") == 1
+
+
+def test_a_damaged_run_is_told_in_one_line_and_the_others_are_listed(run: Run) -> None:
+    kept = Runs().add("fit", "kindness on fake", {})
+    Runs().add("fit", "torn", {}, id="torn")
+    with Runs().file.writing() as database:
+        database.execute("UPDATE runs SET result = '{' WHERE id = 'torn'")
+    ran = run("runs")
+    assert ran.status == 0
+    assert kept.id in ran.out
+    assert "torn" not in ran.out
+    (told,) = ran.err.splitlines()
+    assert told.startswith(f"warning: run 'torn' in {Runs().path} is damaged (")
+    assert told.endswith("`localprobe runs delete torn` removes it")
+    assert run("runs", "show", "torn").status == 2
+    assert run("runs", "delete", "torn").status == 0
+    assert run("runs").err == ""
+
+
+def test_a_run_whose_id_is_a_path_comes_into_no_store_and_into_no_name_of_a_file(
+    run: Run, swept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, whole = tmp_path / "theirs.sqlite", tmp_path / "whole.sqlite"
+    theirs.write_bytes(Runs().path.read_bytes())
+    with Runs(theirs).file.writing() as database:
+        database.execute("PRAGMA defer_foreign_keys = ON")
+        row = database.execute("SELECT kind, name, created, about, result FROM runs").fetchone()
+        database.execute("INSERT INTO runs VALUES ('x/../../evil', ?, ?, ?, ?, ?)", row)
+    ran = run("runs", "merge", theirs, "-o", whole)
+    assert ran.status == 0
+    assert "warning: run 'x/../../evil' in " in ran.err
+    assert [each.id for each in Runs(whole).summaries()] == [swept]
+    folder = tmp_path / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert run("report", "x/", "--store", theirs, "--csv", "tables").status == 2
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_a_sweep_whose_cells_are_damaged_is_shown_without_them_and_makes_them_again(
+    run: Run, swept: str, toml: Path
+) -> None:
+    before = {answer.cell.key: answer.text for answer in Cells(Runs(), swept).read()}
+    with Runs().file.writing() as database:
+        database.execute("UPDATE cells SET scores = '{' WHERE rowid <= 3")
+    ran = run("runs", "show", swept)
+    assert "7 of 10 cells; 3 are not yet generated" in ran.out
+    assert ran.err.count("is damaged") == 3
+    assert run("sweep", toml).status == 0
+    assert {answer.cell.key: answer.text for answer in Cells(Runs(), swept).read()} == before
+    assert run("runs", "show", swept).err == ""

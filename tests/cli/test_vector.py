@@ -10,6 +10,7 @@ import pytest
 
 from localprobe.vectors import arithmetic
 from localprobe.vectors import files as vector_files
+from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.cli.conftest import Run
 from tests.vectors.test_control_vector import foreign
@@ -124,7 +125,7 @@ def test_two_models_are_a_warning_that_names_both(run: Run, vector_file: Path, t
 @pytest.mark.parametrize(
     ("command", "second", "output", "complaint"),
     [
-        ("subtract", "kindness.safetensors", "c.safetensors", "kindness - kindness leaves nothing at layer 2"),
+        ("subtract", "kindness.safetensors", "c.safetensors", "kindness - kindness leaves nothing at layers 2, 4"),
         ("orthogonalise", "kindness.safetensors", "c.safetensors", "kindness without kindness leaves nothing"),
         ("add", "none", "c.safetensors", "no vector file at "),
         ("add", "wide", "c.safetensors", "'kindness' has width 32 and 'wide' has 64"),
@@ -215,6 +216,48 @@ def test_a_file_that_is_no_vector_is_refused(run: Run, tmp_path: Path, make, arg
     assert (ran.status, ran.out) == (2, "")
     assert complaint in ran.err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_what_steers_nothing_is_left_out_and_told(run: Run, tmp_path: Path) -> None:
+    theirs = foreign(tmp_path / "v.gguf", {f"direction.{b}": np.full(32, b != 2, np.float32) for b in (0, 1, 2, 7)})
+    told = "warning: v.gguf: the direction at layer 2 is zero: left out\n"
+    assert run("vector", "show", theirs).err.startswith(told)
+    ran = run("vector", "import", theirs, "--from", "repeng", "-o", tmp_path / "v.safetensors", "--json")
+    assert (ran.status, ran.err, json.loads(ran.out)["layers"]) == (0, told, [0, 1, 7])
+
+    options = ("--model", "fake", "--engine", "fake", "--tokens", 2)
+    ran = run("steer", tmp_path / "v.safetensors", "Hello", "--alpha", 1, *options)
+    assert ran.status == 0
+    assert "warning: vector 'v': the direction at layer 7 is past the last block of fake (5): left out\n" in ran.err
+    assert ran.err.count("[v at layer") == 2
+    ran = run("steer", tmp_path / "v.safetensors", "Hello", "--alpha", 1, "--layer", 7, *options)
+    assert ran.status == 2
+    assert "localprobe: v has no direction at layer 7: it has layers 0, 1" in ran.err
+
+
+def test_where_two_vectors_cancel_is_told(run: Run, vector_file: Path, tmp_path: Path) -> None:
+    vector = vector_files.load(vector_file)
+    other = Vector("other", vector.origin, {2: vector.directions[2], 4: Direction(np.ones(32, np.float32))}, 2)
+    vector_files.save(other, tmp_path / "other.safetensors")
+    ran = run("vector", "subtract", vector_file, tmp_path / "other.safetensors", "-o", tmp_path / "c.safetensors")
+    told = "warning: kindness - other leaves nothing at layer 2, where the two are parallel: left out\n"
+    assert (ran.status, ran.err) == (0, told)
+    assert sorted(vector_files.load(tmp_path / "c.safetensors").directions) == [4]
+
+
+def test_a_file_of_the_library_that_cannot_be_read_is_told_and_hides_none(
+    run: Run, vector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "data"))
+    library = Library()
+    library.keep(vector_files.load(vector_file))
+    (library.folder / "torn.safetensors").write_bytes(b"\x10")
+    (library.folder / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    ran = run("vector", "list", "--json")
+    assert [each["name"] for each in json.loads(ran.out)] == ["kindness"]
+    assert "torn.safetensors is not a readable vector file" in ran.err
+    assert "no vector file at" in ran.err
+    assert len(ran.err.splitlines()) == 2
 
 
 def test_our_own_takes_no_program(run: Run, vector_file: Path, tmp_path: Path) -> None:

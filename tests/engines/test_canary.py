@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localprobe.engine import Capabilities, Output, Row, Term
+from localprobe.engine import Capabilities, IntArray, Output, Row, Term
 from localprobe.engines import canary
 from localprobe.errors import CanaryFailed
 from localprobe.fake import FakeEngine
@@ -42,6 +42,19 @@ def test_steering_that_is_ignored_is_caught() -> None:
 
 def test_decode_steps_that_are_not_steered_are_caught() -> None:
     assert failures(FakeEngine(fault="decode unsteered")) == ["a decode step is steered as a prefill is"]
+
+
+class Damaged(FakeEngine):
+    """Has NaN in its weights."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        outputs = super().forward(rows, layers)
+        return [replace(output, residuals=np.full_like(output.residuals, np.nan)) for output in outputs]
+
+
+def test_residuals_that_are_no_numbers_are_named_as_such() -> None:
+    with pytest.raises(CanaryFailed, match=r"residuals are finite numbers \(NaN or infinity: the weights are damaged"):
+        canary.ensure(Damaged(seed=9))
 
 
 class OneOff(FakeEngine):
@@ -160,3 +173,22 @@ def test_a_canary_that_sang_is_remembered_and_one_that_did_not_is_not(monkeypatc
     for _ in range(2):
         with pytest.raises(CanaryFailed):
             canary.ensure(FakeEngine(fault="decode unsteered", seed=6))
+
+
+def test_it_is_run_again_for_another_tokenizer_or_end_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights are the same, and what it compares is not: other ids, an answer that ends at once."""
+    ran: list[FakeEngine] = []
+    real = canary.run
+    monkeypatch.setattr(canary, "run", lambda engine: ran.append(engine) or real(engine))
+
+    class OtherTokens(FakeEngine):
+        def encode(self, text: str, *, template: bool = False) -> IntArray:
+            return super().encode(text.upper(), template=template)
+
+    ended = FakeEngine(seed=505)
+    ended.info = replace(ended.info, eos=(0, 1))
+    engines = [FakeEngine(seed=505), OtherTokens(seed=505), ended]
+    assert len({engine.info.weights for engine in engines}) == 1
+    for engine in engines * 2:
+        canary.ensure(engine)
+    assert ran == engines

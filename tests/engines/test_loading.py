@@ -84,7 +84,7 @@ def test_canary_and_scale_are_left_out_unless_asked_for(monkeypatch: pytest.Monk
 
 
 def test_bytes_are_reported_while_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(name: str, backend: object, *, progress: Progress) -> Weights:
+    def resolve(name: str, backend: object, *, code: bool, progress: Progress) -> Weights:
         progress("downloading model.gguf", 5, 10)
         progress("downloading model.gguf", 10, 10)
         return Weights(name, Path("fake"), "fake", "fake")
@@ -145,7 +145,7 @@ def test_a_load_that_is_cancelled_ends_before_its_next_stage(engine: Closing) ->
 
 
 def test_a_cancelled_download_ends_at_its_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(name: str, backend: object, *, progress: Progress) -> Weights:
+    def resolve(name: str, backend: object, *, code: bool, progress: Progress) -> Weights:
         progress("downloading model.gguf", 5, 10)
         loader.cancel()
         progress("downloading model.gguf", 6, 10)

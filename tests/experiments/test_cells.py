@@ -10,6 +10,7 @@ import pytest
 from localprobe.errors import LocalprobeError
 from localprobe.experiments.cells import CellAnswer, CellMeasures, Cells, Judgement, merge
 from localprobe.experiments.grid import Cell
+from localprobe.store.damaged import DamagedRow
 from localprobe.store.runs import Runs
 
 MEASURES = CellMeasures(nll=1.5, readings={"kindness:2": 0.5}, kl=0.25)
@@ -96,9 +97,37 @@ def test_stores_are_joined_and_what_one_has_measured_is_kept(cells: Cells, runs:
     theirs = Cells(other, "aaaa0000")
     theirs.write([answer(measures=MEASURES), answer(replace(CELL, key="k3", sample=2))])
     with other.file.reading() as source, runs.file.writing() as target:
-        assert merge(source, target) == 1
+        assert merge(source, target, {"aaaa0000"}, other.path) == 1
     assert [(found.cell.key, found.measures) for found in cells.read()] == [
         ("k1", MEASURES),
         ("k2", None),
         ("k3", None),
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "scores = '{\"kindness:2\": 0.2'",
+        "scores = '[1]'",
+        "ids = x'010203'",
+        "ids = 'text'",
+        "text = x'ff00'",
+        "sample = 'first'",
+        'measures = \'{"nll": "high"}\'',
+        "judgement = '1e'",
+    ],
+)
+def test_a_damaged_cell_hides_no_other_and_is_generated_again(cells: Cells, runs: Runs, damage: str) -> None:
+    cells.write([answer(), answer(replace(CELL, key="k2", sample=1))])
+    with runs.file.writing() as database:
+        database.execute(f"UPDATE cells SET {damage} WHERE key = 'k1'")
+    with pytest.warns(DamagedRow, match=r"^cell k1 of run aaaa0000 in .*runs\.sqlite is damaged .* it was skipped$"):
+        assert [found.cell.key for found in cells.read()] == ["k2"]
+    other = Runs(runs.path.with_name("other.sqlite"))
+    other.add("sweep", "a", {}, id="aaaa0000")
+    with runs.file.reading() as source, other.file.writing() as target, pytest.warns(DamagedRow, match="cell k1"):
+        assert merge(source, target, {"aaaa0000"}, runs.path) == 1
+    with pytest.warns(DamagedRow, match="it is generated again"):
+        cells.mend()
+    assert cells.keys() == {"k2"}

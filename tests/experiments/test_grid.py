@@ -183,3 +183,16 @@ def test_a_fitted_vector_is_named_by_its_pairs(write: Write, tmp_path: Path) -> 
     assert first.identity == again.identity
     assert "auroc" in first.vector.directions[2].measures
     assert np.array_equal(first.vector.directions[2].vector, again.vector.directions[2].vector)
+
+
+def test_a_vector_fitted_under_another_chat_template_is_fitted_again(write: Write) -> None:
+    from localprobe.experiments.fitted import steered
+    from localprobe.model import Model
+
+    (choice,) = read_experiment(write()).vectors
+    captured: list[str] = []
+    for template in (FakeEngine().info.chat_template, "{{ messages[0].content }}!"):
+        engine = FakeEngine()
+        engine.info = replace(engine.info, chat_template=template)
+        steered(choice, Model(engine), lambda amount, template=template: captured.append(template))
+    assert len(set(captured)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
@@ -62,6 +63,8 @@ def test_the_mark_names_source_and_versions(tiny: Path, tmp_path: Path) -> None:
     assert mark["source"] == "tiny.gguf"
     assert mark["dtype"] == "float32"
     assert mark["files"]["model.safetensors"] > 0
+    weights = (tmp_path / "sha_1-float32-v1" / "model.safetensors").read_bytes()
+    assert mark["sha256"]["model.safetensors"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_another_dtype_is_another_folder(tiny: Path, tmp_path: Path) -> None:
@@ -91,7 +94,9 @@ def test_a_fingerprint_is_no_path(tiny: Path, tmp_path: Path) -> None:
         to_folder(tiny, "", tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["mark", "shard", "half a shard", "torn mark"])
+@pytest.mark.parametrize(
+    "damage", ["mark", "shard", "half a shard", "torn mark", "other weights", "no hashes", "a file more"]
+)
 def test_a_damaged_folder_is_made_again(tiny: Path, tmp_path: Path, damage: str) -> None:
     folder = to_folder(tiny, "abc", tmp_path)
     whole = (folder / "model.safetensors").read_bytes()
@@ -102,9 +107,21 @@ def test_a_damaged_folder_is_made_again(tiny: Path, tmp_path: Path, damage: str)
             (folder / "localprobe.json").write_text("[1")
         case "shard":
             (folder / "model.safetensors").unlink()
+        case "other weights":
+            (folder / "model.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        case "no hashes":  # as versions before 0.2 wrote it
+            mark = json.loads((folder / "localprobe.json").read_text())
+            del mark["sha256"]
+            (folder / "localprobe.json").write_text(json.dumps(mark))
+        case "a file more":  # which transformers would load too
+            (folder / "generation.safetensors").write_bytes(whole)
         case _:
             (folder / "model.safetensors").write_bytes(whole[:1000])
-    assert (to_folder(tiny, "abc", tmp_path) / "model.safetensors").read_bytes() == whole
+    again = to_folder(tiny, "abc", tmp_path)
+    assert (again / "model.safetensors").read_bytes() == whole
+    assert sorted(json.loads((again / "localprobe.json").read_text())["sha256"]) == sorted(
+        file.name for file in again.iterdir() if file.name != "localprobe.json"
+    )
 
 
 def only_folders(cache: Path) -> list[str]:
@@ -209,7 +226,7 @@ def changed(tiny: Path, path: Path, change: Callable[[dict[str, object]], None])
     original = read_header(tiny)
     change(original.metadata)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "read_header", lambda _: original)
+        patch.setattr(module, "read_model", lambda _: original)
         to_folder(tiny, "abc", path)
 
 
@@ -218,7 +235,6 @@ def changed(tiny: Path, path: Path, change: Callable[[dict[str, object]], None])
     [
         ("general.architecture", "bert", UnsupportedModel, "architecture 'bert'; only llama, qwen2"),
         ("general.architecture", None, CorruptFile, "general.architecture is missing"),
-        ("split.count", 3, UnsupportedModel, "one part of a model split"),
         ("llama.expert_count", 8, UnsupportedModel, "mixture of experts"),
         ("llama.block_count", None, CorruptFile, "llama.block_count is missing"),
         ("llama.block_count", 10**6, CorruptFile, "claims 1,000,000 layers"),
@@ -257,7 +273,7 @@ def test_no_weights_at_all(smollm2: Path, tmp_path: Path) -> None:
     header = read_header(smollm2)
     header.tensors.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "read_header", lambda _: header)
+        patch.setattr(module, "read_model", lambda _: header)
         with pytest.raises(CorruptFile, match="holds no weights"):
             to_folder(smollm2, "abc", tmp_path)
 

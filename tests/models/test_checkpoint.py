@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save
 
 from localprobe.errors import CorruptFile, ModelError, UnknownModel, UnsupportedModel
-from localprobe.models.checkpoint import Size, check_folder, check_gguf, is_split, size, weight_files
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, read_header, size, weight_files
 from tests.models.fake_hub import folder_files, gguf_bytes, write_folder
 
 
@@ -31,17 +31,28 @@ def test_a_file_that_is_no_gguf(tmp_path: Path, data: bytes, said: str) -> None:
         check_gguf(path)
 
 
-def test_gguf_of_an_old_version_or_split(tmp_path: Path) -> None:
+def test_gguf_of_an_old_version(tmp_path: Path) -> None:
     data = gguf_bytes(tmp_path)
     (tmp_path / "whole.gguf").write_bytes(data)
     check_gguf(tmp_path / "whole.gguf")
     (tmp_path / "old.gguf").write_bytes(data[:4] + b"\x01\0\0\0" + data[8:])
     with pytest.raises(UnsupportedModel, match=r"old\.gguf is GGUF version 1"):
         check_gguf(tmp_path / "old.gguf")
-    (tmp_path / "a-00001-of-00002.gguf").write_bytes(data)
-    assert is_split("a-00001-of-00002.gguf")
-    with pytest.raises(UnsupportedModel, match="one part of a split file"):
-        check_gguf(tmp_path / "a-00001-of-00002.gguf")
+
+
+def test_every_part_of_a_split_gguf_is_checked_and_counted(tmp_path: Path) -> None:
+    data = gguf_bytes(tmp_path)
+    first, second = tmp_path / "a-00001-of-00002.gguf", tmp_path / "a-00002-of-00002.gguf"
+    first.write_bytes(data)
+    with pytest.raises(UnknownModel, match=r"a-00002-of-00002\.gguf is missing: a GGUF file in 2 parts needs all"):
+        check_gguf(first)
+    second.write_bytes(data + data)
+    for path in (first, second):
+        check_gguf(path)
+        assert size(path) == Size(3 * len(data))
+    second.write_bytes(b"<html>")
+    with pytest.raises(CorruptFile, match=r"a-00002-of-00002\.gguf is not a GGUF file: it is a web page"):
+        check_gguf(first)
 
 
 def test_a_whole_folder_and_its_size(tmp_path: Path) -> None:
@@ -64,6 +75,8 @@ def test_an_index_says_which_files_count(tmp_path: Path) -> None:
     names = ["model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"]
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1], "c": names[0]}}))
+    assert [path.name for path in weight_files(folder)] == [*sorted(names), "model.safetensors"]  # which is preferred
+    (folder / "model.safetensors").unlink()
     assert [path.name for path in weight_files(folder)] == sorted(names)
     with pytest.raises(UnknownModel, match=r"lacks model-00001-of-00002\.safetensors, which its index names"):
         check_folder(folder)
@@ -90,13 +103,22 @@ def test_a_folder_that_lacks_something(tmp_path: Path, lacking: str, error: type
         check_folder(folder)
 
 
+def test_an_adapter_beside_the_weights_is_refused(tmp_path: Path) -> None:
+    """transformers applies it where peft is installed; mlx-lm does not."""
+    folder = write_folder(tmp_path / "model", {**folder_files(), "adapter_config.json": b"{}"})
+    with pytest.raises(UnsupportedModel, match=r"holds an adapter beside its weights .*: merge it into the weights"):
+        check_folder(folder)
+
+
 def test_a_folder_of_pickles(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", {"config.json": b"{}", "pytorch_model.bin": b"\x80"})
     with pytest.raises(UnknownModel, match="only pickled weights, which localprobe never loads"):
         check_folder(folder)
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"{", "not readable JSON"), (b"[]", "a JSON object and holds a list")])
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"{", "not JSON .* or fetch the file again"), (b"[]", "a JSON object and holds a list")]
+)
 def test_a_broken_config(tmp_path: Path, data: bytes, said: str) -> None:
     folder = write_folder(tmp_path / "model", {**folder_files(), "config.json": data})
     with pytest.raises(CorruptFile, match=said):
@@ -118,3 +140,28 @@ def test_broken_safetensors(tmp_path: Path) -> None:
         write_folder(folder, {**folder_files(), "model.safetensors": data})
         with pytest.raises(CorruptFile, match=said):
             check_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('{"dtype": "F32", "shape": "4", "data_offsets": [0, 16]}', "the tensor 'w' has the shape '4'"),
+        ('{"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}', r"has the shape \[-4\]"),
+        ('{"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]}', r"has the shape \[4.0\]"),
+        ('{"dtype": "F32", "shape": [18446744073709551616], "data_offsets": [0, 16]}', "has the shape"),
+        ('{"dtype": "F32", "shape": [2147483648, 2147483648], "data_offsets": [0, 16]}', "of F32 in 16 bytes"),
+        ('{"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}', "has the data_offsets"),
+        ('{"dtype": "F32", "shape": [4], "data_offsets": 16}', "has the data_offsets 16"),
+        ('{"dtype": "F32", "shape": [4], "data_offsets": [4, 20]}', "begins at byte 4, the one before ends at 0"),
+        ('{"dtype": 7, "shape": [4], "data_offsets": [0, 16]}', "has no dtype"),
+        ("[]", "has no dtype"),
+        ("[" * 100_000, "deep"),
+    ],
+)
+def test_a_tensor_that_cannot_be_is_named(entry: str, said: str, tmp_path: Path) -> None:
+    header = f'{{"w": {entry}}}'.encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    with pytest.raises(CorruptFile, match=rf"broken safetensors header .*{said}") as raised:
+        read_header(path)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 500

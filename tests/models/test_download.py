@@ -9,6 +9,7 @@ import pytest
 from localprobe.errors import CorruptFile, NotDownloaded, UnknownModel, UnsupportedModel
 from localprobe.models import download
 from localprobe.models.weights import fingerprint
+from localprobe.store import hashes
 from tests.models import fake_hub
 from tests.models.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
@@ -39,11 +40,12 @@ def test_a_file_is_fetched_once_and_then_comes_from_the_cache(hub: Hub, weights:
     assert len(hub.downloads()) == 1
 
 
-def test_the_fingerprint_of_a_fetched_file_is_known_without_hashing(
+def test_a_file_that_was_checked_as_it_arrived_is_not_hashed_again(
     weights: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(hashes, "_SMALL", 0)  # remember small files too
     path = download.fetch_file(REPO, FILE)
-    monkeypatch.setattr("localprobe.models.weights.sha256", lambda *args: pytest.fail("hashed"))
+    monkeypatch.setattr(hashes, "sha256", lambda *args: pytest.fail("hashed"))
     assert fingerprint(path) == path.resolve().name
 
 
@@ -102,9 +104,45 @@ def test_a_gguf_repository_asked_for_as_a_folder_names_its_files(hub: Hub, weigh
         download.fetch_folder(REPO)
 
 
-def test_split_files_are_not_offered(hub: Hub) -> None:
-    hub.repositories["org/parts"] = {"a-00001-of-00002.gguf": b"GGUF", "a-00002-of-00002.gguf": b"GGUF", "b.gguf": b""}
-    assert download.remote_ggufs("org/parts") == ["b.gguf"]
+PARTS = ["q/a-00001-of-00002.gguf", "q/a-00002-of-00002.gguf"]
+
+
+def test_a_split_file_is_offered_by_its_first_part_and_fetched_whole(hub: Hub) -> None:
+    hub.repositories["org/parts"] = {**dict.fromkeys(PARTS, b"GGUF"), "b.gguf": b""}
+    assert download.remote_ggufs("org/parts") == [PARTS[0], "b.gguf"]
+    for file in PARTS:
+        path = download.fetch_file("org/parts", file)
+        assert path.parts[-2:] == ("q", "a-00001-of-00002.gguf")
+        assert (path.parent / "a-00002-of-00002.gguf").read_bytes() == b"GGUF"
+        assert download.cached_gguf("org/parts", file) == path
+    assert download.cached_ggufs("org/parts") == [PARTS[0]]
+
+
+def test_a_split_file_that_lacks_a_part_names_it(hub: Hub) -> None:
+    hub.repositories["org/parts"] = {PARTS[0]: b"GGUF"}
+    with pytest.raises(UnknownModel, match=f"org/parts has no file '{PARTS[1]}'; it has {PARTS[0]}"):
+        download.fetch_file("org/parts", PARTS[0])
+    assert not hub.downloads()
+
+
+def test_a_small_file_that_arrives_damaged_never_counts(hub: Hub) -> None:
+    hub.repositories["org/model"] = folder_files()
+    hub.damage.add("tokenizer.json")
+    with pytest.raises(CorruptFile, match=r"tokenizer\.json of org/model arrived damaged"):
+        download.fetch_folder("org/model")
+    hub.damage.clear()
+    assert (download.fetch_folder("org/model") / "tokenizer.json").read_bytes() == b"{}"
+
+
+def test_other_tools_find_what_was_fetched(hub: Hub) -> None:
+    from huggingface_hub import hf_hub_download, scan_cache_dir
+
+    hub.repositories["org/model"] = folder_files()
+    folder = download.fetch_folder("org/model")
+    hub.broken = 503
+    assert Path(hf_hub_download("org/model", "config.json", local_files_only=True)).parent == folder
+    (repository,) = scan_cache_dir(folder.parents[2]).repos
+    assert repository.refs["main"].snapshot_path == folder
 
 
 def test_no_such_repository(hub: Hub) -> None:
@@ -158,7 +196,7 @@ def test_offline_mode_is_said_plainly(hub_cache: Path, monkeypatch: pytest.Monke
         raise OfflineModeIsEnabled("offline")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(download, "_listing", refuse)
+    monkeypatch.setattr(download, "listing", refuse)
     with pytest.raises(NotDownloaded, match="is not on this disk and HF_HUB_OFFLINE is set"):
         download.fetch_file(REPO, FILE)
 

@@ -6,8 +6,10 @@ import pytest
 
 from localprobe.models import download, fits, inventory
 from localprobe.models.inventory import Item
+from localprobe.testing.tiny import tiny_gguf
+from tests.gguf.split import split_gguf
 from tests.models import fake_hub
-from tests.models.fake_hub import Hub, folder_files, gguf_bytes
+from tests.models.fake_hub import COMMIT, Hub, folder_files, gguf_bytes
 
 hub_cache, hub = fake_hub.hub_cache, fake_hub.hub
 
@@ -66,8 +68,45 @@ def test_the_hubs_cache_is_listed_too(hub: Hub, tmp_path: Path) -> None:
     assert not hub.requests
 
 
+def test_a_damaged_file_hides_no_other(hub: Hub, tmp_path: Path) -> None:
+    whole = gguf_bytes(tmp_path)
+    hub.repositories["org/a-GGUF"] = {"torn.gguf": whole[:-9], "page.gguf": b"<html>", "whole.gguf": whole}
+    hub.repositories["org/b"] = {**folder_files(), "config.json": b'{"architectures": 5}'}
+    hub.repositories["org/c"] = folder_files()
+    for name in ("torn.gguf", "page.gguf", "whole.gguf"):
+        download.fetch_file("org/a-GGUF", name)
+    lost = download.fetch_folder("org/c").parent / COMMIT / "lost.gguf"
+    lost.symlink_to(tmp_path / "nowhere")
+    (download.fetch_folder("org/b") / "model.safetensors").resolve().write_bytes(b"torn")
+
+    listed = {item.name: item for item in inventory.items() if item.name.startswith("org/")}
+    assert [name for name, item in listed.items() if not item.problem] == ["org/a-GGUF:whole.gguf", "org/c"]
+    assert {name: item.uses for name, item in listed.items() if item.problem} == {
+        "org/a-GGUF:page.gguf": [],
+        "org/a-GGUF:torn.gguf": [],
+        "org/b": [],
+        "org/c:lost.gguf": [],
+    }
+    assert "it is a web page" in listed["org/a-GGUF:page.gguf"].problem
+    assert "is cut short" in listed["org/a-GGUF:torn.gguf"].problem
+    assert "is not a safetensors file" in listed["org/b"].problem
+    assert "cannot read" in listed["org/c:lost.gguf"].problem
+
+
 def test_a_known_model_in_the_cache_is_listed_once(hub: Hub, tmp_path: Path) -> None:
     repo, file = "microsoft/Phi-3-mini-4k-instruct-gguf", "Phi-3-mini-4k-instruct-q4.gguf"
     hub.repositories[repo] = {file: gguf_bytes(tmp_path)}
     path = download.fetch_file(repo, file)
     assert [item.name for item in inventory.items() if item.path == path] == ["phi-3-mini"]
+
+
+def test_a_split_file_is_listed_once_with_the_size_of_all_parts(hub: Hub, tmp_path: Path) -> None:
+    files = split_gguf(tiny_gguf("llama", tmp_path / "tiny.gguf"), tmp_path / "split")
+    hub.repositories["org/name-GGUF"] = {f"q/{file.name}": file.read_bytes() for file in files}
+    path = download.fetch_file("org/name-GGUF", f"q/{files[1].name}")
+    (item,) = [item for item in inventory.items() if item.name.startswith("org/")]
+    assert item.name == "org/name-GGUF:q/tiny-00001-of-00003.gguf"
+    assert item.bytes == sum(file.stat().st_size for file in files)
+    (path.parent / files[2].name).unlink()
+    (item,) = [item for item in inventory.items() if item.name.startswith("org/")]
+    assert "00003-of-00003.gguf is missing" in item.problem

@@ -13,6 +13,8 @@ from localprobe.models import names as models
 from localprobe.models import resolve
 from localprobe.models.catalogue import CATALOGUE, Package
 from localprobe.models.checkpoint import check_folder, size
+from localprobe.testing.tiny import tiny_gguf
+from tests.gguf.split import split_gguf
 from tests.models import fake_hub
 from tests.models.fake_hub import Hub, folder_files, gguf_bytes, write_folder
 
@@ -207,7 +209,7 @@ def test_files_that_are_no_model(gguf: Path, tmp_path: Path) -> None:
         ("short.gguf", whole[:-1], CorruptFile, r"short\.gguf is cut short"),
         ("header.gguf", whole[:40], CorruptFile, r"header\.gguf is cut short"),
         ("model.safetensors", b"x", UnknownModel, r"model\.safetensors is weights without a model: give the folder"),
-        ("a-00001-of-00002.gguf", whole, UnsupportedModel, "one part of a split file"),
+        ("a-00001-of-00002.gguf", whole, UnknownModel, r"a-00002-of-00002\.gguf is missing: a GGUF file in 2 parts"),
     ]:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(error, match=said):
@@ -222,10 +224,66 @@ def test_files_that_are_no_model(gguf: Path, tmp_path: Path) -> None:
         resolve(str(tmp_path / "two"), LLAMA)
 
 
-def test_a_part_of_a_split_file_of_the_hub_is_refused_before_it_is_fetched(hub: Hub) -> None:
-    with pytest.raises(UnsupportedModel, match="is one part of a split file: choose"):
-        resolve("org/name:x-00001-of-00002.gguf", LLAMA)
+def test_one_part_of_one_is_a_whole_file(gguf: Path) -> None:
+    path = gguf.rename(gguf.with_name("tiny-00001-of-00001.gguf"))
+    assert resolve(str(path), LLAMA).path == path
+
+
+def test_a_local_file_in_parts_is_named_by_any_of_them(tmp_path: Path, converted: list[tuple[Path, str]]) -> None:
+    files = split_gguf(tiny_gguf("llama", tmp_path / "tiny.gguf"), tmp_path / "split")
+    found = [resolve(str(name), LLAMA) for name in (*files, tmp_path / "split")]
+    assert {weights.path for weights in found} == {files[0]}
+    assert len({weights.fingerprint for weights in found}) == 1
+    resolve(str(files[1]), TORCH)
+    assert converted == [(files[0], found[0].fingerprint)]
+
+
+def test_a_file_of_the_hub_in_parts_in_a_folder(hub: Hub, tmp_path: Path) -> None:
+    files = split_gguf(tiny_gguf("llama", tmp_path / "tiny.gguf"), tmp_path / "split")
+    hub.repositories["org/name-GGUF"] = {f"Q4/{file.name}": file.read_bytes() for file in files}
+    with pytest.raises(NotDownloaded, match=r"--include 'Q4/tiny-00001-of-00003\.gguf' --include 'Q4/tiny-00002"):
+        resolve("org/name-GGUF:Q4/tiny-00002-of-00003.gguf", LLAMA, download=False)
+    weights = resolve("org/name-GGUF:Q4/tiny-00002-of-00003.gguf", LLAMA)
+    assert weights.path.parts[-2:] == ("Q4", "tiny-00001-of-00003.gguf")
+    assert weights.fingerprint == resolve(str(files[0]), LLAMA).fingerprint
+    hub.requests.clear()
+    assert resolve("org/name-GGUF", LLAMA, download=False).path == weights.path  # the only one here
     assert not hub.requests
+
+
+def test_a_file_in_a_folder_of_a_repository(hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["org/name"] = {"sub/deep/a.gguf": gguf_bytes(tmp_path)}
+    assert resolve("org/name:sub/deep/a.gguf", LLAMA).path.parts[-3:] == ("sub", "deep", "a.gguf")
+
+
+@pytest.mark.parametrize("repo", ["org/..", "org/na--me", "org/name.git", "o/" + "n" * 100])
+def test_what_cannot_be_a_repository(hub: Hub, repo: str) -> None:
+    for name in (repo, f"{repo}:a.gguf"):
+        with pytest.raises(UnknownModel, match=f"'{repo}' cannot be the name of a repository: give org/name"):
+            resolve(name, LLAMA)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "~nobody-of-that-name/model", "a\0b"])
+def test_what_cannot_be_a_path(name: str) -> None:
+    with pytest.raises(UnknownModel):
+        resolve(name, LLAMA)
+
+
+@pytest.mark.parametrize("file", ["../a.gguf", "sub/../../a.gguf", "/etc/a.gguf", "./a.gguf", "a//b.gguf"])
+def test_a_file_outside_its_repository_is_refused(hub: Hub, file: str) -> None:
+    with pytest.raises(UnknownModel, match=f"'{file}' is not a path inside the repository org/name"):
+        resolve(f"org/name:{file}", LLAMA)
+    assert not hub.requests
+
+
+def test_code_counts_if_it_may_run(tmp_path: Path) -> None:
+    config = b'{"auto_map": {"AutoConfig": "own.Config"}}'
+    folder = str(write_folder(tmp_path / "model", {**folder_files(), "config.json": config, "own.py": b"one"}))
+    plain, trusted = resolve(folder, TORCH), resolve(folder, TORCH, code=True)
+    (tmp_path / "model" / "own.py").write_bytes(b"two")
+    assert resolve(folder, TORCH) == plain
+    assert resolve(folder, TORCH, code=True).fingerprint not in (plain.fingerprint, trusted.fingerprint)
 
 
 def test_the_fake_model_is_for_the_fake_engine() -> None:

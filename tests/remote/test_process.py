@@ -158,6 +158,60 @@ class TestInterrupts:
         engine.close()
 
 
+@pytest.mark.parametrize("call", [here, elsewhere])
+class TestStopped:
+    """A child that is stopped (SIGSTOP) does not answer; whoever waits is told, and can go on with it later."""
+
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(remote_process, "LOOK", 0.05)
+
+    def test_whoever_waits_is_told_what_to_do_and_a_child_that_goes_on_answers_again(
+        self, engine: RemoteEngine, call: Call
+    ) -> None:
+        stream = open_one(engine)
+        os.kill(engine.pid, signal.SIGSTOP)
+        for _ in range(2):
+            with pytest.raises(errors.EngineStopped) as caught:
+                call(lambda: engine.encode("one"))
+        assert str(caught.value) == (
+            f"the fake engine's process {engine.pid} is stopped: continue it with `kill -CONT {engine.pid}`, or quit"
+        )
+        with pytest.raises(errors.EngineStopped):
+            call(lambda: stream.step(HALF))
+        assert engine.alive
+        os.kill(engine.pid, signal.SIGCONT)
+        assert call(lambda: engine.encode("two")).tolist() == [256, *b"two"]
+        with pytest.raises(errors.UsageError, match="this stream is closed"):  # nobody knows how far it is
+            call(lambda: stream.step(HALF))
+        assert call(lambda: open_one(engine).step(HALF)).ids.shape == (1,)
+
+    def test_a_call_that_takes_long_is_waited_for(self, call: Call) -> None:
+        engine = load("tests.remote.faulty:pause_in_forward")
+        threading.Timer(0.4, os.kill, (engine.pid, signal.SIGUSR1)).start()
+        (output,) = call(lambda: engine.forward([Row(np.array([256, 1], np.int32))], [0]))
+        assert output.residuals.shape[:2] == (1, 2)
+        assert call(lambda: engine.encode("a")).tolist() == [256, *b"a"]
+        engine.close()
+
+    def test_close_ends_it(self, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+        monkeypatch.setattr(remote_process, "GRACE", 0.1)
+        engine = load()
+        os.kill(engine.pid, signal.SIGSTOP)
+        with pytest.raises(errors.EngineStopped):
+            call(lambda: engine.encode("a"))
+        call(engine.close)
+        assert how_it_ended(engine) == -signal.SIGKILL
+        assert gone(engine.pid)
+
+    def test_a_load_that_is_stopped_is_ended(self, call: Call) -> None:
+        loading = remote.start("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
+        os.kill(loading.pid, signal.SIGSTOP)
+        with pytest.raises(errors.EngineStopped, match="the process that loaded fake was stopped from outside"):
+            call(loading.wait)
+        assert gone(loading.pid)
+
+
 class TestEnds:
     def test_close_lets_the_engine_close_and_leaves_no_process(self, tmp_path: Path) -> None:
         path = tmp_path / "weights"

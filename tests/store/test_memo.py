@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from localprobe.fake import FakeEngine
@@ -18,11 +19,21 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_fact_of_a_model_is_recalled_for_these_weights_and_versions_alone(engine: FakeEngine) -> None:
-    memo.keep("scale", engine.info, [1.0, 2.0])
-    assert memo.recall("scale", engine.info) == [1.0, 2.0]
-    assert memo.recall("canary", engine.info) is None
-    assert memo.recall("scale", replace(engine.info, weights="others")) is None
-    assert memo.recall("scale", replace(engine.info, version="another")) is None
+    key = memo.model_key(engine.info)
+    memo.keep("scale", key, [1.0, 2.0])
+    assert memo.recall("scale", key) == [1.0, 2.0]
+    assert memo.recall("canary", key) is None
+    for field in ("weights", "engine", "version", "device", "dtype", "quantisation"):
+        other = replace(engine.info, **{field: "another"})  # type: ignore[arg-type]
+        assert memo.recall("scale", memo.model_key(other)) is None
+    assert memo.recall("scale", memo.model_key(replace(engine.info, model="another name"))) == [1.0, 2.0]
+
+
+def test_rows_of_ids_have_a_key_that_no_other_rows_have() -> None:
+    rows = [np.array([1, 2, 3], np.int32), np.array([4], np.int32)]
+    assert memo.ids_key(rows) == memo.ids_key([row.astype(np.int64) for row in rows])  # type: ignore[misc]
+    others = [rows[:1], [rows[0][:2], np.array([3, 4], np.int32)], [np.concatenate(rows)], rows[::-1]]
+    assert len({memo.ids_key(other) for other in [rows, *others]}) == 5
 
 
 def test_a_fact_of_a_machine_is_recalled_by_all_its_strings() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from localprobe.errors import LocalprobeError, UsageError
+from localprobe.errors import DataError, LocalprobeError, UsageError
+from localprobe.store.damaged import DamagedRow
 from localprobe.store.runs import SCHEMA, Runs
 
 
@@ -67,7 +68,60 @@ def test_one_run_is_read_though_another_cannot_be(runs: Runs) -> None:
     with runs.file.writing() as database:
         database.execute("UPDATE runs SET about = 'not JSON' WHERE id = 'torn'")
     assert runs.get(kept.id[:4]) == kept
-    assert [run.id for run in runs.summaries()] == ["torn", kept.id]
+
+
+DAMAGE = {
+    "result = '{\"layers\"'": "JSON",
+    "about = '[]'": "",
+    "result = '7'": "",
+    "result = x'00ff'": "",
+    "name = x'00'": "",
+    'kind = \'sweep\', result = \'{"cells": {"done": "all"}}\'': "",
+    'kind = \'fit\', result = \'{"layer": 1, "layers": [{"layer": 1, "auroc": "high"}]}\'': "",
+    "id = 'x/../../evil'": "an id that could leave its folder",
+}
+
+
+@pytest.mark.parametrize(("damage", "why"), DAMAGE.items())
+def test_a_damaged_run_is_skipped_and_told_and_can_be_deleted(runs: Runs, damage: str, why: str) -> None:
+    kept = runs.add("validate", "a", {"layer": 1, "layers": [7, {"layer": 1, "auroc": 0.75}]})
+    runs.add("fit", "b", {}, id="torn")
+    with runs.file.writing() as database:
+        database.execute(f"UPDATE runs SET {damage} WHERE id = 'torn'")
+    name = "x/../../evil" if damage.startswith("id") else "torn"
+    told = rf"^run '{name}' in .*runs\.sqlite is damaged \(.*{why}.*\): it was skipped; `localprobe runs delete {name}`"
+    with pytest.warns(DamagedRow, match=told):
+        assert [(run.id, run.headline) for run in runs.summaries()] == [(kept.id, {"layer": 1, "auroc": 0.75})]
+    assert runs.delete(name).id == name
+    assert [run.id for run in runs.summaries()] == [kept.id]
+
+
+def test_the_last_run_is_the_last_one_that_can_be_read(runs: Runs) -> None:
+    kept = runs.add("fit", "a", {})
+    runs.add("fit", "b", {}, id="torn")
+    with runs.file.writing() as database:
+        database.execute("UPDATE runs SET result = '{' WHERE id = 'torn'")
+    with pytest.warns(DamagedRow):
+        assert runs.get("last") == kept
+    with pytest.warns(DamagedRow):
+        assert runs.all() == [kept]
+    with pytest.raises(
+        DataError, match=r"run 'torn' in .* is damaged \(.*\): `localprobe runs delete torn` removes it"
+    ):
+        runs.get("torn")
+
+
+def test_bytes_that_are_no_text_hide_nothing(runs: Runs) -> None:
+    runs.add("fit", "b", {}, id="odd")
+    with runs.file.writing() as database:
+        database.execute("UPDATE runs SET name = CAST(x'ff41' AS TEXT)")
+    assert [run.name for run in runs.summaries()] == ["\ufffdA"]
+
+
+@pytest.mark.parametrize("id", ["", "x/../../evil", "..", "/etc/passwd", "a b", "-x", "a\nb", "c:d", "x" * 65])
+def test_an_id_that_could_lead_out_of_a_folder_is_refused(runs: Runs, id: str) -> None:  # noqa: A002
+    with pytest.raises(UsageError, match="cannot be the id of a run"):
+        runs.add("fit", "a", {}, id=id)
 
 
 def test_a_deleted_run_is_gone(runs: Runs) -> None:

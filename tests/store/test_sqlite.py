@@ -216,3 +216,35 @@ def test_a_file_that_was_replaced_meanwhile_is_the_one_that_is_used(file: Sqlite
     other.path.replace(file.path)
     add(file, "newer")
     assert words(file) == words(SqliteFile(file.path, NEW)) == ["new", "newer"]
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_new_file_is_its_users_alone_and_so_are_its_journals(path: Path) -> None:
+    file = SqliteFile(path, OLD)
+    with file.writing() as database:
+        database.execute("INSERT INTO words (word) VALUES ('a')")
+        assert {mode(each) for each in path.parent.iterdir()} == {0o600}
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    with file.writing() as database:
+        database.execute("INSERT INTO words (word) VALUES ('b')")
+        assert {each.name.removeprefix(path.name): mode(each) for each in path.parent.iterdir()} == {
+            "": 0o600,
+            "-wal": 0o600,
+            "-shm": 0o600,
+        }
+
+
+def test_an_old_file_becomes_its_users_alone_unless_it_lies_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "data"))
+    own, shared = tmp_path / "data" / "own.sqlite", tmp_path / "group" / "shared.sqlite"
+    for path in (own, shared):
+        add(SqliteFile(path, OLD), "a")
+        path.chmod(0o664)
+        assert words(SqliteFile(path, OLD)) == ["a"]
+    assert (mode(own), mode(shared)) == (0o600, 0o664)

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe import discovery
+from localprobe.capture import scale
 from localprobe.engines.spec import ModelSpec
 from localprobe.fake import FakeEngine
 from localprobe.store import memo
@@ -28,8 +29,8 @@ Play = Callable[..., None]
 @pytest.fixture(scope="session", autouse=True)
 def measured(own_folders: Path) -> None:
     """The fake model's scale, which an app would measure on its first load, as quickly as its canary."""
-    info = FakeEngine().info
-    memo.keep("scale", info, [float(4 + layer) for layer in range(info.layers)])
+    engine = FakeEngine()
+    memo.keep("scale", scale.key(engine), [float(4 + layer) for layer in range(engine.info.layers)])
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,9 @@
-"""Importing this runs the app on the slow fake model in this process, and asks it something at once."""
+"""Importing this runs the app on the slow fake model, and asks it something at once. The model is in this process, or
+in a child if `remote` is an argument."""
 
 from __future__ import annotations
+
+import sys
 
 from localprobe import discovery
 from localprobe.engines.spec import ModelSpec
@@ -21,7 +24,7 @@ class Asking(LocalprobeApp):
 
 
 discovery.choose = lambda *_: slow.backend
-app = Asking(ModelSpec("fake"), session=EngineSession(remote=False))
+app = Asking(ModelSpec("fake"), session=EngineSession(remote="remote" in sys.argv))
 try:
     app.run()
 finally:

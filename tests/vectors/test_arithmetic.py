@@ -178,8 +178,17 @@ def test_other_weights_of_a_model_are_the_normal_case(origin: dict[str, str]) ->
 
 @pytest.mark.parametrize("operation", [arithmetic.subtract, arithmetic.orthogonalise])
 def test_nothing_left_is_an_error(operation) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(VectorError, match="leaves nothing at layer 1: the two are parallel"):
+    with pytest.raises(VectorError, match="leaves nothing at layers 1, 2: the two are parallel"):
         operation(KIND, KIND)
+
+
+def test_a_layer_where_two_cancel_is_left_out_with_a_notice() -> None:
+    a = vector("a", {1: unit(1, 0), 2: unit(1, 0), 3: unit(1, 0)}, best=2)
+    b = vector("b", {1: unit(0, 1), 2: -unit(1, 0), 3: -unit(1, 0)})
+    result = arithmetic.add(a, b)
+    assert sorted(result.directions) == [1]
+    assert result.best == 1
+    assert result.notices == ("a + b leaves nothing at layers 2, 3, where the two are parallel: left out",)
 
 
 def test_what_rounding_leaves_is_nothing() -> None:

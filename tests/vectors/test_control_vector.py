@@ -53,10 +53,26 @@ def test_one_of_one_layer_is_used_at_it(tmp_path: Path) -> None:
     assert vectors.load(path).layer() == 4
 
 
-def test_block_0_is_refused(tmp_path: Path) -> None:
-    path = foreign(tmp_path / "v.gguf", {f"direction.{b}": np.ones(32, np.float32) for b in (0, 1)})
-    with pytest.raises(VectorError, match="block 0, which a control vector cannot reach"):
-        vectors.load(path)
+def test_block_0_which_repeng_reaches_is_read_where_it_is(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "v.gguf", {f"direction.{b}": np.full(32, b + 1, np.float32) for b in (0, 1)})
+    vector = measured(vectors.load(path), "repeng")
+    assert {b: float(d.vector[0]) for b, d in vector.directions.items()} == {0: 1.0, 1: 2.0}
+    with pytest.raises(VectorError, match="has a direction at block 0, and cvector-generator measures none before"):
+        measured(vectors.load(path), "cvector-generator")
+
+
+def test_what_is_zero_is_left_out_with_a_notice(tmp_path: Path) -> None:
+    values = {f"direction.{b}": np.full(32, b % 2, np.float32) for b in (1, 2, 3, 4)}
+    vector = vectors.load(foreign(tmp_path / "v.gguf", values))
+    assert sorted(vector.directions) == [1, 3]
+    assert vector.notices == ("v.gguf: the directions at layers 2, 4 are zero: left out",)
+    assert measured(vector, "repeng").notices == vector.notices
+
+
+def test_the_one_direction_that_is_left_is_the_one_to_use(tmp_path: Path) -> None:
+    values = {f"direction.{b}": np.full(32, b, np.float32) for b in (0, 3)}
+    vector = vectors.load(foreign(tmp_path / "v.gguf", values))
+    assert (vector.layer(), vector.notices) == (3, ("v.gguf: the direction at layer 0 is zero: left out",))
 
 
 def test_a_model_is_refused(tmp_path: Path) -> None:
@@ -77,7 +93,8 @@ def test_a_torn_file_is_one_clear_error(tmp_path: Path, keep: int) -> None:
     ("tensors", "complaint"),
     [
         ({"direction.1": np.array([1, np.nan], np.float32)}, r"v\.gguf: the direction at layer 1 holds NaN"),
-        ({"direction.1": np.zeros(2, np.float32)}, "layer 1 is zero"),
+        ({"direction.1": np.zeros(2, np.float32)}, "layer 1 is zero: it steers nothing"),
+        ({f"direction.{b}": np.zeros(2, np.float32) for b in (1, 2)}, "layers 1, 2 are zero: it steers nothing"),
         ({"direction.1": np.ones((2, 2), np.float32)}, r"layer 1 has shape \(2, 2\)"),
         ({"direction.1": np.ones(2, np.float16)}, r"direction\.1 is F16; llama\.cpp takes F32 only"),
         ({"direction.1": np.ones(2, np.float32), "direction.2": np.ones(3, np.float32)}, "widths 2, 3"),

@@ -25,6 +25,11 @@ def test_dose_and_alpha_are_each_others_inverse() -> None:
     assert LONG.dose(5.0, scale=100.0) == 0.25
 
 
+def test_the_length_of_very_large_and_very_small_numbers_is_a_number() -> None:
+    assert Direction(np.array([3e30, 4e30], np.float32)).length == pytest.approx(5e30)
+    assert Direction(np.array([3e-30, 4e-30], np.float32)).length == pytest.approx(5e-30)
+
+
 def test_the_origin_says_what_a_vector_was_made_on(engine: FakeEngine) -> None:
     origin = made(engine).origin
     assert (origin.model, origin.weights, origin.width, origin.layers) == ("fake", engine.info.weights, 32, 6)
@@ -51,6 +56,32 @@ def test_a_layer_that_the_model_does_not_have_is_an_error(engine: FakeEngine) ->
     deep = Vector("x", Origin("fake"), {17: Direction(np.ones(32, np.float32))}, 17)
     with pytest.raises(VectorError, match="at layer 17, but fake has layers 0 to 5"):
         deep.check_compatible(engine.info)
+
+
+def foreign(layers: tuple[int, ...], best: int | None = None, of: int = 0) -> Vector:
+    """A vector of another program, which seldom records how many layers its model has."""
+    direction = Direction(np.ones(32, np.float32))
+    return Vector("happy", Origin("", layers=of, version=""), dict.fromkeys(layers, direction), best)
+
+
+def test_what_lies_past_the_last_block_is_left_out_with_a_notice(engine: FakeEngine) -> None:
+    vector, info = foreign((4, 5, 6, 7)), engine.info
+    usable = vector.within(info.model, info.layers, info.width)
+    assert (sorted(usable.directions), usable.best) == ([4, 5], None)
+    notice = "vector 'happy': the directions at layers 6, 7 are past the last block of fake (5): left out"
+    assert usable.notices == vector.check_compatible(info) == (notice,)
+    assert usable.within(info.model, info.layers, info.width) is usable
+    assert foreign((5, 6)).within(info.model, info.layers, info.width).best == 5
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [foreign((6, 7)), foreign((5, 6), best=6), foreign((5, 6), of=28)],
+    ids=["nothing left", "the one to use", "of a deeper model"],
+)
+def test_what_is_not_of_this_model_is_refused_all_the_same(vector: Vector, engine: FakeEngine) -> None:
+    with pytest.raises(VectorError, match="'happy' has a direction at layer 6, but fake has layers 0 to 5"):
+        vector.check_compatible(engine.info)
 
 
 def test_another_base_model_is_a_warning_that_names_both(engine: FakeEngine) -> None:

@@ -20,9 +20,11 @@ from textual.theme import Theme
 
 from localprobe.chats.store import Chats
 from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
+from localprobe.terminal_text import visible
 from localprobe.vectors.library import Library, is_path
 from localprobe_tui import screens
 from localprobe_tui.engine.session import EngineSession
+from localprobe_tui.engine.work import on_the_loop
 from localprobe_tui.models import choice as model_choice
 from localprobe_tui.settings import bindings, config
 from localprobe_tui.settings.keys_sheet import KeysSheet
@@ -30,8 +32,9 @@ from localprobe_tui.settings.themes import COLOURLESS, THEMES
 from localprobe_tui.talk import first_vector, usable
 from localprobe_tui.talk.controller import ChatController
 from localprobe_tui.talk.opening import Opening
-from localprobe_tui.terminal import on_hangup, outliving
+from localprobe_tui.terminal import on_hangup, on_warning, outliving
 from localprobe_tui.widgets.dialogs import Notice
+from localprobe_tui.widgets.plain import VISIBLE
 
 if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
@@ -89,6 +92,7 @@ class LocalprobeApp(App[None]):
         self._given: Vector | None = None  # its vector, until a model is loaded
         self.talk.chat.system = self._opening.system
         self.talk.sampling = self._opening.sampling(self.talk.sampling)
+        self._stop_listening: Callable[[], None] = lambda: None
         self._named: str | None = None  # or its name, which may have to be fitted
         if (vector := self._opening.vector) is not None and is_path(vector):
             self._given = Library().vector(vector)
@@ -99,6 +103,7 @@ class LocalprobeApp(App[None]):
     def on_mount(self) -> None:
         # Python's default of 5 ms is the time of a token: the engine's thread would wait that long for each frame.
         sys.setswitchinterval(_SWITCH)
+        self._stop_listening = on_warning(on_the_loop(partial(self.notify, severity="warning")))
         self.session.subscribe(self._session_changed)
         on_hangup(self.exit)
         self._configure()
@@ -109,14 +114,19 @@ class LocalprobeApp(App[None]):
             self.call_after_refresh(self.load_model, self._first)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, but NO_COLOR removes greys too."""
-        return [COLOURLESS] if self.no_color else super().get_line_filters()
+        """Textual's filters, but NO_COLOR removes greys too; and no control character reaches the terminal."""
+        return [*([COLOURLESS] if self.no_color else super().get_line_filters()), VISIBLE]
+
+    def notify(self, message: str, *, markup: bool = False, **about: Any) -> None:
+        """Textual's notification, of which nothing is markup: it may name a file or a vector."""
+        super().notify(visible(message), markup=False, **about)
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's driver, made safe for a terminal that closes."""
         return outliving(super().get_driver_class())
 
     def on_unmount(self) -> None:
+        self._stop_listening()
         self.leave()
 
     def leave(self) -> None:
@@ -233,11 +243,14 @@ class LocalprobeApp(App[None]):
         for knob in [knob for knob in self.talk.knobs if not first_vector.fits(knob.vector, info)]:
             self.talk.knobs.remove(knob)
             self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it was removed from the panel.")
+        for notice in [notice for knob in self.talk.knobs for notice in knob.fit_to(info)]:
+            self.notify(notice, severity="warning")
         try:
             if self._named is not None:
                 self._given = await self.session.call(first_vector.named, model, self._named)
             if self._given is not None:
-                self._opening.put(self._given, self.talk, model)
+                for notice in self._opening.put(self._given, self.talk, model):
+                    self.notify(notice, severity="warning")
         except LocalprobeError as error:
             self.show_error(error)
         self._given = self._named = None

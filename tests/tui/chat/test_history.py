@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from localprobe.chats.store import Chats
+from localprobe.terminal_text import visible
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.chat.chat_list import ChatList
@@ -104,7 +105,7 @@ def test_a_chat_is_found_by_what_was_said_opened_and_gone_on_with(play: Play, ow
         await wait_until(pilot, lambda: "about mazes" not in app.screen.query_one("OptionList").render_line(0).text)
         await pilot.press("enter")
         await wait_until(pilot, lambda: app.talk.chat.id == first.id)
-        await wait_until(pilot, lambda: first.path()[-1].content[:20] in screen(app))
+        await wait_until(pilot, lambda: visible(first.path()[-1].content[:20]) in screen(app))
         await say(app, pilot, "go on")
         assert len(app.talk.chat.path()) == 4
 

@@ -186,6 +186,30 @@ def test_a_vector_of_another_width_is_told_and_the_chat_is_there(tmp_path: Path)
     opened(Opening(tmp_path / "narrow.safetensors", dose=0.2), scene)
 
 
+def test_what_steers_nothing_in_the_model_is_left_out_and_told(tmp_path: Path) -> None:
+    directions = {b: Direction(np.ones(FakeEngine().info.width, np.float32)) for b in (4, 5, 6)}
+    vector_files.save(Vector("happy", Origin(""), directions), tmp_path / "happy.safetensors")
+
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: app.talk.knobs)
+        notice = "vector 'happy': the direction at layer 6 is past the last block of fake (5): left out"
+        await wait_until(pilot, lambda: any(notice == told.message for told in app._notifications))
+        assert [sorted(knob.vector.directions) for knob in app.talk.knobs] == [[4, 5]]
+
+    opened(Opening(tmp_path / "happy.safetensors"), scene)
+
+
+def test_a_knob_that_waited_for_its_model_leaves_out_what_the_model_lacks() -> None:
+    info = FakeEngine().info
+    directions = {b: Direction(np.ones(info.width, np.float32)) for b in (4, 5, 6)}
+    knob = PanelKnob(Vector("happy", Origin(""), directions), 6)
+    assert knob.fit_to(info) == (
+        "vector 'happy': the direction at layer 6 is past the last block of fake (5): left out",
+    )
+    assert (sorted(knob.vector.directions), knob.layer) == ([4, 5], None)
+    assert knob.fit_to(info) == ()
+
+
 def test_a_layer_that_the_vector_does_not_have_is_told(vector_file: Path) -> None:
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         assert "kindness has no direction at layer 77" in await message(pilot)

@@ -45,6 +45,16 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory, "items", lambda: FOUND)
 
 
+def test_a_damaged_file_is_told_and_the_others_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    torn = Item("org/torn:a.gguf", "org/torn:a.gguf", "gguf", 0, Path("/a.gguf"), problem="/a.gguf is cut short")
+    monkeypatch.setattr(inventory, "items", lambda: [torn, *FOUND, torn])
+
+    async def scenario(pilot: Pilot[None], page: ModelsScreen) -> None:
+        assert [told.message for told in pilot.app._notifications] == ["Left out: /a.gguf is cut short, and 1 more"]
+
+    play(scenario)
+
+
 def play(scenario: Scenario, size: tuple[int, int] = (120, 30)) -> None:
     async def run() -> None:
         host = Host("models")
@@ -128,7 +138,7 @@ def test_an_engine_that_is_not_installed_is_a_message_that_says_how_to_get_it(mo
 def test_a_download_shows_how_far_it_is_and_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     from localprobe import models
 
-    def slowly(name: str, backend: Any, *, progress: Any) -> None:
+    def slowly(name: str, backend: Any, *, code: bool, progress: Any) -> None:
         for done in range(100_000):
             progress("downloading org/large", min(done, 1000) * 16_000_000, 16_000_000_000)
             time.sleep(0.01)

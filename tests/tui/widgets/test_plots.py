@@ -195,5 +195,5 @@ def test_bars_stand_under_their_tokens_also_where_lines_wrap_and_characters_are_
 
 
 def test_control_characters_never_reach_the_terminal() -> None:
-    assert readable("a\x1b[2Jb\tc\n") == "a\ufffd[2Jb c\n"
+    assert readable("a\x1b[2Jb\tc\n") == "a\u241b[2Jb c\n"
     assert "\x1b" not in str(ruled(["\x1b[31m"], [0.0], 20))

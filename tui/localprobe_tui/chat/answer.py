@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content, Span
 from textual.style import Style
-from textual.widgets import Static
 
 from localprobe.steering.tint import SPREAD
+from localprobe.terminal_text import visible
 from localprobe_tui.talk import panel_knob
 from localprobe_tui.widgets.growing import Growing, GrowsDown
 from localprobe_tui.widgets.links import link
+from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.scores import spark, strengths, style_of
 
 if TYPE_CHECKING:
@@ -130,14 +131,15 @@ class AnswerView(Vertical, GrowsDown):
     def _styled(self) -> Iterator[tuple[str, Style | None]]:
         turn = self.turn
         read = turn.reading if self.tinted else None
+        pieces = map(visible, turn.pieces)
         if read is None:
-            return ((piece, None) for piece in turn.pieces)
+            return ((piece, None) for piece in pieces)
         token_strengths = strengths(turn.own(), threshold=read.threshold, norm=SPREAD * read.norm)
         styles: dict[float, Style] = {}
         rounded = [round(strength * _STEPS) / _STEPS for strength in token_strengths]
         for strength in set(rounded) - {0.0}:
             styles[strength] = style_of(strength)
-        return ((piece, styles.get(strength)) for piece, strength in zip(turn.pieces, rounded, strict=True))
+        return ((piece, styles.get(strength)) for piece, strength in zip(pieces, rounded, strict=True))
 
     def _foot(self, going: bool) -> Content:
         turn = self.turn

@@ -11,13 +11,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input
 from textual.widgets.option_list import Option
 
 from localprobe.errors import LocalprobeError
+from localprobe.terminal_text import visible
 from localprobe_tui.shell import shell
 from localprobe_tui.widgets.dialogs import Notice
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import OptionList, Static, plain
 from localprobe_tui.widgets.sheets import SHEET
 
 if TYPE_CHECKING:
@@ -100,5 +102,7 @@ class ChatList(ModalScreen[str | None]):
 def _line(chat: Summary) -> Content:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(chat.updated))
     return Content.assemble(
-        (when, "dim"), f"  {chat.title or 'untitled'}  ", (f"{chat.model}, {chat.turns} messages", "dim")
+        (when, "dim"),
+        plain(f"  {chat.title or 'untitled'}  "),
+        (visible(f"{chat.model}, {chat.turns} messages"), "dim"),
     )

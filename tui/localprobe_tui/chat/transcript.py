@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from localprobe_tui.chat.answer import AnswerView, arrows
 from localprobe_tui.widgets.growing import GrowsDown
+from localprobe_tui.widgets.plain import Static, plain
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
@@ -59,7 +59,7 @@ class Transcript(VerticalScroll, GrowsDown):
         chat = self._talk.chat
         turns = chat.path()
         if not turns and not chat.system:
-            return [((), lambda: Static(_HINT, classes="empty"))]
+            return [((), lambda: Static(Content.from_markup(_HINT), classes="empty"))]
         system = [((chat.id, chat.system), partial(_system, chat.system))] if chat.system else []
         return [*system, *((self._key(turn), partial(self._widget, turn)) for turn in turns)]
 
@@ -84,7 +84,7 @@ class Transcript(VerticalScroll, GrowsDown):
     def _question(self, turn: Turn) -> Widget:
         siblings = self._talk.chat.siblings(turn)
         number = arrows(turn, siblings.index(turn) + 1, len(siblings))
-        return Static(Content.assemble(turn.content, number), classes="said")
+        return Static(Content.assemble(plain(turn.content), number), classes="said")
 
     def _answers(self, turn: Turn) -> Widget:
         """An answer, or the unsteered and the steered answers of one batch side by side."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from localprobe.engines.loading import Loader, Stage, end
 from localprobe.errors import EngineCrashed, EngineError, UsageError
-from localprobe_tui.engine.work import OneThread, on_the_loop
+from localprobe_tui.engine.work import OneThread, Outcome, on_the_loop
 
 if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
@@ -70,7 +70,7 @@ class EngineSession:
         loader = self._loader = Loader(spec, remote=self._remote, measure=True, report=report)
         self._change("loading")
         try:
-            self.model = await self._submit(lambda: self._load(loader))
+            self.model = (await self._submit(lambda: self._load(loader))).get()
         except BaseException:  # the caller's own cancellation too
             loader.cancel()
             self._change("ready" if self.model else "empty")
@@ -88,7 +88,7 @@ class EngineSession:
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking function in the engine's thread. What it raises is raised here."""
         try:
-            return await self._submit(lambda: function(*arguments))
+            return (await self._submit(lambda: function(*arguments))).get()
         except EngineCrashed as error:
             self._died(error)
             raise
@@ -115,7 +115,7 @@ class EngineSession:
                     if woken:  # the first one is shown at once, and so is the end
                         await asyncio.wait([running], timeout=_GATHER)
                     woken = True
-            running.result()
+            running.result().get()
         except EngineCrashed as error:
             self._died(error)
             raise
@@ -123,8 +123,6 @@ class EngineSession:
             stop.set()
             self._stops.discard(stop)
             await asyncio.wait([running])
-            if not running.cancelled():
-                running.exception()  # raised above, or of no interest any more: taken, so that asyncio does not log it
 
     def free(self) -> Model:
         """The model. Raises UsageError if it is reserved or not loaded."""
@@ -180,7 +178,7 @@ class EngineSession:
         model.scale = loader.scale  # kept: where the cache cannot be written, measuring it again would stop the screen
         return model
 
-    def _submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
+    def _submit(self, function: Callable[[], T]) -> asyncio.Future[Outcome[T]]:
         if self._closed:
             raise EngineError("localprobe is closing")
         return self._thread.submit(function)

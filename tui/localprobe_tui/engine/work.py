@@ -5,14 +5,37 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a function returned or raised. A future holds this rather than the error itself: asyncio would print the
+    error of a future that nobody waits for any more, over the screen, when the app is left in the middle of work."""
+
+    value: T | None
+    error: BaseException | None = None
+
+    @classmethod
+    def of(cls, function: Callable[[], T]) -> Outcome[T]:
+        """Run a function."""
+        try:
+            return cls(function())
+        except BaseException as error:  # raised by `get`
+            return cls(None, error)
+
+    def get(self) -> T:
+        """Return or raise what the function did."""
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.value)
 
 
 class OneThread:
@@ -23,20 +46,16 @@ class OneThread:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Run a function after those before it; the future has what it returns or raises."""
-        future: Future[T] = Future()
+    def submit(self, function: Callable[[], T]) -> asyncio.Future[Outcome[T]]:
+        """Run a function after those before it; the future has what it returned or raised."""
+        future, settle = _future()
 
         def job() -> None:
-            if not future.set_running_or_notify_cancel():
-                return  # its caller was cancelled before it began; once begun, it runs to its end
-            try:
-                future.set_result(function())
-            except BaseException as error:  # raised where the future is awaited
-                future.set_exception(error)
+            if not future.cancelled():  # else its caller was cancelled before it began; once begun, it runs to its end
+                settle(Outcome.of(function))
 
         self._jobs.put(job)
-        return asyncio.wrap_future(future)
+        return future
 
     def close(self, patience: float) -> None:
         """End the thread after the submitted functions; return after at most `patience` seconds."""
@@ -45,8 +64,7 @@ class OneThread:
 
     def _work(self) -> None:
         while job := self._jobs.get():
-            with suppress(RuntimeError):  # the event loop has closed: nothing waits for the result
-                job()
+            job()
 
 
 async def in_thread(function: Callable[[], T]) -> T:
@@ -54,20 +72,26 @@ async def in_thread(function: Callable[[], T]) -> T:
 
     If the caller is cancelled, the function runs to its end and its result is dropped.
     """
-    future: Future[T] = Future()
+    future, settle = _future()
+    threading.Thread(target=lambda: settle(Outcome.of(function)), name="localprobe work", daemon=True).start()
+    outcome: Outcome[T] = await future
+    return outcome.get()
 
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as error:
-            with suppress(Exception):  # the caller was cancelled
-                future.set_exception(error)
-        else:
-            with suppress(Exception):
-                future.set_result(result)
 
-    threading.Thread(target=run, name="localprobe work", daemon=True).start()
-    return await asyncio.wrap_future(future)
+def _future() -> tuple[asyncio.Future[Outcome[Any]], Callable[[Outcome[Any]], None]]:
+    """A future of the running loop, and a function for other threads that sets it if somebody still waits for it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Outcome[Any]] = loop.create_future()
+
+    def take(outcome: Outcome[Any]) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def settle(outcome: Outcome[Any]) -> None:
+        with suppress(RuntimeError):  # the loop has closed
+            loop.call_soon_threadsafe(take, outcome)
+
+    return future, settle
 
 
 def on_the_loop(callback: Callable[P, Any]) -> Callable[P, None]:

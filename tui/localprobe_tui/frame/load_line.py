@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Button, Label, ProgressBar
+from textual.widgets import Button, ProgressBar
 
 from localprobe_tui.shell import shell
+from localprobe_tui.widgets.plain import Label
 
 if TYPE_CHECKING:
     from localprobe_tui.engine.session import EngineSession

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
 
 from localprobe_tui.frame.load_line import LoadLine
 from localprobe_tui.shell import shell
+from localprobe_tui.widgets.plain import Static
 
 if TYPE_CHECKING:
     from localprobe_tui.engine.session import EngineSession

@@ -11,13 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from localprobe.errors import UsageError
 from localprobe.steering.positions import Positions
 from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.widgets.dialogs import Choose, TextDialog
 from localprobe_tui.widgets.links import Links
+from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.slider import Slider
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from localprobe_tui.knobs.card import KnobCard
 from localprobe_tui.widgets.links import Links
+from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.scores import spark
 
 if TYPE_CHECKING:

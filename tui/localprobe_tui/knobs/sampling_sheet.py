@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Static
+from textual.widgets import Button, Input
 
 from localprobe_tui.talk.sampling import LIMITS, PRESETS, Sampling
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import Label, Static
 from localprobe_tui.widgets.sheets import SHEET
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.coordinate import Coordinate
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import Input
 
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import LocalprobeError
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
+from localprobe_tui.widgets.plain import DataTable, Static
 
 if TYPE_CHECKING:
     from localprobe.models.inventory import Item, Use
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _HINT = "another model: org/name, org/name:file.gguf, a folder or a .gguf file"
 
 
-class ModelList(DataTable[Any]):
+class ModelList(DataTable):
     """One row per model and engine; Enter, or a click on the row of the cursor, loads it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Load", id="models.load")]
@@ -79,6 +80,9 @@ class ModelsScreen(Page):
             return
         finally:
             table.loading = False
+        if damaged := [item for item in listed if item.problem]:
+            others = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+            self.notify(f"Left out: {damaged[0].problem}{others}", severity="warning")
         self._rows = [(item, use) for item in listed for use in item.uses]
         table.clear()
         before = ""

@@ -14,9 +14,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import Static, plain
 from localprobe_tui.widgets.plots import AurocPlot, histogram, legend
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ class Results(Vertical):
         at, row, scores = result.index(self.chosen), result.at(self.chosen), result.scores
         bounds = "[{:.2f}, {:.2f}]".format(*row.auroc_interval)
         self.query_one(AurocPlot).show(result, self.chosen)
-        self.query_one("#auroc").border_title = f"AUROC · layer {self.chosen}{self._why(result)}"
+        self.query_one("#auroc").border_title = plain(f"AUROC · layer {self.chosen}{self._why(result)}")
         box = self.query_one("#scores")
         box.display = scores is not None
-        box.border_title = f"Scores at layer {self.chosen}: AUROC {row.auroc:.2f} {bounds}"
+        box.border_title = plain(f"Scores at layer {self.chosen}: AUROC {row.auroc:.2f} {bounds}")
         if scores:
             note = f" · {row.accuracy:.0%} right"
             self.query_one(Histogram).show(scores.positive[at], scores.negative[at], scores.threshold[at], note)

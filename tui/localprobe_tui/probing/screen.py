@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, Input, ProgressBar, Select, Static, TextArea
+from textual.widgets import Button, Input, ProgressBar, Select, TextArea
 from textual.worker import Worker
 
 from localprobe.contrast.pairs import PAIR_SETS
@@ -23,6 +23,7 @@ from localprobe_tui.probing.results import Results, VerdictDialog, verdict
 from localprobe_tui.probing.text import TryText
 from localprobe_tui.probing.work import ProbingWork, keep, outline, path_of, read
 from localprobe_tui.widgets.dialogs import TextDialog
+from localprobe_tui.widgets.plain import Static, choices
 
 if TYPE_CHECKING:
     from localprobe.capture.job import Amount
@@ -62,10 +63,12 @@ class ProbingScreen(Page):
     def body(self) -> ComposeResult:
         with Horizontal(id="form"):
             sets = [(name, name) for name in (*PAIR_SETS.names(), _FILE)]
-            yield Select(sets, id="pairs", allow_blank=False, compact=True)
-            yield Select([(name, name) for name in get_args(MethodName)], id="method", allow_blank=False, compact=True)
+            yield Select(choices(sets), id="pairs", allow_blank=False, compact=True)
             yield Select(
-                [(name, name) for name in get_args(PoolingName)], id="pooling", allow_blank=False, compact=True
+                choices([(name, name) for name in get_args(MethodName)]), id="method", allow_blank=False, compact=True
+            )
+            yield Select(
+                choices([(name, name) for name in get_args(PoolingName)]), id="pooling", allow_blank=False, compact=True
             )
             yield Button("Fit", id="fit", variant="primary", compact=True)
         yield Input(placeholder="path of a JSONL, JSON or CSV file of pairs", id="path", compact=True)
@@ -243,10 +246,12 @@ class ProbingScreen(Page):
     async def action_save(self) -> None:
         if not (vector := self.vector):
             return
+        from localprobe.store.names import file_name
         from localprobe.store.paths import data
         from localprobe.vectors import files as vector_files
 
-        usual = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}.safetensors"
+        name = file_name(f"{vector.concept}-{Path(vector.origin.model).name}")
+        usual = data() / "vectors" / f"{name}.safetensors"
         path = await self.app.push_screen_wait(TextDialog("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
         if not path:
             return

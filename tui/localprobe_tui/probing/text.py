@@ -12,7 +12,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Static, TextArea
+from textual.widgets import TextArea
 
 from localprobe.capture.residuals import encode, spans
 from localprobe.chat_template import Exchange, Marked
@@ -22,6 +22,7 @@ from localprobe.generation.detokenizer import Detokenizer
 from localprobe.model import Model
 from localprobe.vectors.vector import Vector
 from localprobe_tui.engine.session import EngineSession
+from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.plots import gauge
 from localprobe_tui.widgets.scores import ruled, strengths
 

@@ -8,11 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import Footer
 
 from localprobe.probing.result import ProbeResult
 from localprobe.stats.intervals import bracketed
 from localprobe.store.stored_result import result_of
+from localprobe_tui.widgets.plain import DataTable, Static, plain
 from localprobe_tui.widgets.plots import AurocPlot
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class CompareScreen(Screen[None]):
         with Horizontal(id="both"):
             for run, result in zip(self._runs, self._results, strict=True):
                 with Vertical(classes="one") as box:
-                    box.border_title = f"{run.name} · {run.id}"
+                    box.border_title = plain(f"{run.name} · {run.id}")
                     yield Static(str(result.verdict), classes="headline", markup=False)
                     yield AurocPlot()
         with VerticalScroll():

@@ -10,10 +10,12 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
-from textual.widgets import DataTable, Static, TabbedContent, TabPane
+from textual.widgets import TabbedContent, TabPane
 
 from localprobe_tui.probing.results import Results, verdict
 from localprobe_tui.runs.dose_plot import DosePlot, Response, legend, responses
+from localprobe_tui.widgets.links import link
+from localprobe_tui.widgets.plain import DataTable, Static, plain
 from localprobe_tui.widgets.plots import HIGH, LOW
 from localprobe_tui.widgets.scores import readable
 
@@ -171,8 +173,9 @@ class Detail(Vertical):
         drawn = self.opened.responses
         self._response = max(0, min(self._response + places, len(drawn) - 1))
         name, _, response = drawn[self._response]
-        arrows = "[@click=screen.lower]←[/] [@click=screen.higher]→[/]"
-        self.query_one("#response").border_title = f"{name}, layer {response.layer} ({arrows})"
+        back, on = link("←", "screen.lower"), link("→", "screen.higher")
+        title = Content.assemble(plain(f"{name}, layer {response.layer} ("), back, " ", on, ")")
+        self.query_one("#response").border_title = title
         self.query_one(DosePlot).show(response)
 
     def turn_to(self, tab: str) -> None:
@@ -192,7 +195,7 @@ class Detail(Vertical):
     def _tables(self, tables: Sequence[Table]) -> ComposeResult:
         for table in tables:
             yield Static(table.title, classes="title", markup=False)
-            shown: DataTable[str] = DataTable(cursor_type="none", zebra_stripes=True)
+            shown = DataTable(cursor_type="none", zebra_stripes=True)
             shown.add_columns(*table.columns)
             for row in table.rows:
                 shown.add_row(*(str(cell) for cell in row))

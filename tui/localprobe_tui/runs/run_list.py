@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import DataTable
+
+from localprobe_tui.widgets.plain import DataTable
 
 if TYPE_CHECKING:
     from localprobe.store.runs import RunSummary
@@ -18,7 +19,7 @@ _SHOWN = 80
 """Cells of a run's name in the list."""
 
 
-class RunList(DataTable[Any]):
+class RunList(DataTable):
     """The list. Left and right arrow keys post `Sideways`, for the figure of the open run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open", id="runs.open")]
@@ -42,7 +43,7 @@ class RunList(DataTable[Any]):
         self.clear()
         for run in runs:
             mark = Text("*" if run.id in marked else "", style="bold")
-            self.add_row(mark, _when(run), run.kind, result_text(run), Text(run.name[:_SHOWN]), key=run.id)
+            self.add_row(mark, _when(run), run.kind, result_text(run), run.name[:_SHOWN], key=run.id)
         self.move_cursor(row=min(row, len(runs) - 1))
 
     def action_cursor_left(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,9 +10,10 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import Input
 
-from localprobe.errors import DataError, LocalprobeError
+from localprobe.errors import LocalprobeError
+from localprobe.store.stored_result import understood
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.runs.compare import CompareScreen
@@ -21,6 +21,7 @@ from localprobe_tui.runs.detail import Detail, opened
 from localprobe_tui.runs.run_list import RunList, searched
 from localprobe_tui.runs.sweep_bar import SweepBar
 from localprobe_tui.widgets.dialogs import Notice
+from localprobe_tui.widgets.plain import DataTable, Static
 
 if TYPE_CHECKING:
     from localprobe.store.runs import Runs, RunSummary
@@ -135,7 +136,7 @@ class RunsScreen(Page):
         self.add_class("-opened")
         detail.loading = True
         try:
-            with _understood([run]):
+            with understood(run):
                 detail_data = await in_thread(lambda: opened(self.runs, self.runs.get(run.id)))
                 await detail.show(detail_data)
             if self.has_class("-narrow"):  # the list is hidden and must not keep the focus
@@ -193,7 +194,7 @@ class RunsScreen(Page):
             self.notify("Mark two validations with Space, then press c.", severity="warning")
             return
         try:
-            with _understood(selected):
+            with understood(*selected):
                 newer, older = await in_thread(lambda: [self.runs.get(run.id) for run in selected])
                 screen = CompareScreen(older, newer)
         except LocalprobeError as error:
@@ -229,7 +230,7 @@ class RunsScreen(Page):
             return
         self.notify("Making the report ...")
         try:
-            with _understood(reported):
+            with understood(*reported):
                 path = await in_thread(lambda: _report(self.runs, reported))
         except LocalprobeError as error:
             self.localprobe.show_error(error)
@@ -256,18 +257,6 @@ class RunsScreen(Page):
         if self.focused is None:
             self.query_one(RunList).focus()
         self.look()
-
-
-@contextmanager
-def _understood(runs: Sequence[RunSummary]) -> Iterator[None]:
-    """Raise DataError for a run that lacks a value, such as one of another version."""
-    try:
-        yield
-    except LocalprobeError:
-        raise
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        names = ", ".join(run.id for run in runs)
-        raise DataError(f"this version of localprobe cannot show run {names} ({error!r}): run it again") from error
 
 
 def _report(runs: Runs, selected: Sequence[RunSummary]) -> Path:

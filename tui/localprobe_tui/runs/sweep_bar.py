@@ -13,12 +13,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Button, ProgressBar, Static
+from textual.widgets import Button, ProgressBar
 
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe_tui.engine.work import on_the_loop
 from localprobe_tui.runs.sweep_form import SweepForm
 from localprobe_tui.shell import shell
+from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.scores import readable
 
 if TYPE_CHECKING:

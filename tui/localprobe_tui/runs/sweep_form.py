@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,12 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, Label, Select, Static
+from textual.widgets import Button, Checkbox, Input, Select
 
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe.text_metrics.word_lists import WORD_LISTS
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import Label, Static, choices, plain
 
 if TYPE_CHECKING:
     from localprobe.experiments.experiment import Experiment
@@ -33,7 +33,7 @@ class Tick(Checkbox):
     """A checkbox that is readable without colour: empty unless ticked."""
 
     def __init__(self, label: str, value: bool, **about: Any) -> None:
-        super().__init__(label, value, **about)
+        super().__init__(plain(label), value, **about)
         self.BUTTON_INNER = "X" if value else " "
 
     def watch_value(self) -> None:
@@ -88,20 +88,20 @@ class SweepForm(ModalScreen["Experiment | None"]):
         from localprobe.contrast.scenarios import scenarios
 
         mine = [(f"{each.concept}, layer {each.best}", str(i)) for i, each in enumerate(self._vectors)]
-        choices = [*mine, *((f"fit {name} again", f"fit:{name}") for name in PAIR_SETS.names()), (_FILE, _FILE)]
+        vectors = [*mine, *((f"fit {name} again", f"fit:{name}") for name in PAIR_SETS.names()), (_FILE, _FILE)]
         with VerticalScroll(can_focus=False) as box:
-            box.border_title = f"Sweep on {self._model.info.model}"
+            box.border_title = plain(f"Sweep on {self._model.info.model}")
             box.border_subtitle = closes("leave")
             with Horizontal(classes="row"):
                 yield Label("vector")
-                yield Select(choices, id="vector", allow_blank=False, compact=True, value=self._first(choices))
+                yield Select(choices(vectors), id="vector", allow_blank=False, compact=True, value=self._first(vectors))
             with Horizontal(classes="row", id="file"):
                 yield Label("file")
                 yield Input(placeholder="a .toml file, or one that ships: laptop", id="path", compact=True)
             with Horizontal(classes="row own"):
                 yield Label("words counted")
                 words = [(name, name) for name in WORD_LISTS.names()]
-                yield Select(words, value=_WORDS, id="words", allow_blank=False, compact=True)
+                yield Select(choices(words), value=_WORDS, id="words", allow_blank=False, compact=True)
             with Horizontal(classes="row own"):
                 yield Label("doses")
                 yield Input("-0.3 -0.15 0 0.15 0.3", id="doses", compact=True)
@@ -159,13 +159,14 @@ class SweepForm(ModalScreen["Experiment | None"]):
     def _written(self) -> Path:
         """Write the form as an experiment file, where the command line finds it too."""
         from localprobe.store.files import write_whole
+        from localprobe.store.names import file_name
         from localprobe.store.paths import data
 
         info, key = self._model.info, str(self.query_one("#vector", Select).value)
         concept = self._concept(key)
         vector = f"fit = {json.dumps(concept)}" if key.startswith("fit:") else f"file = {json.dumps(self._saved(key))}"
         layers = [each if each.lstrip("-").isdigit() else json.dumps(each) for each in _words(self._text("layers"))]
-        name = re.sub(r"[^\w.-]+", "-", f"{concept}-{Path(info.model).name}")
+        name = file_name(f"{concept}-{Path(info.model).name}")
         lines = [
             f"name = {json.dumps(name)}",
             f"concept = {json.dumps(str(self.query_one('#words', Select).value))}",
@@ -203,11 +204,13 @@ class SweepForm(ModalScreen["Experiment | None"]):
         return self._vectors[int(key)].concept if key.isdigit() else key.removeprefix("fit:")
 
     def _saved(self, key: str) -> str:
+        from localprobe.store.names import file_name
         from localprobe.store.paths import data
         from localprobe.vectors import files as vector_files
 
         vector = self._vectors[int(key)]
-        path = data() / "vectors" / f"{vector.concept}-{Path(vector.origin.model).name}-{vector.best}.safetensors"
+        name = file_name(f"{vector.concept}-{Path(vector.origin.model).name}-{vector.best}")
+        path = data() / "vectors" / f"{name}.safetensors"
         vector_files.save(vector, path)
         return str(path)
 

@@ -10,10 +10,10 @@ from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from localprobe_tui.settings import config
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.sheets import SHEET
 
 

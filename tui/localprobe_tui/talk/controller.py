@@ -109,10 +109,11 @@ class ChatController:
 
     def add(self, vector: Vector) -> tuple[str, ...]:
         """Put a vector on the panel; returns warnings. VectorError if it does not fit the model."""
-        warnings: tuple[str, ...] = ()
+        warnings = vector.notices
         knob = PanelKnob.of(vector)
         if self.model is not None:
             warnings = vector.check_compatible(self.model.info)
+            knob.fit_to(self.model.info)
             if knob.layer is not None:
                 warnings += vector.check_scale(self.model.scale, [knob.layer])
         self.knobs.append(knob)

@@ -27,9 +27,10 @@ def kept(info: Info) -> list[Vector]:
 def fits(vector: Vector, info: Info) -> bool:
     """Whether a vector was made for a model."""
     try:
-        return not vector.check_compatible(info)
+        vector.within(info.model, info.layers, info.width)
     except LocalprobeError:
         return False
+    return vector.is_for(info)
 
 
 def named(model: Model, name: str) -> Vector:

@@ -34,15 +34,16 @@ class Opening:
         options = {name: getattr(self, name) for name in ("tokens", "temperature", "seed")}
         return replace(usual, **{name: value for name, value in options.items() if value is not None})
 
-    def put(self, vector: Vector, talk: ChatController, model: Model) -> None:
-        """Put the vector on the panel. VectorError if it does not fit the model."""
-        vector.check_compatible(model.info)
+    def put(self, vector: Vector, talk: ChatController, model: Model) -> tuple[str, ...]:
+        """Put the vector on the panel; returns notices about it. VectorError if it does not fit the model."""
         knob = PanelKnob.of(vector)
+        notices = (*vector.notices, *knob.fit_to(model.info))
         if self.layer is not None:
-            knob.move(vector.layer(self.layer))
+            knob.move(knob.vector.layer(self.layer))
         knob.positions = self.positions
         knob.dose = self.dose or 0.0
         if self.alpha is not None:
             knob.turn_to_alpha(self.alpha, model)
         talk.knobs.insert(0, knob)
         talk.changed()
+        return notices

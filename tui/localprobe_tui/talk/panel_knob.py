@@ -11,6 +11,7 @@ from localprobe.chats.turns import KnobRecord, Reading
 from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
+    from localprobe.engine import Info
     from localprobe.model import Model
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
@@ -45,6 +46,15 @@ class PanelKnob:
         """A knob at the vector's own layer, or at all of its layers if it names none, at strength 0."""
         only = next(iter(vector.directions)) if len(vector.directions) == 1 else None
         return cls(vector, only if vector.best is None else vector.best)
+
+    def fit_to(self, info: Info) -> tuple[str, ...]:
+        """Leave out what steers nothing in a model; returns notices about it. VectorError if it does not fit."""
+        vector = self.vector.within(info.model, info.layers, info.width)
+        notices = vector.notices[len(self.vector.notices) :]
+        self.vector = vector
+        if self.layer is not None and self.layer not in vector.directions:
+            self.move(PanelKnob.of(vector).layer)
+        return notices
 
     @property
     def steers(self) -> bool:

@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, OptionList, ProgressBar, Static
+from textual.widgets import Button, Input, ProgressBar
 from textual.widgets.option_list import Option
 
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import Label, OptionList, Static, plain
 
 _CSS = """
 {name} {{ align: center middle; }}
@@ -39,7 +40,7 @@ class Notice(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
+            box.border_title = plain(self._title)
             yield Static(self.message, markup=False)
             with Horizontal():
                 for number, label in enumerate(self._buttons):
@@ -65,7 +66,7 @@ class TextDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
+            box.border_title = plain(self._title)
             box.border_subtitle = closes("leave")
             yield Input(self._value, placeholder=self._hint)
 
@@ -94,7 +95,7 @@ class Choose(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
+            box.border_title = plain(self._title)
             box.border_subtitle = closes("leave")
             yield Input(placeholder=self._hint or "type to find")
             yield OptionList()
@@ -153,7 +154,7 @@ class Working(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
+            box.border_title = plain(self._title)
             yield Label(self.stage, id="stage", markup=False)
             yield ProgressBar(show_eta=False)
             yield Button("Cancel", id="cancel")

@@ -7,7 +7,8 @@ from typing import Self
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.widget import Widget
-from textual.widgets import Static
+
+from localprobe_tui.widgets.plain import Static
 
 
 class GrowsDown(Widget):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 from textual.style import Style
-from textual.widgets import Static
+
+from localprobe_tui.widgets.plain import Static
 
 
 def link(words: str, action: str) -> Content:

@@ -15,6 +15,7 @@ from textual.content import Content, Span
 from textual.style import Style
 
 from localprobe.steering import tint
+from localprobe.terminal_text import visible
 from localprobe_tui.widgets.plots import BLOCKS, HIGH, LOW, sparkline
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def ruled(pieces: Sequence[str], strength: Sequence[float], width: int) -> Conte
 
 
 def readable(text: str) -> str:
-    """A model's text made safe for a terminal: tabs become spaces, control characters a mark."""
-    return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "\ufffd" for c in text)
+    """A model's text made safe for a terminal, one cell for each of its control characters: tabs become spaces."""
+    return visible(text).replace("\t", " ")
 
 
 def style_of(strength: float) -> Style:

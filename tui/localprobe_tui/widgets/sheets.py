@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static, TextArea
+from textual.widgets import Button, TextArea
 
 from localprobe_tui.widgets.links import closes
+from localprobe_tui.widgets.plain import Static, plain
 
 SHEET = """
     align: center middle;
@@ -39,7 +40,7 @@ class TextSheet(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self._title
+            box.border_title = plain(self._title)
             box.border_subtitle = closes()
             yield Static(self._about)
             yield TextArea(self._text, highlight_cursor_line=False)
