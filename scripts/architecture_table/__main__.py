@@ -53,7 +53,7 @@ def main() -> None:
             job = {"name": name, "tokenizer": str(tokenizer), "seconds": args.seconds, "trace": args.trace}
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 for engine, row in _check(zygotes, wanted, name in known["torch"], {**job, "folder": folder}).items():
-                    kept[engine].keep(name, row)
+                    kept[engine].keep(name, {"result": row["result"], "note": row["note"]})
                     print(f"{name:28} {engine:6} {row['result']:9} {row['seconds']:5} s  {row['note']}", flush=True)
     print(f"written: {page.write(rows.read('torch'), rows.read('mlx'))}")
     failed = [name for engine in engines for name, row in kept[engine].rows.items() if row["result"] == "FAILED"]
