@@ -201,7 +201,7 @@ def test_weights_that_are_not_those_of_the_config_are_refused(folder: Path) -> N
         ({"model_type": "megallama"}, "UnsupportedModel: architecture 'megallama' is not known to transformers 5"),
         ({"model_type": None}, "names no model_type"),
         ({"hidden_size": "wide"}, "hidden_size is 'wide', which cannot be"),
-        ({"rms_norm_eps": "small"}, "does not describe a model"),
+        ({"layer_types": "wide"}, "does not describe a model"),
         (
             {"model_type": "megallama", "auto_map": {"AutoModelForCausalLM": "x.Y", "AutoConfig": "x.Z"}},
             "UnsupportedModel: architecture 'megallama' is Python code in",
