@@ -114,8 +114,9 @@ def _named_by_index(index: Path) -> set[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CorruptFile(f"{index} has no weight_map of file names: fetch the model again")
-    if strange := next((name for name in weight_map.values() if Path(name).name != name), None):
-        raise CorruptFile(f"{index} names {shown(strange)}, which is not a file of its folder")
+    strange = [name for name in weight_map.values() if Path(name).name != name or name in ("", "..")]
+    if strange:
+        raise CorruptFile(f"{index} names {shown(strange[0])}, which is not a file of its folder")
     return {index.with_name(name) for name in weight_map.values()}
 
 

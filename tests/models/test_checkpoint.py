@@ -80,6 +80,10 @@ def test_an_index_says_which_files_count(tmp_path: Path) -> None:
     assert [path.name for path in weight_files(folder)] == sorted(names)
     with pytest.raises(UnknownModel, match=r"lacks model-00001-of-00002\.safetensors, which its index names"):
         check_folder(folder)
+    for strange in ("", "..", "sub/model.safetensors"):
+        index.write_text(json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": strange}}))
+        with pytest.raises(CorruptFile, match=f"names '{strange}', which is not a file of its folder"):
+            check_folder(folder)
     index.write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}))
     with pytest.raises(CorruptFile, match=r"names '\.\./\.\./etc/passwd', which is not a file of its folder"):
         check_folder(folder)
