@@ -7,7 +7,6 @@ wrote stays text in it: `Rendered` says where their words are, and `localprobe.c
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -202,13 +201,14 @@ def _between(content: str, opens: str, closes: str) -> str:
 
 def _spans(marked: str, opens: str, closes: str) -> tuple[Span, ...]:
     """Where the contents would be without the private characters."""
-    spans, start = [], 0
-    for removed, match in enumerate(re.finditer(f"[{opens}{closes}]", marked)):
-        at = match.start() - removed
-        if match.group() == opens:
-            start = at
-        elif start < at:
-            spans.append((start, at))
+    spans = []
+    before, *pieces = marked.split(opens)
+    at = len(before.replace(closes, ""))
+    for piece in pieces:
+        content, closed, after = piece.partition(closes)
+        if closed and content:
+            spans.append((at, at + len(content)))
+        at += len(content) + len(after.replace(closes, ""))
     return tuple(spans)
 
 
