@@ -13,7 +13,7 @@ from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
 from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
-from localprobe.contrast.tables import SUFFIXES
+from localprobe.contrast.tables import SUFFIXES, listed
 from localprobe.engine import LoadOptions, Sampler
 from localprobe.errors import DataError
 from localprobe.experiments.experiment import (
@@ -29,7 +29,7 @@ from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable
 from localprobe.probing.config import ProbeConfig
 from localprobe.store.shipped import Shipped, expanded, unknown
 from localprobe.store.toml import read_toml
-from localprobe.suggest import one_line
+from localprobe.suggest import one_line, shown
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class _File:
         stranger = next((name for name in table.models or () if name not in models), None)
         if stranger is not None:
             self._wrong(
-                "models", f"{stranger!r} is not a model of this experiment: it has {', '.join(models) or 'none'}", place
+                "models", f"{shown(stranger)} is not a model of this experiment: it has {listed(models)}", place
             )
         try:
             return VectorChoice(

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from localprobe.contrast.tables import listed
 from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Sample
 from localprobe.store.safe_json import parse
@@ -80,8 +81,8 @@ class _Line:
     def _value(self, field: str) -> Any:
         name = self._called[field]
         if name not in self._record:
-            has = ", ".join(self._record) or "none"
-            raise DataError(f"{self._place}: no field {name!r}; it has {has} (--{field}-field gives another name)")
+            has = f"it has {listed(self._record)}"
+            raise DataError(f"{self._place}: no field {name!r}; {has} (--{field}-field gives another name)")
         return self._record[name]
 
     def _wrong(self, field: str, value: Any, expected: str) -> DataError:
