@@ -96,5 +96,9 @@ class CanaryFailed(EngineError):
     """The model loads, but capture or steering gives wrong results."""
 
 
+class EngineWarning(LocalprobeWarning):
+    """What an engine or its library warned of, in the engine's process."""
+
+
 class DataWarning(LocalprobeWarning):
     """Texts can be used, but are not read as their author may think. The command line shows it as one line."""
