@@ -27,8 +27,9 @@ from localprobe.experiments.experiment import (
 )
 from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
 from localprobe.probing.config import ProbeConfig
-from localprobe.store.shipped import Shipped, unknown
+from localprobe.store.shipped import Shipped, expanded, unknown
 from localprobe.store.toml import read_toml
+from localprobe.suggest import one_line
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
 T = TypeVar("T")
@@ -172,10 +173,10 @@ class _File:
         return JudgeChoice(**asdict(table))
 
     def _path(self, name: str) -> Path:
-        return self.path.parent / Path(name).expanduser()  # an absolute path stays
+        return self.path.parent / expanded(name)  # an absolute path stays
 
     def _wrong(self, key: str, what: str, place: str = "") -> NoReturn:
-        raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, what))))
+        raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, one_line(what)))))
 
 
 def _model(table: ModelTable) -> ModelChoice:

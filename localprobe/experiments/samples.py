@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -12,6 +13,7 @@ from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Sample
 from localprobe.store.safe_json import parse
 from localprobe.store.text_files import decode, place, read_bytes
+from localprobe.suggest import shown
 
 FIELDS = ("model", "layer", "scenario", "alpha", "text")
 
@@ -40,7 +42,7 @@ def read_samples(path: Path, names: Mapping[str, str] | None = None) -> SampleFi
         try:
             record = parse(decode(line, where, numbered=False), where)
         except DataError:
-            if number == lines[-1][0]:
+            if number == lines[-1][0] and not _is_json(line):
                 torn = number
                 continue
             raise
@@ -83,7 +85,8 @@ class _Line:
         return self._record[name]
 
     def _wrong(self, field: str, value: Any, expected: str) -> DataError:
-        text = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"
+        text = shown(value)
+        text = text if len(text) <= 40 else f"a {type(value).__name__}"
         return DataError(f"{self._place}: {self._called[field]} is {text}, not {expected}")
 
     def _name(self, field: str) -> str:
@@ -120,3 +123,12 @@ class _Line:
         if not is_integer or value < 0:
             raise self._wrong("layer", value, "the number of a block, from 0")
         return int(value)
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a line is whole, whatever else is wrong with it."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

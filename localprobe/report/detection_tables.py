@@ -75,7 +75,8 @@ def left_out(validation: Validation, name: str) -> list[Table]:
         rows.append(
             (f"all, each by a fit without its {by}", pairs, Measured(left.pooled.auroc, left.pooled.interval, 3))
         )
-        tables.append(Table(f"left-out-{by}-{name}", f"One {by} left out", (by, "pairs", "AUROC"), tuple(rows)))
+        note = f"A {by} of one pair has no interval." if any(group.pairs == 1 for group in left.groups) else ""
+        tables.append(Table(f"left-out-{by}-{name}", f"One {by} left out", (by, "pairs", "AUROC"), tuple(rows), note))
     return tables
 
 
