@@ -7,6 +7,7 @@ import torch
 from localprobe.engine import Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
+from localprobe.models.tokens import end_ids
 from localprobe_torch.blocks import KNOWN, find_blocks
 from localprobe_torch.config import read_config
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
@@ -62,7 +63,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         marks=vocabulary.marks,
         template_args=options.template_args,
         bos=vocabulary.bos,
-        eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
+        eos=tuple(sorted(vocabulary.eos | end_ids(getattr(model, "generation_config", None), model.config, text))),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
         rope_length=network.rope_length,
     )
