@@ -22,6 +22,7 @@ from localprobe_tui.frame.page import Page
 from localprobe_tui.probing.results import Results, VerdictDialog, verdict
 from localprobe_tui.probing.text import TryText
 from localprobe_tui.probing.work import ProbingWork, keep, outline, path_of, read
+from localprobe_tui.shell import errors_shown
 from localprobe_tui.widgets.dialogs import TextDialog
 from localprobe_tui.widgets.plain import Static, choices
 
@@ -127,12 +128,9 @@ class ProbingScreen(Page):
         if self._work is not None:
             self.notify("A study is running: Escape cancels it.")
             return
-        try:
+        with errors_shown(self):
             self._work = ProbingWork(self.session, read(self.pairs), path_of(self.pairs).stem, self._config())
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-            return
-        self._worker = self._study(self._work)
+            self._worker = self._study(self._work)
 
     def _config(self) -> ProbeConfig:
         method, pooling = (str(self.query_one(f"#{name}", Select).value) for name in ("method", "pooling"))
@@ -255,11 +253,8 @@ class ProbingScreen(Page):
         path = await self.app.push_screen_wait(TextDialog("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
         if not path:
             return
-        try:
+        with errors_shown(self):
             vector_files.export(vector, Path(path).expanduser())
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-        else:
             self.notify(f"Saved {path}")
 
     @on(TryText.Failed)
