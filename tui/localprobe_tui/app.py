@@ -26,7 +26,7 @@ from localprobe.vectors.library import Library, is_path
 from localprobe_tui import screens
 from localprobe_tui.engine.session import EngineSession
 from localprobe_tui.engine.work import on_the_loop
-from localprobe_tui.settings import bindings, config
+from localprobe_tui.settings import config
 from localprobe_tui.settings.keys_sheet import KeysSheet
 from localprobe_tui.settings.themes import COLOURLESS, THEMES
 from localprobe_tui.talk import first_vector, usable
@@ -55,12 +55,7 @@ class LocalprobeApp(App[None]):
     TITLE = "localprobe"
     # The focused field must be visible without colour too.
     CSS = "Select.-textual-compact:focus > SelectCurrent > #label { text-style: reverse; }"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "chat": screens.chat,
-        "probing": screens.probing,
-        "runs": screens.runs,
-        "models": screens.models,
-    }
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = screens.MODES
     DEFAULT_MODE = "chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "show('chat')", "Chat", show=False, priority=True, id="app.chat"),
@@ -190,9 +185,7 @@ class LocalprobeApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         try:
-            settings = config.read(
-                lambda: bindings.ids([type(self), *screens.with_keys()]), frozenset(self.available_themes)
-            )
+            settings = config.read(lambda: screens.binding_ids(type(self)), frozenset(self.available_themes))
         except LocalprobeError as error:
             self.show_error(error)
             return
