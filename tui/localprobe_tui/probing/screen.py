@@ -17,6 +17,7 @@ from textual.worker import Worker
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.errors import LocalprobeError
 from localprobe.probing.config import MethodName, PoolingName, ProbeConfig
+from localprobe.progress import clock
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.probing.results import Results, VerdictDialog, verdict
@@ -160,7 +161,7 @@ class ProbingScreen(Page):
                 self.set_focus(None)
 
     def _capturing(self, amount: Amount) -> None:
-        left = "" if amount.left is None else f" · {_clock(amount.left)} left"
+        left = "" if amount.left is None else f" · {clock(amount.left)} left"
         rate = f" · {amount.rate:,.0f} tok/s" if amount.tokens else ""
         self.query_one(ProgressBar).update(total=amount.total, progress=amount.texts)
         self.query_one("#stage", Static).update(f"capturing {amount.texts} of {amount.total} texts{rate}{left}")
@@ -260,8 +261,3 @@ class ProbingScreen(Page):
     @on(TryText.Failed)
     def _not_scored(self, event: TryText.Failed) -> None:
         self.localprobe.show_error(event.error)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
