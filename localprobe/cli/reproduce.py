@@ -114,9 +114,8 @@ def _grid(
 ) -> Experiment | None:
     """The experiment to steer with; writes its pairs to the folder, under our field names."""
     from localprobe.contrast.pairs import write_pairs
-    from localprobe.experiments.experiment import ModelChoice
+    from localprobe.experiments.experiment import ModelChoice, adapted
     from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
-    from localprobe.experiments.reproduction import adapted
 
     if steering == "none":
         return None
