@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from localprobe.contrast.duplicates import normal
@@ -100,7 +99,7 @@ def planned_pairs(recipe: Recipe, generators: Sequence[Generator]) -> list[Plann
     return sorted(first, key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1)
 
 
-class Generation:
+class Generation(AbstractContextManager["Generation"]):
     """Pairs being generated into a file. Use it as a context manager, and iterate over it to do the work.
 
     An unusable answer (`localprobe.contrast.refusals`) is retried `retries` times with other seeds. Then its pair goes
@@ -184,10 +183,7 @@ class Generation:
             generator.rest()
         self._open.close()
 
-    def __enter__(self) -> Generation:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
