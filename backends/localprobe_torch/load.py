@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from localprobe.engine import Info, LoadOptions, Weights
+from localprobe.checks import only_captured
+from localprobe.engine import Capabilities, Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
 from localprobe.models.tokens import end_ids
@@ -42,8 +43,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
         network = Network(model, find_blocks(model), context, rope_length(text))
+        no_decoding = ""
         if config.model_type not in KNOWN:
-            prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
+            text_ids = vocabulary.encode("What holds for other models is shown for this one, not assumed.")
+            no_decoding = prove(network, model, text_ids)
     quantised = quantisation(config, options.quantise)
     info = Info(
         engine="torch",
@@ -65,6 +68,8 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         bos=vocabulary.bos,
         eos=tuple(sorted(vocabulary.eos | end_ids(getattr(model, "generation_config", None), model.config, text))),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
+        capabilities=Capabilities(no_decoding=no_decoding),
+        notes=(only_captured("this model", no_decoding),) if no_decoding else (),
         rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)
