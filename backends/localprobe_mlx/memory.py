@@ -12,9 +12,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from localprobe.errors import OutOfMemory
+from localprobe.errors import OutOfMemory, first_line
 from localprobe.models.fits import available
-from localprobe_mlx.quiet import first_line
 
 _COMPLAINT = re.compile(r"malloc|allocat|insufficient memory|out of memory", re.IGNORECASE)
 

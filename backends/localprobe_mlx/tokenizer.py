@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localprobe.errors import UnsupportedModel
+from localprobe.errors import UnsupportedModel, first_line
 from localprobe.gguf.folder import wrote_tokenizer
 from localprobe.models.tokens import Vocabulary
-from localprobe_mlx.quiet import first_line, quiet
+from localprobe_mlx.quiet import quiet
 
 
 class Tokenizer(Vocabulary):

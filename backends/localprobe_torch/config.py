@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from localprobe.errors import CorruptFile, UnsupportedModel
+from localprobe.errors import CorruptFile, UnsupportedModel, first_line
 from localprobe.models.checkpoint import read_json
-from localprobe_torch.quiet import first_line
 
 
 def read_config(folder: Path, trust_remote_code: bool) -> Any:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localprobe.errors import CorruptFile, UnsupportedModel
+from localprobe.errors import CorruptFile, UnsupportedModel, first_line
 from localprobe.gguf.folder import wrote_tokenizer
 from localprobe.models.tokens import Vocabulary
-from localprobe_torch.quiet import first_line
 
 
 def load_vocabulary(folder: Path, trust_remote_code: bool) -> Vocabulary:
