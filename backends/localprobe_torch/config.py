@@ -15,12 +15,14 @@ def read_config(folder: Path, trust_remote_code: bool) -> Any:
     Raises CorruptFile if it cannot be read, UnsupportedModel if transformers has no decoder for it.
     """
     import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     raw = read_json(folder / "config.json")
     kind = raw.get("model_type")
     if not isinstance(kind, str):
         raise CorruptFile(f"{folder / 'config.json'} does not describe a model: it names no model_type")
-    if not trust_remote_code and not _known(kind):
+    if not trust_remote_code and kind not in CONFIG_MAPPING:
         if "AutoModelForCausalLM" in (raw.get("auto_map") or {}):
             raise UnsupportedModel(
                 f"architecture {kind!r} is Python code in {folder}: give trust_remote_code if you trust its authors"
@@ -36,18 +38,8 @@ def read_config(folder: Path, trust_remote_code: bool) -> Any:
         raise UnsupportedModel(
             f"architecture {kind!r} is an encoder-decoder: it has no single residual stream to probe"
         )
-    if not _is_causal(type(config)) and "AutoModelForCausalLM" not in (getattr(config, "auto_map", None) or {}):
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and "AutoModelForCausalLM" not in (
+        getattr(config, "auto_map", None) or {}
+    ):
         raise UnsupportedModel(f"architecture {kind!r} is no causal language model of transformers")
     return config
-
-
-def _known(kind: object) -> bool:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    return kind in CONFIG_MAPPING
-
-
-def _is_causal(config: type) -> bool:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    return config in MODEL_FOR_CAUSAL_LM_MAPPING
