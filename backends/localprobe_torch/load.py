@@ -10,10 +10,9 @@ from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
 from localprobe.models.tokens import end_ids
 from localprobe_torch.blocks import KNOWN, find_blocks
-from localprobe_torch.config import read_config
+from localprobe_torch.config import context_of, read_config, rope_length
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
