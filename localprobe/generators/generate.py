@@ -22,6 +22,7 @@ from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.errors import LocalprobeError
 from localprobe.generators.generator import Completion, Generator, TextRequest
 from localprobe.generators.lines import Lines
+from localprobe.store.paths import lock
 from localprobe.terminal_text import tell
 from localprobe.version import __version__
 
@@ -235,14 +236,10 @@ def _prompt(scenario: Scenario, prompts: SystemPrompts) -> str:
 
 def _alone(output: Path) -> AbstractContextManager[Any]:
     """A lock on the output, released when the process ends: two runs would pay for the same pairs twice."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    from localprobe.store.paths import cache
-
-    path = cache() / "locks" / f"{_hash(str(output.absolute()))[:32]}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return FileLock(path, timeout=0).acquire()
+        return lock(_hash(str(output.absolute()))[:32], timeout=0).acquire()
     except Timeout as error:
         raise LocalprobeError(f"another process is writing {output}: wait for it, or name another file") from error
 
