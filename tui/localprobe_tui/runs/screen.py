@@ -163,10 +163,6 @@ class RunsScreen(Page):
     def action_layer(self, places: int) -> None:
         self.query_one(Detail).move(places)
 
-    @on(RunList.Sideways)
-    def _sideways(self, event: RunList.Sideways) -> None:
-        self.action_layer(event.places)
-
     def action_lower(self) -> None:
         self.action_layer(-1)
 
