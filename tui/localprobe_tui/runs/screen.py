@@ -163,12 +163,6 @@ class RunsScreen(Page):
     def action_layer(self, places: int) -> None:
         self.query_one(Detail).move(places)
 
-    def action_lower(self) -> None:
-        self.action_layer(-1)
-
-    def action_higher(self) -> None:
-        self.action_layer(1)
-
     def action_tab(self, tab: str) -> None:
         detail = self.query_one(Detail)
         detail.turn_to(tab)
