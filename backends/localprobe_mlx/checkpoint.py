@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from localprobe.errors import CorruptFile, ModelError, UnsupportedModel
-from localprobe.models.checkpoint import read_json
+from localprobe.models.checkpoint import read_header, read_json
 from localprobe.models.config import check_config, text_config
-from localprobe.suggest import one_line, shown
+from localprobe.suggest import shown
 
 Config: TypeAlias = dict[str, Any]
 
@@ -32,10 +32,10 @@ class Checkpoint:
         _check(path / "config.json", self.config)
         generation = path / "generation_config.json"
         self._generation = read_json(generation) if generation.is_file() else {}
-        self.files = sorted(path.glob("model*.safetensors"))
-        if not self.files:
+        files = sorted(path.glob("model*.safetensors"))
+        if not files:
             raise ModelError(f"{path} holds no model*.safetensors: MLX loads weights in that format only")
-        self.tensors = list(_places(self.files))
+        self.tensors = list(_places(files))
         if not isinstance(self.config.get("model_type"), str) or not self.config["model_type"]:
             raise UnsupportedModel(f"{path / 'config.json'} has no model_type, so nothing can tell what it is")
 
@@ -47,11 +47,6 @@ class Checkpoint:
     def text_config(self) -> Config:
         """The config of the language model inside a multimodal model."""
         return dict(text_config(self.config))
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the weight files."""
-        return sum(file.stat().st_size for file in self.files)
 
     @property
     def eos(self) -> set[int]:
@@ -127,7 +122,7 @@ def _places(files: list[Path]) -> dict[str, Path]:
     """The file of each tensor. CorruptFile for one in two files, of which mlx-lm would take either."""
     places: dict[str, Path] = {}
     for file in files:
-        for name in _tensor_names(file):
+        for name in read_header(file):
             if name in places:
                 raise CorruptFile(
                     f"{places[name]} and {file.name} both hold the tensor {shown(name)}, and mlx-lm reads both files: "
@@ -135,14 +130,3 @@ def _places(files: list[Path]) -> dict[str, Path]:
                 )
             places[name] = file
     return places
-
-
-def _tensor_names(file: Path) -> list[str]:
-    """Names in a safetensors file. Opening it also checks that its header and its length agree."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "numpy") as opened:
-            return list(opened.keys())
-    except (SafetensorError, OSError) as problem:
-        raise CorruptFile(f"{file} is truncated or torn ({one_line(str(problem))}): fetch the model again") from None

@@ -10,7 +10,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from localprobe.engine import LoadOptions
-from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
+from localprobe.errors import CorruptFile, UnsupportedModel, UsageError, first_line
 from localprobe_mlx.activations import correct_activation
 from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.corrections import correct_architecture
@@ -18,7 +18,6 @@ from localprobe_mlx.dialect import config_for_mlx
 from localprobe_mlx.experts import NAMES, apart
 from localprobe_mlx.fields import FOREIGN, fields_for_mlx, overrides
 from localprobe_mlx.memory import Memory, memory_errors
-from localprobe_mlx.quiet import first_line
 from localprobe_mlx.rope import Side, correct_rope
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}

@@ -7,11 +7,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from localprobe.errors import UnsupportedModel
+from localprobe.errors import UnsupportedModel, first_line
 from localprobe_mlx.blocks import Bypass, Climb, hook
 from localprobe_mlx.cache import LayerCache, NoCache, Place
 from localprobe_mlx.kept import why_not_decoded
-from localprobe_mlx.quiet import first_line
 from localprobe_mlx.rope import Side
 from localprobe_mlx.steering import Steerings
 

@@ -8,11 +8,11 @@ from localprobe.checks import only_captured
 from localprobe.engine import Capabilities, Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
+from localprobe.models.tokens import end_ids
 from localprobe_torch.blocks import KNOWN, find_blocks
-from localprobe_torch.config import read_config
+from localprobe_torch.config import context_of, read_config, rope_length
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
@@ -65,7 +65,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         marks=vocabulary.marks,
         template_args=options.template_args,
         bos=vocabulary.bos,
-        eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
+        eos=tuple(sorted(vocabulary.eos | end_ids(getattr(model, "generation_config", None), model.config, text))),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
         capabilities=Capabilities(no_decoding=no_decoding),
         notes=(only_captured("this model", no_decoding),) if no_decoding else (),

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from localprobe.engine import IntArray
-from localprobe.errors import UnsupportedModel
+from localprobe.errors import UnsupportedModel, first_line
 from localprobe_torch.kept import kept_states
 from localprobe_torch.kv import ColumnCache, Frame
 from localprobe_torch.memory import is_out_of_memory
 from localprobe_torch.network import Network
-from localprobe_torch.quiet import first_line
 from localprobe_torch.rows import pad
 from localprobe_torch.taps import Plan
 

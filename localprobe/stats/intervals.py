@@ -94,12 +94,16 @@ def unpaired_auroc_interval(area: float, positive: int, negative: int) -> Interv
     return float(low[0]), float(high[0])
 
 
-def wilson(successes: int, of: int) -> Interval:
-    """Wilson's score interval of a share of independent texts."""
-    from scipy.stats import binomtest
+def wilson(share: float, of: float) -> Interval:
+    """Wilson's score interval of a share of `of` independent items, which need not be a whole number."""
+    low, high = _wilson(np.array(share), np.array(of))
+    return float(low), float(high)
 
-    interval = binomtest(successes, of).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+
+def _wilson(share: Array, of: Array) -> tuple[Array, Array]:
+    centre = (share + _Z**2 / of / 2) / (1 + _Z**2 / of)
+    half = _Z / (1 + _Z**2 / of) * np.sqrt(share * (1 - share) / of + _Z**2 / of**2 / 4)
+    return np.minimum(np.maximum(centre - half, 0), share), np.maximum(np.minimum(centre + half, 1), share)
 
 
 def area(
@@ -148,9 +152,7 @@ def _auroc(high: Array, low: Array, weights: Array) -> tuple[Array, Array]:
 def _accuracy(observed: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
     """Wilson's interval for the effective number of independent texts."""
     texts = 2 * pairs / _inflation(observed, variance, observed * (1 - observed) / (2 * pairs), pairs, "accuracy")
-    centre = (observed + _Z**2 / texts / 2) / (1 + _Z**2 / texts)
-    half = _Z / (1 + _Z**2 / texts) * np.sqrt(observed * (1 - observed) / texts + _Z**2 / texts**2 / 4)
-    return np.minimum(np.maximum(centre - half, 0), observed), np.maximum(np.minimum(centre + half, 1), observed)
+    return _wilson(observed, texts)
 
 
 def _inflation(observed: Array, variance: Array, formula: Array, pairs: int, measure: str) -> Array:

@@ -28,8 +28,8 @@ from localprobe.gguf import to_folder
 from localprobe.models.weights import fingerprint
 from localprobe.testing.tiny import tiny_folder, tiny_gguf
 from localprobe_torch import backend
+from localprobe_torch.config import context_of
 from localprobe_torch.device import choose_dtype
-from localprobe_torch.limits import context_of
 from tests.backends.torch_models import load, random_ids
 
 

@@ -64,6 +64,12 @@ class ContractBase:
     def within(self, engine: Engine) -> Tolerance:
         return self.tolerance or TOLERANCES[engine.info.dtype]
 
+    def needs(self, engine: Engine, *capabilities: str) -> None:
+        """Skip the test if the engine lacks one of these capabilities."""
+        for name in capabilities:
+            if not getattr(engine.info.capabilities, name):
+                pytest.skip(f"the engine does not support {name.replace('_', ' ')}")
+
     def close_residuals(self, engine: Engine, actual: FloatArray, expected: FloatArray) -> None:
         """Assert that residuals (..., width) agree within the tolerance."""
         assert actual.shape == expected.shape
