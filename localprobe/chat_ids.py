@@ -7,9 +7,10 @@ turn, and the person could forge turns. So a text that holds such a mark is enco
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -26,10 +27,11 @@ def encode_chat(engine: Engine, rendered: Rendered) -> IntArray:
     Without special tokens in what people wrote, these are the ids of the text as it is. Else the text is split at the
     template's own marks, and what lies between two of them and holds a forged one is encoded as plain text.
     """
-    ids: list[int] = []
-    for stretch, forged in _stretches(rendered, engine.info.marks):
-        ids += _plain(engine, stretch, ids) if forged else engine.encode(stretch, template=True).tolist()
-    return np.array(ids, dtype=np.int32)
+    ids = [
+        _plain(engine, text, first=number == 0) if forged else engine.encode(text, template=True)
+        for number, (text, forged) in enumerate(_stretches(rendered, engine.info.marks))
+    ]
+    return ids[0] if len(ids) == 1 else np.concatenate([*ids, np.zeros(0, np.int32)])
 
 
 def _stretches(rendered: Rendered, marks: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
@@ -39,9 +41,9 @@ def _stretches(rendered: Rendered, marks: tuple[str, ...]) -> Iterator[tuple[str
     if not forged:
         yield text, False
         return
-    edges = [(0, 0), *own, (len(text), len(text))]
+    edges, holds_forged = [(0, 0), *own, (len(text), len(text))], _overlap(forged)
     for (_, left), (right, _) in pairwise(edges):
-        if any(left < stop and begin < right for begin, stop in forged):
+        if holds_forged(left, right):
             if start < left:
                 yield text[start:left], False
             yield text[left:right], True
@@ -54,11 +56,11 @@ def _marks(rendered: Rendered, marks: tuple[str, ...]) -> tuple[list[Span], list
     """The marks in a text that the template wrote, and those of which a person wrote at least a part."""
     own: list[Span] = []
     forged: list[Span] = []
-    pattern = _pattern(marks)
+    pattern, is_content = _pattern(marks), _overlap(rendered.contents)
     at = 0
     while pattern and (match := pattern.search(rendered.text, at)):
         start, stop = match.start(), match.start() + len(match.group(1))
-        if any(start < b and a < stop for a, b in rendered.contents):
+        if is_content(start, stop):
             forged.append((start, stop))
             at = start + 1  # another mark may begin inside this one
         else:
@@ -67,26 +69,38 @@ def _marks(rendered: Rendered, marks: tuple[str, ...]) -> tuple[list[Span], list
     return own, forged
 
 
-def _plain(engine: Engine, text: str, before: Sequence[int]) -> list[int]:
-    """Ids of a piece of plain text that follows other ids."""
-    if not before or _space_after_marks(engine):
+def _overlap(spans: Sequence[Span]) -> Callable[[int, int], bool]:
+    """Whether [start, stop) overlaps one of the spans, which begin in ascending order."""
+    starts, reach = [start for start, _ in spans], [*accumulate((stop for _, stop in spans), max)]
+
+    def overlaps(start: int, stop: int) -> bool:
+        before = bisect_left(starts, stop)
+        return before > 0 and reach[before - 1] > start
+
+    return overlaps
+
+
+def _plain(engine: Engine, text: str, *, first: bool) -> IntArray:
+    """Ids of a piece of plain text, which follows other pieces if it is not the first."""
+    if first or _space_after_marks(engine):
         return _without_bos(engine, text)
     context, whole = _without_bos(engine, _CONTEXT), _without_bos(engine, _CONTEXT + text)
-    return whole[len(context) :] if whole[: len(context)] == context else _without_bos(engine, text)
+    alike = np.array_equal(whole[: len(context)], context)
+    return whole[len(context) :] if alike else _without_bos(engine, text)
 
 
 def _space_after_marks(engine: Engine) -> bool:
     """Whether a word after a special token is encoded as it is at the beginning of a text."""
     for mark in engine.info.marks:
-        first = engine.encode(mark, template=True).tolist()
+        first = engine.encode(mark, template=True)
         if len(first) == 1:
-            after: list[int] = engine.encode(f"{mark}a", template=True).tolist()
-            return [*first, *_without_bos(engine, "a")] == after
+            after = engine.encode(f"{mark}a", template=True)
+            return np.array_equal(np.concatenate([first, _without_bos(engine, "a")]), after)
     return True
 
 
-def _without_bos(engine: Engine, text: str) -> list[int]:
-    ids: list[int] = engine.encode(text).tolist()
+def _without_bos(engine: Engine, text: str) -> IntArray:
+    ids = engine.encode(text)
     return ids[1:] if engine.info.bos is not None else ids
 
 

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal
 
 from localprobe.engine import Info, Span
@@ -176,44 +175,52 @@ def _located(info: Info, messages: Sequence[Message], prompt: bool, parts: bool)
     """
     text = _rendered(info, [m.content for m in messages], messages, prompt, parts)
     private = _private(messages)
-    try:
-        marked = _rendered(info, [_between(m, private) for m in messages], messages, prompt, parts)
-    except UsageError:
-        marked = ""
+    opens, closes, _ = private
+    marked = _marked(info, messages, private, prompt, parts)
+    if marked.count(opens) != marked.count(closes):  # the template cuts a thought off, and the first character with it
+        marked = _marked(info, messages, private, prompt, parts, words=True)
     contents = _spans(marked, private)
-    if contents is None or re.sub(f"[{private}]", "", marked) != text:  # the template changes contents
+    if contents is None or re.sub(f"[{''.join(private)}]", "", marked) != text:  # the template changes contents
         contents = tuple(_found(text, [m.content.strip() for m in messages]))
         _refuse_marks(info, messages)
     last = next((m.content.strip() for m in reversed(messages) if m.role == "user"), "")
-    return Rendered(text, contents), not last or last in text or private[0] in marked or private[1] in marked
+    return Rendered(text, contents), not last or last in text or opens in marked or closes in marked
 
 
-def _private(messages: Sequence[Message]) -> str:
+def _private(messages: Sequence[Message]) -> tuple[str, str, str]:
     """Three characters that no message holds: for the beginning of a content, for its end, and for places between."""
     written = set().union(*(m.content for m in messages))
-    return "".join(islice((chr(code) for code in _PRIVATE if chr(code) not in written), 3))
+    free = (chr(code) for code in _PRIVATE if chr(code) not in written)
+    return next(free), next(free), next(free)
 
 
-def _between(message: Message, private: str) -> str:
-    """A content between two characters, inside the space around it, which many templates strip.
+def _marked(
+    info: Info, messages: Sequence[Message], private: Sequence[str], prompt: bool, parts: bool, *, words: bool = False
+) -> str:
+    """Messages by the template with private characters around each content and, if `words`, before the words of
+    answers. Empty if the template does not take them so."""
+    contents = [_between(m.content, private, words and m.role == "assistant") for m in messages]
+    try:
+        return _rendered(info, contents, messages, prompt, parts)
+    except UsageError:
+        return ""
 
-    Templates cut the thought off an answer, and the first character with it: so the third one stands before the words
-    of an answer.
-    """
+
+def _between(content: str, private: Sequence[str], words: bool) -> str:
+    """A content between two characters, inside the space around it, which many templates strip."""
     opens, closes, word = private
-    content = message.content
     inner = content.strip()
     lead = len(content) - len(content.lstrip()) if inner else 0
-    shown = _WORD.sub(word, inner) if message.role == "assistant" else inner
+    shown = _WORD.sub(word, inner) if words else inner
     return f"{content[:lead]}{opens}{shown}{closes}{content[lead + len(inner) :]}"
 
 
-def _spans(marked: str, private: str) -> tuple[Span, ...] | None:
+def _spans(marked: str, private: Sequence[str]) -> tuple[Span, ...] | None:
     """Where the contents would be without the private characters. None if the beginning or the end of one is lost."""
     opens, closes, _ = private
     spans: list[Span] = []
     start: int | None = None
-    for removed, match in enumerate(re.finditer(f"[{private}]", marked)):
+    for removed, match in enumerate(re.finditer(f"[{''.join(private)}]", marked)):
         at = match.start() - removed
         if match.group() == closes and start is not None:
             spans += [(start, at)] if start < at else []

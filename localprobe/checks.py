@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from localprobe.engine import FloatArray, Info, IntArray, Prompt, Row, Sampler, Span, Steering, Watch
-from localprobe.errors import UsageError, VectorError
+from localprobe.errors import UnsupportedModel, UsageError, VectorError
 
 
 def check_text(what: str, *texts: str) -> None:
@@ -70,7 +70,9 @@ def check_rows(info: Info, rows: Sequence[Row], layers: Sequence[int]) -> None:
 
 
 def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Sequence[Watch] = ()) -> None:
-    """Raises UsageError or VectorError if these are not valid arguments of `Engine.open`."""
+    """Raises UsageError or VectorError if these are not valid arguments of `Engine.open`, UnsupportedModel if the model
+    cannot decode."""
+    check_decoding(info)
     if room < 1:
         raise UsageError(f"an answer needs room for at least 1 token, not {room}")
     for watched in watch:
@@ -85,6 +87,17 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
             raise UsageError(f"a prompt needs at least 1 copy, not {prompt.copies}")
         if not 0 <= prompt.keep < len(prompt.ids):
             raise UsageError(f"cannot keep {prompt.keep} of {len(prompt.ids)} positions: the last one is run again")
+
+
+def check_decoding(info: Info) -> None:
+    """Raises UnsupportedModel, with the reason, if this engine cannot decode with the model."""
+    if info.capabilities.no_decoding:
+        raise UnsupportedModel(only_captured(info.model, info.capabilities.no_decoding))
+
+
+def only_captured(model: str, reason: str) -> str:
+    """What is said of a model that does not decode, for `reason` (`Capabilities.no_decoding`)."""
+    return f"{model} {reason}: it can be captured, not decoded"
 
 
 def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ()) -> None:

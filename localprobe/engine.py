@@ -46,6 +46,9 @@ class Capabilities:
     """`open` can resume from an earlier stream's cache. If not, the core prefills again."""
     first_layer: int = 0
     """The lowest layer that can be steered."""
+    no_decoding: str = ""
+    """Why `open` is refused, as a verb and what follows: `keeps a recurrent state (conv) that this engine cannot resume
+    row by row`. Then only `forward` works. Empty if the model decodes."""
 
 
 @dataclass(frozen=True, slots=True)

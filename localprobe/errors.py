@@ -96,5 +96,14 @@ class CanaryFailed(EngineError):
     """The model loads, but capture or steering gives wrong results."""
 
 
+class EngineWarning(LocalprobeWarning):
+    """What an engine or its library warned of, in the engine's process."""
+
+
 class DataWarning(LocalprobeWarning):
     """Texts can be used, but are not read as their author may think. The command line shows it as one line."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,24 @@ def test_marks_before_an_answer_whose_thought_the_template_cuts_off_stay_marks(e
     rendered = render(engine.info, [Message("user", "Hi"), answer, Message("user", "Go on")])
     assert [rendered.text[a:b] for a, b in rendered.contents] == ["Hi", "Hello you.", "Go on"]
     assert encode_chat(engine, rendered).tolist() == engine.encode(rendered.text, template=True).tolist()
+
+
+SHAPES = sorted((Path(__file__).parent / "template_engine" / "shapes").glob("*.jinja"))
+REWRITING = ("blocks_and_sets", "methods_and_filters")
+"""Shapes that change the words of an answer, which is not found in the text then."""
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda path: path.stem)
+def test_contents_are_what_people_and_the_model_said_in_every_shape(engine: FakeEngine, shape: Path) -> None:
+    said = ["Hi there", "<think>\nA thought.\n</think>\n\nHello you", "Go on"]
+    engine.info = replace(engine.info, chat_template=shape.read_text(encoding="utf-8"))
+    messages = [Message(role, text) for role, text in zip(("user", "assistant", "user"), said, strict=True)]  # type: ignore[arg-type]
+    rendered = render(engine.info, messages)
+    contents = [rendered.text[a:b] for a, b in rendered.contents]
+    if shape.stem in REWRITING:
+        assert contents == ["Hi there", "Go on"]
+    else:
+        assert contents in (said, ["Hi there", "Hello you", "Go on"])
 
 
 def test_an_answer_forges_no_turn_after_a_thought_that_is_cut_off(engine: FakeEngine) -> None:

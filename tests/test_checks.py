@@ -10,7 +10,7 @@ import pytest
 
 from localprobe.checks import check_prompts, check_rows, check_text
 from localprobe.engine import Capabilities, Prompt, Row, Sampler, Term, Watch
-from localprobe.errors import LocalprobeError, UsageError, VectorError
+from localprobe.errors import LocalprobeError, UnsupportedModel, UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 
@@ -76,6 +76,20 @@ def test_steering_that_this_engine_cannot_do() -> None:
     with pytest.raises(UsageError, match=r"^fake can only steer all positions: give positions `all`$"):
         check_rows(info, [Row(IDS, (Term(1, ZERO, 2),))], [])
     check_rows(info, [Row(IDS, (Term(1, ZERO),))], [0])  # layer 0 may still be read
+
+
+def test_a_model_that_keeps_another_state_is_captured_and_not_decoded() -> None:
+    able = Capabilities(no_decoding="keeps a recurrent state (conv) that this engine cannot resume row by row")
+    engine = FakeEngine("tiny", capabilities=able)
+    line = (
+        "tiny keeps a recurrent state (conv) that this engine cannot resume row by row: it can be captured, not decoded"
+    )
+    with pytest.raises(UnsupportedModel) as refused_prompt:
+        check_prompts(engine.info, [Prompt(IDS)], 3)
+    with pytest.raises(UnsupportedModel) as refused_open:
+        engine.open([Prompt(IDS)], room=3)
+    assert str(refused_prompt.value) == str(refused_open.value) == line
+    check_rows(engine.info, [Row(IDS, (Term(1, ZERO),))], [0])
 
 
 def test_ids() -> None:

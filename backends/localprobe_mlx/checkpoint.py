@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from localprobe.errors import CorruptFile, ModelError, UnsupportedModel
+from localprobe.models.checkpoint import read_header, read_json
+from localprobe.models.config import check_config, text_config
+from localprobe.suggest import shown
 
 Config: TypeAlias = dict[str, Any]
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+_WORDS = {dict: "an object", list: "a list", int: "a whole number"}
 _ALWAYS_WINDOWED = {"mistral", "mixtral", "phi3", "starcoder2"}
 """Architectures whose every layer has sliding attention, if `sliding_window` is set."""
 
@@ -25,14 +28,15 @@ class Checkpoint:
         self.path = path
         if not (path / "config.json").is_file():
             raise ModelError(f"{path} is not a model folder: it has no config.json")
-        self.config = _read_json(path / "config.json")
+        self.config = read_json(path / "config.json")
+        _check(path / "config.json", self.config)
         generation = path / "generation_config.json"
-        self._generation = _read_json(generation) if generation.is_file() else {}
-        self.files = sorted(path.glob("model*.safetensors"))
-        if not self.files:
+        self._generation = read_json(generation) if generation.is_file() else {}
+        files = sorted(path.glob("model*.safetensors"))
+        if not files:
             raise ModelError(f"{path} holds no model*.safetensors: MLX loads weights in that format only")
-        self.tensors = list(_places(self.files))
-        if not self.config.get("model_type"):
+        self.tensors = list(_places(files))
+        if not isinstance(self.config.get("model_type"), str) or not self.config["model_type"]:
             raise UnsupportedModel(f"{path / 'config.json'} has no model_type, so nothing can tell what it is")
 
     @property
@@ -42,20 +46,15 @@ class Checkpoint:
     @property
     def text_config(self) -> Config:
         """The config of the language model inside a multimodal model."""
-        inner = self.config.get("text_config")
-        return inner if isinstance(inner, dict) else self.config
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the weight files."""
-        return sum(file.stat().st_size for file in self.files)
+        return dict(text_config(self.config))
 
     @property
     def eos(self) -> set[int]:
         """Ids that the configs name as the end of an answer."""
         named = (self._generation, self.config, self.text_config)
         declared = [config.get("eos_token_id") for config in named]
-        return {int(i) for ids in declared if ids is not None for i in (ids if isinstance(ids, list) else [ids])}
+        listed = [ids if isinstance(ids, list) else [ids] for ids in declared]
+        return {i for ids in listed for i in ids if type(i) is int}
 
     @property
     def context(self) -> int | None:
@@ -71,11 +70,13 @@ class Checkpoint:
         """Window of the layers with sliding attention, if there are any."""
         config = self.text_config
         window = config.get("sliding_window")
-        return int(window) if window and config.get("use_sliding_window") is not False else None
+        if not isinstance(window, int | float) or not window or config.get("use_sliding_window") is False:
+            return None
+        return int(window)
 
     def layer_windows(self) -> list[int | None] | None:
         """The window of each layer, None for full attention. None if the config does not specify it."""
-        config, layers = self.text_config, range(self.text_config.get("num_hidden_layers", 0))
+        config, layers = self.text_config, range(int(self.text_config.get("num_hidden_layers") or 0))
         kind = config.get("model_type")
         if self.window is None:
             return [None for _ in layers]
@@ -86,7 +87,8 @@ class Checkpoint:
         if kind == "gemma2":
             return [None if layer % 2 else self.window for layer in layers]
         if kind == "qwen2":
-            return [self.window if layer >= config["max_window_layers"] else None for layer in layers]
+            full = config.get("max_window_layers", 28)  # of the first ones; 28 is what transformers takes
+            return [self.window if layer >= full else None for layer in layers]
         return None
 
     @property
@@ -103,36 +105,28 @@ class Checkpoint:
         )
 
 
-def _read_json(file: Path) -> Config:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise CorruptFile(f"{file} cannot be read as JSON ({problem}): fetch the model again") from None
-    if not isinstance(found, dict):
-        raise CorruptFile(f"{file} does not hold a JSON object: fetch the model again")
-    return found
+_KINDS = {"quantization": dict, "quantization_config": dict, "layer_types": list, "max_window_layers": int}
+
+
+def _check(path: Path, config: Config) -> None:
+    """Raises CorruptFile for a value of a kind that it cannot have."""
+    check_config(path, config)
+    for part in (config, text_config(config)):
+        for name, kind in _KINDS.items():
+            value = part.get(name)
+            if value is not None and not isinstance(value, kind):
+                raise CorruptFile(f"{path}: {name} is {shown(value)}, not {_WORDS[kind]}: fetch the model again")
 
 
 def _places(files: list[Path]) -> dict[str, Path]:
     """The file of each tensor. CorruptFile for one in two files, of which mlx-lm would take either."""
     places: dict[str, Path] = {}
     for file in files:
-        for name in _tensor_names(file):
+        for name in read_header(file):
             if name in places:
                 raise CorruptFile(
-                    f"{places[name]} and {file.name} both hold the tensor {name!r}, and mlx-lm reads both files: "
+                    f"{places[name]} and {file.name} both hold the tensor {shown(name)}, and mlx-lm reads both files: "
                     "remove the one that is not the model's"
                 )
             places[name] = file
     return places
-
-
-def _tensor_names(file: Path) -> list[str]:
-    """Names in a safetensors file. Opening it also checks that its header and its length agree."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "numpy") as opened:
-            return list(opened.keys())
-    except (SafetensorError, OSError) as problem:
-        raise CorruptFile(f"{file} is truncated or torn ({problem}): fetch the model again") from None

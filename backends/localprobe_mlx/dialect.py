@@ -5,11 +5,15 @@ mlx-lm uses a default for a missing key, and the residuals are then silently wro
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from localprobe.errors import UnsupportedModel
 from localprobe_mlx.checkpoint import Checkpoint, Config
 from localprobe_mlx.rope_config import Rope
+
+_HEAD = re.compile(r"(^|\.)lm_head\.weight$|^(output|embed_out)\.weight$")
+"""A weight of a head of its own, rather than the embedding's."""
 
 
 def config_for_mlx(checkpoint: Checkpoint) -> Config:
@@ -19,7 +23,7 @@ def config_for_mlx(checkpoint: Checkpoint) -> Config:
     if isinstance(inner, dict):
         changes["text_config"] = {**inner, **_changes(inner)}
     if "tie_word_embeddings" not in checkpoint.config:  # defaults differ between the two libraries
-        changes["tie_word_embeddings"] = not any(name.endswith("lm_head.weight") for name in checkpoint.tensors)
+        changes["tie_word_embeddings"] = not any(_HEAD.search(name) for name in checkpoint.tensors)
     return changes
 
 

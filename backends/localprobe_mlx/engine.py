@@ -8,8 +8,8 @@ from typing import Any
 import mlx.core as mx
 
 from localprobe.batches import apart
-from localprobe.checks import check_sides
-from localprobe.engine import Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
+from localprobe.checks import check_decoding, check_sides, only_captured
+from localprobe.engine import Capabilities, Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
 from localprobe.errors import UsageError
 from localprobe_mlx.checkpoint import Checkpoint
 from localprobe_mlx.forward import forward
@@ -43,15 +43,17 @@ class MlxEngine:
 
     def _load(self, weights: Weights, options: LoadOptions, device: Any) -> None:
         checkpoint = Checkpoint(weights.path)
-        model, dtype, side = load_model(checkpoint, options, self._memory)
+        loaded = load_model(checkpoint, options, self._memory)
         rope = Rope(checkpoint.text_config)
-        network = self._network = Network(model, checkpoint.layer_windows(), side=side, rope_length=rope.length)
+        network = self._network = Network(
+            loaded.model, checkpoint.layer_windows(), side=loaded.side, rope_length=rope.length
+        )
         self._tokenizer = Tokenizer(weights.path, trust_remote_code=options.trust_remote_code)
         context, notes = _context(checkpoint, rope, network, options.context)
         self.info = Info(
             engine="mlx",
-            # it names what makes residuals differ: with mlx-lm's own RoPE they were others
-            version=f"{version()}, RoPE as in transformers" if side else version(),
+            # it names what makes residuals differ: as mlx-lm computes these, they were others
+            version=", ".join([version(), *(f"{part} as in transformers" for part in loaded.corrected)]),
             model=weights.name,
             architecture=checkpoint.architecture,
             layers=network.layers,
@@ -59,7 +61,7 @@ class MlxEngine:
             vocabulary=network.vocabulary,
             context=context,
             device=device_name(mx, device),
-            dtype=dtype,
+            dtype=loaded.dtype,
             weights=weights.fingerprint,
             quantisation=checkpoint.quantisation,
             chat_template=self._tokenizer.chat_template,
@@ -68,6 +70,7 @@ class MlxEngine:
             template_args=options.template_args,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
+            capabilities=Capabilities(no_decoding=network.no_decoding),
             notes=notes,
             rope_length=rope.length,
         )
@@ -101,6 +104,7 @@ class MlxEngine:
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
     ) -> Stream:
+        check_decoding(self.info)
         if reuse is not None and not isinstance(reuse, MlxStream):
             raise UsageError("an MLX stream can only reuse another MLX stream")
         check_sides(self.info, prompts, reuse.lengths if reuse else ())
@@ -144,6 +148,8 @@ def _context(
         notes.append(f"mlx-lm has no sliding window for this model, so rows hold at most {limit} tokens here")
     if requested is not None and requested > limit:
         raise UsageError(f"context {requested} is more than the {limit} tokens that this model can hold")
-    if not network.batches:
+    if network.no_decoding:
+        notes.append(only_captured("this model", network.no_decoding))
+    elif not network.batches:
         notes.append("mlx-lm cannot batch answers of different length for this model: they are decoded one by one")
     return requested or limit, tuple(notes)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from localprobe.engine import LoadOptions
-from localprobe.errors import CorruptFile, UnsupportedModel, UsageError
+from localprobe.errors import CorruptFile, UnsupportedModel, UsageError, first_line
+from localprobe_mlx.activations import correct_activation
 from localprobe_mlx.checkpoint import Checkpoint, Config
+from localprobe_mlx.corrections import correct_architecture
 from localprobe_mlx.dialect import config_for_mlx
+from localprobe_mlx.experts import NAMES, apart
+from localprobe_mlx.fields import FOREIGN, fields_for_mlx, overrides
 from localprobe_mlx.memory import Memory, memory_errors
-from localprobe_mlx.quiet import first_line
 from localprobe_mlx.rope import Side, correct_rope
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
@@ -50,9 +53,20 @@ def find_device(name: str | None) -> Any:
     return mx.Device(mx.gpu if name == "gpu" else mx.cpu)
 
 
-def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> tuple[Any, str, Side | None]:
-    """The mlx-lm model with its weights in memory, the name of the dtype that it computes in, and the switch of its
-    RoPE between short and long rows, None if that is mlx-lm's own."""
+class Loaded(NamedTuple):
+    """An mlx-lm model with its weights in memory."""
+
+    model: Any
+    dtype: str
+    """The name of the type that it computes in."""
+    side: Side | None
+    """The switch of its RoPE between short and long rows, None if that is mlx-lm's own."""
+    corrected: tuple[str, ...]
+    """What it computes otherwise than mlx-lm does: its residuals are others."""
+
+
+def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> Loaded:
+    """Load a folder. Raises ModelError, UsageError or OutOfMemory."""
     if checkpoint.config.get("model_file") and not options.trust_remote_code:
         raise UsageError(
             f"{checkpoint.path} brings Python code of its own ({checkpoint.config['model_file']}): "
@@ -60,6 +74,8 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
         )
     model = _build(checkpoint, options.trust_remote_code)
     side = correct_rope(model, checkpoint.text_config)
+    activation = correct_activation(model, checkpoint.text_config)
+    architecture = correct_architecture(model, checkpoint.text_config)
     parameters = tree_flatten(model.parameters())
     dtype = _choose_dtype(checkpoint, options.dtype, parameters, memory.gpu)
     _cast(model, DTYPES[dtype])
@@ -68,7 +84,8 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
         mx.set_wired_limit(int(limit))  # else macOS pages a large model out between two steps
     with memory_errors("the model", _ADVICE), _torn_files(checkpoint):
         mx.eval(model.parameters())
-    return model, dtype, side
+    corrected = {"RoPE": side is not None, "activation": activation, architecture: bool(architecture)}
+    return Loaded(model, dtype, side, tuple(name for name, changed in corrected.items() if changed))
 
 
 def _build(checkpoint: Checkpoint, trust: bool) -> Any:
@@ -77,23 +94,51 @@ def _build(checkpoint: Checkpoint, trust: bool) -> Any:
 
     def classes(config: Config) -> tuple[type, type]:
         model, arguments = utils._get_classes(config)
-        return _without_prefix(model), arguments
+        return _translated(_without_prefix(model), checkpoint.architecture), arguments
 
     try:
         with _torn_files(checkpoint):
             model, _ = utils.load_model(
                 checkpoint.path,
                 lazy=True,
-                model_config=config_for_mlx(checkpoint),
+                model_config=_config(checkpoint),
                 get_model_classes=classes,
                 trust_remote_code=trust,
             )
     except (CorruptFile, UnsupportedModel):
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # mlx-lm's Olmo ends the process if a package is missing
         what = f"mlx-lm cannot load {checkpoint.path} ({checkpoint.architecture})"
-        raise UnsupportedModel(f"{what}: {first_line(problem)}") from None
+        foreign = FOREIGN.get(checkpoint.architecture)
+        raise UnsupportedModel(f"{what}: {f'{foreign}; use another engine' if foreign else _told(problem)}") from None
     return model
+
+
+def _told(problem: BaseException) -> str:
+    """The first line of an error; of one that goes on with names of weights, the first of them too."""
+    lines = [line.strip().rstrip(",.") for line in str(problem).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(problem)
+
+
+def _config(checkpoint: Checkpoint) -> Config:
+    """Changes to the checkpoint's config that mlx-lm needs."""
+    fields, changes = fields_for_mlx(checkpoint), config_for_mlx(checkpoint) | overrides(checkpoint)
+    if inner := fields.get("text_config"):  # both hold the whole of it, changed
+        own = checkpoint.text_config
+        changes["text_config"] = inner | {k: v for k, v in changes["text_config"].items() if v != own.get(k)}
+    return fields | changes
+
+
+def _translated(model: type, architecture: str) -> type:
+    """The model's class, which takes experts that transformers 5 keeps joined."""
+    plain: Callable[..., Config] | None = getattr(model, "sanitize", None)
+    if plain is None or architecture not in {*NAMES, "gpt_oss", "kimi_linear"}:
+        return model
+
+    def sanitize(self: Any, weights: Config) -> Config:
+        return plain(self, apart(architecture, weights))
+
+    return type(model.__name__, (model,), {"sanitize": sanitize})
 
 
 def _without_prefix(model: type) -> type:

@@ -12,9 +12,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from localprobe.errors import OutOfMemory
+from localprobe.errors import OutOfMemory, first_line
 from localprobe.models.fits import available
-from localprobe_mlx.quiet import first_line
 
 _COMPLAINT = re.compile(r"malloc|allocat|insufficient memory|out of memory", re.IGNORECASE)
 
@@ -23,16 +22,12 @@ class Memory:
     """The memory that a device computes in."""
 
     def __init__(self, device: Any) -> None:
-        self._gpu: bool = device.type == mx.gpu
-
-    @property
-    def gpu(self) -> bool:
-        return self._gpu
+        self.gpu: bool = device.type == mx.gpu
 
     @property
     def total(self) -> int:
         """Bytes in all."""
-        if self._gpu:
+        if self.gpu:
             info = mx.device_info()
             return int(info.get("max_recommended_working_set_size") or info.get("memory_size") or 0) or _installed()
         return _installed()
@@ -40,7 +35,7 @@ class Memory:
     @property
     def free(self) -> int:
         """Bytes available now."""
-        if self._gpu:
+        if self.gpu:
             return max(self.total - mx.get_active_memory(), 0)
         return available() + mx.get_cache_memory()
 

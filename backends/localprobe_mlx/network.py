@@ -7,13 +7,15 @@ from typing import Any
 
 import mlx.core as mx
 
-from localprobe.errors import UnsupportedModel
+from localprobe.errors import UnsupportedModel, first_line
 from localprobe_mlx.blocks import Bypass, Climb, hook
 from localprobe_mlx.cache import LayerCache, NoCache, Place
-from localprobe_mlx.quiet import first_line
+from localprobe_mlx.kept import why_not_decoded
 from localprobe_mlx.rope import Side
 from localprobe_mlx.steering import Steerings
 
+_TEXT = 24
+"""Tokens of the text on which causality is checked."""
 _PROBED = 5
 """Number of positions in the passes that examine a model's structure."""
 
@@ -41,16 +43,26 @@ class Network:
         if not isinstance(blocks, Sequence) or not blocks:
             raise UnsupportedModel("this mlx-lm model has no list of blocks to read residuals from: use another engine")
         self.layers = len(blocks)
-        self._windows = _windows(model, self.layers)
-        forgotten = windows is not None and len(windows) == self.layers and not self.has_windows and any(windows)
+        self.no_decoding = why_not_decoded(model, blocks)
+        """Why rows cannot be decoded (`Capabilities.no_decoding`): then passes begin with caches of mlx-lm's own."""
+        self._windows = [None] * self.layers if self.no_decoding else _windows(model, self.layers)
+        known = windows is not None and len(windows) == self.layers and not self.no_decoding
+        forgotten = known and not self.has_windows and any(windows or ())
         if forgotten:
             self._windows = list(windows or ())
         self._tap = hook(blocks, own_masks=forgotten)
         self._head_caches = self.no_caches()
         self._ragged_axes: int | None = None
         self._extras = self._count_extras()
-        self._check_structure()
-        self._ragged_axes = self._find_ragged_axes()
+        try:
+            self._check_structure()
+            self._check_causality()
+        except UnsupportedModel:
+            raise
+        except Exception as problem:
+            what = f"mlx-lm cannot run the blocks and the head of this model apart ({first_line(problem)})"
+            raise UnsupportedModel(f"{what}: use another engine") from None
+        self._ragged_axes = None if self.no_decoding else self._find_ragged_axes()
 
     @property
     def batches(self) -> bool:
@@ -67,7 +79,9 @@ class Network:
         return [LayerCache(window, rows, slots) for window in self._windows]
 
     def no_caches(self) -> list[LayerCache]:
-        """Caches that keep nothing, for one pass."""
+        """Caches for one pass, that keep nothing; for a model that is not decoded, new ones of mlx-lm's own."""
+        if self.no_decoding:
+            return list(self._model.make_cache())
         return [NoCache(window) for window in self._windows]
 
     def climb(
@@ -141,20 +155,33 @@ class Network:
         """Check on a few tokens that blocks + head give the model's own logits, and determine sizes."""
         ids = mx.arange(_PROBED)[None]
         last = self.layers - 1
-        caches = self.caches(1, _PROBED)
+        caches = self.no_caches() if self.no_decoding else self.caches(1, _PROBED)
         hidden = self.climb(ids, [0], caches, deepest=last)[last]  # (1, probed, width)
         self.width = hidden.shape[-1]
-        self.slot_bytes = sum(array.nbytes for cache in caches for array in cache.arrays) // _PROBED
+        arrays = [] if self.no_decoding else [array for cache in caches for array in cache.arrays]
+        self.slot_bytes = sum(array.nbytes for array in arrays) // _PROBED
         """Bytes of cache that a position of a row takes."""
         logits = self.logits(hidden[0])  # (probed, vocabulary)
         self.vocabulary = logits.shape[-1]
-        expected = self._model(ids, cache=caches)[0].astype(mx.float32)  # the caches are still at position 0
+        again = self.no_caches() if self.no_decoding else caches  # these are still at position 0
+        expected = self._model(ids, cache=again)[0].astype(mx.float32)
         if (
             logits.shape != expected.shape
             or not mx.allclose(logits, expected, rtol=2e-2, atol=2e-2, equal_nan=True).item()
         ):
             raise UnsupportedModel(
                 "this mlx-lm model does more than a norm and a head after its last block: use another engine"
+            )
+
+    def _check_causality(self) -> None:
+        """Check that the residual of a position is the same whatever follows, as rows are padded on the right."""
+        ids, last = mx.arange(_TEXT)[None] % self.vocabulary, self.layers - 1
+        whole = self.climb(ids, [0], self.no_caches(), deepest=last)[last]
+        part = self.climb(ids[:, :-3], [0], self.no_caches(), deepest=last)[last]
+        off: Any = mx.linalg.norm((whole[:, :-3] - part).astype(mx.float32)) / mx.linalg.norm(part.astype(mx.float32))
+        if off.item() > (5e-3 if part.dtype == mx.float32 else 1e-1):  # NaN, of broken weights, is no news here
+            raise UnsupportedModel(
+                "in this mlx-lm model a token's residual depends on how many follow it: use another engine"
             )
 
     def _find_ragged_axes(self) -> int | None:
@@ -200,19 +227,6 @@ def _shape(out: Any) -> tuple[int, ...] | None:
 
 def _windows(model: Any, layers: int) -> list[int | None]:
     """The window of each of the model's caches, None for full attention."""
-    from mlx_lm.models.cache import KVCache, RotatingKVCache
-
     if not hasattr(model, "make_cache"):
         return [None] * layers
-    windows: list[int | None] = []
-    for own in model.make_cache():
-        if type(own) is RotatingKVCache and own.keep == 0:
-            windows.append(own.max_size)
-        elif type(own) is KVCache:
-            windows.append(None)
-        else:
-            raise UnsupportedModel(
-                f"this model keeps a {type(own).__name__} beside keys and values, which the MLX engine cannot cut or "
-                "batch: use another engine"
-            )
-    return windows
+    return [getattr(own, "max_size", None) for own in model.make_cache()]

@@ -9,8 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from localprobe.engine import Availability, Engine, LoadOptions, Weights, WeightsFormat
-from localprobe.errors import EngineNotInstalled, UnsupportedModel
-from localprobe_mlx.quiet import first_line
+from localprobe.errors import EngineNotInstalled, UnsupportedModel, first_line
 from localprobe_mlx.versions import device_name, version
 
 INSTALL = "pip install 'localprobe[mlx]'"

@@ -1,4 +1,4 @@
-"""Output of other libraries: kept off the terminal, or cut to one line."""
+"""Output of other libraries, kept off the terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-
-def first_line(problem: BaseException) -> str:
-    """The first line of an error's message, or its class name."""
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
 @contextmanager

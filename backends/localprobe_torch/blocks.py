@@ -27,8 +27,8 @@ def find_blocks(model: Any) -> list[nn.Module]:
     """The transformer blocks of a causal language model, first to last.
 
     Known architectures by path; any other by structure: the one nn.ModuleList in the text decoder that holds
-    `num_hidden_layers` blocks of one class. Raises UnsupportedModel, with the reason, if there is no such list or more
-    than one.
+    `num_hidden_layers` blocks, of one class or of several (Jamba mixes attention and Mamba). Raises UnsupportedModel,
+    with the reason, if there is no such list or more than one.
     """
     config = model.config.get_text_config(decoder=True)
     path = KNOWN.get(model.config.model_type)
@@ -48,11 +48,7 @@ def _by_structure(model: Any, config: Any) -> list[nn.Module]:
             f"architecture {architecture!r} has several lists of {count} blocks ({', '.join(lists)}): "
             "which one carries the residual stream is not known"
         )
-    blocks = next(iter(lists.values()))
-    kinds = sorted({type(block).__name__ for block in blocks})
-    if len(kinds) > 1:
-        raise UnsupportedModel(f"architecture {architecture!r} mixes kinds of blocks: {', '.join(kinds)}")
-    return blocks
+    return next(iter(lists.values()))
 
 
 def _lists(module: nn.Module, path: str, count: int) -> dict[str, list[nn.Module]]:

@@ -10,6 +10,7 @@ from localprobe.batches import apart
 from localprobe.checks import check_prompts, check_rows, check_sides
 from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
 from localprobe.errors import UsageError
+from localprobe.models.tokens import Vocabulary
 from localprobe_torch.logprobs import LogProbabilities
 from localprobe_torch.memory import out_of_memory, release
 from localprobe_torch.network import Network
@@ -18,7 +19,6 @@ from localprobe_torch.rows import pad, to_host
 from localprobe_torch.steering import plan_steering
 from localprobe_torch.stream import TorchStream
 from localprobe_torch.taps import Plan
-from localprobe_torch.tokens import Vocabulary
 
 _FULL = "the batch does not fit into memory: use fewer or shorter rows"
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from localprobe.engine import Info, LoadOptions, Weights
+from localprobe.checks import only_captured
+from localprobe.engine import Capabilities, Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
+from localprobe.models.tokens import end_ids
 from localprobe_torch.blocks import KNOWN, find_blocks
-from localprobe_torch.config import read_config
+from localprobe_torch.config import context_of, read_config, rope_length
 from localprobe_torch.device import choose_device, choose_dtype, dtype_name
 from localprobe_torch.engine import TorchEngine
-from localprobe_torch.limits import context_of, rope_length
 from localprobe_torch.linear import use_onednn
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
@@ -41,8 +42,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
             torch.set_num_threads(options.threads)
         onednn = use_onednn(model)
         network = Network(model, find_blocks(model), context, rope_length(text))
+        no_decoding = ""
         if config.model_type not in KNOWN:
-            prove(network, model, vocabulary.encode("What holds for other models is shown for this one, not assumed."))
+            text_ids = vocabulary.encode("What holds for other models is shown for this one, not assumed.")
+            no_decoding = prove(network, model, text_ids)
     quantised = quantisation(config, options.quantise)
     info = Info(
         engine="torch",
@@ -62,8 +65,10 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         marks=vocabulary.marks,
         template_args=options.template_args,
         bos=vocabulary.bos,
-        eos=vocabulary.eos([getattr(model, "generation_config", None), model.config, text]),
+        eos=tuple(sorted(vocabulary.eos | end_ids(getattr(model, "generation_config", None), model.config, text))),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
+        capabilities=Capabilities(no_decoding=no_decoding),
+        notes=(only_captured("this model", no_decoding),) if no_decoding else (),
         rope_length=network.rope_length,
     )
     return TorchEngine(info, network, vocabulary)

@@ -9,9 +9,8 @@ from traceback import clear_frames
 
 import torch
 
-from localprobe.errors import OutOfMemory
+from localprobe.errors import OutOfMemory, first_line
 from localprobe.models import fits
-from localprobe_torch.quiet import first_line
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 

@@ -34,11 +34,12 @@ class Network:
         """Maximum number of positions of a row."""
         self.rope_length = rope_length
         """Rows of more tokens are rotated by other factors: transformers chooses by the last position of a pass."""
-        self.column_bytes = 2 * self.layers * _key_width(config) * self.dtype.itemsize
+        self.column_bytes = 2 * sum(map(_key_width, _by_layer(config, self.layers))) * self.dtype.itemsize
         """Bytes of the KV cache per position of a row."""
         self.closed = False
         self._taps = Taps(blocks)
         self._cache_word = _cache_word(self.head.decoder)
+        self._takes_positions = _takes_positions(self.head.decoder)
 
     def forward(self, ids: Tensor, plan: Plan) -> Tensor | None:
         """Run right-padded `ids` (rows, columns) without a cache.
@@ -46,8 +47,10 @@ class Network:
         Attention is causal, so padding on the right needs no mask. Rows are on one side of `rope_length`. Returns the
         hidden states after the final norm (rows, columns, width), or None if `plan` ended the pass early.
         """
-        positions = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
-        return self._run(plan, input_ids=ids, position_ids=positions, use_cache=False)
+        places = {}
+        if self._takes_positions:
+            places["position_ids"] = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
+        return self._run(plan, input_ids=ids, use_cache=False, **places)
 
     def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan, longest: int | None = None) -> Tensor:
         """Run `ids` (rows, columns) at the places given by `frame`, and store their keys and values in `cache`.
@@ -92,6 +95,12 @@ def _cache_word(decoder: nn.Module) -> str:
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
+def _takes_positions(decoder: nn.Module) -> bool:
+    """Whether a decoder takes explicit positions. One that does not, such as RWKV or XLNet, counts from 0 itself."""
+    parameters = inspect.signature(decoder.forward).parameters.values()
+    return any(taken.name == "position_ids" or taken.kind is taken.VAR_KEYWORD for taken in parameters)
+
+
 def _device(block: nn.Module, default: torch.device) -> torch.device:
     """The device a block runs on; accelerate may keep its weights elsewhere."""
     placed = getattr(getattr(block, "_hf_hook", None), "execution_device", None)
@@ -99,6 +108,12 @@ def _device(block: nn.Module, default: torch.device) -> torch.device:
         return torch.device(placed if not isinstance(placed, int) else f"cuda:{placed}")
     weights = next(block.parameters(), None)
     return default if weights is None or weights.device.type == "meta" else weights.device
+
+
+def _by_layer(config: Any, layers: int) -> list[Any]:
+    """The config of each layer: in some models, such as Gemma 4, layers have heads of unequal size."""
+    own = getattr(config, "per_layer_config", None)
+    return list(own) if own is not None and len(own) == layers else [config] * layers
 
 
 def _key_width(config: Any) -> int:

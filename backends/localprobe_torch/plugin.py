@@ -6,8 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from localprobe.engine import Availability, LoadOptions, Weights, WeightsFormat
-from localprobe.errors import EngineNotInstalled, UnsupportedModel
-from localprobe_torch.quiet import first_line
+from localprobe.errors import EngineNotInstalled, UnsupportedModel, first_line
 from localprobe_torch.versions import versions
 
 if TYPE_CHECKING:

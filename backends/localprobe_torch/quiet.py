@@ -1,4 +1,4 @@
-"""Silencing the libraries' log lines, progress bars and warnings, and shortening their errors to one line."""
+"""Silencing the libraries' log lines, progress bars and warnings."""
 
 from __future__ import annotations
 
@@ -23,8 +23,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -48,10 +48,11 @@ class Taps:
         add, read = plan.adds.get(layer), plan.reads.get(layer)
         changed = None
         if add is not None or read is not None:
-            hidden = output[0] if isinstance(output, tuple) else output  # (rows, positions, width)
+            several = isinstance(output, (tuple, list))
+            hidden = output[0] if several else output  # (rows, positions, width)
             if add is not None:
                 hidden = add(hidden)
-                changed = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+                changed = (hidden, *output[1:]) if several else hidden
             if read is not None:
                 read(hidden)
         if layer == plan.last:

@@ -9,11 +9,10 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
-from localprobe.errors import CorruptFile, EngineNotInstalled, OutOfMemory, UnsupportedModel
+from localprobe.errors import CorruptFile, EngineNotInstalled, OutOfMemory, UnsupportedModel, first_line
 from localprobe.models.checkpoint import size
 from localprobe_torch.memory import check_room, is_out_of_memory
 from localprobe_torch.quantise import quantising
-from localprobe_torch.quiet import first_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,13 @@ class ResidualCache:
                 about = file.metadata() or {}
                 stored = json.loads(about["layers"])
                 residuals: FloatArray = file.get_tensor("residuals")
-        except (OSError, SafetensorError, KeyError, ValueError):
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError):
             return None
-        if hashlib.sha256(residuals.tobytes()).hexdigest() != about.get("sha256") or not set(layers) <= set(stored):
+        if not isinstance(stored, list) or residuals.shape[:1] != (len(stored),):
+            return None
+        if hashlib.sha256(residuals.tobytes()).hexdigest() != about.get("sha256"):
+            return None
+        if not all(layer in stored for layer in layers):
             return None
         return residuals[[stored.index(layer) for layer in layers]]
 

@@ -7,6 +7,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,7 @@ def _format_1(database: sqlite3.Connection) -> None:
 T = TypeVar("T")
 SCHEMA = Schema("chats", (_format_1,))
 _WAIT = 5.0  # seconds
+_EVERY = 0.8  # seconds between two writes of an answer that grows
 _FAR = 1e11  # seconds since 1970: every system can write such a time as a date
 
 
@@ -242,3 +244,43 @@ def _kept(reference: str | None, chat: Chat, lost: Mapping[str, Any]) -> str | N
         passed.add(reference)
         reference = lost[reference]
     return reference if isinstance(reference, str) or reference is None else None
+
+
+class ChatWriter:
+    """Writes turns into `chats` while an answer streams; with None it writes nothing.
+
+    It never raises: `trouble` holds the error, and what could not be written is written with the next turns.
+    """
+
+    def __init__(self, chats: Chats | None) -> None:
+        self.chats = chats
+        self.trouble: LocalprobeError | None = None
+        """Why the last write failed; None if it did not."""
+        self._written = 0.0
+        self._unwritten: dict[str, Turn] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write a growing answer again."""
+        return time.monotonic() - self._written > _EVERY
+
+    def write(self, chat: Chat, *turns: Turn) -> None:
+        """Write some turns of a chat, and those that could not be written before."""
+        self._written = time.monotonic()
+        self._unwritten.update({turn.id: turn for turn in turns})
+        if self.chats is None:
+            return
+        try:
+            self.chats.write(chat, *self._unwritten.values())
+        except LocalprobeError as error:
+            self.trouble = error
+        else:
+            self.trouble = None
+            self._unwritten.clear()
+
+    def remove(self, turn: Turn) -> None:
+        """Take out an answer that never began."""
+        self._unwritten.pop(turn.id, None)
+        if self.chats is not None:
+            with suppress(LocalprobeError):  # an empty answer that stays in the file does no harm
+                self.chats.remove(turn)

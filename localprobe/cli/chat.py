@@ -12,7 +12,7 @@ from localprobe.cli.output import say
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
-    from localprobe.chats.writer import ChatWriter
+    from localprobe.chats.store import ChatWriter
 
 
 @click.command()
@@ -63,8 +63,7 @@ def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
 
 def _writer() -> ChatWriter:
     """Saves the chat where the app keeps its chats; if that fails, warns and saves nothing."""
-    from localprobe.chats.store import Chats
-    from localprobe.chats.writer import ChatWriter
+    from localprobe.chats.store import Chats, ChatWriter
 
     try:
         return ChatWriter(Chats())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +11,6 @@ from localprobe.cli.output import say, say_json
 from localprobe.cli.pairs import pair_options, probe_options, study_options
 
 if TYPE_CHECKING:
-    from localprobe.probing.config import ProbeConfig
     from localprobe.probing.detection import Comparison
 
 
@@ -23,17 +21,7 @@ if TYPE_CHECKING:
 @probe_options()
 @click.option("--json", "as_json", is_flag=True, help="Print every figure with its interval as JSON.")
 @pair_options
-def compare(
-    pairs: str,
-    models: list[Labelled],
-    test: str | None,
-    concept: str | None,
-    layers: str | None,
-    keywords: Path | None,
-    config: ProbeConfig,
-    as_json: bool,
-    fields: dict[str, str | None],
-) -> None:
+def compare(pairs: str, models: list[Labelled], as_json: bool, **options: Any) -> None:
     """Fit a probe on PAIRS with each model, measure it on the same pairs held out, and report how far they agree.
 
     \b
@@ -45,9 +33,9 @@ def compare(
     from localprobe.store.json_values import to_json
     from localprobe.store.runs import Runs
 
-    study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
+    study = detection.Study.of(pairs, **options)
     runs, name = Runs(), f"{study.concept} on {', '.join(model.chosen.name for model in models)}"
-    about = {"hashes": hashed(pairs=pairs, test=test)}
+    about = {"hashes": hashed(pairs=pairs, test=options["test"])}
     run = ""
 
     def keep(comparison: Comparison) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localprobe.cli.output import say, say_json
+from localprobe.progress import gigabytes
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -62,7 +63,7 @@ def _print_table(listed: list[Item]) -> None:
                 item.name if item.name not in {previous, item.weights} else "",
                 styled((use.engine, "" if use.installed else "dim")),
                 _memory(use),
-                _gigabytes(item.bytes) if first else "",
+                gigabytes(item.bytes) if first else "",
                 ("yes" if item.path else "no") if first else "",
                 item.weights if first else "",
             )
@@ -70,7 +71,7 @@ def _print_table(listed: list[Item]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"\nMemory: what an engine needs; ! marks more than the {_gigabytes(available())} that is free, card means "
+        f"\nMemory: what an engine needs; ! marks more than the {gigabytes(available())} that is free, card means "
         "memory of the graphics card. Dim engines are not installed. Weights not on disk are downloaded at first use. "
         "--model also takes any org/name, org/name:file.gguf, folder or .gguf file.",
         style="dim",
@@ -83,8 +84,4 @@ def _memory(use: Use) -> Text:
 
     if use.needed is None:
         return styled("card")
-    return styled(_gigabytes(use.needed)) if use.fits else styled((f"{_gigabytes(use.needed)}!", "red"))
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count < 1e10 else f"{count / 1e9:.1f} GB"
+    return styled(gigabytes(use.needed)) if use.fits else styled((f"{gigabytes(use.needed)}!", "red"))

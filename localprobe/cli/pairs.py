@@ -150,19 +150,12 @@ def read_shape(path: Path, fields: dict[str, str | None]) -> ReadPairs:
 
 def hashed(**files: str | None) -> dict[str, str]:
     """SHA-256 of files and shipped sets, so that a run can be repeated on the same data."""
-    import hashlib
-
     from localprobe.contrast.pairs import PAIR_SETS
     from localprobe.contrast.rated import RATED_SETS
-    from localprobe.errors import DataError
+    from localprobe.experiments.experiment import file_hash
 
-    hashes = {}
-    for role, file in files.items():
-        if file is None:
-            continue
-        path = (RATED_SETS if role == "ratings" else PAIR_SETS).resolve(file)
-        try:
-            hashes[f"{role} {file}"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from error
-    return hashes
+    return {
+        f"{role} {file}": file_hash((RATED_SETS if role == "ratings" else PAIR_SETS).resolve(file))
+        for role, file in files.items()
+        if file is not None
+    }

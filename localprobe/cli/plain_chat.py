@@ -16,8 +16,8 @@ from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
+    from localprobe.chats.store import ChatWriter
     from localprobe.chats.turns import Reading, SteeredPart, Turn
-    from localprobe.chats.writer import ChatWriter
     from localprobe.generation.events import Event
     from localprobe.model import Model
     from localprobe.steering.knob import Knob

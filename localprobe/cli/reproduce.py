@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from localprobe.cli.detection import Study
     from localprobe.contrast.system_prompts import SystemPrompts
     from localprobe.experiments.experiment import Experiment
-    from localprobe.probing.config import ProbeConfig
     from localprobe.store.runs import Runs
 
 
@@ -46,14 +45,10 @@ def reproduce(
     ratings: str,
     steering: str,
     system_prompts: Path | None,
-    test: str | None,
     concept: str | None,
-    layers: str | None,
-    keywords: Path | None,
-    config: ProbeConfig,
     output: Path | None,
     as_json: bool,
-    fields: dict[str, str | None],
+    **options: Any,
 ) -> None:
     """The paper's tables and figures for each MODEL, with controls.
 
@@ -74,13 +69,13 @@ def reproduce(
     from localprobe.store.runs import Runs
 
     concept = concept or (pairs if PAIR_SETS.holds(PAIR_SETS.resolve(pairs)) else "empathy")
-    study = detection.Study.of(pairs, concept, test, layers, keywords, config, fields)
+    study = detection.Study.of(pairs, concept, **options)
     rated = read_rated(RATED_SETS.resolve(ratings))
     prompts = read_system_prompts(SYSTEM_PROMPTS.resolve(system_prompts)) if system_prompts else None
     folder = output or Path(f"reproduce-{file_name(concept)}")
     grid = _grid(steering, models, study, folder, prompts)
     name = f"{concept} on {', '.join(model.chosen.name for model in models)}"
-    about = {"hashes": hashed(pairs=pairs, test=test, ratings=ratings)}
+    about = {"hashes": hashed(pairs=pairs, test=options["test"], ratings=ratings)}
     runs, run = Runs(), ""
     result: dict[str, Any] = {"ratings": ratings}
 
@@ -114,9 +109,8 @@ def _grid(
 ) -> Experiment | None:
     """The experiment to steer with; writes its pairs to the folder, under our field names."""
     from localprobe.contrast.pairs import write_pairs
-    from localprobe.experiments.experiment import ModelChoice
+    from localprobe.experiments.experiment import ModelChoice, adapted
     from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
-    from localprobe.experiments.reproduction import adapted
 
     if steering == "none":
         return None

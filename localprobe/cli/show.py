@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,14 +107,11 @@ class Writing:
     """A line for each pair of texts that a generator wrote, with the time left."""
 
     def __init__(self) -> None:
-        import time
-
-        self._clock = time.perf_counter
-        self._start = self._clock()
+        self._start = time.perf_counter()
 
     def __call__(self, outcome: GeneratedPair, done: int, total: int) -> None:
         """A pair is written or rejected: it is number `done` of `total`."""
-        seconds = (self._clock() - self._start) / done
+        seconds = (time.perf_counter() - self._start) / done
         left = seconds * (total - done)
         record = outcome.record
         errors.print(
@@ -129,11 +127,8 @@ class Count:
     """A running count of items and of their tokens."""
 
     def __init__(self, bars: Progress, task: TaskID) -> None:
-        import time
-
         self._bars, self._task = bars, task
-        self._clock = time.perf_counter
-        self._start = self._clock()
+        self._start = time.perf_counter()
         self.tokens = 0
 
     def advance(self, tokens: int) -> None:
@@ -150,4 +145,4 @@ class Count:
     @property
     def rate(self) -> float:
         """Tokens per second so far."""
-        return self.tokens / max(self._clock() - self._start, 1e-9)
+        return self.tokens / max(time.perf_counter() - self._start, 1e-9)

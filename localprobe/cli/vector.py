@@ -68,28 +68,6 @@ _OPTIONS = [
 ]
 
 
-@vector.command()
-@click.argument("a")
-@click.argument("b")
-@_writes
-def add(a: str, b: str) -> Vector:
-    """A + B, at the layers that both have."""
-    from localprobe.vectors import arithmetic
-
-    return arithmetic.add(*pair(a, b))
-
-
-@vector.command()
-@click.argument("a")
-@click.argument("b")
-@_writes
-def subtract(a: str, b: str) -> Vector:
-    """A - B, at the layers that both have."""
-    from localprobe.vectors import arithmetic
-
-    return arithmetic.subtract(*pair(a, b))
-
-
 @vector.command(context_settings={"ignore_unknown_options": True})
 @click.argument("a")
 @click.argument("factor", type=float)
@@ -101,12 +79,20 @@ def scale(a: str, factor: float) -> Vector:
     return arithmetic.scale(read(a), factor)
 
 
-@vector.command()
-@click.argument("a")
-@click.argument("b")
-@_writes
-def orthogonalise(a: str, b: str) -> Vector:
-    """A without its part along B, layer by layer."""
-    from localprobe.vectors import arithmetic
+def _of_two(name: str, about: str) -> None:
+    """Add the command `name`, which writes what `arithmetic` makes of two vectors."""
 
-    return arithmetic.orthogonalise(*pair(a, b))
+    @vector.command(name, help=about)
+    @click.argument("a")
+    @click.argument("b")
+    @_writes
+    def command(a: str, b: str) -> Vector:
+        from localprobe.vectors import arithmetic
+
+        result: Vector = getattr(arithmetic, name)(*pair(a, b))
+        return result
+
+
+_of_two("add", "A + B, at the layers that both have.")
+_of_two("subtract", "A - B, at the layers that both have.")
+_of_two("orthogonalise", "A without its part along B, layer by layer.")

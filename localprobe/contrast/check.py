@@ -39,14 +39,10 @@ class Checked:
     findings: tuple[Finding, ...]
     """Errors, then warnings, then notes."""
 
-    def count(self, severity: Severity) -> int:
-        """How many findings are of a severity."""
-        return sum(finding.severity == severity for finding in self.findings)
-
     @property
     def usable(self) -> bool:
         """Whether no finding is an error."""
-        return self.count("error") == 0
+        return all(finding.severity != "error" for finding in self.findings)
 
     @property
     def judgement(self) -> str:

@@ -12,6 +12,7 @@ from localprobe.contrast.pairs import PAIR_SETS, Pair, pairs_of, read_pairs
 from localprobe.contrast.shapes import SHAPES, Fields
 from localprobe.contrast.tables import Row, Table, plain, table_of
 from localprobe.errors import DataError
+from localprobe.suggest import shown
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -77,7 +78,9 @@ def pairs(source: Any, *, concept: str = "", **fields: str) -> PairSet:
         read = read_pairs(path) if PAIR_SETS.holds(path) else read_pairs(path, **fields)
         return PairSet(concept or path.stem, tuple(read), str(source))
     if not isinstance(source, Iterable):
-        raise DataError(f"the pairs are {source!r}: give a name, a path, a DataFrame or (positive, negative) tuples")
+        raise DataError(
+            f"the pairs are {shown(source)}: give a name, a path, a DataFrame or (positive, negative) tuples"
+        )
     table = table_of(source, "the pairs")
     if not table.rows:
         raise DataError("there are no pairs: give (positive, negative) tuples, or rows with positive and negative")
@@ -105,5 +108,5 @@ def _values(row: Row, names: tuple[str, str]) -> Any:
     if isinstance(row.value, Iterable) and not isinstance(row.value, str) and len(values := list(row.value)) == 2:
         return dict(zip(names, values, strict=True))
     raise DataError(
-        f"pair {row.number} is {row.value!r}: give (positive, negative), or a mapping with positive and negative"
+        f"pair {row.number} is {shown(row.value)}: give (positive, negative), or a mapping with positive and negative"
     )

@@ -11,7 +11,9 @@ from localprobe.contrast.shapes import text as checked
 from localprobe.contrast.tables import listed, read_table
 from localprobe.errors import DataError
 from localprobe.store.shipped import Shipped
+from localprobe.suggest import shown
 
+_LARGEST = 1e15  # squares and sums of ratings stay finite
 RATED_SETS = Shipped("set of rated texts", "contrast/data/rated", ".jsonl")
 
 
@@ -45,11 +47,11 @@ def read_rated(
 
 
 def _number(value: Any, what: str) -> float:
-    """A finite number; in CSV, every cell is a string."""
+    """A number of ordinary size; in CSV, every cell is a string."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{what} is {value!r}, not a number")
+    if not abs(number) <= _LARGEST:
+        raise DataError(f"{what} is {shown(value)}, not a number up to {_LARGEST:g}")
     return number

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.contrast.scenarios import Scenario
-from localprobe.contrast.tables import read_table
+from localprobe.contrast.tables import listed, read_table
 from localprobe.errors import DataError
 from localprobe.store.shipped import Shipped
 
@@ -35,10 +35,12 @@ def read_scenarios(path: Path) -> list[Scenario]:
 def _scenario(place: str, row: dict[str, Any]) -> Scenario:
     for name in _REQUIRED:
         if not isinstance(row.get(name), str) or not row[name].strip():
-            raise DataError(f"{place}: no text {name!r}; it has {', '.join(row) or 'nothing'}")
+            raise DataError(f"{place}: no text {name!r}; it has {listed(row)}")
     texts = {name: row.get(name, "") for name in (*_REQUIRED, *_OPTIONAL)}
     wrong = next((name for name, text in texts.items() if not isinstance(text, str)), None)
     if wrong is not None:
         raise DataError(f"{place}: {wrong} is not a text")
-    rubric = row.get("rubric")
-    return Scenario(**texts, rubric=rubric if isinstance(rubric, dict) else {})
+    rubric = row.get("rubric") or {}
+    if not isinstance(rubric, dict) or not all(isinstance(behaviour, str) for behaviour in rubric.values()):
+        raise DataError(f"{place}: rubric is not an object of texts, such as {{'0': 'ignores it', '2': 'helps'}}")
+    return Scenario(**texts, rubric=rubric)

@@ -18,6 +18,7 @@ from typing import Any
 
 from localprobe.contrast.tables import is_message, listed
 from localprobe.errors import DataError
+from localprobe.suggest import shown
 
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "developer": "system"}
 Messages = Sequence[tuple[str, str]]
@@ -164,7 +165,7 @@ def _spoken(value: Any, where: str, name: str) -> tuple[Messages, str]:
         return (), text(value, where, name)
     *before, (role, said) = _messages(value, where, name)
     if role != "assistant":
-        raise DataError(f"{where}: {name} ends with a message of {role!r}: its last one must be the assistant's")
+        raise DataError(f"{where}: {name} ends with a message of {shown(role)}: its last one must be the assistant's")
     return before, said
 
 

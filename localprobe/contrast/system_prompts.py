@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from localprobe.contrast.tables import listed
 from localprobe.errors import DataError
 from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
@@ -38,7 +39,7 @@ def read_system_prompts(path: Path) -> SystemPrompts:
         raise DataError(f"{path} is a JSON {type(values).__name__}: write an object with positive, negative and task")
     for name in ("positive", "negative"):
         if not isinstance(values.get(name), str) or not values[name].strip():
-            raise DataError(f"{path} has no text {name!r}; it has {', '.join(values) or 'nothing'}")
+            raise DataError(f"{path} has no text {name!r}; it has {listed(values)}")
     if values["positive"].strip() == values["negative"].strip():
         raise DataError(f"{path}: positive and negative are the same prompt, so the pairs would not differ")
     if not isinstance(values.get("task", ""), str):

@@ -19,6 +19,7 @@ from localprobe.errors import DataError
 from localprobe.store.names import exists, is_file
 from localprobe.store.safe_json import parse
 from localprobe.store.text_files import decode, place, read_bytes, split_lines
+from localprobe.suggest import shown
 
 READABLE = ".jsonl, .json, .csv, .tsv or .parquet"
 _LINES = (".jsonl", ".ndjson")
@@ -29,6 +30,7 @@ SUFFIXES = (".json", *_LINES, *_DELIMITERS, *_PARQUET)
 _JSON = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
 _HEADER = re.compile(r'"?[\w-]+"?([,;\t]"?[\w-]+"?)+')
 _GAP = re.compile(r"[\s,]*")
+_MOST = 20  # names in messages
 _WIDEST = 40  # characters of a column's name in messages
 
 
@@ -251,9 +253,12 @@ def _parquet(path: Path) -> Table:
 
 
 def _short(name: str) -> str:
+    name = name if name.isprintable() else shown(name)[1:-1]
     return name if len(name) <= _WIDEST else f"{name[:_WIDEST]}..."
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names of fields in messages; long ones, as in a CSV without a header, are cut."""
-    return ", ".join(map(_short, names)) or "none"
+    """Names of fields in messages; long ones, as in a CSV without a header, are cut, and so is a long list."""
+    names = list(names)
+    more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
+    return (", ".join(map(_short, names[:_MOST])) or "none") + more

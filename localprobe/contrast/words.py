@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def tokens(text: str) -> list[str]:
 
 def give_aways(positive: Sequence[str], negative: Sequence[str]) -> list[GiveAway]:
     """Every word of the texts, the most telling first. Row i of both is one pair; neither is empty."""
-    with_word = [_texts_with(texts) for texts in (positive, negative)]
+    with_word = [Counter(token for text in texts for token in set(tokens(text))) for texts in (positive, negative)]
     rated = [
         GiveAway(word, p, n, 0.5 + (p / len(positive) - n / len(negative)) / 2)
         for word in with_word[0] | with_word[1]
@@ -80,14 +81,6 @@ def bag_of_words(positive: Sequence[str], negative: Sequence[str], *, folds: int
     for train, test in GroupKFold(min(folds, pairs), shuffle=True, random_state=0).split(texts, labels, groups):
         scores[test] = word_model().fit(texts[train], labels[train]).decision_function(texts[test])
     return scores.reshape(2, pairs)
-
-
-def _texts_with(texts: Sequence[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for text in texts:
-        for token in set(tokens(text)):
-            counts[token] = counts.get(token, 0) + 1
-    return counts
 
 
 def _folded(text: str) -> str:

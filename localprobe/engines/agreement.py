@@ -1,4 +1,4 @@
-"""Comparing the residuals and predictions of two engines, or of two loads of one model."""
+"""Comparing the residuals of two engines, or of two loads of one model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localprobe.capture.residuals import capture
-from localprobe.engine import Engine, FloatArray, Row, Steering
+from localprobe.engine import Engine, FloatArray
 from localprobe.errors import UsageError
 
 
@@ -43,17 +43,6 @@ def compare(a: Sequence[FloatArray], b: Sequence[FloatArray]) -> list[LayerAgree
         )
         for layer in range(a[0].shape[0])
     ]
-
-
-def predictions(engine: Engine, text: str, steering: Steering = ()) -> FloatArray:
-    """Next-token log-probabilities at every position of a text, (n, vocabulary), steered or not."""
-    ids = engine.encode(text)
-    return engine.forward([Row(ids, steering, full=tuple(range(len(ids))))])[0].full
-
-
-def divergence(p: FloatArray, q: FloatArray) -> float:
-    """Mean over positions of KL(p || q), in nats, of two sets of log-probabilities (n, vocabulary)."""
-    return float((np.exp(p.astype(np.float64)) * (p.astype(np.float64) - q)).sum(axis=-1).mean())
 
 
 def cosine(a: FloatArray, b: FloatArray) -> FloatArray:

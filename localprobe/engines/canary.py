@@ -94,7 +94,8 @@ def _checks(engine: Engine) -> Iterator[Check]:
         yield Check("the layer before does not move", still, f"layer {below} {'is the same' if still else 'moved'}")
     yield _stopped(engine, ids, layer, plain, alike)
     yield from _rows(engine, ids, layer, delta, plain, steered, alike)
-    yield _decode(engine, ids, layer, delta, max(20 * tolerance, 3 * alike))
+    if not info.capabilities.no_decoding:
+        yield _decode(engine, ids, layer, delta, max(20 * tolerance, 3 * alike))
 
 
 def _ids(engine: Engine) -> IntArray:

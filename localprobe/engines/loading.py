@@ -144,7 +144,7 @@ class Loader:
 
         with self._lock:  # a cancel waits until there is a child to kill
             self._stop_if_cancelled()
-            child = self._child = remote.start(backend.name, weights, self.spec.options)
+            child = self._child = remote.Loading(backend.name, weights, self.spec.options)
         with self._blaming(weights):
             return child.wait()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -230,3 +230,33 @@ def vector_hash(vector: Vector) -> str:
     for layer in sorted(vector.directions):
         hashed.update(np.asarray(vector.directions[layer].vector, dtype="<f4").tobytes())
     return hashed.hexdigest()
+
+
+def adapted(
+    grid: Experiment,
+    models: Sequence[ModelChoice],
+    pairs: Path,
+    probe: ProbeConfig,
+    *,
+    concept: str,
+    system: SystemPrompts | None = None,
+) -> Experiment:
+    """An experiment's grid with other models, each steered by its own probe, fitted on the training part of `pairs`.
+
+    A model that the grid already names keeps its layers and strengths. `system` replaces the grid's system prompts, if
+    its arms use any. DataError if the pairs cannot be read.
+    """
+    own = {model.name: model for model in grid.models}
+    return replace(
+        grid,
+        concept=concept,
+        models=tuple(
+            replace(model, layers=own[model.name].layers, strengths=own[model.name].strengths)
+            if model.name in own
+            else model
+            for model in models
+        ),
+        vectors=(VectorChoice(concept, fit=pairs, probe=probe),),
+        system=system if system and grid.system else grid.system,
+        seed=probe.seed,
+    )

@@ -14,7 +14,7 @@ from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
 from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
-from localprobe.contrast.tables import SUFFIXES
+from localprobe.contrast.tables import SUFFIXES, listed
 from localprobe.engine import LoadOptions, Sampler
 from localprobe.errors import DataError, UsageError
 from localprobe.experiments.experiment import (
@@ -28,9 +28,9 @@ from localprobe.experiments.experiment import (
 )
 from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
 from localprobe.probing.config import ProbeConfig
-from localprobe.store.names import path_of
-from localprobe.store.shipped import Shipped, unknown
+from localprobe.store.shipped import Shipped, expanded, unknown
 from localprobe.store.toml import read_toml
+from localprobe.suggest import one_line, shown
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class _File:
         stranger = next((name for name in table.models or () if name not in models), None)
         if stranger is not None:
             self._wrong(
-                "models", f"{stranger!r} is not a model of this experiment: it has {', '.join(models) or 'none'}", place
+                "models", f"{shown(stranger)} is not a model of this experiment: it has {listed(models)}", place
             )
         try:
             return VectorChoice(
@@ -181,10 +181,10 @@ class _File:
         return JudgeChoice(**asdict(table))
 
     def _path(self, name: str) -> Path:
-        return self.path.parent / path_of(name)  # an absolute path stays
+        return self.path.parent / expanded(name)  # an absolute path stays
 
     def _wrong(self, key: str, what: str, place: str = "") -> NoReturn:
-        raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, what))))
+        raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, one_line(what)))))
 
 
 def _model(table: ModelTable) -> ModelChoice:

@@ -15,8 +15,9 @@ from localprobe.store.toml import Table
 
 Text: TypeAlias = Annotated[str, Meta(pattern=r"\S")]
 _MOST = 2**63 - 1  # what SQLite holds
-Whole: TypeAlias = Annotated[int, Meta(ge=0, le=_MOST)]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=_MOST)]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=_MOST)]
+Whole: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # as engines take it
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(min_length=1)]
 Numbers: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=1)]
 _A_LAYER = Meta(description='a layer: write 12, a depth between 0.0 and 1.0, or "best" (the vector\'s own)')
@@ -71,7 +72,7 @@ class VectorTable(Table):
     method: MethodName = METHOD
     pooling: PoolingName = POOLING
     test_fraction: Annotated[float, Meta(ge=0, le=0.9)] = TEST_FRACTION
-    seed: Whole = 0
+    seed: Seed = 0
     special_tokens: bool = False
     models: Texts | None = None
 
@@ -119,7 +120,7 @@ class ExperimentTable(SteeredTable):
     samples: Count = 5
     tokens: Count = 200
     positions: Positions = "all"
-    seed: Whole = 0
+    seed: Seed = 0
     measures: bool = True
     sampling: SamplingTable = field(default_factory=SamplingTable)
     models: tuple[ModelTable, ...] = ()

@@ -7,9 +7,7 @@ data folder, with the measures on held-out pairs beside each direction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from localprobe.capture.job import Amount
 from localprobe.chat_template import answers_move, template_key
@@ -21,6 +19,7 @@ from localprobe.experiments.grid import Steered
 from localprobe.model import Model
 from localprobe.probing.fit import fit
 from localprobe.store.names import file_name
+from localprobe.store.paths import data, lock
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.vector import Vector
 
@@ -55,14 +54,12 @@ def recipe(choice: VectorChoice, info: Info) -> list[object]:
 
 def _fitted(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
     info = model.info
-    from localprobe.store.paths import data
-
     about = [*recipe(choice, info), info.engine, info.dtype, str(info.quantisation), template_key(info)]
     path = data() / "vectors" / f"{file_name(choice.name)}-{sha256(about)[:16]}.safetensors"
     if path.exists():
         return vector_files.load(path)
     vector = fit_choice(choice, model, watcher)
-    with _alone(path):
+    with lock(path.stem):
         if not path.exists():
             vector_files.save(vector, path)
     return vector_files.load(path)
@@ -74,15 +71,3 @@ def fit_choice(choice: VectorChoice, model: Model, watcher: Watcher) -> Vector:
         raise DataError(f"{choice.name} names no pairs to fit on")
     report = fit(model, read_pairs(choice.fit), choice.probe, concept=choice.name, validate=False, capturing=watcher)
     return report.vector
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    from filelock import FileLock
-
-    from localprobe.store.paths import cache
-
-    lock = cache() / "locks" / f"{path.stem}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        yield

@@ -9,8 +9,8 @@ model's weights. Calling it again resumes the run; a change of any of these star
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from textwrap import shorten
 from typing import get_args
 
@@ -103,12 +103,8 @@ def sweep(
     )
     _check(experiment, arms)
 
-    @contextmanager
-    def load(choice: ModelChoice) -> Iterator[Model]:
-        yield model
-
     store = runs or Runs()
-    finished = run(experiment, store, progress=progress, load=load, notify=notify)
+    finished = run(experiment, store, progress=progress, load=lambda choice: nullcontext(model), notify=notify)
     return SweepReport(from_json(SweepResult, finished.result), finished.id, store)
 
 

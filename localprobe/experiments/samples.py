@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from localprobe.contrast.tables import listed
 from localprobe.errors import DataError
 from localprobe.experiments.outcomes import Sample
 from localprobe.store.safe_json import parse
 from localprobe.store.text_files import decode, place, read_bytes
+from localprobe.suggest import shown
 
 FIELDS = ("model", "layer", "scenario", "alpha", "text")
 
@@ -40,7 +43,7 @@ def read_samples(path: Path, names: Mapping[str, str] | None = None) -> SampleFi
         try:
             record = parse(decode(line, where, numbered=False), where)
         except DataError:
-            if number == lines[-1][0]:
+            if number == lines[-1][0] and not _is_json(line):
                 torn = number
                 continue
             raise
@@ -78,12 +81,13 @@ class _Line:
     def _value(self, field: str) -> Any:
         name = self._called[field]
         if name not in self._record:
-            has = ", ".join(self._record) or "none"
-            raise DataError(f"{self._place}: no field {name!r}; it has {has} (--{field}-field gives another name)")
+            has = f"it has {listed(self._record)}"
+            raise DataError(f"{self._place}: no field {name!r}; {has} (--{field}-field gives another name)")
         return self._record[name]
 
     def _wrong(self, field: str, value: Any, expected: str) -> DataError:
-        text = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"
+        text = shown(value)
+        text = text if len(text) <= 40 else f"a {type(value).__name__}"
         return DataError(f"{self._place}: {self._called[field]} is {text}, not {expected}")
 
     def _name(self, field: str) -> str:
@@ -120,3 +124,12 @@ class _Line:
         if not is_integer or value < 0:
             raise self._wrong("layer", value, "the number of a block, from 0")
         return int(value)
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a line is whole, whatever else is wrong with it."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from localprobe.engine import Sampler
 from localprobe.experiments.cells import CellAnswer
@@ -13,7 +16,6 @@ from localprobe.experiments.dose_response import DoseResponse, dose_response
 from localprobe.experiments.experiment import PromptChoice
 from localprobe.experiments.model_measures import name_of
 from localprobe.experiments.outcomes import Outcome, Sample, outcomes, prompt_name
-from localprobe.experiments.points import point
 from localprobe.experiments.result import (
     ArmComparison,
     ArmRates,
@@ -24,10 +26,12 @@ from localprobe.experiments.result import (
     ModelResult,
     Point,
     PromptSummary,
+    SampleText,
     Series,
     SweepResult,
 )
 from localprobe.experiments.success import success
+from localprobe.stats.estimates import bounded_exp, geometric_ratio, mean
 from localprobe.stats.rates import Rate, grouped_rate
 from localprobe.store.json_values import from_json
 from localprobe.text_metrics.word_lists import WordLists
@@ -35,6 +39,7 @@ from localprobe.text_metrics.word_lists import WordLists
 FORMAT = 1
 """Of a sweep's result."""
 _RESAMPLES = 1000
+_TEXTS = 2  # sample texts kept per condition
 
 
 def result_of(about: Mapping[str, Any], answers: Sequence[CellAnswer]) -> SweepResult:
@@ -115,14 +120,33 @@ class _Summary:
         ]
 
     def _point(self, measured: Sequence[_Measured], vector: str = "", layer: int = 0) -> Point:
-        """The point of one condition, read by a vector at a layer and above it."""
-        (cell, at), answers = (
-            (measured[0][0].cell, self._layers.get((vector, layer))),
-            [answer for answer, _ in measured],
+        """The measures of one condition with at least one answer, read by a vector at a layer and above it."""
+        cell, at = measured[0][0].cell, self._layers.get((vector, layer))
+        answers, counted = [answer for answer, _ in measured], [outcome for _, outcome in measured]
+        unsteered = [answer for answer, _ in self._of("baseline", scenario=cell.scenario, pressure=cell.pressure)]
+        own, above = (name_of(vector, reading_layer) for reading_layer in (layer, at.above if at else layer))
+        losses = _losses(answers)
+        divergences = [answer.measures.kl for answer in answers if answer.measures]
+        return Point.of(
+            cell.alpha,
+            counted,
+            dose=cell.dose,
+            reasons=dict(Counter(reason for outcome in counted for reason in outcome.reasons).most_common()),
+            truncated=sum(bool(outcome.truncated) for outcome in counted),
+            tokens=float(np.mean([len(answer.ids) for answer in answers])),
+            score=mean([answer.scores.get(own) for answer in answers]),
+            score_above=mean([answer.scores.get(above) for answer in answers]),
+            reading=mean([_reading(answer, own) for answer in answers]),
+            reading_above=mean([_reading(answer, above) for answer in answers]),
+            perplexity=bounded_exp(float(np.mean(losses))) if losses else None,
+            perplexity_ratio=geometric_ratio(losses, _losses(unsteered)),
+            kl=float(np.mean(divergences)) if divergences else None,
+            judge=mean([answer.judgement.score if answer.judgement else None for answer in answers]),
+            texts=tuple(
+                SampleText(answer.cell.sample, answer.text, outcome.expresses, outcome.coherent, outcome.reasons)
+                for answer, outcome in list(zip(answers, counted, strict=True))[:_TEXTS]
+            ),
         )
-        baseline = self._of("baseline", scenario=cell.scenario, pressure=cell.pressure)
-        names = [name_of(vector, reading_layer) for reading_layer in (layer, at.above if at else layer)]
-        return point(answers, [outcome for _, outcome in measured], [answer for answer, _ in baseline], *names)
 
     def _prompt(self, prompt: PromptChoice) -> PromptSummary:
         def unsteered(arm: str, pole: str = "") -> Point | None:
@@ -222,3 +246,11 @@ def _rate(measured: Iterable[_Measured]) -> Rate | None:
     for _, outcome in measured:
         groups.setdefault(outcome.scenario, []).append(outcome.expresses)
     return grouped_rate([(sum(group), len(group)) for group in groups.values()]) if groups else None
+
+
+def _reading(answer: CellAnswer, name: str) -> float | None:
+    return answer.measures.readings.get(name) if answer.measures else None
+
+
+def _losses(answers: Sequence[CellAnswer]) -> list[float]:
+    return [loss for answer in answers if answer.measures and (loss := answer.measures.nll) is not None]

@@ -13,8 +13,8 @@ the CPU. `scripts/bench sweep` measures it on your machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -98,10 +98,8 @@ def check(experiment: Experiment) -> None:
         discovery.choose(choice.engine, None if choice.engine else formats)
 
 
-@contextmanager
-def _loaded(choice: ModelChoice) -> Iterator[Model]:
-    with Model.load(choice.name, choice.engine, choice.options) as model:
-        yield model
+def _loaded(choice: ModelChoice) -> Model:
+    return Model.load(choice.name, choice.engine, choice.options)
 
 
 class _Sweep:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from localprobe.checks import check_decoding
 from localprobe.engine import Capabilities, FloatArray, Info, IntArray, Output, Prompt, Row, Steering, Stream, Watch
 from localprobe.errors import UsageError
 from localprobe.fake import tokenizer
@@ -112,6 +113,7 @@ class FakeEngine:
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
     ) -> FakeStream:
+        check_decoding(self.info)
         self._refuse_unable(prompt.steering for prompt in prompts)
         if reuse is None:
             caches = [self._cache(len(prompt.ids), len(prompt.ids) + room) for prompt in prompts]

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from localprobe.contrast.duplicates import normal
@@ -23,6 +22,7 @@ from localprobe.contrast.system_prompts import SystemPrompts
 from localprobe.errors import LocalprobeError
 from localprobe.generators.generator import Completion, Generator, TextRequest
 from localprobe.generators.lines import Lines
+from localprobe.store.paths import lock
 from localprobe.terminal_text import tell
 from localprobe.version import __version__
 
@@ -100,7 +100,7 @@ def planned_pairs(recipe: Recipe, generators: Sequence[Generator]) -> list[Plann
     return sorted(first, key=lambda pair: generators.index(pair.generator) if pair.generator.in_memory else -1)
 
 
-class Generation:
+class Generation(AbstractContextManager["Generation"]):
     """Pairs being generated into a file. Use it as a context manager, and iterate over it to do the work.
 
     An unusable answer (`localprobe.contrast.refusals`) is retried `retries` times with other seeds. Then its pair goes
@@ -184,10 +184,7 @@ class Generation:
             generator.rest()
         self._open.close()
 
-    def __enter__(self) -> Generation:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
@@ -239,14 +236,10 @@ def _prompt(scenario: Scenario, prompts: SystemPrompts) -> str:
 
 def _alone(output: Path) -> AbstractContextManager[Any]:
     """A lock on the output, released when the process ends: two runs would pay for the same pairs twice."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    from localprobe.store.paths import cache
-
-    path = cache() / "locks" / f"{_hash(str(output.absolute()))[:32]}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return FileLock(path, timeout=0).acquire()
+        return lock(_hash(str(output.absolute()))[:32], timeout=0).acquire()
     except Timeout as error:
         raise LocalprobeError(f"another process is writing {output}: wait for it, or name another file") from error
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from localprobe.errors import DataError, LocalprobeError
@@ -14,7 +14,7 @@ from localprobe.store.safe_json import parse
 from localprobe.store.text_files import decode
 
 
-class Lines:
+class Lines(AbstractContextManager["Lines"]):
     """A JSONL file open for appending, and the records it holds already.
 
     An incomplete last line, left by a crash, is removed, and `notify` is called. Use it as a context manager. A new
@@ -52,10 +52,7 @@ class Lines:
         if empty:
             self.path.unlink(missing_ok=True)
 
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _read(self, notify: Callable[[str], None]) -> tuple[int, bytes]:

@@ -9,7 +9,7 @@ import numpy as np
 from localprobe.errors import CorruptFile
 from localprobe.gguf.header import Header
 from localprobe.gguf.names import biases
-from localprobe.gguf.rope import partial_factor, rope, short_decimal
+from localprobe.gguf.rope import partial_factor, positive, rope, short_decimal
 from localprobe.gguf.sizes import Sizes
 from localprobe.gguf.tensors import Dtype
 from localprobe.gguf.vocabulary import Vocabulary
@@ -101,7 +101,7 @@ def _gemma(header: Header, sizes: Sizes) -> Config:
     parameters = rope(header, sizes)
     window = header.value("gemma3.attention.sliding_window", int) or None
     pattern = _pattern(header) if window else 1
-    local = header.value("gemma3.rope.freq_base_swa", float) or 10_000.0
+    local = positive(header, "gemma3.rope.freq_base_swa", 10_000.0)
     large = sizes.layers == _GEMMA_27B_LAYERS
     extra: Config = {
         "hidden_activation": "gelu_pytorch_tanh",
@@ -118,12 +118,17 @@ def _gemma(header: Header, sizes: Sizes) -> Config:
             "full_attention": parameters,
             "sliding_attention": {"rope_type": "default", "rope_theta": local},
         },
-        "final_logit_softcapping": header.value("gemma3.final_logit_softcapping", float) or None,
+        "final_logit_softcapping": _softcapping(header),
         "attn_logit_softcapping": None,
     }
     if parameters["rope_type"] != "default":
         extra["rope_scaling"] = parameters
     return extra
+
+
+def _softcapping(header: Header) -> float | None:
+    key = "gemma3.final_logit_softcapping"
+    return positive(header, key, 1.0) if header.value(key, float) else None
 
 
 def _pattern(header: Header) -> int:

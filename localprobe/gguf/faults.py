@@ -11,7 +11,8 @@ from collections import Counter
 import numpy as np
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, Value, shown
+from localprobe.gguf.header import Header, Value
+from localprobe.suggest import shown
 
 _TOKENIZER = "tokenizer.ggml"
 _NO_VOCABULARY = ("no_vocab", "none")

@@ -44,7 +44,7 @@ def to_folder(
     cache: Path,
     *,
     dtype: Dtype | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Path:
     """The folder in `cache` that holds the model of a GGUF file, for transformers and mlx-lm; converted on first use.
 
@@ -66,7 +66,7 @@ def to_folder(
         try:
             with _alone(folder):
                 if not _complete(folder):  # another process may have converted it meanwhile
-                    work.make(progress or _silent)
+                    work.make(progress)
         except OSError as error:
             raise work.unwritable(error) from error
     return folder
@@ -226,7 +226,3 @@ class _Conversion:
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _silent(done: int, total: int) -> None:
-    """Display nothing."""

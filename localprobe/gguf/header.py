@@ -105,12 +105,6 @@ class Header:
         return value
 
 
-def shown(value: object) -> str:
-    """A value from a file for an error message, shortened to one line."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
 def _commonest_type(header: Header) -> str:
     """The tensor type with the most elements, for a file that does not name its quantisation."""
     held: dict[str, int] = {"GUESSED": 0}

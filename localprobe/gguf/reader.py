@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, ModelError, UnknownModel, UnsupportedModel
-from localprobe.gguf.header import Header, TensorInfo, Value, shown
+from localprobe.gguf.header import Header, TensorInfo, Value
+from localprobe.suggest import shown
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, shown
+from localprobe.gguf.header import Header
 from localprobe.gguf.sizes import Sizes
 from localprobe.gguf.tensors import load
+from localprobe.suggest import shown
 
 Rope: TypeAlias = dict[str, Any]
+_LARGEST = float(np.finfo(np.float32).max)
 _TOLERANCE = 1e-4  # the tensor is float32; Llama 3's own values agree to 1e-7
 
 
@@ -26,7 +28,7 @@ def rope(header: Header, sizes: Sizes) -> Rope:
     """
     family = header.architecture
     default = 1_000_000.0 if family == "gemma3" else 10_000.0
-    theta = _positive(header, f"{family}.rope.freq_base", default)
+    theta = positive(header, f"{family}.rope.freq_base", default)
     return {"rope_theta": theta, **_scaling(header, sizes, theta)}
 
 
@@ -51,7 +53,7 @@ def _scaling(header: Header, sizes: Sizes, theta: float) -> Rope:
     if header.architecture == "phi3":
         return _long_rope(header, sizes)
     kind = header.value(f"{prefix}.scaling.type", str) or "linear"
-    factor = _positive(header, f"{prefix}.scaling.factor", _positive(header, f"{prefix}.scale_linear", 1.0))
+    factor = positive(header, f"{prefix}.scaling.factor", positive(header, f"{prefix}.scale_linear", 1.0))
     if kind == "none" or factor == 1.0:
         return _llama3(header, sizes, theta) if "rope_freqs.weight" in header.tensors else {"rope_type": "default"}
     odd = [key for key in header.metadata if key.startswith((f"{prefix}.scaling.yarn_", f"{prefix}.scaling.attn_"))]
@@ -77,7 +79,7 @@ def _long_rope(header: Header, sizes: Sizes) -> Rope:
         "short_factor": _factors(header, sizes, "rope_factors_short.weight").tolist(),
         "long_factor": _factors(header, sizes, "rope_factors_long.weight").tolist(),
         "factor": max(1.0, sizes.context / original),
-        "attention_factor": _positive(header, "phi3.rope.scaling.attn_factor", 1.0),
+        "attention_factor": positive(header, "phi3.rope.scaling.attn_factor", 1.0),
         "original_max_position_embeddings": original,
     }
 
@@ -152,10 +154,10 @@ def _original_context(header: Header) -> int | None:
     return length
 
 
-def _positive(header: Header, key: str, default: float) -> float:
-    """A positive number; 0 or an absent key gives the default."""
+def positive(header: Header, key: str, default: float) -> float:
+    """A positive number; 0 or an absent key gives the default. Raises CorruptFile."""
     value = header.value(key, float) or default
-    if not 0 < value < np.inf:
+    if not 0 < value <= _LARGEST:
         raise CorruptFile(f"{header.path}: {key} is {value}")
     return short_decimal(value)
 

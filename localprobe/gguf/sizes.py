@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, Value, shown
+from localprobe.gguf.header import Header, Value
+from localprobe.suggest import shown
 
 FAMILIES = ("llama", "qwen2", "qwen3", "phi3", "gemma3")
 """By llama.cpp's names; `llama` covers Mistral and SmolLM2."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from localprobe.errors import CorruptFile
-from localprobe.gguf.header import Header, shown
+from localprobe.gguf.header import Header
 from localprobe.gguf.vocabulary import Kind, Vocabulary
 from localprobe.gguf.words import pre_tokenizer
+from localprobe.suggest import shown
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.errors import CorruptFile, UnsupportedModel
-from localprobe.gguf.header import Header, shown
+from localprobe.gguf.header import Header
 from localprobe.gguf.words import Words, words
+from localprobe.suggest import shown
 
 _LONGEST = 1024  # characters; the longest real tokens are runs of spaces
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localprobe.errors import UnsupportedModel
-from localprobe.gguf.header import shown
+from localprobe.suggest import shown
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer

@@ -1,8 +1,8 @@
 """From a model's name to weights on this disk that an engine can load.
 
 `names` resolves names, `catalogue` holds the short names, `shape` gives layers and width, `download` fetches from the
-hub, `checkpoint` checks files without loading them, `weights` hashes them, `fits` estimates memory, `inventory` lists
-the available models.
+hub, `checkpoint` checks files without loading them, `weights` hashes them, `tokens` turns text into ids by
+their tokenizer, `fits` estimates memory, `inventory` lists the available models.
 """
 
 from localprobe.models.names import formats, resolve

@@ -5,20 +5,30 @@ Only headers are read, so every check takes milliseconds regardless of the size 
 
 from __future__ import annotations
 
-import json
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localprobe.errors import CorruptFile, UnknownModel, UnsupportedModel
+from localprobe.errors import CorruptFile, DataError, UnknownModel, UnsupportedModel
+from localprobe.models.config import check_config
+from localprobe.store.safe_json import parse
+from localprobe.suggest import shown
 
 GGUF_MAGIC = b"GGUF"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """Floating-point type of safetensors -> bytes per element."""
-MAX_HEADER = 100_000_000  # safetensors' own limit on the length of a header
+MAX_HEADER = 1 << 25
+"""The most bytes of a safetensors header. The largest models in one file take 20 MB; safetensors itself takes 100 MB,
+which are gigabytes once they are parsed."""
+MAX_JSON = 1 << 26
+"""The most bytes of another JSON file: the index of the largest models takes 20 MB."""
+_BYTES = FLOATS | {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_LARGEST = 1 << 62  # of a size or an offset
+_DIMENSIONS = 64  # as many as numpy takes
 _INDEX = ".safetensors.index.json"
 
 
@@ -60,15 +70,15 @@ def check_folder(folder: Path) -> None:
     """Raise UnknownModel if a folder lacks a file of a checkpoint, CorruptFile if one is damaged."""
     if not (folder / "config.json").is_file():
         raise UnknownModel(f"{folder} holds no config.json: give a Hugging Face model folder or a .gguf file")
-    read_json(folder / "config.json")
+    check_config(folder / "config.json", read_json(folder / "config.json"))
     files = weight_files(folder)
     if not files:
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         why = "only pickled weights, which localprobe never loads" if pickled else "no *.safetensors weights"
         raise UnknownModel(f"{folder} holds {why}: give a folder with safetensors, or a .gguf file")
     for file in files:
-        if not file.is_file():
-            raise UnknownModel(f"{folder} lacks {file.name}, which its index names: fetch the model again")
+        if not _is_file(file):
+            raise UnknownModel(f"{folder} lacks {shown(file.name)[1:-1]}, which its index names: fetch the model again")
         read_header(file)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UnknownModel(f"{folder} holds no tokenizer.json: fetch the model again, with its tokenizer")
@@ -96,7 +106,7 @@ def _named_by_config(folder: Path) -> set[Path]:
     if name is None:
         return set()
     if not isinstance(name, str) or Path(name).name != name or not name.endswith((".safetensors", _INDEX)):
-        raise CorruptFile(f"{config} names its weights as {name!r}, which is no safetensors file of its folder")
+        raise CorruptFile(f"{config} names its weights as {shown(name)}, which is no safetensors file of its folder")
     return _named_by_index(folder / name) if name.endswith(_INDEX) else {folder / name}
 
 
@@ -104,8 +114,9 @@ def _named_by_index(index: Path) -> set[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CorruptFile(f"{index} has no weight_map of file names: fetch the model again")
-    if strange := next((name for name in weight_map.values() if Path(name).name != name), None):
-        raise CorruptFile(f"{index} names {strange!r}, which is not a file of its folder")
+    strange = [name for name in weight_map.values() if Path(name).name != name or name in ("", "..")]
+    if strange:
+        raise CorruptFile(f"{index} names {shown(strange[0])}, which is not a file of its folder")
     return {index.with_name(name) for name in weight_map.values()}
 
 
@@ -127,7 +138,10 @@ def size(path: Path) -> Size:
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
-    """Each tensor of a safetensors file: its dtype, shape and data_offsets. Raises CorruptFile."""
+    """Each tensor of a safetensors file: its dtype, shape and data_offsets, checked against each other and the file.
+
+    Raises CorruptFile.
+    """
     total = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -136,26 +150,72 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             raise CorruptFile(f"{path} is not a safetensors file: {_looks_like(head)}")
         text = file.read(length)
     try:
-        header: dict[str, dict[str, Any]] = json.loads(text)
-        header.pop("__metadata__", None)
-        end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
-        elements = [math.prod(tensor["shape"]) for tensor in header.values() if isinstance(tensor["dtype"], str)]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise CorruptFile(f"{path} has a broken safetensors header: fetch it again") from error
-    if end != total - 8 - length or len(elements) != len(header):
+        header = parse(text.decode(), "its header")
+    except (UnicodeDecodeError, DataError) as error:
+        raise _broken(path, str(error)) from error
+    if not isinstance(header, dict):
+        raise _broken(path, f"a {type(header).__name__}")
+    header.pop("__metadata__", None)
+    for name, tensor in header.items():
+        if wrong := _wrong(tensor):
+            raise _broken(path, f"the tensor {shown(name)} {wrong}")
+    end = 0
+    for name, (begin, after) in sorted(((n, t["data_offsets"]) for n, t in header.items()), key=lambda item: item[1]):
+        if begin != end:
+            raise _broken(path, f"the tensor {shown(name)} begins at byte {begin}, the one before ends at {end}")
+        end = after
+    if end != total - 8 - length:
         raise CorruptFile(f"{path} should be {8 + length + end} bytes long and is {total}: fetch it again")
     return header
 
 
+def _broken(path: Path, what: str) -> CorruptFile:
+    return CorruptFile(f"{path} has a broken safetensors header ({what}): fetch it again")
+
+
+def _wrong(tensor: Any) -> str:
+    """What is wrong with a tensor's entry in a safetensors header; empty if nothing is."""
+    if not isinstance(tensor, Mapping) or not isinstance(tensor.get("dtype"), str):
+        return "has no dtype"
+    shape, offsets = tensor.get("shape"), tensor.get("data_offsets")
+    if not isinstance(shape, list) or len(shape) > _DIMENSIONS or not all(map(_is_size, shape)):
+        return f"has the shape {shown(shape)}"
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)) or offsets[0] > offsets[1]:
+        return f"has the data_offsets {shown(offsets)}"
+    itemsize, stored = _BYTES.get(tensor["dtype"]), offsets[1] - offsets[0]
+    if itemsize and math.prod(shape) * itemsize != stored:
+        return f"has the shape {shown(shape)} of {shown(tensor['dtype'])[1:-1]} in {stored} bytes"
+    return ""
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a checkpoint. Raises CorruptFile."""
+    """A JSON object of a checkpoint. `NaN` and `Infinity` may be in it. Raises CorruptFile."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CorruptFile(f"{path} is not readable JSON ({error}): fetch it again") from error
+        if path.stat().st_size > MAX_JSON:
+            raise CorruptFile(
+                f"{path} is larger than {MAX_JSON:,} bytes, as no such file of a model is: fetch it again"
+            )
+        value = parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise CorruptFile(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"{path} is not readable JSON (not UTF-8 at byte {error.start}): fetch it again") from error
+    except DataError as error:
+        raise CorruptFile(f"{error}, or fetch the file again") from error
     if not isinstance(value, dict):
         raise CorruptFile(f"{path} should hold a JSON object and holds a {type(value).__name__}: fetch it again")
     return value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _head(path: Path, length: int) -> bytes:

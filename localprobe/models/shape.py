@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from localprobe.errors import ModelError
 from localprobe.models import download as hub
 from localprobe.models.catalogue import CATALOGUE, FAKE, Repository
 from localprobe.models.checkpoint import read_json
+from localprobe.models.config import LAYERS, WIDTHS, check_config, text_config
 from localprobe.models.names import source
 
 
@@ -32,7 +34,7 @@ def shape(name: str) -> Shape | None:
     path = None if name == FAKE else _on_this_disk(source(name))
     if path is None:
         return None
-    with suppress(ModelError, OSError, KeyError, ValueError):  # loading the file will report the error
+    with suppress(ModelError, OSError, TypeError, ValueError):  # loading the file will report the error
         return _of_folder(path) if path.is_dir() else _of_gguf(path)
     return None
 
@@ -49,10 +51,14 @@ def _on_this_disk(where: Repository | Path) -> Path | None:
 
 
 def _of_folder(folder: Path) -> Shape:
-    config: dict[str, Any] = read_json(folder / "config.json")
-    config = config.get("text_config", config)  # of a multimodal model
-    names = ("num_hidden_layers", "hidden_size") if "hidden_size" in config else ("n_layer", "n_embd")
-    return Shape(*(int(config[name]) for name in names))
+    path = folder / "config.json"
+    config = read_json(path)
+    check_config(path, config)
+    return Shape(_size(text_config(config), LAYERS), _size(text_config(config), WIDTHS))
+
+
+def _size(config: Mapping[str, Any], names: Sequence[str]) -> int:
+    return int(next((config[name] for name in names if name in config), ""))  # ValueError without any
 
 
 def _of_gguf(path: Path) -> Shape:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from localprobe.stats.arrays import Array
 from localprobe.stats.auroc import auroc
-from localprobe.stats.intervals import Interval, unpaired_auroc_interval, wilson
+from localprobe.stats.intervals import Interval, unpaired_auroc_interval
+from localprobe.stats.rates import rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def binary(ratings: Array, scores: Array, threshold: float) -> Binary:
     n = len(positive) + len(negative)
     rejected, missed = len(negative) - alarms, len(positive) - hits
     called = hits + alarms
-    jaccard = wilson(hits, called + missed)
+    jaccard = rate(hits, called + missed).interval
     area = auroc(positive, negative)
     return Binary(
         n=n,
@@ -58,15 +59,15 @@ def binary(ratings: Array, scores: Array, threshold: float) -> Binary:
         true_negative=rejected,
         false_negative=missed,
         accuracy=(hits + rejected) / n,
-        accuracy_interval=wilson(hits + rejected, n),
+        accuracy_interval=rate(hits + rejected, n).interval,
         precision=hits / called if called else None,
-        precision_interval=wilson(hits, called) if called else None,
+        precision_interval=rate(hits, called).interval if called else None,
         recall=hits / len(positive),
-        recall_interval=wilson(hits, len(positive)),
+        recall_interval=rate(hits, len(positive)).interval,
         f1=2 * hits / (2 * hits + alarms + missed),
         f1_interval=(2 * jaccard[0] / (1 + jaccard[0]), 2 * jaccard[1] / (1 + jaccard[1])),
         specificity=rejected / len(negative),
-        specificity_interval=wilson(rejected, len(negative)),
+        specificity_interval=rate(rejected, len(negative)).interval,
         auroc=area,
         auroc_interval=unpaired_auroc_interval(area, len(positive), len(negative)),
     )

@@ -160,7 +160,7 @@ def probe_of(vector: Vector, layers: Sequence[int] | None = None) -> Probe:
     """
     numbers = sorted(vector.directions) if layers is None else layers
     directions = np.stack([vector.directions[layer].vector for layer in numbers])
-    if not np.allclose(np.linalg.norm(directions, axis=-1), 1, atol=1e-3):
+    if not np.allclose([vector.directions[layer].length for layer in numbers], 1, atol=1e-3):
         raise DataError(f"{vector.concept} holds control vectors of other lengths, not a probe: fit one")
     return Probe(
         directions,

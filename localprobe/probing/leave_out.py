@@ -26,6 +26,7 @@ class Group:
     layer: int
     """The layer cross-validated inside the other groups."""
     at_layer: Area
+    """Without an interval for a single pair."""
     aurocs: tuple[float, ...]
     """At every layer."""
 

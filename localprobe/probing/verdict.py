@@ -109,7 +109,7 @@ def _objection(evidence: _Evidence) -> str | None:
         return f"Not shown: on {evidence.pairs} unseen pairs the probe is not distinguishable from chance ({reached})."
     if why := _simpler(evidence, reached):
         return why
-    if (scenario := evidence.scenario) and (scenario.pooled.interval[0] <= 0.5 or scenario.pooled.auroc < HOLDS):
+    if (scenario := evidence.scenario) and (not _above_chance(scenario) or scenario.pooled.auroc < HOLDS):
         pooled = _figure(scenario.pooled.auroc, scenario.pooled.interval)
         return (
             f"Only where it was fitted: the probe separates unseen pairs of known scenarios ({reached}), but not those "
@@ -157,7 +157,7 @@ def _shows(evidence: _Evidence) -> Iterator[str]:
             f"{_figure(ablation.after.auroc, ablation.after.interval)}."
         )
     for left in validation.leave_one_out.values():
-        if left.pooled.interval[0] > 0.5 and not _failing(left):
+        if _above_chance(left) and not _failing(left):
             yield (
                 f"It generalises to a {left.by} that it was not fitted on: AUROC "
                 f"{_figure(left.pooled.auroc, left.pooled.interval)} over {len(left.groups)} left out in turn."
@@ -175,7 +175,8 @@ def _does_not_show(evidence: _Evidence) -> Iterator[str]:
             if group.at_layer.auroc < HOLDS:
                 yield (
                     f"That it reads the {by} {group.name!r}: fitted without it, AUROC "
-                    f"{_figure(group.at_layer.auroc, group.at_layer.interval)} on its {group.pairs} pairs."
+                    f"{_figure(group.at_layer.auroc, group.at_layer.interval)} on its "
+                    f"{'only pair' if group.pairs == 1 else f'{group.pairs} pairs'}."
                 )
     if not evidence.scenario:
         yield "That it generalises to another scenario: the pairs name fewer than two."
@@ -269,5 +270,11 @@ def _leads(other: Baseline) -> bool:
     return other.lead is not None and other.lead[0] > 0
 
 
-def _figure(value: float, interval: Interval) -> str:
-    return f"{value:.2f}, {interval[0]:.2f} to {interval[1]:.2f}"
+def _above_chance(left: LeaveOut) -> bool:
+    """Whether all groups together, each left out, are separated better than chance."""
+    return left.pooled.interval is not None and left.pooled.interval[0] > 0.5
+
+
+def _figure(value: float, interval: Interval | None) -> str:
+    """A figure and its interval; one pair has none."""
+    return f"{value:.2f}" if interval is None else f"{value:.2f}, {interval[0]:.2f} to {interval[1]:.2f}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,33 +38,22 @@ from localprobe.remote.process import EngineProcess
 _numbers = itertools.count()  # of streams
 
 
-def load(
-    backend_name: str, weights: Weights, options: LoadOptions, *, on_notice: Callable[[str], None] | None = None
-) -> RemoteEngine:
+def load(backend_name: str, weights: Weights, options: LoadOptions) -> RemoteEngine:
     """Load a model in a child process and wait for it.
 
-    `backend_name` is a registered engine, or `module:attribute`. `on_notice` is called with the Python warnings of the
-    child while waiting for an answer. Raises what the backend raises, and EngineCrashed if the child dies. If the
-    wait is interrupted (KeyboardInterrupt), the child is killed.
+    `backend_name` is a registered engine, or `module:attribute`. Python warnings of the child are warnings here
+    (EngineWarning), given while an answer is waited for. Raises what the backend raises, and EngineCrashed if the child
+    dies. If the wait is interrupted (KeyboardInterrupt), the child is killed.
     """
-    return start(backend_name, weights, options, on_notice=on_notice).wait()
-
-
-def start(
-    backend_name: str, weights: Weights, options: LoadOptions, *, on_notice: Callable[[str], None] | None = None
-) -> Loading:
-    """Begin to load a model in a child process; see `load`."""
-    return Loading(backend_name, weights, options, on_notice)
+    return Loading(backend_name, weights, options).wait()
 
 
 class Loading:
-    """A model that is being loaded. Dropping the last reference before it is loaded ends the child."""
+    """A model that is being loaded; see `load`. Dropping the last reference before it is loaded ends the child."""
 
-    def __init__(
-        self, backend_name: str, weights: Weights, options: LoadOptions, on_notice: Callable[[str], None] | None
-    ) -> None:
+    def __init__(self, backend_name: str, weights: Weights, options: LoadOptions) -> None:
         self._name = weights.name
-        self._process = EngineProcess(backend_name, on_notice)
+        self._process = EngineProcess(backend_name)
         self._abandon = weakref.finalize(self, self._process.kill, EngineError, "abandoned")
         self._answer = self._process.post("load", backend_name, weights, options)
         self._engine: RemoteEngine | None = None

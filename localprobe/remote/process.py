@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -42,7 +43,7 @@ class PendingAnswer:
         self,
         verb: str,
         frame: list[bytes | memoryview],
-        on_notice: Callable[[str], None] | None,
+        on_notice: Callable[[str], None],
         while_waiting: Callable[[], None],
     ) -> None:
         self.verb = verb
@@ -66,10 +67,10 @@ class PendingAnswer:
                     raise TimeoutError(f"no answer to {self.verb} after {timeout} s") from None
                 self._while_waiting()
                 continue
-            if reply[0] != "notice":
-                self._last = reply
-            elif self._on_notice:
+            if reply[0] == "notice":
                 self._on_notice(reply[1])
+            else:
+                self._last = reply
         kind, value = self._last
         if kind != "failed":
             return value
@@ -89,9 +90,8 @@ class EngineProcess:
     other caller does, and leave an answer that takes long to the thread.
     """
 
-    def __init__(self, name: str, on_notice: Callable[[str], None] | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._on_notice = on_notice
         self._channel, theirs = socket.socketpair()
         with theirs:
             for end in (self._channel, theirs):
@@ -170,7 +170,11 @@ class EngineProcess:
         self._thread.join()
 
     def _answer(self, verb: str, arguments: tuple[object, ...]) -> PendingAnswer:
-        return PendingAnswer(verb, wire.pack(verb, arguments, share=True), self._on_notice, self._check)
+        return PendingAnswer(verb, wire.pack(verb, arguments, share=True), self._warn, self._check)
+
+    def _warn(self, text: str) -> None:
+        """Give a warning of the process to the user, in the thread that waits for an answer."""
+        warnings.warn(f"the {self.name} engine warns: {text}", errors.EngineWarning, stacklevel=2)
 
     def _check(self) -> None:
         """Raise EngineStopped if the process is stopped."""

@@ -138,7 +138,10 @@ class FrameReader:
         dtype = _DTYPES.get(name)
         if dtype is None or not 0 <= (size := dtype.itemsize * prod(shape)) <= self._left:
             raise FrameError(f"an array of {name} {shape} in a frame that has {self._left} more bytes")
-        array = np.empty(shape, dtype)
+        try:
+            array = np.empty(shape, dtype)
+        except MemoryError as error:
+            raise FrameError(f"an array of {size:,} bytes, for which there is no memory") from error
         if size and (got := self._source.readinto(array.data)) < size:
             raise FrameError(f"{got} bytes of an array of {size}")
         self._left -= size

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localprobe.figures.drawing import COLOURS, MARKERS, NEUTRAL, drawing
+from localprobe.figures.drawing import COLOURS, MARKERS, NEUTRAL, colour, drawing
 from localprobe.probing.behaviour import Behaviour
 from localprobe.probing.detection import Detection
 from localprobe.probing.result import ProbeResult
@@ -86,7 +86,7 @@ def cross_model(models: Sequence[Detection]) -> Figure:
         for i, detection in enumerate(models):
             x = [row.layer for row in detection.probe.layers]
             y = [row.auroc for row in detection.probe.layers]
-            axis.plot(x, y, color=_colour(i), marker=MARKERS[i % len(MARKERS)], markersize=3, label=detection.titled)
+            axis.plot(x, y, color=colour(i), marker=MARKERS[i % len(MARKERS)], markersize=3, label=detection.titled)
         axis.axhline(0.5, color=NEUTRAL, linewidth=0.6)
         axis.set(xlabel="layer", ylabel="AUROC", ylim=(0, 1.03))
         axis.legend(loc="lower right")
@@ -107,7 +107,7 @@ def behaviour(models: Sequence[tuple[str, Behaviour]]) -> Figure:
                 axis.scatter(
                     [point.rating for point in own],
                     [point.score for point in own],
-                    color=_colour(i),
+                    color=colour(i),
                     marker=MARKERS[i % len(MARKERS)],
                     s=22,
                     label=scenario or None,
@@ -119,7 +119,3 @@ def behaviour(models: Sequence[tuple[str, Behaviour]]) -> Figure:
         if len({point.scenario for point in models[0][1].points}) > 1:
             sheet.axes[0].legend(fontsize=6)
     return Figure("figure-5", "Scores of rated texts, for every model (the paper's Figure 5).", sheet.svg)
-
-
-def _colour(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from localprobe.probing.behaviour import Behaviour
-from localprobe.probing.comparison import Likeness
 from localprobe.probing.detection import Detection, ModelAgreement
 from localprobe.probing.result import ProbeResult, Validation
 from localprobe.report.table import Measured, Table, TableCell
@@ -75,7 +74,8 @@ def left_out(validation: Validation, name: str) -> list[Table]:
         rows.append(
             (f"all, each by a fit without its {by}", pairs, Measured(left.pooled.auroc, left.pooled.interval, 3))
         )
-        tables.append(Table(f"left-out-{by}-{name}", f"One {by} left out", (by, "pairs", "AUROC"), tuple(rows)))
+        note = f"A {by} of one pair has no interval." if any(group.pairs == 1 for group in left.groups) else ""
+        tables.append(Table(f"left-out-{by}-{name}", f"One {by} left out", (by, "pairs", "AUROC"), tuple(rows), note))
     return tables
 
 
@@ -118,9 +118,9 @@ def agreement(pairs: Sequence[ModelAgreement]) -> Table:
     rows = tuple(
         (
             *pair.models,
-            _likeness(pair.scores.pearson),
-            _likeness(pair.scores.spearman),
-            _likeness(pair.scores.within_poles),
+            Measured.of(pair.scores.pearson),
+            Measured.of(pair.scores.spearman),
+            Measured.of(pair.scores.within_poles),
             Measured(min(pair.directions) if pair.directions else None, digits=4),
         )
         for pair in pairs
@@ -180,7 +180,3 @@ def _title(measure: str) -> str:
 
 def _marked(layer: int, result: ProbeResult) -> str:
     return f"{layer}{'*' if layer == result.layer else ''}{'+' if layer == result.best.layer else ''}"
-
-
-def _likeness(likeness: Likeness) -> Measured:
-    return Measured(likeness.value, likeness.interval)

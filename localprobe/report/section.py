@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from localprobe.report.table import Table
 
@@ -40,11 +40,8 @@ class Section:
     details: tuple[Table, ...] = ()
     """Tables to fold away."""
     samples: tuple[AnswerSample, ...] = ()
-    sections: tuple[Section, ...] = field(default=())
-    """Under it."""
 
     @property
     def every_table(self) -> list[Table]:
-        """Its tables and those of the sections under it."""
-        below = [table for section in self.sections for table in section.every_table]
-        return [*self.tables, *self.details, *below]
+        """Its tables, folded away or not."""
+        return [*self.tables, *self.details]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from localprobe.probing.comparison import Likeness
 from localprobe.stats.estimates import Estimate, Mean
 from localprobe.stats.rates import Rate
 
@@ -31,7 +32,7 @@ class Measured:
         return f"{text} [{low}, {high}]"
 
     @classmethod
-    def of(cls, figure: Rate | Estimate | Mean | None) -> Measured:
+    def of(cls, figure: Rate | Estimate | Mean | Likeness | None) -> Measured:
         """A figure with its own interval; a rate in percent."""
         if figure is None:
             return cls(None)

@@ -52,7 +52,8 @@ class Area:
     """An AUROC and its interval."""
 
     auroc: float
-    interval: Interval
+    interval: Interval | None
+    """None for a single pair: nothing says how much another pair would differ."""
 
 
 def bootstrap(
@@ -81,7 +82,7 @@ def bootstrap(
 def auroc_interval(
     positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Interval of the AUROC of scores (pairs,), row i of both being one pair. For one pair it rests on the prior."""
+    """Interval of the AUROC of scores (pairs,), row i of both being one pair; at least 2 pairs."""
     weights = _resamples(len(positive), resamples, seed)
     low, high = _auroc(positive[:, None].astype(np.float64), negative[:, None].astype(np.float64), weights)
     return float(low[0]), float(high[0])
@@ -93,19 +94,24 @@ def unpaired_auroc_interval(area: float, positive: int, negative: int) -> Interv
     return float(low[0]), float(high[0])
 
 
-def wilson(successes: int, of: int) -> Interval:
-    """Wilson's score interval of a share of independent texts."""
-    from scipy.stats import binomtest
+def wilson(share: float, of: float) -> Interval:
+    """Wilson's score interval of a share of `of` independent items, which need not be a whole number."""
+    low, high = _wilson(np.array(share), np.array(of))
+    return float(low), float(high)
 
-    interval = binomtest(successes, of).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+
+def _wilson(share: Array, of: Array) -> tuple[Array, Array]:
+    centre = (share + _Z**2 / of / 2) / (1 + _Z**2 / of)
+    half = _Z / (1 + _Z**2 / of) * np.sqrt(share * (1 - share) / of + _Z**2 / of**2 / 4)
+    return np.minimum(np.maximum(centre - half, 0), share), np.maximum(np.minimum(centre + half, 1), share)
 
 
 def area(
     positive: NDArray[np.floating], negative: NDArray[np.floating], *, resamples: int = 2000, seed: int = 0
 ) -> Area:
-    """AUROC of scores (pairs,) with its interval."""
-    return Area(auroc(positive, negative), auroc_interval(positive, negative, resamples=resamples, seed=seed))
+    """AUROC of scores (pairs,) with its interval, if there are two pairs or more."""
+    interval = auroc_interval(positive, negative, resamples=resamples, seed=seed) if len(positive) > 1 else None
+    return Area(auroc(positive, negative), interval)
 
 
 def lead_interval(
@@ -146,16 +152,12 @@ def _auroc(high: Array, low: Array, weights: Array) -> tuple[Array, Array]:
 def _accuracy(observed: Array, variance: Array, pairs: int) -> tuple[Array, Array]:
     """Wilson's interval for the effective number of independent texts."""
     texts = 2 * pairs / _inflation(observed, variance, observed * (1 - observed) / (2 * pairs), pairs, "accuracy")
-    centre = (observed + _Z**2 / texts / 2) / (1 + _Z**2 / texts)
-    half = _Z / (1 + _Z**2 / texts) * np.sqrt(observed * (1 - observed) / texts + _Z**2 / texts**2 / 4)
-    return np.minimum(np.maximum(centre - half, 0), observed), np.maximum(np.minimum(centre + half, 1), observed)
+    return _wilson(observed, texts)
 
 
 def _inflation(observed: Array, variance: Array, formula: Array, pairs: int, measure: str) -> Array:
     """Ratio of the bootstrap variance to that of the formula, blended with a prior where few texts are wrong."""
-    variance = (
-        variance * pairs / max(pairs - 1, 1)
-    )  # a bootstrap underestimates it by this factor; one pair has no variance
+    variance = variance * pairs / (pairs - 1)  # a bootstrap underestimates it by this factor
     ratio = np.divide(variance, formula, out=np.ones_like(observed), where=formula > 0)
     information = 4 * pairs * observed * (1 - observed)
     return np.asarray((information * ratio + _PRIOR[measure]) / (information + 1))
@@ -210,8 +212,10 @@ def _spread(scores: Array, weights: Array) -> tuple[Array, Array]:
     return np.where(observed > 0, low, 0), np.where(observed > 0, high, 0)
 
 
-def bracketed(value: float, interval: Interval, spec: str = ".2f", *, value_spec: str = "") -> str:
-    """A figure and its interval as text: `0.93 [0.90, 0.96]`. `spec` formats all three, unless the value has its
-    own."""
+def bracketed(value: float, interval: Interval | None, spec: str = ".2f", *, value_spec: str = "") -> str:
+    """A figure and its interval as text: `0.93 [0.90, 0.96]`, or `0.93` without one. `spec` formats all three, unless
+    the value has its own."""
+    if interval is None:
+        return f"{value:{value_spec or spec}}"
     low, high = interval
     return f"{value:{value_spec or spec}} [{low:{spec}}, {high:{spec}}]"

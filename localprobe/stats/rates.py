@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
-from localprobe.stats.intervals import Interval
-
-_Z = 1.959964
+from localprobe.stats.intervals import Interval, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Rate:
 
 def rate(count: int, of: int) -> Rate:
     """A share of independent items."""
-    return Rate(count / of, *_wilson(count / of, of), of)
+    return Rate(count / of, *wilson(count / of, of), of)
 
 
 def grouped_rate(groups: Sequence[tuple[int, int]]) -> Rate:
@@ -54,10 +51,4 @@ def grouped_rate(groups: Sequence[tuple[int, int]]) -> Rate:
     if k > 1 and independent > 0:
         between = sum((counted - size * share) ** 2 for counted, size in groups) / of**2 * k / (k - 1)
         design = max(1.0, between / independent)
-    return Rate(share, *_wilson(share, of / design), of)
-
-
-def _wilson(share: float, number: float) -> Interval:
-    centre = (share + _Z**2 / number / 2) / (1 + _Z**2 / number)
-    half = _Z / (1 + _Z**2 / number) * sqrt(share * (1 - share) / number + _Z**2 / number**2 / 4)
-    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
+    return Rate(share, *wilson(share, of / design), of)

@@ -52,8 +52,8 @@ def steering(knobs: Iterable[Knob], prompt: int, start: int = 0) -> Steering:
 
 def watch(vector: Vector, layer: int) -> Watch:
     """A projection on a vector's direction, normalised to length 1 so that scores on different directions compare."""
-    direction = vector.directions[layer].vector
-    return Watch(layer, np.asarray(direction / np.linalg.norm(direction), dtype=np.float32))
+    direction = vector.directions[layer]
+    return Watch(layer, np.asarray(direction.vector / direction.length, dtype=np.float32))
 
 
 def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:

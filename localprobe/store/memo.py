@@ -37,7 +37,7 @@ def recall(kind: str, key: Key) -> Any | None:
     """The stored value of a kind and a key, or None. An unreadable file counts as missing."""
     try:
         return json.loads(_path(kind, key).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

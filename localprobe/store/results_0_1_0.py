@@ -1,7 +1,8 @@
 """Converting results stored by localprobe 0.1.0: one pure function for each kind of run.
 
 0.1.0 stored the figures of a probe in one flat object, and only some of its options. The others are read from the
-command if they differ from 0.1.0's defaults.
+command if they differ from 0.1.0's defaults. Of sweeps it stored a series without curves, with nulls, while its
+baseline was missing; one that was killed before its first result had no result.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from localprobe.store import sweeps_0_1_0
 from localprobe.store.changes import StoredRun
 
 _VALIDATION = ("permutation", "baselines", "leave_one_out", "lexical", "neutral", "verdict")
@@ -67,14 +67,14 @@ def compare(run: StoredRun) -> StoredRun:
 
 def sweep(run: StoredRun) -> StoredRun:
     """The answers of an experiment."""
-    return run._replace(result=sweeps_0_1_0.sweep(run.about, run.result))
+    return run._replace(result=_steering(run.result) if run.result else _nothing_yet(run.about))
 
 
 def reproduce(run: StoredRun) -> StoredRun:
     """A comparison, and the result of the sweep if there was one."""
     result = {"ratings": run.result["ratings"], "detection": compare(run).result}
     if "steering" in run.result:
-        result["steering"] = sweeps_0_1_0.steering(run.result["steering"])
+        result["steering"] = _steering(run.result["steering"])
     return run._replace(result=result)
 
 
@@ -106,3 +106,26 @@ def _config(about: Mapping[str, Any], method: str, pooling: str) -> dict[str, An
         option = f"--{name.replace('_', '-')}"
         config[name] = type(default)(words[words.index(option) + 1]) if option in words else default
     return config
+
+
+def _steering(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The non-empty result of a sweep, or the part `steering` of a run of kind `reproduce`."""
+    models = [
+        {**model, "series": [series for series in model["series"] if series["curves"]]} for model in result["models"]
+    ]
+    return {**result, "models": models}
+
+
+def _nothing_yet(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of an experiment without answers; its stored cells are counted when it is shown."""
+    experiment = about["experiment"]
+    expected = sum(facts["expected"] for facts in about["models"]) + sum(about["waiting"].values())
+    names = ("name", "concept", "positions", "samples", "tokens", "seed", "arms")
+    return {
+        "format": 1,
+        **{name: experiment[name] for name in names},
+        "unit": experiment["strengths"]["unit"],
+        "sampling": experiment["sampler"],
+        "cells": {"expected": expected, "done": 0, "measured": 0, "judged": 0},
+        "models": [],
+    }

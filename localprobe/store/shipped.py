@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.errors import DataError
-from localprobe.store.names import exists, is_file, path_of
-from localprobe.suggest import close_match
+from localprobe.suggest import close_match, shown
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -43,23 +42,36 @@ class Shipped:
 
     def path(self, name: str) -> Path:
         """The file of a name. DataError lists the names if there is none."""
-        path = self.folder / f"{name}{self.suffix}"
-        if not is_file(path):
+        if name not in self.names():  # not whether there is such a file: a name may hold `../`
             raise DataError(f"{unknown(self.what, name, self.names())}; or give a file")
-        return path
+        return self.folder / f"{name}{self.suffix}"
 
     def resolve(self, written: str | Path, folder: Path = Path()) -> Path:
         """The file of a path relative to `folder`, or of a name; an existing file takes precedence over a name.
 
         A path to a missing file is returned unchanged, and fails when it is read. DataError for an unknown name.
         """
-        path = folder / path_of(written)
+        path = folder / expanded(written)
         is_name = Path(written).name == str(written) and not path.suffix
-        return self.path(str(written)) if is_name and not exists(path) else path
+        return self.path(str(written)) if is_name and not path.exists() else path
+
+
+def expanded(written: str | Path) -> Path:
+    """The path with `~` replaced by a home folder. DataError for a text that no system takes as a path."""
+    try:
+        path = Path(written).expanduser()
+        path.exists()  # raises for a name that is too long
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: nobody has that home folder
+        raise DataError(f"{shown(str(written))} cannot be a path: {getattr(error, 'strerror', '') or error}") from error
+    if "\0" in str(path):
+        raise DataError(f"{shown(str(written))} cannot be a path: it holds a NUL character")
+    return path
 
 
 def unknown(what: str, name: str, names: Iterable[str]) -> str:
     """The message for an unknown name, with the one that was probably meant and all that exist."""
     names = list(names)
     near = close_match(name, names)
-    return f"no {what} is named {name!r}{f' (did you mean {near!r}?)' if near else ''}: there are {', '.join(names)}"
+    return (
+        f"no {what} is named {shown(name)}{f' (did you mean {near!r}?)' if near else ''}: there are {', '.join(names)}"
+    )

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +22,7 @@ from msgspec import inspect
 
 from localprobe.errors import DataError
 from localprobe.store.text_files import read_text
-from localprobe.suggest import close_match
+from localprobe.suggest import close_match, shown
 
 
 class Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,13 +38,18 @@ _KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
-    """The file as a table of that kind. DataError, in one line, if it cannot be read or is invalid."""
+    """The file as a table of that kind. DataError, in one line, if it cannot be read or is invalid.
+
+    A number that is infinite, NaN or an integer of over 64 bits is invalid everywhere.
+    """
     text = read_text(path)
     if _DEEP_KEY.search(text):  # tomllib's memory grows with the square of their number
         raise DataError(f"{path}: {_DEEP}")
     try:
         values = tomllib.loads(text)
-        return msgspec.convert(values, kind)
+        _check_numbers(_fits, values, str(path))
+        table = msgspec.convert(values, kind)
+        _check_numbers(isfinite, values, str(path))
     except RecursionError as error:
         raise DataError(f"{path}: {_DEEP}") from error
     except msgspec.ValidationError as error:
@@ -51,6 +58,24 @@ def read_toml(path: Path, kind: type[T]) -> T:
         raise DataError(f"{path} is not TOML: {error}") from error
     except ValueError as error:  # Python's own limit on digits
         raise DataError(f"{path}: a number has thousands of digits: write a smaller one") from error
+    return table
+
+
+def _check_numbers(usable: Callable[[int | float], bool], value: Any, place: str, key: str = "") -> None:
+    """DataError for a number inside the value of `key` that is not usable."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_numbers(usable, inner, f"{place}, [{key}]" if key else place, shown(name)[1:-1])
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            table = isinstance(inner, dict)
+            _check_numbers(usable, inner, f"{place}, {key} {number}" if table else place, "" if table else key)
+    elif isinstance(value, int | float) and not usable(value):
+        raise DataError(f"{place}: {key}: {shown(value)} is no number that can be used")
+
+
+def _fits(value: int | float) -> bool:
+    return isinstance(value, float) or -(1 << 63) <= value < 1 << 63
 
 
 def _explained(error: str, value: Any, kind: inspect.Type) -> str:
@@ -71,13 +96,13 @@ def _explained(error: str, value: Any, kind: inspect.Type) -> str:
         return f"{inside}: {f'{match[2]} is missing' if 'missing' in match[1] else _unknown(match[2], kind)}"
     if not message.startswith(("Expected", "Invalid")):  # raised by a check of the table itself
         return f"{inside}: {message}"
-    return f"{place}: {key}: {value!r} is not {expected}"
+    return f"{place}: {key}: {shown(value)} is not {expected}"
 
 
 def _unknown(key: str, kind: inspect.Type) -> str:
     keys = _fields(kind)
     near = close_match(key, keys, cutoff=0.75)
-    return f"unknown key {key!r}: {f'did you mean {near!r}? It' if near else 'it'} may be one of {', '.join(keys)}"
+    return f"unknown key {shown(key)}: {f'did you mean {near!r}? It' if near else 'it'} may be one of {', '.join(keys)}"
 
 
 def _described(kind: inspect.Type) -> str:
@@ -89,9 +114,9 @@ def _described(kind: inspect.Type) -> str:
         case inspect.LiteralType(values=values):
             return f"one of {', '.join(map(str, values))}"
         case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
-            words = "a whole number" if isinstance(plain, inspect.IntType) else "a number"
-            words += "" if least is None else f" of {least:g} or more"
-            return words + ("" if most is None else f", at most {most:g}")
+            words, spec = ("a whole number", "") if isinstance(plain, inspect.IntType) else ("a number", "g")
+            words += "" if least is None else f" of {least:{spec}} or more"
+            return words + ("" if most is None else f", at most {most:{spec}}")
         case inspect.VarTupleType(item_type=item):
             tables = isinstance(item, inspect.StructType)
             return "a list of tables, each under its name in [[ ]]" if tables else "a list with something in it"

@@ -36,7 +36,11 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
     from localprobe.template_engine.environment import Unreadable, compiled, rendered
 
     try:
-        return rendered(compiled(source), {"tools": None, "documents": None, **variables})
+        text = rendered(compiled(source), {"tools": None, "documents": None, **variables})
+        text.encode()
+        return text
+    except UnicodeEncodeError as error:
+        raise TemplateFailed("gives half a character (a lone surrogate), which no tokenizer takes") from error
     except Unreadable as error:
         raise TemplateFailed(f"cannot be read: {_one_line(str(error))}") from error
     except Exceeded as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localprobe.contrast.tables import listed
 from localprobe.errors import DataError
 from localprobe.store.safe_json import parse
 from localprobe.store.shipped import Shipped
@@ -43,7 +44,7 @@ def _checked(content: Any, source: str) -> WordLists:
 def _words(lists: dict[str, Any], pole: str, source: str) -> tuple[str, ...]:
     """The words of a pole in lower case, each once."""
     if pole not in lists:
-        raise DataError(f"{source} has no list {pole!r}; it has {', '.join(lists) or 'nothing'}")
+        raise DataError(f"{source} has no list {pole!r}; it has {listed(lists)}")
     words = lists[pole]
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise DataError(f"{source}: {pole} is not a list of words, such as ['help', 'listen']")

@@ -23,8 +23,9 @@ import numpy as np
 
 from localprobe.engine import FloatArray
 from localprobe.errors import ModelError, UsageError, VectorError
+from localprobe.suggest import shown
 from localprobe.vectors import metadata
-from localprobe.vectors.vector import Direction, Origin, Vector, steering
+from localprobe.vectors.vector import Direction, Origin, Vector, length, steering
 from localprobe.version import __version__
 
 PROGRAMS: Mapping[str, int] = MappingProxyType({"repeng": 0, "cvector-generator": 1})
@@ -85,11 +86,14 @@ def load_gguf(path: Path) -> Vector:
     except ModelError as error:
         raise VectorError(f"{path} is not a readable control vector: {error}") from error
     if kind != "controlvector":
-        raise VectorError(f"{path} is a GGUF file of a {kind} model, not a control vector")
+        raise VectorError(f"{path} is a GGUF file of a {shown(kind)[1:-1]} model, not a control vector")
     tensors = {}
-    for tensor in header.tensors.values():
-        if not re.fullmatch(r"direction\.\d+", tensor.name):
-            continue
+    named = [tensor for tensor in header.tensors.values() if re.fullmatch(r"direction\.\d+", tensor.name, re.ASCII)]
+    try:
+        metadata.check_total(tensor.shape for tensor in named)
+    except VectorError as error:
+        raise VectorError(f"{path}: {error}") from error
+    for tensor in named:
         if tensor.type.name != "F32":
             raise VectorError(f"{path}: {tensor.name} is {tensor.type.name}; llama.cpp takes F32 only")
         values = np.fromfile(path, dtype="<f4", count=tensor.count, offset=tensor.offset)
@@ -111,7 +115,7 @@ def _foreign(path: Path, hint: str, tensors: Mapping[str, FloatArray]) -> Vector
                 raise VectorError(f"it has two directions for layer {layer}")
             held[layer] = tensor
         vectors, notices = steering(held)
-        directions = {b: Direction(vector, norm=float(np.linalg.norm(vector))) for b, vector in vectors.items()}
+        directions = {b: Direction(vector, norm=length(vector)) for b, vector in vectors.items()}
         metadata.check_directions(directions)
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error

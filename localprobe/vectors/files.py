@@ -74,16 +74,21 @@ def load(path: Path) -> Vector:
 def _load_native(path: Path) -> Vector:
     from safetensors import SafetensorError, safe_open
 
+    from localprobe.suggest import one_line
     from localprobe.vectors import metadata
 
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(metadata.KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise VectorError(f"{path} is not a readable vector file (torn, or another format): {error}") from error
-    if text is None:
+            if text is None:
+                raise VectorError(
+                    f"{path} is a safetensors file, but not a vector of localprobe: its metadata lacks {metadata.KEY!r}"
+                )
+            names = [name for name in file.keys() if metadata.is_tensor(name)]  # noqa: SIM118 (it is not a dict)
+            metadata.check_shapes(path, text, {name: file.get_slice(name).get_shape() for name in names})
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise VectorError(
-            f"{path} is a safetensors file, but not a vector of localprobe: its metadata lacks {metadata.KEY!r}"
-        )
+            f"{path} is not a readable vector file (torn, or another format): {one_line(str(error))}"
+        ) from error
     return metadata.read(path, text, tensors)

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from localprobe.engine import FloatArray
-from localprobe.errors import VectorError
+from localprobe.errors import DataError, VectorError
+from localprobe.store.safe_json import parse
+from localprobe.suggest import one_line, shown
 from localprobe.vectors.vector import Direction, Origin, Vector, steering
 
 FORMAT = 1
 KEY = "localprobe"
 """Key under which a file holds the metadata."""
+LARGEST = 1 << 25
+"""The most numbers in all directions of a file: 126 layers of width 16,384 are 2 million."""
 _TENSOR = "direction."
+
+
+def is_tensor(name: str) -> bool:
+    """Whether a tensor of a file is one of its directions."""
+    return name.startswith(_TENSOR)
 
 
 def tensors_of(vector: Vector) -> dict[str, FloatArray]:
@@ -49,43 +60,95 @@ def text_of(vector: Vector) -> str:
     return json.dumps(about)
 
 
+def check_shapes(path: Path, text: str, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Check the shapes of a file's tensors against its metadata, before any tensor is read: a compressed file of 2 MB
+    may hold gigabytes.
+
+    VectorError, naming the path, unless there is one tensor (width,) for each direction, all of the width that the
+    metadata state.
+    """
+    with _named(path):
+        about = _parsed(text)
+        _check_names(about, shapes)
+        width = about["origin"].get("width") or None
+        if width is not None and type(width) is not int:
+            raise ValueError(f"width {width!r}")
+        for name, shape in shapes.items():
+            if len(shape) != 1 or width not in (None, shape[0]):
+                raise VectorError(f"{name} has the shape {tuple(shape)}, and the metadata say ({width or 'width'},)")
+        check_total(shapes.values())
+
+
+def check_total(shapes: Iterable[Sequence[int]]) -> None:
+    """VectorError if tensors of these shapes hold more numbers than directions of any model."""
+    if (total := sum(map(math.prod, shapes))) > LARGEST:
+        raise VectorError(f"it claims {total:,} numbers, and the directions of no model are more than {LARGEST:,}")
+
+
 def read(path: Path, text: str, tensors: Mapping[str, FloatArray]) -> Vector:
     """The vector of a file's metadata and tensors. VectorError, naming the path, if they are inconsistent."""
+    with _named(path):
+        return _vector(path, _parsed(text), tensors)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors in the block as VectorError in one line that begins with the path."""
     try:
-        about = json.loads(text)
-        if about.get("format", 0) > FORMAT:
-            raise VectorError(f"it was written by a newer localprobe (format {about['format']}): upgrade localprobe")
-        return _vector(path, about, tensors)
+        yield
     except VectorError as error:
         raise VectorError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise VectorError(f"{path} has broken metadata: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, DataError) as error:
+        raise VectorError(f"{path} has broken metadata: {one_line(repr(error))}") from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    about: dict[str, Any] = parse(text, "its metadata")
+    if about.get("format", 0) > FORMAT:
+        raise VectorError(f"it was written by a newer localprobe (format {about['format']}): upgrade localprobe")
+    return about
+
+
+def _check_names(about: dict[str, Any], tensors: Iterable[str]) -> None:
+    described = {f"{_TENSOR}{layer}" for layer in about["directions"]}
+    held = {name for name in tensors if is_tensor(name)}
+    if described != held:
+        odd = ", ".join(sorted(described ^ held))
+        raise VectorError(f"its metadata and its tensors do not agree about {shown(odd)[1:-1]}")
 
 
 def _vector(path: Path, about: dict[str, Any], tensors: Mapping[str, FloatArray]) -> Vector:
-    described = {f"{_TENSOR}{layer}" for layer in about["directions"]}
-    held = {name for name in tensors if name.startswith(_TENSOR)}
-    if described != held:
-        odd = ", ".join(sorted(described ^ held))
-        raise VectorError(f"its metadata and its tensors do not agree about {odd}")
-    details = {int(layer): each for layer, each in about["directions"].items()}
+    from localprobe.store.json_values import from_json
+
+    _check_names(about, tensors)
+    details = {_layer(name): each for name, each in about["directions"].items()}
     vectors, notices = steering({layer: tensors[f"{_TENSOR}{layer}"] for layer in details})
     directions = {layer: _direction(vector, details[layer]) for layer, vector in vectors.items()}
     check_directions(directions)
-    best = about["best"]
-    if best is not None and best not in details:
+    concept, best = about["concept"], about["best"]
+    if not isinstance(concept, str):
+        raise ValueError(f"concept {concept!r}")
+    if best is not None and (type(best) is not int or best not in details):
         raise ValueError(f"best layer {best!r}")
     if best is not None and best not in directions:
         raise VectorError(f"the direction at layer {best}, which it names as the one to use, is zero")
-    origin = {**about["origin"], "trained_on": tuple(about["origin"].get("trained_on", ()))}
+    if unknown := about["origin"].keys() - {field.name for field in fields(Origin)}:
+        raise ValueError(f"origin {min(unknown)!r}")
     told = tuple(f"{path.name}: {notice}" for notice in notices)
-    return Vector(str(about["concept"]), Origin(**origin), directions, best, told)
+    return Vector(concept, from_json(Origin, about["origin"]), directions, best, told)
+
+
+def _layer(name: str) -> int:
+    """A layer by its name in the file. Another spelling (-1, 07) would read a wrong layer, or one layer twice."""
+    if not re.fullmatch(r"0|[1-9]\d{0,4}", name, re.ASCII):
+        raise ValueError(f"layer {name!r}")
+    return int(name)
 
 
 def _direction(vector: FloatArray, details: dict[str, Any]) -> Direction:
     numbers = {name: float(details[name]) for name in ("norm", "threshold", "scale")}
     for name, value in numbers.items():
-        if not math.isfinite(value):
+        if not math.isfinite(value) or (value < 0 and name != "threshold"):  # both others are lengths
             raise ValueError(f"{name} {value}")
     measures = {str(name): float(value) for name, value in details["measures"].items()}
     return Direction(vector, **numbers, measures=measures)

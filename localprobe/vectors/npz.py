@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from localprobe.errors import VectorError
+from localprobe.suggest import one_line
 from localprobe.vectors import metadata
 from localprobe.vectors.vector import Vector
+
+_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_MAX_TEXT = 1 << 26  # bytes
 
 
 def save_npz(vector: Vector, path: Path) -> None:
@@ -32,15 +40,63 @@ def save_npz(vector: Vector, path: Path) -> None:
 
 
 def load_npz(path: Path) -> Vector:
-    """Read what `save_npz` wrote. VectorError for a damaged file, pickled objects, or another program's file."""
+    """Read what `save_npz` wrote. VectorError for a damaged file, pickled objects, or another program's file.
+
+    Sizes are checked in the zip's directory and in the header of each array before an array is read.
+    """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, MemoryError) as error:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            text = _text(archive, members)
+            shapes = {name: _header(archive, info).shape for name, info in members.items() if metadata.is_tensor(name)}
+            metadata.check_shapes(path, text, shapes)
+            arrays = {name: _array(archive, members[name]) for name in shapes}
+    except (VectorError, MemoryError):
+        raise
+    except _Foreign as error:
+        raise VectorError(f"{path} is an npz file, but not a vector of localprobe: {error}") from error
+    except Exception as error:  # zipfile, its compressors, and numpy's reader of headers each raise their own errors
         raise VectorError(
-            f"{path} is not a readable npz file (torn, or with pickled objects in it): {error}"
+            f"{path} is not a readable npz file (torn, or with pickled objects in it): {one_line(str(error))}"
         ) from error
-    text = arrays.pop(metadata.KEY, None)
-    if text is None or text.dtype.kind != "U" or text.ndim:
-        raise VectorError(f"{path} is an npz file, but not a vector of localprobe: it lacks {metadata.KEY!r}")
-    return metadata.read(path, str(text), arrays)
+    return metadata.read(path, text, arrays)
+
+
+class _Foreign(Exception):
+    """The file is no vector of ours."""
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
+    """Shape and dtype of an array that is as long as the zip's directory says. ValueError otherwise."""
+    with archive.open(info) as file:
+        version = npy.read_magic(file)
+        if version not in _READERS:
+            raise ValueError(f"{info.filename} has version {version}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            shape, _, dtype = _READERS[version](file)
+        if dtype.hasobject:
+            raise ValueError(f"{info.filename} holds Python objects")
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
+            raise ValueError(f"{info.filename} has the shape {shape} of {dtype} in {info.file_size} bytes")
+    return _Header(shape, dtype)
+
+
+def _text(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> str:
+    info = members.get(metadata.KEY)
+    if info is None:
+        raise _Foreign(f"it lacks {metadata.KEY!r}")
+    header = _header(archive, info)
+    if header.shape or header.dtype.kind != "U" or info.file_size > _MAX_TEXT:
+        raise _Foreign(f"{metadata.KEY!r} is not a text")
+    return str(_array(archive, info))
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(info) as file:
+        return np.asarray(npy.read_array(file, allow_pickle=False))

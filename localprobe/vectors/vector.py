@@ -102,7 +102,7 @@ class Direction:
     @property
     def length(self) -> float:
         """|v|."""
-        return float(np.linalg.norm(self.vector))
+        return length(self.vector)
 
     def alpha(self, dose: float, scale: float) -> float:
         """The coefficient alpha of a dose: dose * scale / |v|.
@@ -223,6 +223,11 @@ class Vector:
 def times(alpha: float, vector: NDArray[Any]) -> FloatArray:
     """alpha * vector in float32, (width,): what steering adds to a residual."""
     return np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
+
+
+def length(vector: FloatArray) -> float:
+    """|v|, in float64: in float32 the squares of numbers above 1e19 overflow, and those below 1e-23 vanish."""
+    return float(np.linalg.norm(vector.astype(np.float64)))
 
 
 def steering(vectors: Mapping[int, NDArray[Any]]) -> tuple[dict[int, FloatArray], tuple[str, ...]]:

@@ -18,8 +18,8 @@ from localprobe.chat_template import Message, render
 from localprobe.engine import IntArray
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
+from localprobe.models.tokens import Vocabulary
 from localprobe.testing.texts import TEXTS
-from localprobe_torch.tokens import Vocabulary
 
 MARKS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<unk>")
 TEMPLATES = {

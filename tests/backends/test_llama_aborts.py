@@ -59,7 +59,7 @@ def test_a_tensor_of_a_type_that_llama_cpp_cannot_compute_with(
 def test_a_fault_of_the_header_is_found_without_llama_cpp(
     metadata: dict[str, object], complaint: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localprobe.remote.start", lambda *_: pytest.fail("it was tried"))
+    monkeypatch.setattr("localprobe.remote.Loading", lambda *_: pytest.fail("it was tried"))
     with pytest.raises(ModelError, match=rf"bad\.gguf.*{complaint}"):
         lp.load(str(changed(tiny, tmp_path / "bad.gguf", metadata)), "llama")
 

@@ -29,7 +29,7 @@ def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
 
 def test_a_torn_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "lla')
-    with pytest.raises(CorruptFile, match=r"config\.json cannot be read as JSON"):
+    with pytest.raises(CorruptFile, match=r"config\.json: not JSON .*fetch the file again"):
         Checkpoint(tmp_path)
 
 
@@ -44,17 +44,34 @@ def test_a_config_without_model_type_is_refused(tmp_path: Path) -> None:
         checkpoint(tmp_path, {"model_type": None})
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_hidden_layers": -1}, "num_hidden_layers is -1, which cannot be"),
+        ({"num_hidden_layers": [4]}, r"num_hidden_layers is \[4\], which cannot be"),
+        ({"quantization": 4}, "quantization is 4, not an object"),
+        ({"layer_types": "full_attention"}, "layer_types is 'full_attention', not a list"),
+        ({"text_config": {"max_window_layers": "3"}}, "max_window_layers is '3', not a whole number"),
+        ({"model_type": ["llama"]}, "has no model_type"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        checkpoint(tmp_path, config)
+
+
 def test_truncated_weights_are_found_before_loading(tmp_path: Path) -> None:
     checkpoint(tmp_path, {})
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(CorruptFile, match="truncated"):
+    with pytest.raises(CorruptFile, match="bytes long and is"):
         Checkpoint(tmp_path)
 
 
 def test_ends_of_an_answer_come_from_both_configs(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
     assert checkpoint(tmp_path, {"eos_token_id": 2}).eos == {2, 7, 9}
+    assert checkpoint(tmp_path, {"eos_token_id": [float("nan"), "2", None]}).eos == {7, 9}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ if os.environ.get("LOCALPROBE_TEST_MLX") != "1":
 pytest.importorskip("mlx.core")
 pytest.importorskip("mlx_lm")
 
+import mlx.core as mx
 import mlx.nn as nn
 
 from localprobe.engine import FloatArray, LoadOptions, Prompt, Row, Sampler, Weights
@@ -171,7 +172,7 @@ def test_a_model_that_goes_on_after_its_last_block_is_refused() -> None:
         Network(Odd(tail=100.0))
 
 
-def test_a_recurrent_model_is_refused() -> None:
+def test_a_recurrent_model_is_captured_and_not_decoded() -> None:
     from mlx_lm.models import mamba
 
     arguments = mamba.ModelArgs(
@@ -186,5 +187,9 @@ def test_a_recurrent_model_is_refused() -> None:
         use_conv_bias=False,
         time_step_rank=1,
     )
-    with pytest.raises(UnsupportedModel, match="ArraysCache"):
-        Network(mamba.Model(arguments))
+    found = Network(mamba.Model(arguments))
+    assert found.no_decoding == "keeps a recurrent state (mixer) that this engine cannot resume row by row"
+    ids = mx.array([[1, 2, 3], [4, 5, 6]])
+    together = found.climb(ids, [0, 0], found.no_caches(), deepest=1)[1]
+    alone = found.climb(ids[1:, :2], [0], found.no_caches(), deepest=1)[1]
+    np.testing.assert_allclose(np.array(together[1:, :2]), np.array(alone), atol=1e-6)

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from localprobe.engine import Prompt, Row, Sampler
+from localprobe.engines import canary
 from localprobe.errors import UnsupportedModel
 from localprobe_torch.blocks import find_blocks
 from tests.backends.torch_models import (
@@ -86,18 +87,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "bert": (lambda: transformers.BertConfig(**SMALL), "computes something else in a batch"),
     "vit": (lambda: transformers.ViTConfig(**VISION, patch_size=14), "no causal language model"),
-    "lfm2": (lambda: transformers.Lfm2Config(**SMALL, full_attn_idxs=[1]), "does not run with a KV cache"),
-    "gpt_neo": (
-        lambda: transformers.GPTNeoConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=64,
-            num_layers=2,
-            num_heads=4,
-            attention_types=[[["global", "local"], 1]],
-            window_size=8,
-        ),
-        "computes something else with a KV cache",
-    ),
     "gemma3n_text": (
         lambda: transformers.Gemma3nTextConfig(
             **SMALL | {"num_hidden_layers": 6, "intermediate_size": [96] * 6},
@@ -130,6 +119,53 @@ def test_what_cannot_be_probed_is_refused_with_the_reason(architecture: str, tmp
     assert "\n" not in str(caught.value)
 
 
+CAPTURED: dict[str, tuple[Any, str]] = {
+    "lfm2": (lambda: transformers.Lfm2Config(**SMALL, full_attn_idxs=[1]), r"keeps a recurrent state \(conv\)"),
+    "jamba": (
+        lambda: transformers.JambaConfig(
+            **SMALL, attn_layer_period=2, attn_layer_offset=1, num_experts=2, mamba_d_state=8
+        ),
+        r"keeps a recurrent state \(conv, recurrent\)",
+    ),
+    "mamba": (
+        lambda: transformers.MambaConfig(vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=3, state_size=8),
+        r"keeps a recurrent state \(conv, recurrent\)",
+    ),
+    "gpt_neo": (
+        lambda: transformers.GPTNeoConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            window_size=8,
+        ),
+        "computes something else with a KV cache",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", CAPTURED)
+def test_what_cannot_be_resumed_is_captured_and_steered_but_not_decoded(architecture: str, tmp_path: Path) -> None:
+    config, reason = CAPTURED[architecture]
+    folder = write_folder(config(), tmp_path / "model")
+    engine, model = load(folder), own_model(folder)
+    prompts = random_ids(23, 9, 31)
+    outputs = engine.forward([Row(ids, full=tuple(range(len(ids)))) for ids in prompts], range(engine.info.layers))
+    for ids, output in zip(prompts, outputs, strict=True):
+        np.testing.assert_allclose(output.full, own_view(model, ids)[1], atol=1e-4)
+        alone = engine.forward([Row(ids)], range(engine.info.layers))[0].residuals
+        np.testing.assert_allclose(output.residuals, alone, atol=1e-4 * np.abs(alone).max())
+    assert all(check.passed for check in canary.run(engine))
+    with pytest.raises(UnsupportedModel, match=reason) as caught:
+        engine.open([Prompt(prompts[0])], room=2)
+    assert str(caught.value).endswith("it can be captured, not decoded")
+    assert "\n" not in str(caught.value)
+    assert engine.info.notes[0].startswith("this model ")
+    engine.close()
+
+
 class _Odd(transformers.LlamaForCausalLM):  # type: ignore[misc]
     """A Llama whose decoder can be given other lists."""
 
@@ -152,12 +188,16 @@ def test_lists_inside_of_blocks_do_not_count() -> None:
     assert find_blocks(model) == list(model.model.layers)
 
 
+def test_blocks_may_be_of_several_kinds() -> None:
+    mixed = [torch.nn.Identity(), torch.nn.ReLU(), torch.nn.ReLU()]
+    assert find_blocks(_Odd(layers=mixed)) == mixed
+
+
 @pytest.mark.parametrize(
     ("lists", "reason"),
     [
         ({"layers": []}, "has no list of 3 blocks"),
         ({"adapters": [torch.nn.Identity() for _ in range(3)]}, r"several lists of 3 blocks \(layers, adapters\)"),
-        ({"layers": [torch.nn.Identity(), torch.nn.ReLU(), torch.nn.ReLU()]}, "mixes kinds of blocks: Identity, ReLU"),
     ],
 )
 def test_a_structure_that_is_not_clear_is_refused(lists: dict[str, list[torch.nn.Module]], reason: str) -> None:

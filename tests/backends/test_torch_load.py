@@ -28,8 +28,8 @@ from localprobe.gguf import to_folder
 from localprobe.models.weights import fingerprint
 from localprobe.testing.tiny import tiny_folder, tiny_gguf
 from localprobe_torch import backend
+from localprobe_torch.config import context_of
 from localprobe_torch.device import choose_dtype
-from localprobe_torch.limits import context_of
 from tests.backends.torch_models import load, random_ids
 
 
@@ -200,7 +200,8 @@ def test_weights_that_are_not_those_of_the_config_are_refused(folder: Path) -> N
     [
         ({"model_type": "megallama"}, "UnsupportedModel: architecture 'megallama' is not known to transformers 5"),
         ({"model_type": None}, "names no model_type"),
-        ({"hidden_size": "wide"}, "does not describe a model"),
+        ({"hidden_size": "wide"}, "hidden_size is 'wide', which cannot be"),
+        ({"layer_types": "wide"}, "does not describe a model"),
         (
             {"model_type": "megallama", "auto_map": {"AutoModelForCausalLM": "x.Y", "AutoConfig": "x.Z"}},
             "UnsupportedModel: architecture 'megallama' is Python code in",

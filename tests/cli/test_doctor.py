@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from localprobe import discovery
 from localprobe.cli.doctor import Examined, _healthy
 from localprobe.engines import canary
 from localprobe.engines.agreement import compare
 from tests.cli.conftest import Run
+from tests.remote import faulty
 
 
 def test_a_sound_engine_gets_a_line_a_promise(run: Run) -> None:
@@ -35,6 +37,13 @@ def test_a_model_that_no_engine_loads_is_status_2(run: Run) -> None:
     ran = run("doctor", "no-such-model", "--engine", "fake")
     assert ran.status == 2
     assert "fake does not load it" in ran.out
+
+
+def test_what_an_engine_in_a_child_warns_of_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "choose", lambda *_: faulty.warning)
+    ran = run("doctor", "fake", "--engine", "fake")
+    assert ran.status == 0
+    assert ran.err.splitlines().count(f"warning: the {faulty.warning.name} engine warns: this build has no GPU") == 1
 
 
 def test_an_unknown_engine_is_one_line(run: Run) -> None:

@@ -87,7 +87,7 @@ def test_one_text_in_both_poles_is_an_error() -> None:
     checked = check(pairs)
     assert of(checked, "identical poles").lines == (5,)
     assert of(checked, "text in both poles").groups == ((12, 31),)
-    assert checked.count("error") == 2
+    assert [finding.severity for finding in checked.findings].count("error") == 2
     assert checked.judgement.startswith("Not usable as it stands (identical poles, text in both poles)")
 
 

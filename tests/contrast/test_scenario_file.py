@@ -23,7 +23,7 @@ def test_a_list_or_an_object_a_line(tmp_path: Path) -> None:
     ("name", "content", "complaint"),
     [
         ("s.json", "[]", "holds no scenarios"),
-        ("s.json", "{}", "no text 'id'; it has nothing"),
+        ("s.json", "{}", "no text 'id'; it has none"),
         ("s.json", "5", "a JSON int: write a list of objects"),
         ("s.json", '{"id": "a"}\n{"id": "b"}', "line 1: no text 'situation'; it has id"),
         ("s.json", '[\n{"id": "a"}]', "line 2: no text 'situation'; it has id"),
@@ -31,6 +31,9 @@ def test_a_list_or_an_object_a_line(tmp_path: Path) -> None:
         ("s.jsonl", '{"id": "a", "situation": "x"}\n{"id": "a", "situation": "y"}', "two scenarios have the id 'a'"),
         ("s.jsonl", '{"id": "a", "situation": "x"}\nnope', "line 2: not JSON"),
         ("s.json", '[{"id": "a", "situation": "x", "pressure": 3}]', "pressure is not a text"),
+        ("s.json", '[{"id": "a", "situation": "x", "rubric": {"0": 1}}]', "rubric is not an object of texts"),
+        ("s.json", "[" * 100_000, "deep"),
+        ("s.json", '[{"id": "\\ud800", "situation": "x"}]', "half a character"),
         ("none.json", None, "cannot read"),
     ],
 )

@@ -161,6 +161,7 @@ def test_answers_of_a_word_are_known_by_their_prompt_too() -> None:
         ({"positive": "a", "negative": ["b"]}, "negative is a list, not a text"),
         ({"positive": "a", "negative": {"text": "b"}}, "negative is a dict, not a text"),
         ({"positive": "a", "negative": "b\0c"}, "negative holds a zero character: remove it"),
+        ({"positive": [HI, {**YES, "role": "x" * 5000}], "negative": [HI]}, "positive ends with a message of 'xxxxxx"),
         ({"positive": [HI, YES], "negative": [HI]}, "negative ends with a message of 'user': its last one must be"),
         ({"positive": [HI, YES], "negative": [KIND, HI, NO]}, "positive and negative answer different messages"),
         ({"positive": [HI, YES], "negative": "Go away."}, "positive and negative answer different messages"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localprobe.contrast.pairs import read_pairs
-from localprobe.contrast.tables import read_table
+from localprobe.contrast.tables import listed, read_table
 from localprobe.errors import DataError
 
 
@@ -123,3 +123,9 @@ def test_parquet_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: py
         DataError, match=r"t\.parquet: reading Parquet needs two libraries: run pip install pandas pyarr"
     ):
         read_table(path)
+
+
+def test_names_of_fields_are_listed_on_one_line() -> None:
+    assert listed(["a", "b\nc", "x" * 50]) == r"a, b\nc, " + "x" * 40 + "..."
+    assert listed([str(i) for i in range(2000)]).endswith("18, 19 and 1,980 more")
+    assert listed([]) == "none"

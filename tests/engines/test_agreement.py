@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from localprobe.engine import Term
-from localprobe.engines.agreement import compare, divergence, predictions, residuals
+from localprobe.engines.agreement import compare, residuals
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
 
@@ -27,13 +25,3 @@ def test_another_models_residuals_are_others() -> None:
 def test_other_tokens_cannot_be_compared() -> None:
     with pytest.raises(UsageError, match="different tokens"):
         compare(residuals(FakeEngine(), TEXTS), residuals(FakeEngine(), TEXTS[::-1]))
-
-
-def test_divergence_of_predictions(engine: FakeEngine) -> None:
-    plain = predictions(engine, "Some text")
-    pushed = predictions(engine, "Some text", (Term(2, np.ones(32, np.float32)),))
-    assert divergence(plain, plain) == 0
-    assert divergence(plain, pushed) > 0.01
-    p, q = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
-    expected = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
-    assert divergence(p.astype(np.float32), q.astype(np.float32)) == pytest.approx(expected, rel=1e-5)

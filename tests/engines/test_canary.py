@@ -29,6 +29,13 @@ def test_an_engine_that_can_do_less_is_asked_for_less() -> None:
     assert failures(FakeEngine(capabilities=able)) == []
 
 
+def test_a_model_that_is_not_decoded_is_checked_in_all_else() -> None:
+    checks = canary.run(FakeEngine(capabilities=Capabilities(no_decoding="keeps a state")))
+    assert len(checks) == 7
+    assert all(check.passed for check in checks)
+    assert "a decode step is steered as a prefill is" not in {check.name for check in checks}
+
+
 def test_steering_that_is_ignored_is_caught() -> None:
     assert "steering changes the prediction" in failures(FakeEngine(fault="steering ignored"))
 

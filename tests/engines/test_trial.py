@@ -25,13 +25,13 @@ class Tries(list[LoadOptions]):
 
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> Tries:
-    started, start = Tries(), remote.start
+    started, loading = Tries(), remote.Loading
 
     def counted(name: str, weights: Weights, options: LoadOptions) -> remote.Loading:
         started.append(options)
-        return start(name, weights, options)
+        return loading(name, weights, options)
 
-    monkeypatch.setattr(remote, "start", counted)
+    monkeypatch.setattr(remote, "Loading", counted)
     return started
 
 
@@ -104,7 +104,7 @@ def test_where_no_process_can_be_started_there_is_no_trial(
     def refuse(*_: object) -> remote.Loading:
         raise PermissionError("no processes here")
 
-    monkeypatch.setattr(remote, "start", refuse)
+    monkeypatch.setattr(remote, "Loading", refuse)
     assert isinstance(loader(FakeBackend()).load(), FakeEngine)
 
 

@@ -13,11 +13,10 @@ import pytest
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.engine import Info
 from localprobe.errors import UsageError, VectorError
-from localprobe.experiments.experiment import Experiment, ModelChoice, VectorChoice, sha256
+from localprobe.experiments.experiment import Experiment, ModelChoice, VectorChoice, adapted, sha256
 from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.experiments.fitted import recipe
 from localprobe.experiments.grid import Grid, Steered
-from localprobe.experiments.reproduction import adapted
 from localprobe.probing.config import ProbeConfig
 from localprobe.vectors import files
 from localprobe.vectors.vector import Direction, Origin, Vector

@@ -130,3 +130,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_samples(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match=r"cannot read .*: Is a directory"):
         read_samples(tmp_path)
+
+
+def test_a_long_name_of_a_field_is_cut_in_the_message(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text(json.dumps({"t" * 5000: "x", "alpha": 0}) + "\n")
+    with pytest.raises(DataError) as raised:
+        read_samples(file)
+    assert len(str(raised.value)) < 300

@@ -106,6 +106,7 @@ def test_what_hugging_face_has_no_name_for(tmp_path: Path, family: str, metadata
         ({"freqs": np.zeros(64)}, "cannot be factors"),
         ({"freq_base": float("nan")}, "freq_base is nan"),
         ({"freq_base": -1.0}, "freq_base is -1"),
+        ({"freq_base": 1e300}, r"freq_base is 1e\+300"),  # a float64, which float32 cannot hold
         ({"scaling__factor": float("inf")}, "factor is inf"),
         ({"scaling__type": "yarn", "scaling__factor": 2.0, "scaling__original_context_length": 0}, "length is 0"),
         ({"dimension_count": 1000}, "heads are 128 wide"),

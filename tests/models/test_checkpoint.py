@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save
 
 from localprobe.errors import CorruptFile, ModelError, UnknownModel, UnsupportedModel
-from localprobe.models.checkpoint import Size, check_folder, check_gguf, size, weight_files
+from localprobe.models.checkpoint import Size, check_folder, check_gguf, read_header, size, weight_files
 from tests.models.fake_hub import folder_files, gguf_bytes, write_folder
 
 
@@ -80,6 +80,10 @@ def test_an_index_says_which_files_count(tmp_path: Path) -> None:
     assert [path.name for path in weight_files(folder)] == sorted(names)
     with pytest.raises(UnknownModel, match=r"lacks model-00001-of-00002\.safetensors, which its index names"):
         check_folder(folder)
+    for strange in ("", "..", "sub/model.safetensors"):
+        index.write_text(json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": strange}}))
+        with pytest.raises(CorruptFile, match=f"names '{strange}', which is not a file of its folder"):
+            check_folder(folder)
     index.write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}))
     with pytest.raises(CorruptFile, match=r"names '\.\./\.\./etc/passwd', which is not a file of its folder"):
         check_folder(folder)
@@ -116,7 +120,9 @@ def test_a_folder_of_pickles(tmp_path: Path) -> None:
         check_folder(folder)
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"{", "not readable JSON"), (b"[]", "a JSON object and holds a list")])
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"{", "not JSON .* or fetch the file again"), (b"[]", "a JSON object and holds a list")]
+)
 def test_a_broken_config(tmp_path: Path, data: bytes, said: str) -> None:
     folder = write_folder(tmp_path / "model", {**folder_files(), "config.json": data})
     with pytest.raises(CorruptFile, match=said):
@@ -138,3 +144,28 @@ def test_broken_safetensors(tmp_path: Path) -> None:
         write_folder(folder, {**folder_files(), "model.safetensors": data})
         with pytest.raises(CorruptFile, match=said):
             check_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('{"dtype": "F32", "shape": "4", "data_offsets": [0, 16]}', "the tensor 'w' has the shape '4'"),
+        ('{"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}', r"has the shape \[-4\]"),
+        ('{"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]}', r"has the shape \[4.0\]"),
+        ('{"dtype": "F32", "shape": [18446744073709551616], "data_offsets": [0, 16]}', "has the shape"),
+        ('{"dtype": "F32", "shape": [2147483648, 2147483648], "data_offsets": [0, 16]}', "of F32 in 16 bytes"),
+        ('{"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}', "has the data_offsets"),
+        ('{"dtype": "F32", "shape": [4], "data_offsets": 16}', "has the data_offsets 16"),
+        ('{"dtype": "F32", "shape": [4], "data_offsets": [4, 20]}', "begins at byte 4, the one before ends at 0"),
+        ('{"dtype": 7, "shape": [4], "data_offsets": [0, 16]}', "has no dtype"),
+        ("[]", "has no dtype"),
+        ("[" * 100_000, "deep"),
+    ],
+)
+def test_a_tensor_that_cannot_be_is_named(entry: str, said: str, tmp_path: Path) -> None:
+    header = f'{{"w": {entry}}}'.encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    with pytest.raises(CorruptFile, match=rf"broken safetensors header .*{said}") as raised:
+        read_header(path)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 500

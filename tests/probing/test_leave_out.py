@@ -47,6 +47,15 @@ def test_a_group_has_no_part_in_the_fit_that_scores_it() -> None:
     assert found.groups[1].at_layer.auroc == pytest.approx(expected)
 
 
+def test_a_scenario_of_one_pair_has_a_figure_and_no_interval() -> None:
+    examples = meant_examples(12, [4.0])
+    found = leave_out(examples, [*["many"] * 6, *["more"] * 5, "one"], [0], by="scenario")
+    many, _, one = found.groups
+    assert one.pairs == 1 and one.at_layer.auroc in (0.0, 0.5, 1.0)
+    assert one.at_layer.interval is None
+    assert many.at_layer.interval is not None and found.pooled.interval is not None
+
+
 def test_names_that_leave_nothing_to_do_are_refused() -> None:
     examples = meant_examples(6, [1.0])
     with pytest.raises(DataError, match="all pairs have the generator 'x'"):

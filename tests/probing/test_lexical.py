@@ -74,6 +74,8 @@ def test_lists_of_users_as_json_and_as_tabs(tmp_path: Path) -> None:
         ("care\theed\ncare heed\n", "line 2: 'care heed' is not a keyword, a tab and its synonym"),
         ("care\theed\nCare\tmind\n", "line 2: 'Care' is listed twice"),
         ('{"care":\n "heed"\n "mind"}', "line 3: not JSON"),
+        ('{"care": "\\ud83d"}', "half a character"),
+        ("[" * 100_000, "deep"),
         ('["care"]', "not one JSON object of keywords and synonyms"),
         ('{"care": 1}', "not one JSON object of keywords and synonyms"),
         ("", "holds no keywords"),

@@ -183,6 +183,9 @@ def test_a_scenario_that_is_not_read_is_named(sound: ProbeResult) -> None:
     result = but(sound, leave_one_out={"scenario": partly})
     assert "the scenario 'maze': fitted without it, AUROC 0.55, 0.30 to 0.80 on its 12 pairs" in lacks(result)
     assert "generalises" not in shows(result)
+    one = (Group("lone", 1, 3, Area(0.0, None), (0.0,)), groups[1])
+    lone = but(sound, leave_one_out={"scenario": replace(partly, groups=one)})
+    assert "the scenario 'lone': fitted without it, AUROC 0.00 on its only pair." in lacks(lone)
     not_at_all = replace(partly, pooled=area(0.6, 0.45, 0.7))
     only = verdict(but(sound, leave_one_out={"scenario": not_at_all})).headline
     assert only.startswith("Only where it was fitted")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from localprobe.contrast.pairs import PAIR_SETS, TEXT_SETS, read_pairs, read_texts, split
-from localprobe.engine import FloatArray, Sampler
-from localprobe.engines.agreement import compare, cosine, divergence, predictions, residuals
+from localprobe.engine import Engine, FloatArray, Row, Sampler, Steering
+from localprobe.engines.agreement import compare, cosine, residuals
 from localprobe.generation.events import Score, Token
 from localprobe.model import Model
 from localprobe.probing.config import ProbeConfig
@@ -160,3 +160,14 @@ def test_streamed_scores_equal_a_capture_of_prompt_and_answer(
     tolerance = 0.02 if engine == "llama" else 1e-3  # llama.cpp rounds activations to 8 bits, by batch shape
     spread = float(captured.std()) + float(np.abs(captured).mean())
     np.testing.assert_allclose(streamed, captured, atol=tolerance * spread)
+
+
+def predictions(engine: Engine, text: str, steering: Steering = ()) -> FloatArray:
+    """Next-token log-probabilities at every position of a text, (n, vocabulary), steered or not."""
+    ids = engine.encode(text)
+    return engine.forward([Row(ids, steering, full=tuple(range(len(ids))))])[0].full
+
+
+def divergence(p: FloatArray, q: FloatArray) -> float:
+    """Mean over positions of KL(p || q), in nats, of two sets of log-probabilities (n, vocabulary)."""
+    return float((np.exp(p.astype(np.float64)) * (p.astype(np.float64) - q)).sum(axis=-1).mean())

@@ -82,7 +82,6 @@ FAULTS: dict[str, Callable[[], object]] = {
     "usage": lambda: _raise(UsageError("layer 99 is out of range")),
     "memory": lambda: _raise(OutOfCardMemory("the batch does not fit")),
     "chatter": _chatter,
-    "warning": lambda: warnings.warn("this build has no GPU", stacklevel=2),
     "tear": _tear,
     "confusion": lambda: os.write(int(sys.argv[2]), b"".join(wire.pack("decode", "the answer to another verb"))),
     "nonsense": lambda: os.write(int(sys.argv[2]), b"".join(wire.pack("forward", "no outputs"))),
@@ -139,6 +138,19 @@ class FaultyBackend(FakeBackend):
         if self.verb == "load":
             self.fault()
         return FaultyEngine(self.verb, self.fault, weights)
+
+
+class WarningBackend(FakeBackend):
+    """A sound engine whose library warns of something while it loads."""
+
+    name = "tests.remote.faulty:warning"
+
+    def load(self, weights: Weights, options: LoadOptions) -> Engine:
+        warnings.warn("this build has no GPU", stacklevel=2)
+        return super().load(weights, options)
+
+
+warning = WarningBackend()
 
 
 def __getattr__(name: str) -> FaultyBackend:

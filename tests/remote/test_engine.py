@@ -82,10 +82,9 @@ class TestAnswers:
         engine.close()
         assert capfd.readouterr() == ("", "")
 
-    def test_warnings_are_notices(self) -> None:
-        notices: list[str] = []
-        remote.load("tests.remote.faulty:warning_in_load", WEIGHTS, LoadOptions(), on_notice=notices.append).close()
-        assert notices == ["this build has no GPU"]
+    def test_warnings_of_the_child_are_warnings_here(self) -> None:
+        with pytest.warns(errors.EngineWarning, match=r"^the tests\S+ engine warns: this build has no GPU$"):
+            load("tests.remote.faulty:warning").close()
 
 
 class TestErrors:
@@ -106,7 +105,7 @@ class TestErrors:
     def test_in_load_they_keep_their_class_and_end_the_child(
         self, backend: str, error: type[errors.LocalprobeError], message: str
     ) -> None:
-        loading = remote.start(backend, WEIGHTS, LoadOptions())
+        loading = remote.Loading(backend, WEIGHTS, LoadOptions())
         for _ in range(2):
             with pytest.raises(error) as caught:
                 loading.wait()

@@ -105,7 +105,7 @@ class TestCrashes:
 
 class TestLoading:
     def test_it_can_be_waited_for_in_pieces_and_cancelled_from_another_thread(self) -> None:
-        loading = remote.start("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.Loading("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
         with pytest.raises(TimeoutError):
             loading.wait(0.05)
         assert psutil.pid_exists(loading.pid)
@@ -115,7 +115,7 @@ class TestLoading:
         assert not psutil.pid_exists(loading.pid)
 
     def test_cancelling_a_model_that_is_loaded_does_nothing(self) -> None:
-        loading = remote.start("fake", WEIGHTS, LoadOptions())
+        loading = remote.Loading("fake", WEIGHTS, LoadOptions())
         engine = loading.wait()
         loading.cancel()
         assert loading.wait() is engine
@@ -123,7 +123,7 @@ class TestLoading:
         engine.close()
 
     def test_one_that_is_let_go_ends(self) -> None:
-        loading = remote.start("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.Loading("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
         pid = loading.pid
         del loading
         gc.collect()
@@ -205,7 +205,7 @@ class TestStopped:
         assert gone(engine.pid)
 
     def test_a_load_that_is_stopped_is_ended(self, call: Call) -> None:
-        loading = remote.start("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
+        loading = remote.Loading("tests.remote.faulty:hang_in_load", WEIGHTS, LoadOptions())
         os.kill(loading.pid, signal.SIGSTOP)
         with pytest.raises(errors.EngineStopped, match="the process that loaded fake was stopped from outside"):
             call(loading.wait)
@@ -271,7 +271,7 @@ class TestEnds:
     @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
     def test_it_ends_with_a_parent_that_is_killed_even_in_a_long_load(self, end: signal.Signals) -> None:
         with self.parent(
-            "loading = remote.start('tests.remote.faulty:hang_in_load', weights, LoadOptions())",
+            "loading = remote.Loading('tests.remote.faulty:hang_in_load', weights, LoadOptions())",
             "print(loading.pid, flush=True)",
             "loading.wait()",
         ) as parent:

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm, ttest_rel
 
-from localprobe.stats.intervals import Interval, Intervals, auroc_interval, bootstrap
+from localprobe.stats.intervals import Area, Interval, Intervals, auroc_interval, bootstrap, bracketed
+from localprobe.stats.intervals import area as area_of
 
 Array = NDArray[np.float64]
 
@@ -42,10 +43,11 @@ def test_a_perfect_result_on_15_pairs_is_not_certain() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_one_pair_leaves_nearly_everything_open() -> None:
-    low, high = auroc_interval(np.array([2.0]), np.array([1.0]))
-    assert 0.1 < low < 0.3
-    assert high == 1.0
+def test_one_pair_has_no_interval() -> None:
+    assert area_of(np.array([2.0]), np.array([1.0])) == Area(1.0, None)
+    assert bracketed(1.0, None) == "1.00"
+    two = area_of(np.array([2.0, 3.0]), np.array([1.0, 0.0]))
+    assert two.interval == auroc_interval(np.array([2.0, 3.0]), np.array([1.0, 0.0]))
 
 
 def test_a_perfect_result_is_surer_with_more_pairs() -> None:

@@ -69,3 +69,17 @@ def test_a_name_that_nothing_has_is_told_with_the_one_that_was_meant() -> None:
     assert unknown("scenario", "kitchen", ["the_maze", "the_duel"]) == (
         "no scenario is named 'kitchen': there are the_maze, the_duel"
     )
+
+
+@pytest.mark.parametrize("name", ["../data/pairs/empathy", "../pairs/empathy", "x" * 5000, "a\0b", ""])
+def test_a_name_is_one_of_those_that_ship_and_no_path(name: str) -> None:
+    with pytest.raises(DataError, match=r"no contrast set is named .*: there are certainty, empathy") as error:
+        PAIR_SETS.path(name)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("written", ["~nobody-of-that-name/pairs.jsonl", "x" * 5000, "a\0b.jsonl"])
+def test_what_cannot_be_a_path_is_one_line(written: str) -> None:
+    with pytest.raises(DataError, match="cannot be a path: ") as error:
+        PAIR_SETS.resolve(written)
+    assert len(str(error.value)) < 300

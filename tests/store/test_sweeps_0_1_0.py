@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from localprobe.experiments.result import CellCounts, SweepResult
-from localprobe.store import sweeps_0_1_0
+from localprobe.store import results_0_1_0
+from localprobe.store.changes import StoredRun
 from localprobe.store.json_values import from_json, to_json
 from tests.report.sweeps import CARING, TASK, sweep
 
@@ -28,7 +29,7 @@ WHOLE = sweep(lambda at: CARING if at.dose > 0 else TASK, samples=1, layers=(1,)
 
 
 def test_a_sweep_without_a_result_has_no_answers() -> None:
-    result = from_json(SweepResult, sweeps_0_1_0.sweep(ABOUT, {}))
+    result = from_json(SweepResult, results_0_1_0.sweep(StoredRun(ABOUT, {})).result)
     assert (result.name, result.unit, result.models) == ("small", "dose", ())
     assert result.cells == CellCounts(expected=19, done=0, measured=0, judged=0)
 
@@ -37,9 +38,9 @@ def test_a_series_without_curves_is_left_out() -> None:
     waiting = {"vector": "other", "arm": "vector", "pole": "", "success": None, "response": None}
     old = to_json(WHOLE)
     old["models"][0]["series"].append({**waiting, "layers": [], "curves": []})
-    assert from_json(SweepResult, sweeps_0_1_0.sweep(ABOUT, old)) == WHOLE
+    assert from_json(SweepResult, results_0_1_0.sweep(StoredRun(ABOUT, old)).result) == WHOLE
 
 
 def test_steering_of_a_reproduction_keeps_the_id_of_its_run() -> None:
     old = {**to_json(WHOLE), "run": "0123abcd"}
-    assert sweeps_0_1_0.steering(old) == old
+    assert results_0_1_0._steering(old) == old

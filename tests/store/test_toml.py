@@ -32,6 +32,7 @@ class Shelf(Table):
     top: Box | None = None
     labels: Annotated[dict[str, str], Meta(description="a table of texts")] | None = None
     lit: bool = False
+    height: float = 1.0
 
 
 @pytest.fixture
@@ -68,7 +69,15 @@ def test_a_file_becomes_values_of_their_types(path: Path) -> None:
         ("[top]\nsize = 1\ndepth = [1]", ", [top]: depth: [1] is not a number of 0 or more, at most 1"),
         ("[top]\nsize = 1\nplace = 1.5", ', [top]: place: 1.5 is not a place: write 3 or "top"'),
         ("[labels]\na = 1", ": labels: {'a': 1} is not a table of texts"),
-        ("dark = true", ": unknown key 'dark': it may be one of boxes, top, labels, lit"),
+        ("dark = true", ": unknown key 'dark': it may be one of boxes, top, labels, lit, height"),
+        ("[top]\nsize = 1" + "0" * 30, ", [top]: size: 1000000000000000000000000000000 is no number that can be used"),
+        ("[top]\nsize = 0x" + "f" * 5000, ", [top]: size: <int> is no number that can be used"),
+        (
+            "[[boxes]]\nsize = 1\nweights = [1, 18446744073709551616]",
+            ", boxes 1: weights: 18446744073709551616 is no number",
+        ),
+        ("height = inf", ": height: inf is no number that can be used"),
+        ("height = 1e999", ": height: inf is no number that can be used"),
         ("lit = ", " is not TOML: Invalid value (at end of document)"),
     ],
 )

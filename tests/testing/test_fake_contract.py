@@ -24,3 +24,10 @@ class TestFakeThatCanDoLess(EngineContract):
     def engine(cls) -> Engine:
         unable = Capabilities(row_steering=False, span_steering=False, early_stop=False, reuse=False, first_layer=1)
         return FakeEngine(capabilities=unable)
+
+
+class TestFakeThatOnlyCaptures(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls) -> Engine:
+        return FakeEngine(capabilities=Capabilities(no_decoding="keeps a recurrent state"))

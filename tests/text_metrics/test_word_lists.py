@@ -57,9 +57,11 @@ def test_lists_of_users_are_lowered_and_hold_each_word_once(tmp_path: Path) -> N
     ("content", "message"),
     [
         ('{"positive": ["a"],\n"negative": ["b"]', "line 2: not JSON"),
+        ('{"positive": ["\\ud83d"], "negative": ["b"]}', "half a character"),
+        ("[" * 100_000, "deep"),
         ('["a"]', "is a JSON list: write an object with lists positive and negative"),
         ('{"positive": ["a"]}', "has no list 'negative'; it has positive"),
-        ("{}", "has no list 'positive'; it has nothing"),
+        ("{}", "has no list 'positive'; it has none"),
         ('{"positive": "a", "negative": ["b"]}', "positive is not a list of words"),
         ('{"positive": [1], "negative": ["b"]}', "positive is not a list of words"),
         ('{"positive": ["a"], "negative": []}', "negative is not a list of words"),

@@ -19,11 +19,22 @@ from localprobe_tui.chat.answer import AnswerView
 from localprobe_tui.chat.screen import ChatScreen
 from localprobe_tui.widgets.dialogs import Notice
 from tests.children import children
+from tests.remote import faulty
 from tests.tui import slow
 from tests.tui.conftest import Play
 from tests.tui.waiting import dismiss, message, screen, wait_until
 
 pytestmark = pytest.mark.slow
+
+
+def test_what_the_engine_warns_of_is_shown(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "choose", lambda *_: faulty.warning)
+
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        app.load_model(ModelSpec("fake"))
+        await wait_until(pilot, lambda: "engine warns: this build" in screen(app))
+
+    play(scene, remote=True, load=None)
 
 
 def test_a_load_shows_its_stage_and_is_cancelled_by_a_key(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

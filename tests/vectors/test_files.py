@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(engine: FakeEngine, tmp_pat
         (lambda about: about["origin"].update(colour="red"), "colour"),
         (lambda about: about["directions"]["1"].update(norm="long"), "could not convert"),
         (lambda about: about["directions"]["1"].update(scale=float("nan")), "scale nan"),
+        (lambda about: about["directions"]["1"].update(scale=-9.0), "scale -9"),  # every dose would be turned round
+        (lambda about: about["directions"]["1"].update(norm=10**400), "too large"),
+        (lambda about: about["origin"].update(width="32"), "width '32'"),
+        (lambda about: about["origin"].update(trained_on=[1]), "trained_on"),
+        (lambda about: about.update(concept=["kindness"]), "concept"),
+        (lambda about: about.update(best=True), "best layer True"),
+        (lambda about: about.update(concept="\ud800"), "half a character"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_one_clear_error(
@@ -149,9 +157,28 @@ def test_metadata_of_other_layers_than_the_tensors_is_refused(engine: FakeEngine
         vector_files.load(path)
 
 
+@pytest.mark.parametrize("name", ["-1", "01", " 1", "1.0", "٣", "99999999999999999999", "x"])
+def test_a_layer_is_written_in_one_way(engine: FakeEngine, tmp_path: Path, name: str) -> None:
+    def rename(about: dict[str, Any]) -> None:
+        about["directions"][name] = about["directions"].pop("1")
+
+    tensors = {f"direction.{name}": np.ones(32, np.float32), "direction.3": np.ones(32, np.float32)}
+    with pytest.raises(VectorError, match=r"v has broken metadata: .*layer"):
+        vector_files.load(rewritten(engine, tmp_path / "v", rename, tensors))
+
+
+def test_a_model_given_as_a_vector_is_refused_before_its_weights_are_read(tmp_path: Path) -> None:
+    save_file({"weight": np.ones(8_000_000, np.float32)}, tmp_path / "model.safetensors")
+    tracemalloc.start()
+    with pytest.raises(VectorError, match="not a vector of localprobe"):
+        vector_files.load(tmp_path / "model.safetensors")
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+
+
 def test_directions_of_two_widths_are_refused(engine: FakeEngine, tmp_path: Path) -> None:
     tensors = {"direction.1": np.ones(8, np.float32), "direction.3": np.ones(32, np.float32)}
-    with pytest.raises(VectorError, match="its directions have widths 8, 32"):
+    with pytest.raises(VectorError, match=r"direction\.1 has the shape \(8,\), and the metadata say \(32,\)"):
         vector_files.load(rewritten(engine, tmp_path / "v", lambda about: None, tensors))
 
 
@@ -189,6 +216,7 @@ def test_a_suffix_that_names_no_format_is_refused(engine: FakeEngine, tmp_path: 
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+LENGTHS = NUMBERS.filter(lambda number: number >= 0)
 
 
 @st.composite
@@ -200,9 +228,9 @@ def any_vector(draw: st.DrawFn, first: int = 0) -> Vector:
     directions = {
         layer: Direction(
             np.array(draw(values.filter(any)), np.float32),
+            draw(LENGTHS),
             draw(NUMBERS),
-            draw(NUMBERS),
-            draw(NUMBERS),
+            draw(LENGTHS),
             draw(st.dictionaries(st.text(max_size=5), NUMBERS, max_size=2)),
         )
         for layer in layers

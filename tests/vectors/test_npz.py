@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 
 from localprobe.errors import LocalprobeError, VectorError
 from localprobe.vectors import files as vector_files
+from localprobe.vectors import metadata
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 
@@ -70,3 +75,77 @@ def test_another_npz_is_refused(tmp_path: Path, text: np.ndarray | None) -> None
 def test_a_folder_that_cannot_be_written_is_one_line(path: Path, tmp_path: Path) -> None:
     with pytest.raises(LocalprobeError, match="cannot write"):
         vector_files.export(vector_files.load(path), path / "inside.npz")
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rewritten(path: Path, changed: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    """The same file with other members."""
+    whole = {**members(path), **changed}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in whole.items():
+            archive.writestr(name, data)
+    return path
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_a_small_file_that_expands_to_gigabytes_is_refused_before_it_is_read(path: Path) -> None:
+    zeros = npy(np.zeros(20_000_000, np.float32))
+    rewritten(path, {"direction.0.npy": zeros}, zipfile.ZIP_DEFLATED)
+    del zeros
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    with pytest.raises(VectorError, match=r"direction\.0 has the shape \(20000000,\), and the metadata say \(4,\)"):
+        vector_files.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_metadata_that_allow_any_width_are_limited_too(path: Path) -> None:
+    text = str(np.load(io.BytesIO(members(path)["localprobe.npy"])))
+    about = json.loads(text)
+    about["origin"]["width"] = 0
+    claimed = metadata.LARGEST + 1
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % claimed
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4 * claimed)
+    changed = {"localprobe.npy": npy(np.array(json.dumps(about))), "direction.0.npy": data}
+    with pytest.raises(VectorError, match="claims 33,554,433 numbers, and the directions of no model are more"):
+        vector_files.load(rewritten(path, changed, zipfile.ZIP_DEFLATED))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': ('4',), }",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
+        b"{'descr': 'what', 'fortran_order': False, 'shape': (4,), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (((",
+        b"(" * 5000,
+    ],
+)
+def test_a_bad_array_header_is_one_line(path: Path, header: bytes) -> None:
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(16)
+    with pytest.raises(VectorError, match=r"v\.npz is not a readable npz file") as raised:
+        vector_files.load(rewritten(path, {"direction.0.npy": data}))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_locked_archive_is_one_line(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):  # the flag of encryption, in both headers
+        begin = -1
+        while (begin := data.find(mark, begin + 1)) >= 0:
+            data[begin + at] |= 1
+    path.write_bytes(data)
+    with pytest.raises(VectorError, match="not a readable npz file"):
+        vector_files.load(path)

@@ -25,6 +25,11 @@ def test_dose_and_alpha_are_each_others_inverse() -> None:
     assert LONG.dose(5.0, scale=100.0) == 0.25
 
 
+def test_the_length_of_very_large_and_very_small_numbers_is_a_number() -> None:
+    assert Direction(np.array([3e30, 4e30], np.float32)).length == pytest.approx(5e30)
+    assert Direction(np.array([3e-30, 4e-30], np.float32)).length == pytest.approx(5e-30)
+
+
 def test_the_origin_says_what_a_vector_was_made_on(engine: FakeEngine) -> None:
     origin = made(engine).origin
     assert (origin.model, origin.weights, origin.width, origin.layers) == ("fake", engine.info.weights, 32, 6)

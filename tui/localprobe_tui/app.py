@@ -19,25 +19,24 @@ from textual.signal import Signal
 from textual.theme import Theme
 
 from localprobe.chats.store import Chats
+from localprobe.engines.spec import ModelSpec
 from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError
 from localprobe.terminal_text import visible
 from localprobe.vectors.library import Library, is_path
 from localprobe_tui import screens
 from localprobe_tui.engine.session import EngineSession
 from localprobe_tui.engine.work import on_the_loop
-from localprobe_tui.models import choice as model_choice
-from localprobe_tui.settings import bindings, config
+from localprobe_tui.settings import config
 from localprobe_tui.settings.keys_sheet import KeysSheet
 from localprobe_tui.settings.themes import COLOURLESS, THEMES
 from localprobe_tui.talk import first_vector, usable
 from localprobe_tui.talk.controller import ChatController
 from localprobe_tui.talk.opening import Opening
 from localprobe_tui.terminal import on_hangup, on_warning, outliving
-from localprobe_tui.widgets.dialogs import Notice
+from localprobe_tui.widgets.dialogs import Choose, Notice
 from localprobe_tui.widgets.plain import VISIBLE
 
 if TYPE_CHECKING:
-    from localprobe.engines.spec import ModelSpec
     from localprobe.model import Model
     from localprobe.vectors.vector import Vector
     from localprobe_tui.shell import Shell
@@ -56,12 +55,7 @@ class LocalprobeApp(App[None]):
     TITLE = "localprobe"
     # The focused field must be visible without colour too.
     CSS = "Select.-textual-compact:focus > SelectCurrent > #label { text-style: reverse; }"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "chat": screens.chat,
-        "probing": screens.probing,
-        "runs": screens.runs,
-        "models": screens.models,
-    }
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = screens.MODES
     DEFAULT_MODE = "chat"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "show('chat')", "Chat", show=False, priority=True, id="app.chat"),
@@ -191,9 +185,7 @@ class LocalprobeApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         try:
-            settings = config.read(
-                lambda: bindings.ids([type(self), *screens.with_keys()]), frozenset(self.available_themes)
-            )
+            settings = config.read(lambda: screens.binding_ids(type(self)), frozenset(self.available_themes))
         except LocalprobeError as error:
             self.show_error(error)
             return
@@ -231,8 +223,18 @@ class LocalprobeApp(App[None]):
     @work
     async def action_pick_model(self) -> None:
         """Choose a model by name, then the engine to run it on."""
-        if (spec := await model_choice.ask(self)) is not None:
-            self.load_model(spec)
+        from localprobe import discovery
+        from localprobe.models.catalogue import CATALOGUE
+
+        names = [(f"{entry.name}   {entry.about}", entry.name) for entry in CATALOGUE.values()]
+        hint = "type to find, or a hub id, a folder or a GGUF file"
+        name = await self.push_screen_wait(Choose("Model", names, hint, free=True))
+        if name is None:
+            return
+        engines = [(engine, engine) for engine in discovery.names() if discovery.installed(engine)]
+        engine = await self.push_screen_wait(Choose("Engine", [("the best for this machine", ""), *engines]))
+        if engine is not None:
+            self.load_model(ModelSpec(name, engine or None))
 
     async def _take_vectors(self, model: Model) -> None:
         """Offer the vectors that fit a model just loaded, and put the newest on the panel if nothing on it fits."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.signal import Signal
 
+from localprobe.errors import LocalprobeError
+
 if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
-    from localprobe.errors import LocalprobeError
     from localprobe.vectors.vector import Vector
     from localprobe_tui.engine.session import EngineSession
     from localprobe_tui.talk.controller import ChatController
@@ -44,6 +47,15 @@ class Shell(Protocol):
 def shell(node: DOMNode) -> Shell:
     """The app around a screen or a widget."""
     return cast("Shell", node.app)
+
+
+@contextmanager
+def errors_shown(node: DOMNode) -> Iterator[None]:
+    """Show a LocalprobeError of the block in a dialog."""
+    try:
+        yield
+    except LocalprobeError as error:
+        shell(node).show_error(error)
 
 
 class ShellScreen(Screen[None]):

@@ -40,6 +40,8 @@ class ContractBase:
 
     tolerance: Tolerance | None = None
     """None uses the tolerance of the engine's dtype."""
+    streams = ("DecodingContract", "SteeredDecodingContract", "ReuseContract")
+    """The parts of the suite that decode."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -51,8 +53,22 @@ class ContractBase:
         """An engine that a test may close."""
         pytest.skip("override the fixture `spare_engine` to test closing")
 
+    @pytest.fixture(autouse=True)
+    def _skip_decoding(self, request: pytest.FixtureRequest) -> None:
+        """Skip the tests of streams on an engine that does not decode."""
+        if request.function.__qualname__.split(".")[0] in self.streams:
+            engine: Engine = request.getfixturevalue("engine")
+            if engine.info.capabilities.no_decoding:
+                pytest.skip("this test needs decoding")
+
     def within(self, engine: Engine) -> Tolerance:
         return self.tolerance or TOLERANCES[engine.info.dtype]
+
+    def needs(self, engine: Engine, *capabilities: str) -> None:
+        """Skip the test if the engine lacks one of these capabilities."""
+        for name in capabilities:
+            if not getattr(engine.info.capabilities, name):
+                pytest.skip(f"the engine does not support {name.replace('_', ' ')}")
 
     def close_residuals(self, engine: Engine, actual: FloatArray, expected: FloatArray) -> None:
         """Assert that residuals (..., width) agree within the tolerance."""

@@ -38,8 +38,7 @@ class SteeredDecodingContract(StreamChecks):
         self.close_scores(engine, played.scores[:, 0, 0], unsteered + term.delta, direction)
 
     def test_rows_decode_under_their_own_steering(self, engine: Engine) -> None:
-        if not engine.info.capabilities.row_steering:
-            pytest.skip("the engine does not support row steering")
+        self.needs(engine, "row_steering")
         last = engine.info.layers - 1
         steerings: list[Steering] = [
             (),
@@ -56,8 +55,7 @@ class SteeredDecodingContract(StreamChecks):
 
     @pytest.mark.parametrize("span", [(0, 5), (5, None), (0, 8), (7, 9)])
     def test_spans_hold_while_decoding(self, engine: Engine, span: tuple[int, int | None]) -> None:
-        if not engine.info.capabilities.span_steering:
-            pytest.skip("the engine does not support span steering")
+        self.needs(engine, "span_steering")
         layer = middle(engine)
         prompt = Prompt(text_ids(engine, 0, 6), (Term(layer, strong_delta(engine, layer), *span),), PLAIN)
         stream = engine.open([prompt], room=6, watch=self.watches(engine))
@@ -82,8 +80,7 @@ class SteeredDecodingContract(StreamChecks):
 
     @pytest.mark.parametrize("change", ["on", "off", "reversed"])
     def test_a_new_dose_takes_effect_on_the_very_next_token(self, engine: Engine, change: str) -> None:
-        if not engine.info.capabilities.span_steering:
-            pytest.skip("this test needs span steering")
+        self.needs(engine, "span_steering")
         (term,) = everywhere(engine)
         old = () if change == "on" else (term,)
         new = {"on": (term,), "off": (), "reversed": (replace(term, delta=-term.delta),)}[change]
@@ -106,8 +103,7 @@ class SteeredDecodingContract(StreamChecks):
         assert abs(one(engine, fourth).full[0, played.ids[3, 0]] - played.logprobs[3, 0]) > 1e-3
 
     def test_steering_one_row_leaves_the_others(self, engine: Engine) -> None:
-        if not engine.info.capabilities.row_steering:
-            pytest.skip("the engine does not support row steering")
+        self.needs(engine, "row_steering")
         prompts = [Prompt(text_ids(engine, n, 5 + n), sampler=PLAIN) for n in range(3)]
         both = []
         for steering in ((), everywhere(engine)):
@@ -124,8 +120,7 @@ class SteeredDecodingContract(StreamChecks):
         assert not np.array_equal(plain.logprobs[:, 1], steered.logprobs[:, 1])
 
     def test_rows_that_stay_are_scored_and_steered_under_their_new_numbers(self, engine: Engine) -> None:
-        if not engine.info.capabilities.row_steering or not engine.info.capabilities.span_steering:
-            pytest.skip("this test needs row and span steering")
+        self.needs(engine, "row_steering", "span_steering")
         prompts = [Prompt(text_ids(engine, n, length), sampler=PLAIN) for n, length in enumerate([8, 3, 5])]
         (term,) = everywhere(engine)
         watch = self.watches(engine)

@@ -18,7 +18,7 @@ class ReuseContract(StreamChecks):
 
     @pytest.mark.parametrize("settled", [True, False])
     def test_a_second_turn_equals_a_fresh_open(self, engine: Engine, settled: bool) -> None:
-        self._needs(engine)
+        self.needs(engine, "reuse")
         watch = self.watches(engine)
         steering = everywhere(engine)
         first = Prompt(text_ids(engine, 0, 6), steering, PLAIN)
@@ -43,7 +43,7 @@ class ReuseContract(StreamChecks):
         stream.close()
 
     def test_the_old_stream_is_closed_and_closing_it_again_harms_nothing(self, engine: Engine) -> None:
-        self._needs(engine)
+        self.needs(engine, "reuse")
         first = Prompt(text_ids(engine, 0, 6), sampler=PLAIN)
         old = engine.open([first], room=3)
         played = play(old, 3, 1)
@@ -58,9 +58,7 @@ class ReuseContract(StreamChecks):
 
     @pytest.mark.parametrize("keep", [0, 1, 4, 7])
     def test_after_a_new_dose_only_what_it_left_alone_is_kept(self, engine: Engine, keep: int) -> None:
-        self._needs(engine)
-        if not engine.info.capabilities.span_steering:
-            pytest.skip("this test needs span steering")
+        self.needs(engine, "reuse", "span_steering")
         (term,) = everywhere(engine)
         first = Prompt(text_ids(engine, 0, 6), (term,), PLAIN)
         old = engine.open([first], room=3)
@@ -75,7 +73,7 @@ class ReuseContract(StreamChecks):
         stream.close()
 
     def test_rows_keep_different_lengths(self, engine: Engine) -> None:
-        self._needs(engine)
+        self.needs(engine, "reuse")
         watch = self.watches(engine)
         firsts = [Prompt(text_ids(engine, n, length), sampler=PLAIN) for n, length in enumerate([6, 9, 3])]
         old = engine.open(firsts, room=4, watch=watch)
@@ -94,7 +92,7 @@ class ReuseContract(StreamChecks):
         stream.close()
 
     def test_reuse_after_a_drop_counts_the_rows_that_stayed(self, engine: Engine) -> None:
-        self._needs(engine)
+        self.needs(engine, "reuse")
         firsts = [Prompt(text_ids(engine, n, length), sampler=PLAIN) for n, length in enumerate([4, 7])]
         old = engine.open(firsts, room=4)
         old.step(np.array([0.3, 0.6]))
@@ -105,7 +103,3 @@ class ReuseContract(StreamChecks):
         stream = engine.open([second], room=4, reuse=old)
         self.agrees(engine, second, play(stream, 4, 1), 0)
         stream.close()
-
-    def _needs(self, engine: Engine) -> None:
-        if not engine.info.capabilities.reuse:
-            pytest.skip("the engine does not support reuse")

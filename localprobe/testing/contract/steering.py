@@ -74,8 +74,8 @@ class SteeringContract(ContractBase):
 
     @pytest.mark.parametrize("name", SPANS)
     def test_only_the_span_is_steered(self, engine: Engine, name: str) -> None:
-        if name != "all" and not engine.info.capabilities.span_steering:
-            pytest.skip("the engine does not support span steering")
+        if name != "all":
+            self.needs(engine, "span_steering")
         start, stop = SPANS[name]
         layer, last = middle(engine), engine.info.layers - 1
         term = Term(layer, strong_delta(engine, layer), start, stop)
@@ -94,8 +94,7 @@ class SteeringContract(ContractBase):
         self._moved_by(engine, plain[layer], steered[layer], one_delta + other)
 
     def test_overlapping_spans_add_up(self, engine: Engine) -> None:
-        if not engine.info.capabilities.span_steering:
-            pytest.skip("the engine does not support span steering")
+        self.needs(engine, "span_steering")
         layer = middle(engine)
         one_delta, other = strong_delta(engine, layer, 1), strong_delta(engine, layer, 2)
         plain, steered = self._pair(engine, (Term(layer, one_delta, 0, 6), Term(layer, other, 3, None)))
@@ -122,7 +121,7 @@ class SteeringContract(ContractBase):
         self._moved_by(engine, plain, steered, delta)
 
     def test_each_row_has_its_own_steering(self, engine: Engine) -> None:
-        self._needs_row_steering(engine)
+        self.needs(engine, "row_steering")
         layers = list(range(engine.info.layers))
         lower = engine.info.capabilities.first_layer
         steerings: list[Steering] = [
@@ -142,9 +141,7 @@ class SteeringContract(ContractBase):
         np.testing.assert_array_equal(together[1].full, unsteered[1].full)
 
     def test_each_row_has_its_own_spans(self, engine: Engine) -> None:
-        self._needs_row_steering(engine)
-        if not engine.info.capabilities.span_steering:
-            pytest.skip("the engine does not support span steering")
+        self.needs(engine, "row_steering", "span_steering")
         layer = middle(engine)
         delta = strong_delta(engine, layer)
         terms = [Term(layer, delta, 0, 3), Term(layer, delta, 3, None), Term(layer, -delta, 1, 2)]
@@ -158,10 +155,6 @@ class SteeringContract(ContractBase):
             covered = np.array([term.covers(position) for position in range(length)])
             self._moved_by(engine, before.residuals[0, covered], after.residuals[0, covered], term.delta)
             np.testing.assert_array_equal(before.residuals[0, ~covered], after.residuals[0, ~covered])
-
-    def _needs_row_steering(self, engine: Engine) -> None:
-        if not engine.info.capabilities.row_steering:
-            pytest.skip("the engine does not support row steering")
 
     def _pair(self, engine: Engine, steering: Steering) -> tuple[FloatArray, FloatArray]:
         """Residuals of all layers (layers, LENGTH, width), without and with the steering."""

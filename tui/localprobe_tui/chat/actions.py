@@ -6,10 +6,9 @@ from pathlib import Path
 
 from textual import work
 
-from localprobe.errors import LocalprobeError
 from localprobe_tui.chat.chat_list import ChatList
 from localprobe_tui.chat.prompt import PromptBox
-from localprobe_tui.shell import ShellScreen
+from localprobe_tui.shell import ShellScreen, errors_shown
 from localprobe_tui.talk import export
 
 
@@ -54,10 +53,8 @@ class ChatActions(ShellScreen):
             return
         choice = await self.app.push_screen_wait(ChatList(chats))
         if choice is not None:
-            try:
+            with errors_shown(self):
                 self.talk.open(chats.read(choice))
-            except LocalprobeError as error:
-                self.localprobe.show_error(error)
 
     def action_branch(self) -> None:
         """Continue in a new chat that begins as this one."""
@@ -68,12 +65,8 @@ class ChatActions(ShellScreen):
 
     def action_export(self, kind: str) -> None:
         """Write the chat to a file in the folder that localprobe was started in."""
-        try:
-            path = export.write(self.talk.chat, Path.cwd(), kind)
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-        else:
-            self.notify(f"Written to {path}")
+        with errors_shown(self):
+            self.notify(f"Written to {export.write(self.talk.chat, Path.cwd(), kind)}")
 
     def answering(self) -> bool:
         """Whether an answer is being generated; notifies the user that it must be stopped first."""

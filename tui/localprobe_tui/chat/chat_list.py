@@ -14,9 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 from textual.widgets.option_list import Option
 
-from localprobe.errors import LocalprobeError
 from localprobe.terminal_text import visible
-from localprobe_tui.shell import shell
+from localprobe_tui.shell import errors_shown
 from localprobe_tui.widgets.dialogs import Notice
 from localprobe_tui.widgets.links import closes
 from localprobe_tui.widgets.plain import OptionList, Static, plain
@@ -58,16 +57,13 @@ class ChatList(ModalScreen[str | None]):
 
     @on(Input.Changed)
     def _fill(self) -> None:
-        try:
+        with errors_shown(self):
             summaries = self._chats.find(self.query_one(Input).value)
-        except LocalprobeError as error:
-            shell(self).show_error(error)
-            return
-        options = self.query_one(OptionList)
-        options.clear_options()
-        options.add_options([Option(_line(chat), id=chat.id) for chat in summaries])
-        options.highlighted = 0 if summaries else None
-        self.query_one("#none").display = not summaries
+            options = self.query_one(OptionList)
+            options.clear_options()
+            options.add_options([Option(_line(chat), id=chat.id) for chat in summaries])
+            options.highlighted = 0 if summaries else None
+            self.query_one("#none").display = not summaries
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
@@ -88,10 +84,8 @@ class ChatList(ModalScreen[str | None]):
             Notice("Delete", "Delete this chat for good?", ("Keep it", "Delete it"))
         )
         if answer == "Delete it":
-            try:
+            with errors_shown(self):
                 self._chats.delete(selected)
-            except LocalprobeError as error:
-                shell(self).show_error(error)
             self._fill()
 
     def _highlighted(self) -> str | None:

@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
-from localprobe.errors import LocalprobeError
 from localprobe_tui.chat.actions import ChatActions
 from localprobe_tui.chat.prompt import PromptBox
 from localprobe_tui.chat.transcript import Transcript
@@ -25,6 +24,7 @@ from localprobe_tui.knobs.card import KnobCard
 from localprobe_tui.knobs.line import KnobLine
 from localprobe_tui.knobs.panel import KnobsPanel
 from localprobe_tui.knobs.sheet import KnobsSheet
+from localprobe_tui.shell import errors_shown
 from localprobe_tui.widgets.dialogs import Choose
 from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.slider import COARSE, Slider
@@ -170,10 +170,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
 
     @work(group="answer")
     async def _run(self, answer: Awaitable[None]) -> None:
-        try:
+        with errors_shown(self):
             await answer
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
 
     def action_stop(self) -> None:
         self.talk.stop()

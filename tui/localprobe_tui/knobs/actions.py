@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.widgets import Button
@@ -13,13 +12,10 @@ from localprobe.errors import Cancelled, LocalprobeError
 from localprobe.vectors.library import Library, is_path
 from localprobe_tui.knobs.card import KnobCard, layer_line
 from localprobe_tui.knobs.sampling_sheet import SamplingSheet
-from localprobe_tui.shell import ShellScreen
+from localprobe_tui.shell import ShellScreen, errors_shown
 from localprobe_tui.talk import first_vector
 from localprobe_tui.widgets.dialogs import Choose, Working
 from localprobe_tui.widgets.sheets import TextSheet
-
-if TYPE_CHECKING:
-    pass
 
 
 class KnobActions(ShellScreen):
@@ -54,10 +50,8 @@ class KnobActions(ShellScreen):
         if choice.startswith("#"):
             self.localprobe.use_vector(vectors[int(choice[1:])])
         elif is_path(choice):
-            try:
+            with errors_shown(self):
                 self.localprobe.use_vector(Library().vector(choice))
-            except LocalprobeError as error:
-                self.localprobe.show_error(error)
         else:
             await self._fit(choice)
 

@@ -44,11 +44,8 @@ class KnobCard(Vertical):
         Binding("delete,backspace", "remove", "Remove", id="knob.remove"),
     ]
 
-    @dataclass
     class Changed(Message):
         """The knob was changed."""
-
-        knob: PanelKnob
 
     @dataclass
     class Removed(Message):
@@ -141,7 +138,7 @@ class KnobCard(Vertical):
 
     def _changed(self) -> None:
         self.show()
-        self.post_message(self.Changed(self.knob))
+        self.post_message(self.Changed())
 
     def _turn_to(self, typed: str) -> None:
         """Set the typed strength; UsageError if it is not one."""

@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import LocalprobeError
+from localprobe.progress import gigabytes
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.widgets.plain import DataTable, Static
@@ -93,7 +94,7 @@ class ModelsScreen(Page):
                 Text(item.name if item.name not in {before, item.weights} else "", style="bold"),
                 Text(use.engine, style="" if use.installed else "dim strike"),
                 _memory(use),
-                Text(_gigabytes(item.bytes) if first else "", justify="right"),
+                Text(gigabytes(item.bytes) if first else "", justify="right"),
                 ("yes" if item.path else "no") if first else "",
                 item.weights if first else "",
             )
@@ -114,7 +115,7 @@ class ModelsScreen(Page):
         if not 0 <= row < len(self._rows):
             return
         item, use = self._rows[row]
-        action = "Enter loads it" if item.path else f"Enter fetches {_gigabytes(item.bytes)} and loads it"
+        action = "Enter loads it" if item.path else f"Enter fetches {gigabytes(item.bytes)} and loads it"
         if not use.installed:
             action = "Enter says how to get it"
         lines = [
@@ -128,11 +129,11 @@ class ModelsScreen(Page):
         """Whether an engine can run it here, in words."""
         if not use.installed:
             return f"{use.engine} is not installed"
-        free = f"{_gigabytes(self._free)} of memory is free"
+        free = f"{gigabytes(self._free)} of memory is free"
         if use.needed is None:
             return f"{use.engine} puts it on the graphics card; {free}"
         fits = "it fits" if use.fits else "more than is free, so loading is refused"
-        return f"{use.engine} takes about {_gigabytes(use.needed)}: {fits} ({free})"
+        return f"{use.engine} takes about {gigabytes(use.needed)}: {fits} ({free})"
 
     @on(DataTable.RowSelected)
     def action_load(self) -> None:
@@ -163,9 +164,5 @@ def _memory(use: Use) -> Text:
     """The memory that an engine needs, marked if that is more than is free."""
     if use.needed is None:
         return Text("card", justify="right")
-    text = _gigabytes(use.needed)
+    text = gigabytes(use.needed)
     return Text(f"{text} " if use.fits else f"{text}!", style="" if use.fits else "red", justify="right")
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count < 1e10 else f"{count / 1e9:.1f} GB"

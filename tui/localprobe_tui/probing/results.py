@@ -46,7 +46,7 @@ class VerdictDialog(ModalScreen[None]):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,v,enter", "close", "Close", id="dialog.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,v,enter", "dismiss(None)", "Close", id="dialog.close")]
 
     def __init__(self, result: ProbeResult) -> None:
         super().__init__()
@@ -55,15 +55,12 @@ class VerdictDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll() as box:
             box.border_title = "Verdict"
-            box.border_subtitle = closes("close")
+            box.border_subtitle = closes()
             yield Static(verdict(self._result))
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
             self.dismiss()
-
-    def action_close(self) -> None:
-        self.dismiss()
 
 
 class Histogram(Static):

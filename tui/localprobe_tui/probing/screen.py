@@ -17,11 +17,13 @@ from textual.worker import Worker
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.errors import LocalprobeError
 from localprobe.probing.config import MethodName, PoolingName, ProbeConfig
+from localprobe.progress import clock
 from localprobe_tui.engine.work import in_thread
 from localprobe_tui.frame.page import Page
 from localprobe_tui.probing.results import Results, VerdictDialog, verdict
 from localprobe_tui.probing.text import TryText
 from localprobe_tui.probing.work import ProbingWork, keep, outline, path_of, read
+from localprobe_tui.shell import errors_shown
 from localprobe_tui.widgets.dialogs import TextDialog
 from localprobe_tui.widgets.plain import Static, choices
 
@@ -127,12 +129,9 @@ class ProbingScreen(Page):
         if self._work is not None:
             self.notify("A study is running: Escape cancels it.")
             return
-        try:
+        with errors_shown(self):
             self._work = ProbingWork(self.session, read(self.pairs), path_of(self.pairs).stem, self._config())
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-            return
-        self._worker = self._study(self._work)
+            self._worker = self._study(self._work)
 
     def _config(self) -> ProbeConfig:
         method, pooling = (str(self.query_one(f"#{name}", Select).value) for name in ("method", "pooling"))
@@ -162,7 +161,7 @@ class ProbingScreen(Page):
                 self.set_focus(None)
 
     def _capturing(self, amount: Amount) -> None:
-        left = "" if amount.left is None else f" · {_clock(amount.left)} left"
+        left = "" if amount.left is None else f" · {clock(amount.left)} left"
         rate = f" · {amount.rate:,.0f} tok/s" if amount.tokens else ""
         self.query_one(ProgressBar).update(total=amount.total, progress=amount.texts)
         self.query_one("#stage", Static).update(f"capturing {amount.texts} of {amount.total} texts{rate}{left}")
@@ -255,18 +254,10 @@ class ProbingScreen(Page):
         path = await self.app.push_screen_wait(TextDialog("Save the vector (.safetensors, .gguf or .npz)", str(usual)))
         if not path:
             return
-        try:
+        with errors_shown(self):
             vector_files.export(vector, Path(path).expanduser())
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-        else:
             self.notify(f"Saved {path}")
 
     @on(TryText.Failed)
     def _not_scored(self, event: TryText.Failed) -> None:
         self.localprobe.show_error(event.error)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

@@ -32,7 +32,7 @@ class CompareScreen(Screen[None]):
         & DataTable { height: auto; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Back", id="compare.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back", id="compare.close")]
 
     def __init__(self, first: Run, second: Run) -> None:
         super().__init__()
@@ -57,9 +57,6 @@ class CompareScreen(Screen[None]):
         table.add_columns("", *(run.id for run in self._runs))
         for name, left, right in rows(*self._results):
             table.add_row(name, left, right)
-
-    def action_close(self) -> None:
-        self.dismiss()
 
 
 def rows(first: ProbeResult, second: ProbeResult) -> list[tuple[str, str, str]]:

@@ -173,7 +173,7 @@ class Detail(Vertical):
         drawn = self.opened.responses
         self._response = max(0, min(self._response + places, len(drawn) - 1))
         name, _, response = drawn[self._response]
-        back, on = link("←", "screen.lower"), link("→", "screen.higher")
+        back, on = link("←", "screen.layer(-1)"), link("→", "screen.layer(1)")
         title = Content.assemble(plain(f"{name}, layer {response.layer} ("), back, " ", on, ")")
         self.query_one("#response").border_title = title
         self.query_one(DosePlot).show(response)

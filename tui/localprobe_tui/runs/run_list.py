@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from localprobe_tui.widgets.plain import DataTable
 
@@ -20,15 +18,9 @@ _SHOWN = 80
 
 
 class RunList(DataTable):
-    """The list. Left and right arrow keys post `Sideways`, for the figure of the open run."""
+    """The list. Left and right arrow keys are left to the screen, for the figure of the open run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open", id="runs.open")]
-
-    @dataclass
-    class Sideways(Message):
-        """An arrow key was pressed: one place to the left (-1) or to the right (1)."""
-
-        places: int
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", zebra_stripes=True)
@@ -46,11 +38,8 @@ class RunList(DataTable):
             self.add_row(mark, _when(run), run.kind, result_text(run), run.name[:_SHOWN], key=run.id)
         self.move_cursor(row=min(row, len(runs) - 1))
 
-    def action_cursor_left(self) -> None:
-        self.post_message(self.Sideways(-1))
-
-    def action_cursor_right(self) -> None:
-        self.post_message(self.Sideways(1))
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action not in ("cursor_left", "cursor_right") and super().check_action(action, parameters)
 
 
 def searched(run: RunSummary) -> str:

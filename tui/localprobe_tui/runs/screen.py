@@ -20,6 +20,7 @@ from localprobe_tui.runs.compare import CompareScreen
 from localprobe_tui.runs.detail import Detail, opened
 from localprobe_tui.runs.run_list import RunList, searched
 from localprobe_tui.runs.sweep_bar import SweepBar
+from localprobe_tui.shell import errors_shown
 from localprobe_tui.widgets.dialogs import Notice
 from localprobe_tui.widgets.plain import DataTable, Static
 
@@ -162,16 +163,6 @@ class RunsScreen(Page):
     def action_layer(self, places: int) -> None:
         self.query_one(Detail).move(places)
 
-    @on(RunList.Sideways)
-    def _sideways(self, event: RunList.Sideways) -> None:
-        self.action_layer(event.places)
-
-    def action_lower(self) -> None:
-        self.action_layer(-1)
-
-    def action_higher(self) -> None:
-        self.action_layer(1)
-
     def action_tab(self, tab: str) -> None:
         detail = self.query_one(Detail)
         detail.turn_to(tab)
@@ -193,14 +184,9 @@ class RunsScreen(Page):
         if len(selected) != 2 or any(run.kind != "validate" for run in selected):
             self.notify("Mark two validations with Space, then press c.", severity="warning")
             return
-        try:
-            with understood(*selected):
-                newer, older = await in_thread(lambda: [self.runs.get(run.id) for run in selected])
-                screen = CompareScreen(older, newer)
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-            return
-        self.app.push_screen(screen)
+        with errors_shown(self), understood(*selected):
+            newer, older = await in_thread(lambda: [self.runs.get(run.id) for run in selected])
+            self.app.push_screen(CompareScreen(older, newer))
 
     @work
     async def action_delete(self) -> None:
@@ -209,16 +195,13 @@ class RunsScreen(Page):
         question = f"Delete {run.kind} {run.id}, {run.name}? This cannot be undone."
         if await self.app.push_screen_wait(Notice("Delete a run", question, ("Keep it", "Delete"))) != "Delete":
             return
-        try:
+        with errors_shown(self):
             await in_thread(lambda: self.runs.delete(run.id))
-        except LocalprobeError as error:
-            self.localprobe.show_error(error)
-            return
-        detail = self.query_one(Detail)
-        if detail.opened and detail.opened.run.id == run.id:
-            await detail.show(None)
-            self.action_back()
-        self.look()
+            detail = self.query_one(Detail)
+            if detail.opened and detail.opened.run.id == run.id:
+                await detail.show(None)
+                self.action_back()
+            self.look()
 
     @work
     async def action_report(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from textual import on, work
@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Button, ProgressBar
 
 from localprobe.errors import LocalprobeError, UsageError
+from localprobe.progress import clock
 from localprobe_tui.engine.work import on_the_loop
 from localprobe_tui.runs.sweep_form import SweepForm
 from localprobe_tui.shell import shell
@@ -23,7 +24,7 @@ from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.scores import readable
 
 if TYPE_CHECKING:
-    from localprobe.experiments.experiment import Experiment, ModelChoice
+    from localprobe.experiments.experiment import Experiment
     from localprobe.experiments.sweep import SweepProgress
     from localprobe.model import Model
     from localprobe.store.runs import Run, Runs
@@ -107,11 +108,9 @@ class SweepBar(Widget):
         runs, tell = self._runs(), on_the_loop(self._tell)
 
         def do() -> Run:
-            return sweep.run(experiment, runs, progress=tell, stop=self._stop.is_set, load=lent)
-
-        @contextmanager
-        def lent(choice: ModelChoice) -> Iterator[Model]:
-            yield model
+            return sweep.run(
+                experiment, runs, progress=tell, stop=self._stop.is_set, load=lambda choice: nullcontext(model)
+            )
 
         with session.reserved(f"sweeping {experiment.name} (F3 shows it)"):
             self.post_message(self.Changed())
@@ -155,10 +154,5 @@ class SweepBar(Widget):
         """Show the progress and the time, which goes on during the many seconds of a batch."""
         if self._stage_text and not self._stop.is_set():
             seconds = time.monotonic() - self._stage[2]
-            about = f" of about {_clock(max(self._needs, seconds))}" if self._needs else ""
-            self.query_one("#sweeping", Static).update(f"{self._stage_text} · {_clock(seconds)}{about}")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+            about = f" of about {clock(max(self._needs, seconds))}" if self._needs else ""
+            self.query_one("#sweeping", Static).update(f"{self._stage_text} · {clock(seconds)}{about}")

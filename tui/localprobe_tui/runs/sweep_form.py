@@ -98,22 +98,17 @@ class SweepForm(ModalScreen["Experiment | None"]):
             with Horizontal(classes="row", id="file"):
                 yield Label("file")
                 yield Input(placeholder="a .toml file, or one that ships: laptop", id="path", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("words counted")
-                words = [(name, name) for name in WORD_LISTS.names()]
-                yield Select(choices(words), value=_WORDS, id="words", allow_blank=False, compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("doses")
-                yield Input("-0.3 -0.15 0 0.15 0.3", id="doses", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("layer")
-                yield Input("best", id="layers", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("answers each")
-                yield Input("3", type="integer", id="samples", compact=True)
-            with Horizontal(classes="row own"):
-                yield Label("tokens")
-                yield Input("80", type="integer", id="tokens", compact=True)
+            words = [(name, name) for name in WORD_LISTS.names()]
+            for label, own in (
+                ("words counted", Select(choices(words), value=_WORDS, id="words", allow_blank=False, compact=True)),
+                ("doses", Input("-0.3 -0.15 0 0.15 0.3", id="doses", compact=True)),
+                ("layer", Input("best", id="layers", compact=True)),
+                ("answers each", Input("3", type="integer", id="samples", compact=True)),
+                ("tokens", Input("80", type="integer", id="tokens", compact=True)),
+            ):
+                with Horizontal(classes="row own"):
+                    yield Label(label)
+                    yield own
             with Horizontal(classes="row own"):
                 yield Label("prompts")
             with Vertical(id="prompts", classes="own"):

@@ -11,8 +11,8 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from localprobe.chats.recorder import AnswerRecorder
+from localprobe.chats.store import ChatWriter
 from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
-from localprobe.chats.writer import ChatWriter
 from localprobe.errors import UsageError
 from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.talk.sampling import Sampling

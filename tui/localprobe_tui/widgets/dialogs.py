@@ -31,7 +31,7 @@ class Notice(ModalScreen[str]):
     """A message with buttons; returns the label of the button, or "" if dismissed."""
 
     DEFAULT_CSS = _CSS.format(name="Notice") + "Notice.-error > Vertical { border: round $error; }"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", id="dialog.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('')", "Close", id="dialog.close")]
 
     def __init__(self, title: str, message: str, buttons: Sequence[str] = ("OK",), *, error: bool = False) -> None:
         super().__init__(classes="-error" if error else "")
@@ -50,15 +50,12 @@ class Notice(ModalScreen[str]):
     def _chosen(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.name or "")
 
-    def action_leave(self) -> None:
-        self.dismiss("")
-
 
 class TextDialog(ModalScreen[str | None]):
     """One line to type; returns None if cancelled."""
 
     DEFAULT_CSS = _CSS.format(name="TextDialog")
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", id="dialog.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close", id="dialog.close")]
 
     def __init__(self, title: str, value: str = "", hint: str = "") -> None:
         super().__init__()
@@ -67,15 +64,12 @@ class TextDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = plain(self._title)
-            box.border_subtitle = closes("leave")
+            box.border_subtitle = closes()
             yield Input(self._value, placeholder=self._hint)
 
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
 
 class Choose(ModalScreen[str | None]):
@@ -83,7 +77,7 @@ class Choose(ModalScreen[str | None]):
 
     DEFAULT_CSS = _CSS.format(name="Choose") + "Choose OptionList { height: auto; max-height: 16; margin: 1 0 0 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", id="dialog.close"),
+        Binding("escape", "dismiss(None)", "Close", id="dialog.close"),
         Binding("down", "down", "Down", show=False),
         Binding("up", "up", "Up", show=False),
     ]
@@ -96,7 +90,7 @@ class Choose(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = plain(self._title)
-            box.border_subtitle = closes("leave")
+            box.border_subtitle = closes()
             yield Input(placeholder=self._hint or "type to find")
             yield OptionList()
 
@@ -132,9 +126,6 @@ class Choose(ModalScreen[str | None]):
 
     def action_up(self) -> None:
         self.query_one(OptionList).action_cursor_up()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
 
 class Working(ModalScreen[None]):

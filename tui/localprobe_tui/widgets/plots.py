@@ -33,14 +33,11 @@ _ACROSS, _STEP = 240, 0.02
 """Of a filled band: points across the plot, and AUROC between two points. No cell is larger on a usual screen."""
 
 
-class Decimals(NumericAxisFormatter):
-    """Labels with a fixed number of decimals."""
-
-    def __init__(self, decimals: int) -> None:
-        self._decimals = decimals
+class OneDecimal(NumericAxisFormatter):
+    """Labels with one decimal."""
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        return [f"{tick:.{self._decimals}f}" for tick in ticks]
+        return [f"{tick:.1f}" for tick in ticks]
 
 
 class QuietPlot(PlotWidget):
@@ -61,7 +58,7 @@ class QuietPlot(PlotWidget):
         self.set_reactive(PlotWidget.margin_bottom, 1)
         self.set_reactive(PlotWidget.margin_left, 5)
         super().on_mount()
-        self.set_y_formatter(Decimals(1))
+        self.set_y_formatter(OneDecimal())
 
 
 class AurocPlot(QuietPlot):
@@ -76,10 +73,6 @@ class AurocPlot(QuietPlot):
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
         self._layers: list[int] = []
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.set_x_formatter(Decimals(0))
 
     def show(self, result: ProbeResult, layer: int) -> None:
         """Draw a probe's figures with one layer marked. The widget must be mounted."""

@@ -40,12 +40,7 @@ class Slider(Widget, can_focus=True):
     class Changed(Message):
         """The user moved the slider."""
 
-        slider: Slider
         value: float
-
-        @property
-        def control(self) -> Slider:
-            return self.slider
 
     def __init__(self, value: float = 0.0, reach: float = 0.5, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -80,7 +75,7 @@ class Slider(Widget, can_focus=True):
         value = round(max(-self.reach, min(self.reach, value)), 3) if abs(value) > self.reach else round(value, 3)
         if value != self.value:
             self.value = value + 0.0
-            self.post_message(self.Changed(self, self.value))
+            self.post_message(self.Changed(self.value))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         self.capture_mouse()
