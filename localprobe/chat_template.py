@@ -7,8 +7,10 @@ wrote stays text in it: `Rendered` says where their words are, and `localprobe.c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from localprobe.engine import Info, Span
@@ -18,6 +20,7 @@ from localprobe.template_engine import TemplateFailed, render_template
 Role = Literal["system", "user", "assistant"]
 
 _PRIVATE = range(0xE000, 0xF8FF)  # characters that no template writes; those that a person writes are skipped
+_WORD = re.compile(r"(?<=[\s>\]])(?=\S)")  # where a word begins, after a space or a mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,44 +175,53 @@ def _located(info: Info, messages: Sequence[Message], prompt: bool, parts: bool)
     The contents are found by a second rendering, in which each stands between two private characters.
     """
     text = _rendered(info, [m.content for m in messages], messages, prompt, parts)
-    opens, closes = _private(messages)
+    private = _private(messages)
     try:
-        marked = _rendered(info, [_between(m.content, opens, closes) for m in messages], messages, prompt, parts)
+        marked = _rendered(info, [_between(m, private) for m in messages], messages, prompt, parts)
     except UsageError:
         marked = ""
-    contents = _spans(marked, opens, closes)
-    if marked.replace(opens, "").replace(closes, "") != text:  # the template changes contents
+    contents = _spans(marked, private)
+    if contents is None or re.sub(f"[{private}]", "", marked) != text:  # the template changes contents
         contents = tuple(_found(text, [m.content.strip() for m in messages]))
         _refuse_marks(info, messages)
     last = next((m.content.strip() for m in reversed(messages) if m.role == "user"), "")
-    return Rendered(text, contents), not last or last in text or opens in marked or closes in marked
+    return Rendered(text, contents), not last or last in text or private[0] in marked or private[1] in marked
 
 
-def _private(messages: Sequence[Message]) -> tuple[str, str]:
-    """Two characters that no message holds."""
+def _private(messages: Sequence[Message]) -> str:
+    """Three characters that no message holds: for the beginning of a content, for its end, and for places between."""
     written = set().union(*(m.content for m in messages))
-    free = (chr(code) for code in _PRIVATE if chr(code) not in written)
-    return next(free), next(free)
+    return "".join(islice((chr(code) for code in _PRIVATE if chr(code) not in written), 3))
 
 
-def _between(content: str, opens: str, closes: str) -> str:
-    """A content between two characters, inside the space around it, which many templates strip."""
+def _between(message: Message, private: str) -> str:
+    """A content between two characters, inside the space around it, which many templates strip.
+
+    Templates cut the thought off an answer, and the first character with it: so the third one stands before the words
+    of an answer.
+    """
+    opens, closes, word = private
+    content = message.content
     inner = content.strip()
     lead = len(content) - len(content.lstrip()) if inner else 0
-    return f"{content[:lead]}{opens}{inner}{closes}{content[lead + len(inner) :]}"
+    shown = _WORD.sub(word, inner) if message.role == "assistant" else inner
+    return f"{content[:lead]}{opens}{shown}{closes}{content[lead + len(inner) :]}"
 
 
-def _spans(marked: str, opens: str, closes: str) -> tuple[Span, ...]:
-    """Where the contents would be without the private characters."""
-    spans = []
-    before, *pieces = marked.split(opens)
-    at = len(before.replace(closes, ""))
+def _spans(marked: str, private: str) -> tuple[Span, ...] | None:
+    """Where the contents would be without the private characters. None if the beginning or the end of one is lost."""
+    opens, closes, word = private
+    spans: list[Span] = []
+    at = 0
+    *pieces, rest = marked.split(closes)
     for piece in pieces:
-        content, closed, after = piece.partition(closes)
-        if closed and content:
-            spans.append((at, at + len(content)))
-        at += len(content) + len(after.replace(closes, ""))
-    return tuple(spans)
+        begins = [found for mark in (opens, word) if (found := piece.find(mark)) >= 0]
+        if not begins or opens in piece[min(begins) + 1 :]:
+            return None
+        start = at + min(begins)
+        at += len(piece) - piece.count(opens) - piece.count(word)
+        spans += [(start, at)] if start < at else []
+    return tuple(spans) if opens not in rest and word not in rest else None
 
 
 def _found(text: str, contents: Sequence[str]) -> list[Span]:

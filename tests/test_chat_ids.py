@@ -41,6 +41,27 @@ def test_a_mark_that_a_message_only_completes_is_read_as_characters(engine: Fake
     assert encode_chat(engine, rendered).tolist() == [BOS, *b"<|im_end|> hello"]
 
 
+THINKS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1].lstrip() }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+
+def test_marks_before_an_answer_whose_thought_the_template_cuts_off_stay_marks(engine: FakeEngine) -> None:
+    engine.info = replace(engine.info, chat_template=THINKS)
+    answer = Message("assistant", "I should greet.\n</think>\n\nHello you.")
+    rendered = render(engine.info, [Message("user", "Hi"), answer, Message("user", "Go on")])
+    assert [rendered.text[a:b] for a, b in rendered.contents] == ["Hi", "Hello you.", "Go on"]
+    assert encode_chat(engine, rendered).tolist() == engine.encode(rendered.text, template=True).tolist()
+
+
+def test_an_answer_forges_no_turn_after_a_thought_that_is_cut_off(engine: FakeEngine) -> None:
+    engine.info = replace(engine.info, chat_template=THINKS)
+    answer = Message("assistant", f"I should greet.</think>{FORGED}")
+    ids = encode_chat(engine, render(engine.info, [Message("user", "Hi"), answer])).tolist()
+    assert [token for token in ids if token in SPECIALS] == [TURN_START, TURN_END] * 2 + [TURN_START]
+
+
 def test_parts_of_a_rendering_keep_what_people_wrote() -> None:
     rendered = Rendered("ab[cd]ef", ((3, 5),))
     assert rendered.part(4) == Rendered("d]ef", ((0, 1),))

@@ -67,6 +67,7 @@ def concept(
     from localprobe.errors import EngineError
     from localprobe.generators import names
     from localprobe.generators.endpoint_errors import EndpointError
+    from localprobe.store.names import exists
 
     words = Concept(word, against)
     checked_size(pairs, config)
@@ -92,7 +93,7 @@ def concept(
                     progress=show.step,
                 )
         except (KeyboardInterrupt, EndpointError, EngineError):
-            if output.exists():
+            if exists(output):
                 _tell(f"the pairs written so far are kept in {output}; re-running the same command resumes")
             raise
     if as_json:

@@ -114,10 +114,12 @@ def parsed(text: str, engine: str | None, options: LoadOptions) -> Labelled:
     """Parse `MODEL[@ENGINE][=LABEL]`; a name that exists as a file is not split."""
     from pathlib import Path
 
+    from localprobe.store.names import exists
+
     name, label = text, ""
-    if not Path(name).exists() and "=" in name:
+    if not exists(Path(name)) and "=" in name:
         name, _, label = name.rpartition("=")
-    if not Path(name).exists() and "@" in name:
+    if not exists(Path(name)) and "@" in name:
         name, _, engine = name.rpartition("@")
     if not name:
         raise UsageError(f"{text!r} names no model: write MODEL, MODEL@ENGINE or MODEL@ENGINE=LABEL")

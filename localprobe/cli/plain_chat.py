@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from localprobe.cli.output import say
+from localprobe.cli.output import say, say_error
 from localprobe.cli.steer import describe
 from localprobe.errors import LocalprobeError, UsageError
 
@@ -63,7 +63,7 @@ class PlainChat:
                     return
                 self._line(line.strip())
             except LocalprobeError as error:
-                say(f"localprobe: {error}", err=True)
+                say_error(error)
 
     def _line(self, line: str) -> None:
         command, _, value = line.partition(" ")

@@ -83,8 +83,9 @@ def _init(path: Path) -> None:
     from localprobe.errors import UsageError
     from localprobe.experiments.experiment_file import EXPERIMENTS
     from localprobe.store.files import write_whole
+    from localprobe.store.names import exists
 
-    if path.exists():
+    if exists(path):
         raise UsageError(f"{path} exists already: give another name")
     write_whole(path, EXPERIMENTS.path("laptop").read_bytes())
     say(f"wrote {path}; next: localprobe sweep {path} --dry-run")

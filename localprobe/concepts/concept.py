@@ -57,12 +57,13 @@ class Concept:
 
     def file(self, generators: Sequence[str]) -> Path:
         """Where pairs are kept if no file is named: one file for these words and generators, so re-running resumes."""
+        from localprobe.store.names import cut
         from localprobe.store.paths import data
 
         parts = [self.word, self.against, *generators]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
         readable = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts if part)
-        return data() / "concepts" / f"{readable[:80]}-{digest}.jsonl"
+        return data() / "concepts" / f"{cut(readable[:80], 160)}-{digest}.jsonl"
 
     def named(self, pairs: Sequence[Pair]) -> tuple[int, int]:
         """How many positive and how many negative texts hold either word, which none should."""

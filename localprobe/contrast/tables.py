@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from localprobe.errors import DataError
+from localprobe.store.names import exists, is_file
 from localprobe.store.safe_json import parse
 from localprobe.store.text_files import decode, place, read_bytes, split_lines
 from localprobe.suggest import shown
@@ -238,8 +239,8 @@ def _cells(text: str, where: str, delimiter: str) -> Iterator[tuple[int, list[st
 
 
 def _parquet(path: Path) -> Table:
-    if not path.is_file():
-        raise DataError(f"cannot read {path}: {'Is a directory' if path.is_dir() else 'No such file'}")
+    if not is_file(path):
+        raise DataError(f"cannot read {path}: {'Is a directory' if exists(path) else 'No such file'}")
     try:
         import pandas as pd
 

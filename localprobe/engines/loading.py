@@ -109,10 +109,12 @@ class Loader:
         # Imported here, in the loading thread: these imports are slow and would block an app's screen.
         from localprobe import discovery, models
         from localprobe.capture.scale import residual_scale
+        from localprobe.chat_template import template_arguments
         from localprobe.engines import canary
         from localprobe.models import fits
 
         spec = self.spec
+        template_arguments(spec.options.template_args)  # raises for one of another form, which no engine looks at
         yield self._begin("weights", f"looking for {spec.name}")
         backend = discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
         weights = models.resolve(spec.name, backend, code=spec.options.trust_remote_code, progress=self._count)

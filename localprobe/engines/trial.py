@@ -8,7 +8,7 @@ has no child. Engines that read folders do so in Python, which raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from localprobe.engine import Backend, LoadOptions, Weights
@@ -38,5 +38,6 @@ class Trial:
     @cached_property
     def _key(self) -> list[str]:
         engine = self.backend.available()
-        about = [self.backend.name, engine.version, engine.device, str(self.options), str(self.checked)]
+        options = replace(self.options, template_args=())  # the core's own
+        about = [self.backend.name, engine.version, engine.device, str(options), str(self.checked)]
         return [self.weights.fingerprint, *about]

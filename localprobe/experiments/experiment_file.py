@@ -9,13 +9,14 @@ from typing import NoReturn, TypeVar
 
 from msgspec.structs import asdict
 
+from localprobe.chat_template import template_arguments
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.contrast.scenario_file import read_scenarios
 from localprobe.contrast.scenarios import Scenario, scenarios
 from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
 from localprobe.contrast.tables import SUFFIXES, listed
 from localprobe.engine import LoadOptions, Sampler
-from localprobe.errors import DataError
+from localprobe.errors import DataError, UsageError
 from localprobe.experiments.experiment import (
     ARMS,
     Experiment,
@@ -27,7 +28,8 @@ from localprobe.experiments.experiment import (
 )
 from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
 from localprobe.probing.config import ProbeConfig
-from localprobe.store.shipped import Shipped, expanded, unknown
+from localprobe.store.names import path_of
+from localprobe.store.shipped import Shipped, unknown
 from localprobe.store.toml import read_toml
 from localprobe.suggest import one_line, shown
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
@@ -78,6 +80,11 @@ class _File:
 
     def _models_and_vectors(self) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
         models = tuple(map(_model, self.table.models))
+        for number, model in enumerate(models, 1):
+            try:
+                template_arguments(model.options.template_args)
+            except UsageError as error:
+                self._wrong("template_args", str(error), f"models {number}")
         if twice := _twice(map(str, models)):
             self._wrong("models", f"{twice} is listed twice")
         named = [model.name for model in models]
@@ -120,6 +127,8 @@ class _File:
                 ),
                 models=table.models or (),
             )
+        except UsageError as error:
+            self._wrong("special_tokens", str(error), place)
         except DataError as error:
             self._wrong("fit" if table.fit else "file", str(error), place)
 
@@ -173,7 +182,7 @@ class _File:
         return JudgeChoice(**asdict(table))
 
     def _path(self, name: str) -> Path:
-        return self.path.parent / expanded(name)  # an absolute path stays
+        return self.path.parent / path_of(name)  # an absolute path stays
 
     def _wrong(self, key: str, what: str, place: str = "") -> NoReturn:
         raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, one_line(what)))))

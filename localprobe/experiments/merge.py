@@ -14,6 +14,7 @@ from localprobe.experiments.result import SweepResult
 from localprobe.experiments.summary import result_of
 from localprobe.store.damaged import readable
 from localprobe.store.json_values import to_json
+from localprobe.store.names import is_file
 from localprobe.store.runs import Run, Runs
 from localprobe.store.stored_result import understood
 
@@ -24,7 +25,7 @@ def merge(sources: Sequence[Path], target: Runs) -> Iterator[str]:
     A run that is in several stores becomes one run with the cells of all. Raises LocalprobeError for a store that
     cannot be read; the stores before it stay copied.
     """
-    missing = next((path for path in sources if not path.is_file()), None)
+    missing = next((path for path in sources if not is_file(path)), None)
     if missing is not None:
         raise UsageError(f"there is no store {missing}")
     joined: dict[str, None] = {}

@@ -221,13 +221,21 @@ class Conversation:
         return ids, min(_common_prefix(self._ids, ids), len(ids) - 1)
 
     def _after_answer(self) -> Rendered | None:
-        """The text that the template puts after the last answer, if the text before it is the unchanged last prompt."""
+        """The text that the template puts after the last answer, if it shows that after the unchanged last prompt.
+
+        Templates of models that think drop the thought once the user goes on; the answer is encoded anew then.
+        """
         if len(self.messages) < 2 or self.messages[-2] != Message("assistant", self._text) or not self._ids:
             return None
         marked = [*self.messages[:-2], Message("assistant", _MARK), self.messages[-1]]
         rendered = render(self.engine.info, marked)
-        before, mark, _ = rendered.text.partition(_MARK)
-        return rendered.part(len(before) + len(mark)) if mark and before == self._prompt else None
+        before, mark, after = rendered.text.partition(_MARK)
+        if not mark or before != self._prompt:
+            return None
+        whole = render(self.engine.info, self.messages).text
+        if not whole.startswith(before) or whole.removeprefix(before).removesuffix(after).strip() != self._text.strip():
+            return None
+        return rendered.part(len(before) + len(mark))
 
 
 def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:

@@ -20,6 +20,7 @@ from localprobe.models.checkpoint import check_folder, check_gguf
 from localprobe.models.hub_errors import not_downloaded
 from localprobe.models.listing import is_inside
 from localprobe.progress import Progress, silent
+from localprobe.store.names import exists, path_of
 from localprobe.suggest import close_match
 
 if TYPE_CHECKING:
@@ -98,12 +99,9 @@ def source(name: str) -> Repository | Path:
 
 
 def _existing(name: str) -> Path | None:
-    """The file or folder of this name; None if there is none, or if no path can have the name."""
-    try:
-        path = Path(name).expanduser()
-        return path if name and path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, or with a null byte
-        return None
+    """The file or folder of this name; None if there is none."""
+    path = path_of(name)
+    return path if name and exists(path) else None
 
 
 def _check_repository(repo: str, file: str | None) -> None:

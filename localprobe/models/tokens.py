@@ -20,7 +20,8 @@ class Vocabulary:
 
     def encode(self, text: str, *, template: bool = False) -> IntArray:
         """Ids of plain text, with the model's BOS; or of the output of a chat template, unchanged."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not template)
+        # Not verbose: it would warn on stderr of a long text, and the core checks lengths.
+        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not template, verbose=False)
         if not template and self.bos is not None:
             ids = [self.bos, *ids]
         return np.array(ids, dtype=np.int32)

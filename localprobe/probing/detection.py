@@ -12,6 +12,8 @@ from itertools import combinations
 import numpy as np
 
 from localprobe.capture.job import Amount, Capture
+from localprobe.capture.residuals import Text
+from localprobe.chat_template import Marked
 from localprobe.contrast.pairs import Pair
 from localprobe.contrast.rated import Rated
 from localprobe.engine import FloatArray
@@ -123,7 +125,8 @@ def rated_behaviour(
     used, or a vector that is not a probe."""
     probe_of(vector)
     pooling = "mean" if vector.origin.pooling == "answer" else vector.origin.pooling
-    texts = [text.text for text in rated]
+    words = [text.text for text in rated]
+    texts: list[Text] = [*map(Marked, words)] if vector.origin.special_tokens else [*words]
     capture = Capture(model.engine, texts, sorted(vector.directions), pooling, limit=TOKEN_LIMIT)
     for amount in capture:
         capturing(amount)

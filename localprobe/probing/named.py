@@ -10,6 +10,7 @@ from localprobe.contrast.pairs import PAIR_SETS, read_pairs
 from localprobe.errors import DataError, VectorError
 from localprobe.model import Model
 from localprobe.probing.fit import fit
+from localprobe.store.names import path_of
 from localprobe.vectors import files
 from localprobe.vectors.library import Library, is_path
 from localprobe.vectors.vector import Origin, Vector
@@ -57,6 +58,6 @@ def origin_of(reference: Reference, library: Library | None = None) -> Origin | 
     if isinstance(reference, Vector):
         return reference.origin
     if is_path(reference):
-        return files.load(Path(reference).expanduser()).origin
+        return files.load(path_of(reference)).origin
     origins = {entry.vector.origin.model: entry.vector.origin for entry in (library or Library()).named(str(reference))}
     return next(iter(origins.values())) if len(origins) == 1 else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from localprobe.errors import UsageError, VectorError
+from localprobe.store.names import is_file
 from localprobe.vectors.vector import Vector
 
 FORMATS = (".safetensors", ".gguf", ".npz")
@@ -52,7 +53,7 @@ def load(path: Path) -> Vector:
     A control vector is read as llama.cpp applies it: tensor `direction.b` at layer b. VectorError says what is wrong
     with the file.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise VectorError(f"no vector file at {path}: `localprobe demo` makes one, `localprobe fit` any other")
     try:
         with path.open("rb") as file:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from localprobe.engine import Info
 from localprobe.errors import LocalprobeError, UsageError, VectorError
+from localprobe.store.names import cut, is_file, path_of
 from localprobe.vectors import files
 from localprobe.vectors.vector import Vector
 
@@ -25,6 +26,7 @@ Skipped: TypeAlias = Callable[[str], None]
 _NAME = re.compile(r"[\w][\w .+-]*")
 _HASH = 16  # digits of the weights hash in a file name
 _LONGEST = 80  # characters of a vector's name in a file name
+_BYTES = 160  # that they take; file systems allow 255 for the whole name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Library:
         """The vector of a file, or of a name: the one for the model, or the only one of that name. VectorError if there
         is none, or if there are several and no model is given."""
         if is_path(reference):
-            return files.load(Path(reference).expanduser())
+            return files.load(path_of(reference))
         name = str(reference)
         entries = [entry] if info and (entry := self.find(name, info)) else [] if info else self._one_per_model(name)
         if len(entries) == 1:
@@ -131,14 +133,14 @@ def _stem(name: str) -> str:
     """The part of the file name that stands for a vector's name. UsageError for an empty name."""
     if not name.strip():
         raise UsageError(f"{name!r} cannot name a vector: give it a `concept`, such as empathy")
-    if _NAME.fullmatch(name) and len(name) <= _LONGEST:
+    if _NAME.fullmatch(name) and len(name) <= _LONGEST and len(name.encode()) <= _BYTES:
         return name
     readable = re.sub(r"[^\w+-]+", "-", name).strip("-")[:_LONGEST]
-    return f"{readable}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{cut(readable, _BYTES)}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def is_path(reference: str | Path) -> bool:
     """Whether a reference to a vector is a file: it exists, or looks like a path."""
-    path = Path(reference).expanduser()
+    path = path_of(reference)
     written = isinstance(reference, Path) or "/" in reference or path.suffix in files.FORMATS
-    return written or path.is_file()
+    return written or is_file(path)

@@ -238,6 +238,7 @@ from pathlib import Path
 from localprobe.engine import *
 engine = localprobe_torch.backend.load(Weights("x", Path(sys.argv[1]), "folder", ""), LoadOptions(threads=1))
 ids = engine.encode("Silence")
+assert len(engine.encode("word " * 600)) > 600, "longer than the tokenizer expects"
 engine.forward([Row(ids, full=(1,)), Row(ids[:1])], [1])
 stream = engine.open([Prompt(ids), Prompt(ids[:1])], room=2)
 stream.step([0.5, 0.5]); stream.step([0.5, 0.5]); stream.close(); engine.close()

@@ -98,6 +98,12 @@ def test_bytes_are_reported_while_weights_are_fetched(monkeypatch: pytest.Monkey
     ]
 
 
+def test_a_template_argument_of_another_form_is_told_before_anything_is_loaded() -> None:
+    loader = Loader(ModelSpec("fake", "fake", LoadOptions(template_args=("thinking",))))
+    with pytest.raises(UsageError, match="template argument 'thinking': write NAME=VALUE"):
+        next(loader.stages())
+
+
 def test_an_unknown_model_ends_the_load_in_its_first_stage() -> None:
     stages = Loader(ModelSpec("smolm2-135m")).stages()
     assert next(stages).step == "weights"

@@ -93,8 +93,8 @@ def test_a_file_is_tried_once_and_then_runs_in_this_process(loader: Callable[...
 def test_other_weights_and_other_options_are_tried_too(loader: Callable[..., Loader], tries: Tries) -> None:
     loader(FakeBackend()).load().close()
     loader(FakeBackend(), hashed="other").load().close()
-    loader(FakeBackend(), context=64).load().close()
-    loader(FakeBackend(), context=64).load().close()
+    for arguments in ((), ("enable_thinking=false",)):  # of the template, which the core renders
+        loader(FakeBackend(), context=64, template_args=arguments).load().close()
     assert [options.context for options in tries] == [None, None, 64]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from localprobe.contrast.scenarios import scenario
 from localprobe.engine import Sampler
-from localprobe.errors import LocalprobeError
+from localprobe.errors import DataError, LocalprobeError
 from localprobe.experiments.experiment import Strengths
 from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.experiments.grid import count
@@ -65,6 +65,20 @@ def test_a_model_may_have_strengths_and_layers_of_its_own(write: Write) -> None:
     assert model.layers == ("best",)
 
 
+@pytest.mark.parametrize(
+    ("table", "line", "complaint"),
+    [
+        ("models", 'template_args = ["thinking"]', "models 1: template_args: template argument 'thinking': write NAME"),
+        ("vectors", 'pooling = "answer"\nspecial_tokens = true', "vectors 1: special_tokens: `special_tokens` is for"),
+    ],
+)
+def test_a_mistake_in_a_table_names_the_table(write: Write, table: str, line: str, complaint: str) -> None:
+    path = write()
+    path.write_text(path.read_text().replace(f"[[{table}]]", f"[[{table}]]\n{line}"))
+    with pytest.raises(DataError, match=re.escape(f"{path}, {complaint}")):
+        read_experiment(path)
+
+
 def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: Write, tmp_path: Path) -> None:
     path = write()
     here = read_experiment(path)
@@ -90,7 +104,7 @@ def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: W
         (["doses = [0, 1e999]"], "doses"),
         (["samples = 1" + "0" * 12], "samples: 1000000000000 is not a whole number of 1 or more, at most 1000000"),
         (["seed = 1" + "0" * 30], "seed: 1" + "0" * 30 + " is no number that can be used"),
-        (['word_lists = "~nobody-of-that-name/words.json"'], "cannot be a path"),
+        (['word_lists = "~nobody-of-that-name/words.json"'], "No such file or directory"),
         (['word_lists = "../word_lists/empathy"'], "cannot read"),
         (['concept = "../word_lists/empathy"'], "no set of word lists is named '../word_lists/empathy'"),
         (["alphas = [0, 1]"], "give `doses` or `alphas`, not both"),

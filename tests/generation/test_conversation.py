@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from localprobe.chat_template import Message
+from localprobe.chat_ids import encode_chat
+from localprobe.chat_template import Message, render
 from localprobe.engine import Capabilities, Row, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
@@ -211,3 +214,19 @@ def test_a_later_message_forges_no_turn(engine: FakeEngine) -> None:
     assert chat.reused > 0  # the answer's ids were kept, and only the new message was encoded
     starts = [i for i in chat._ids[: chat.prompt] if i == TURN_START]
     assert len(starts) == 4  # two messages of the user, two answers
+
+
+def test_what_the_template_drops_of_an_earlier_answer_is_not_in_the_next_prompt(engine: FakeEngine) -> None:
+    """As of models that think: their templates show an earlier answer without its thought."""
+    said = "{{ m.content.split(thought_end)[-1] if m.role == 'assistant' else m.content }}"
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + said + "<|im_end|>\n{% endfor %}"
+    template += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    engine.info = replace(engine.info, chat_template=template)
+    chat = Conversation(engine)
+    list(chat.say("First", sampler=WARM, tokens=12))
+    thought_end = chat.messages[-1].content[5]
+    engine.info = replace(engine.info, template_args=(f"thought_end={json.dumps(thought_end)}",))
+    whole = render(engine.info, [*chat.messages, Message("user", "Second")])
+    assert chat.messages[-1].content not in whole.text
+    list(chat.say("Second", sampler=WARM, tokens=1))
+    assert chat._ids[: chat.prompt] == encode_chat(engine, whole).tolist()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from localprobe.chat_template import Marked
 from localprobe.contrast.pairs import Pair
 from localprobe.contrast.rated import Rated
 from localprobe.fake import FakeEngine
@@ -61,6 +62,17 @@ def test_rated_texts_are_scored_at_the_probes_own_layer_and_threshold(shouting: 
     assert rated.threshold == report.vector.directions[report.layer].threshold
     assert [(point.id, point.rating) for point in rated.points] == [(text.id, text.score) for text in RATED]
     assert rated_behaviour(model, report.vector, RATED) == rated
+
+
+def test_special_tokens_of_rated_texts_are_read_as_the_probe_reads_them(shouting: list[Pair]) -> None:
+    marked = [replace(text, text=f"<|im_start|>user\n{text.text}<|im_end|>") for text in RATED]
+    config = replace(QUICK, special_tokens=True)
+    model = Model(FakeEngine())
+    report, detection = detect(model, shouting, config, concept="shouting", rated=marked)
+    assert detection.behaviour is not None
+    first = model.pooled([Marked(marked[0].text)], [report.layer], config.pooling)[0, 0]
+    score = float(first @ report.vector.directions[report.layer].vector)
+    assert detection.behaviour.points[0].score == pytest.approx(score, rel=1e-4)
 
 
 @pytest.mark.parametrize(

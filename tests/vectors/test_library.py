@@ -84,13 +84,19 @@ def test_a_file_is_read_from_where_it_lies(library: Library, tmp_path: Path) -> 
     assert library.entries() == []
 
 
-@pytest.mark.parametrize("name", ["pairs (1)", "<i>shouting</i>", "a/b", "..", "~", "x" * 300, "what?"])
+@pytest.mark.parametrize("name", ["pairs (1)", "<i>shouting</i>", "a/b", "..", "~", "x" * 300, "what?", "情" * 80])
 def test_a_name_that_no_file_can_have_is_shortened_and_still_found(library: Library, name: str) -> None:
     path = library.keep(made(name))
     assert path.parent == library.folder
-    assert len(path.name) < 150
+    assert len(path.name.encode()) < 220
     assert names(library) == [name]
     assert library.find(name, dataclasses.replace(FakeEngine().info, weights="a" * 64)) is not None
+
+
+@pytest.mark.parametrize("words", ["I have written these words in place of a vector. " * 6, "~nobody-here"])
+def test_words_in_place_of_a_vector_are_a_name_that_is_not_there(library: Library, words: str) -> None:
+    with pytest.raises(VectorError, match="neither a file nor a name"):
+        library.vector(words)
 
 
 def test_names_that_are_shortened_alike_do_not_clash(library: Library) -> None:
