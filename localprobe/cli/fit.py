@@ -66,9 +66,9 @@ def fit(
             validate=False,
             capturing=capturing,
         )
-    path = Library().keep(report.vector)
-    if output:
+    if output:  # first: the library may lie on a full disk
         vector_files.save(report.vector, output)
+    path = Library().keep(report.vector)
     report = record(report, "fit", pairs=pairs, hashes=hashed(pairs=pairs))
     if as_json:
         say_json({"run": report.run, "output": str(output or path), **to_json(report.result)})

@@ -89,6 +89,16 @@ def test_the_verdict_comes_first(run: Run, theirs: Path, tmp_path: Path) -> None
     assert ran.out.index("It does not show") < ran.out.index("6 test pairs")
 
 
+def test_a_library_that_cannot_be_written_does_not_lose_the_file_that_was_asked_for(
+    run: Run, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full").write_text("no folder")
+    monkeypatch.setenv("LOCALPROBE_DATA", str(tmp_path / "full"))
+    ran = run("fit", theirs, "-o", tmp_path / "probe.safetensors", *PAPER, *FAKE)
+    assert (ran.status, ran.err.count("cannot write")) == (2, 1)
+    assert vector_files.load(tmp_path / "probe.safetensors").concept == "theirs"
+
+
 def test_pairs_that_were_all_fitted_are_no_test(run: Run, theirs: Path, tmp_path: Path) -> None:
     run("fit", theirs, "-o", tmp_path / "p", *PAPER, *FAKE, "--test-fraction", 0)
     ran = run("validate", tmp_path / "p", theirs, *PAPER, *FAKE, *QUICK)
