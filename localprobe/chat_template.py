@@ -217,19 +217,18 @@ def _between(content: str, private: Sequence[str], words: bool) -> str:
 
 def _spans(marked: str, private: Sequence[str]) -> tuple[Span, ...] | None:
     """Where the contents would be without the private characters. None if the beginning or the end of one is lost."""
-    opens, closes, _ = private
+    opens, closes, word = private
     spans: list[Span] = []
-    start: int | None = None
-    for removed, match in enumerate(re.finditer(f"[{''.join(private)}]", marked)):
-        at = match.start() - removed
-        if match.group() == closes and start is not None:
-            spans += [(start, at)] if start < at else []
-            start = None
-        elif match.group() == closes or (match.group() == opens and start is not None):
+    at = 0
+    *pieces, rest = marked.split(closes)
+    for piece in pieces:
+        begins = [found for mark in (opens, word) if (found := piece.find(mark)) >= 0]
+        if not begins or opens in piece[min(begins) + 1 :]:
             return None
-        elif start is None:
-            start = at
-    return tuple(spans) if start is None else None
+        start = at + min(begins)
+        at += len(piece) - piece.count(opens) - piece.count(word)
+        spans += [(start, at)] if start < at else []
+    return tuple(spans) if opens not in rest and word not in rest else None
 
 
 def _found(text: str, contents: Sequence[str]) -> list[Span]:

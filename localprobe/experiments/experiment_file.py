@@ -28,7 +28,8 @@ from localprobe.experiments.experiment import (
 )
 from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
 from localprobe.probing.config import ProbeConfig
-from localprobe.store.shipped import Shipped, expanded, unknown
+from localprobe.store.names import path_of
+from localprobe.store.shipped import Shipped, unknown
 from localprobe.store.toml import read_toml
 from localprobe.suggest import one_line, shown
 from localprobe.text_metrics.word_lists import WORD_LISTS, WordLists, read_word_lists
@@ -181,7 +182,7 @@ class _File:
         return JudgeChoice(**asdict(table))
 
     def _path(self, name: str) -> Path:
-        return self.path.parent / expanded(name)  # an absolute path stays
+        return self.path.parent / path_of(name)  # an absolute path stays
 
     def _wrong(self, key: str, what: str, place: str = "") -> NoReturn:
         raise DataError(": ".join(filter(None, (f"{self.path}{', ' if place else ''}{place}", key, one_line(what)))))

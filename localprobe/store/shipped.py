@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localprobe.errors import DataError
+from localprobe.store.names import exists, path_of
 from localprobe.suggest import close_match, shown
 
 _PACKAGE = Path(__file__).parents[1]
@@ -51,21 +52,9 @@ class Shipped:
 
         A path to a missing file is returned unchanged, and fails when it is read. DataError for an unknown name.
         """
-        path = folder / expanded(written)
+        path = folder / path_of(written)
         is_name = Path(written).name == str(written) and not path.suffix
-        return self.path(str(written)) if is_name and not path.exists() else path
-
-
-def expanded(written: str | Path) -> Path:
-    """The path with `~` replaced by a home folder. DataError for a text that no system takes as a path."""
-    try:
-        path = Path(written).expanduser()
-        path.exists()  # raises for a name that is too long
-    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: nobody has that home folder
-        raise DataError(f"{shown(str(written))} cannot be a path: {getattr(error, 'strerror', '') or error}") from error
-    if "\0" in str(path):
-        raise DataError(f"{shown(str(written))} cannot be a path: it holds a NUL character")
-    return path
+        return self.path(str(written)) if is_name and not exists(path) else path
 
 
 def unknown(what: str, name: str, names: Iterable[str]) -> str:

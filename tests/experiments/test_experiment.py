@@ -104,7 +104,7 @@ def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: W
         (["doses = [0, 1e999]"], "doses"),
         (["samples = 1" + "0" * 12], "samples: 1000000000000 is not a whole number of 1 or more, at most 1000000"),
         (["seed = 1" + "0" * 30], "seed: 1" + "0" * 30 + " is no number that can be used"),
-        (['word_lists = "~nobody-of-that-name/words.json"'], "cannot be a path"),
+        (['word_lists = "~nobody-of-that-name/words.json"'], "No such file or directory"),
         (['word_lists = "../word_lists/empathy"'], "cannot read"),
         (['concept = "../word_lists/empathy"'], "no set of word lists is named '../word_lists/empathy'"),
         (["alphas = [0, 1]"], "give `doses` or `alphas`, not both"),
