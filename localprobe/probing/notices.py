@@ -12,8 +12,10 @@ from localprobe.contrast.special_tokens import written
 from localprobe.engine import Info
 from localprobe.errors import DataWarning
 from localprobe.probing.texts import ProbeTexts
+from localprobe.vectors.vector import Origin
 
 _SHOWN = 8  # lines named
+_ADVICE = "give `special_tokens` to read special tokens as tokens"
 
 
 def warn(info: Info, texts: ProbeTexts) -> None:
@@ -26,9 +28,22 @@ def notices(info: Info, texts: ProbeTexts) -> Iterator[str]:
     """One line for each: special tokens that are read as characters, and answers that the chat template changes."""
     pairs = [*texts.train, *texts.test]
     if not texts.config.special_tokens and (line := special_tokens(info, pairs)):
-        yield line
+        # That option is refused with pooling answer, where the chat template writes the tokens.
+        yield line if texts.config.pooling != "answer" else line.replace(_ADVICE, "take them out of answers")
     if texts.config.pooling == "answer":
         yield from changed_answers(info, [text for text in texts.all if isinstance(text, Exchange)])
+
+
+def other_template(info: Info, origin: Origin) -> str:
+    """A line about a probe that was fitted on answers within another chat; empty for one that reads texts alone, or was
+    fitted in the same."""
+    here = Origin.of(info, method=origin.method, pooling=origin.pooling).template
+    if origin.pooling != "answer" or not origin.template or origin.template == here:
+        return ""
+    return (
+        f"the probe was fitted within another chat template, or with other template arguments, than {info.model} has "
+        "now: its scores here need not be those of the fit"
+    )
 
 
 def special_tokens(info: Info, pairs: Sequence[Pair]) -> str:
@@ -66,7 +81,5 @@ def _read_as_characters(info: Info, texts: Sequence[tuple[int, str]]) -> str:
         return ""
     lines = ", ".join(map(str, found.lines[:_SHOWN])) + (", ..." if len(found.lines) > _SHOWN else "")
     plural = "" if len(found.lines) == 1 else "s"
-    return (
-        f"{found.examples} in line{plural} {lines} {'is' if len(found.tokens) == 1 else 'are'} read as characters: "
-        "give `special_tokens` to read special tokens as tokens"
-    )
+    verb = "is" if len(found.tokens) == 1 else "are"
+    return f"{found.examples} in line{plural} {lines} {verb} read as characters: {_ADVICE}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from localprobe.capture.job import Amount, Capture
 from localprobe.contrast.pairs import Pair
 from localprobe.engine import FloatArray, Info
-from localprobe.errors import DataError
+from localprobe.errors import DataError, DataWarning
 from localprobe.model import Model
 from localprobe.probing import notices
 from localprobe.probing.config import TOKEN_LIMIT, ProbeConfig
@@ -34,6 +35,8 @@ def validate(
     """
     vector = vector.within(model.info.model, model.info.layers, model.info.width)
     notices.warn(model.info, texts)
+    if line := notices.other_template(model.info, vector.origin):
+        warnings.warn(line, DataWarning, stacklevel=2)
     capture = Capture(model.engine, texts.all, sorted(vector.directions), texts.config.pooling, limit=TOKEN_LIMIT)
     for amount in capture:
         capturing(amount)

@@ -14,9 +14,10 @@ from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.config import ProbeConfig
 from localprobe.probing.fit import fit
-from localprobe.probing.notices import notices
+from localprobe.probing.notices import notices, other_template
 from localprobe.probing.texts import ProbeTexts
-from localprobe.probing.validate import texts_for
+from localprobe.probing.validate import texts_for, validate
+from localprobe.vectors.vector import Origin
 
 CONFIG = ProbeConfig(pooling="mean", test_fraction=0)
 MARKED = [
@@ -40,6 +41,12 @@ def test_special_tokens_that_are_read_as_characters_are_named_with_their_lines()
         "tokens as tokens"
     ]
     assert not [*notices(FakeEngine().info, texts_of(MARKED[1:2]))]
+
+
+def test_no_option_is_advised_that_is_refused_with_pooling_answer() -> None:
+    asked = [replace(pair, metadata={"prompt": "Well?"}) for pair in MARKED]
+    told = [*notices(FakeEngine().info, texts_of(asked, pooling="answer"))]
+    assert told[0].endswith("in lines 2, 5 are read as characters: take them out of answers")
 
 
 def test_special_tokens_are_read_as_tokens_if_that_is_asked_for() -> None:
@@ -74,3 +81,24 @@ def test_answers_that_the_template_rewrites_or_strips_are_counted() -> None:
     rewritten, stripped = notices(info, texts_of(pairs, pooling="answer"))
     assert rewritten.startswith("the chat template of fake rewrites 1 of 4 answers")
     assert stripped.startswith("the chat template of fake strips the spaces around 1 of 4 answers")
+
+
+def test_a_probe_of_answers_is_told_from_one_in_another_chat() -> None:
+    engine = FakeEngine()
+    answers = replace(CONFIG, pooling="answer")
+    own = Origin.of(engine.info, method="mean-difference", pooling="answer")
+    assert not other_template(engine.info, own)
+    asked = replace(engine.info, template_args=("enable_thinking=false",))
+    assert "other template arguments, than fake has now" in other_template(asked, own)
+    assert not other_template(asked, replace(own, pooling="mean"))  # reads texts alone
+    assert not other_template(asked, replace(own, template=""))  # does not say
+
+    asked_for = [replace(pair, negative=pair.negative.removesuffix("<|eos|>")) for pair in MARKED[1:]]
+    asked_for = [replace(pair, metadata={"prompt": "How are you?"}) for pair in asked_for]
+    read = fit(Model(engine), asked_for, answers, concept="kindness", validate=False)
+    engine.info = asked
+    prompt = {"prompt": "And you?"}
+    others = [Pair("Yes, dear.", "No.", metadata=prompt), Pair("Dear me.", "Get out.", metadata=prompt)]
+    texts = texts_for(read.vector, others, config=replace(answers, permutations=1, resamples=10, random_directions=2))
+    with pytest.warns(DataWarning, match="within another chat template"):
+        validate(Model(engine), read.vector, texts)
