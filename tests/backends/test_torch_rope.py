@@ -14,6 +14,8 @@ from tests.backends import rope_checks
 from tests.backends.rope_models import ORIGINAL, SIDED, VARIANTS, texts, transformers_states, write
 from tests.backends.torch_models import load
 
+pytestmark = pytest.mark.slow  # every variant, on a model of its own
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:

@@ -24,6 +24,8 @@ from localprobe.remote import RemoteEngine
 from localprobe.remote import process as remote_process
 from tests.remote.remotes import HALF, WEIGHTS, elsewhere, gone, here, interrupted, load, open_one, wait_until
 
+pytestmark = pytest.mark.slow  # starts a process for each test
+
 Call: TypeAlias = Callable[[Callable[[], Any]], Any]
 
 

@@ -20,6 +20,8 @@ from localprobe.store.json_values import to_json
 from localprobe.store.runs import Run
 from localprobe.vectors.vector import Origin
 
+pytestmark = pytest.mark.slow  # each test makes whole pages
+
 CONFIG = ProbeConfig(pooling="mean", resamples=100, permutations=20, random_directions=20)
 
 

@@ -12,6 +12,8 @@ from localprobe.report.section import Figure
 from localprobe.report.steering_arms import Arms, every
 from tests.report.sweeps import CARING, LOOP, At, sweep
 
+pytestmark = pytest.mark.slow  # draws every figure
+
 
 def writes(at: At) -> str:
     if at.dose == -0.4:

@@ -12,6 +12,8 @@ from localprobe.report.steering_arms import Arms, every
 from localprobe.report.steering_verdict import SteeringVerdict, steering_verdict
 from tests.report.sweeps import CARING, LOOP, STUTTER, TASK, At, Writes, sweep
 
+pytestmark = pytest.mark.slow  # resamples a whole sweep for each sentence
+
 
 def steers(at: At) -> str:
     """The vector moves the share from 20 % to 80 %; random directions and system prompts leave it at 50 %."""

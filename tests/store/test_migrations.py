@@ -25,6 +25,8 @@ from localprobe.store.changes import StoredRun, rewrite_runs
 from localprobe.store.json_values import from_json, to_json
 from localprobe.store.runs import SCHEMA, Runs
 
+pytestmark = pytest.mark.slow  # each run of an old store has its page made
+
 DATA = Path(__file__).parent / "data"
 KINDS = {
     "344dedae": "fit",

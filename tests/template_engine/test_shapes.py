@@ -10,6 +10,8 @@ import pytest
 
 from localprobe.template_engine import TemplateFailed, render_template
 
+pytestmark = pytest.mark.slow  # 13,000 renderings
+
 SHAPES = sorted(Path(__file__).parent.joinpath("shapes").glob("*.jinja"))
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
