@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
@@ -104,8 +104,13 @@ def _without_bos(engine: Engine, text: str) -> IntArray:
     return ids[1:] if engine.info.bos is not None else ids
 
 
+def alternatives(marks: Iterable[str]) -> str:
+    """A regular expression that any of the marks fits, the longest first; empty if there are none."""
+    return "|".join(map(re.escape, sorted(filter(None, marks), key=lambda mark: (-len(mark), mark))))
+
+
 @lru_cache(maxsize=8)
 def _pattern(marks: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Finds marks, the longest first, without consuming them."""
-    longest_first = sorted(filter(None, marks), key=lambda mark: (-len(mark), mark))
-    return re.compile(f"(?=({'|'.join(map(re.escape, longest_first))}))") if longest_first else None
+    """Finds marks without consuming them."""
+    any_mark = alternatives(marks)
+    return re.compile(f"(?=({any_mark}))") if any_mark else None

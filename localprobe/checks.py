@@ -104,17 +104,12 @@ def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ())
     """Raises UsageError if prompts lie on both sides of `info.rope_length`, or if one keeps positions of a row that lay
     on the other side. `held` are the lengths of the rows of the stream to reuse."""
     sides = [info.is_long(len(prompt.ids)) for prompt in prompts]
+    why = f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors"
     if any(sides) != all(sides):
-        raise UsageError(
-            f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors: decode prompts up to "
-            "that length and longer ones in batches of their own"
-        )
+        raise UsageError(f"{why}: decode prompts up to that length and longer ones in batches of their own")
     for prompt, side, length in zip(prompts, sides, held, strict=False):
         if prompt.keep and info.is_long(length) != side:
-            raise UsageError(
-                f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors: of a cache of "
-                f"{length} tokens, a prompt of {len(prompt.ids)} can keep nothing"
-            )
+            raise UsageError(f"{why}: of a cache of {length} tokens, a prompt of {len(prompt.ids)} can keep nothing")
 
 
 def check_growth(rope_length: int | None, lengths: Sequence[int]) -> None:

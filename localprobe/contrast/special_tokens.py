@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from localprobe.chat_ids import alternatives
+
 _COMMON = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<\uff5c[^\uff5c<>\s]{1,40}\uff5c>|</?(?:start|end)_of_turn>|<end_of_utterance>|</?s>|<(?:bos|eos|pad|unk)>"
     r"|\[/?INST\]|<</?SYS>>"
@@ -44,5 +46,5 @@ def written(texts: Iterable[tuple[int, str]], tokens: Sequence[str] | None = Non
 
 @lru_cache(maxsize=8)
 def _any_of(tokens: tuple[str, ...]) -> re.Pattern[str] | None:
-    longest_first = sorted(filter(None, tokens), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+    any_token = alternatives(tokens)
+    return re.compile(any_token) if any_token else None

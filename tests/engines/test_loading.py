@@ -55,6 +55,25 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Closing:
     return loaded
 
 
+def cancelled(loader: Loader) -> list[str]:
+    """Cancel a load that hangs in its child, which has ended then; what the load says of it."""
+    errors: list[str] = []
+
+    def load() -> None:
+        try:
+            loader.load()
+        except Cancelled as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    wait_for(children)
+    loader.cancel()
+    assert not children()
+    thread.join()
+    return errors
+
+
 def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         threading.Event().wait(0.01)
@@ -182,22 +201,7 @@ class TestInAChild:
 
     def test_a_load_that_hangs_is_killed_by_cancel_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(discovery, "choose", lambda *_: hanging)
-        loader = Loader(ModelSpec("fake"), remote=True)
-        errors: list[BaseException] = []
-
-        def load() -> None:
-            try:
-                loader.load()
-            except Cancelled as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=load)
-        thread.start()
-        wait_for(children)
-        loader.cancel()
-        assert not children()
-        thread.join()
-        assert [str(error) for error in errors] == ["loading fake was cancelled"]
+        assert cancelled(Loader(ModelSpec("fake"), remote=True)) == ["loading fake was cancelled"]
 
     def test_a_child_is_killed_by_cancel_in_the_middle_of_its_canary(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def canary_that_is_cancelled(engine: Engine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from localprobe import discovery, models, remote
 from localprobe.engine import Backend, LoadOptions, Weights, WeightsFormat
 from localprobe.engines.loading import Loader
 from localprobe.engines.spec import ModelSpec
-from localprobe.errors import Cancelled, EngineCrashed, LocalprobeError, UsageError
+from localprobe.errors import EngineCrashed, UsageError
 from localprobe.fake import FakeBackend, FakeEngine
 from tests.children import children
-from tests.engines.test_loading import Hanging, wait_for
+from tests.engines.test_loading import Hanging, cancelled
 from tests.remote import faulty
 
 
@@ -120,18 +119,4 @@ def test_a_folder_is_not_tried(loader: Callable[..., Loader], tries: Tries) -> N
 
 
 def test_a_trial_is_killed_by_cancel(loader: Callable[..., Loader]) -> None:
-    loading, errors = loader(Hanging()), list[LocalprobeError]()
-
-    def load() -> None:
-        try:
-            loading.load()
-        except Cancelled as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    wait_for(children)
-    loading.cancel()
-    assert not children()
-    thread.join()
-    assert [str(error) for error in errors] == ["loading model.gguf was cancelled"]
+    assert cancelled(loader(Hanging())) == ["loading model.gguf was cancelled"]

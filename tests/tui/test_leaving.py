@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import psutil
 import pytest
 
 from localprobe.chats.store import Chats
-from tests.tui.test_terminal import ROOT, read_until
+from tests.tui.test_terminal import read_until, slow_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("signals_heard")]
 
@@ -50,13 +48,7 @@ WAYS = {
 def test_leaving_in_mid_answer_prints_nothing_and_keeps_the_answer(
     own_data: Path, leave: Callable[[subprocess.Popen[bytes], int], object]
 ) -> None:
-    master, slave = pty.openpty()
-    command = [sys.executable, "-c", "import tests.tui.slow_app", "remote"]
-    variables = {**os.environ, "TERM": "xterm-256color", "LOCALPROBE_DATA": str(own_data)}
-    app = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=variables, cwd=ROOT, start_new_session=True
-    )
-    os.close(slave)
+    app, master = slow_app(own_data, "remote")
     try:
         read_until(master, b"tok/s")
         leave(app, master)

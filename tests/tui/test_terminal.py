@@ -166,13 +166,7 @@ def is_ours(process: psutil.Process, data: Path) -> bool:
 @pytest.mark.usefixtures("signals_heard")
 def test_a_terminal_that_is_closed_in_mid_answer_ends_the_app_and_loses_nothing(own_data: Path) -> None:
     """The slow fake model answers for ever; its words are in the store when the window is gone."""
-    master, slave = pty.openpty()
-    command = [sys.executable, "-c", "import tests.tui.slow_app"]
-    variables = {**os.environ, "TERM": "xterm-256color", "LOCALPROBE_DATA": str(own_data)}
-    app = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=variables, cwd=ROOT, start_new_session=True
-    )
-    os.close(slave)
+    app, master = slow_app(own_data)
     try:
         read_until(master, b"tok/s")
         os.close(master)
@@ -184,6 +178,18 @@ def test_a_terminal_that_is_closed_in_mid_answer_ends_the_app_and_loses_nothing(
     chats = Chats(own_data / "chats.sqlite")
     [summary] = chats.find("go on for ever")
     assert len(chats.read(summary.id).path()[-1].pieces) > 2
+
+
+def slow_app(own_data: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    """The app with the slow fake model in a terminal of its own, and that terminal's other end."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", "import tests.tui.slow_app", *arguments]
+    variables = {**os.environ, "TERM": "xterm-256color", "LOCALPROBE_DATA": str(own_data)}
+    app = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=variables, cwd=ROOT, start_new_session=True
+    )
+    os.close(slave)
+    return app, master
 
 
 def read_until(terminal: int, wanted: bytes) -> None:
