@@ -28,11 +28,6 @@ def read_text(path: Path) -> str:
     return decode(read_bytes(path), place(path))
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a file, or of standard input for `-`, without their ends. DataError as of `read_text`."""
-    return split_lines(read_text(path))
-
-
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file, or of standard input for `-`. DataError if they cannot be read."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localprobe.errors import DataError, UsageError
-from localprobe.store.text_files import InputLines, argument, read_lines, read_text
+from localprobe.store.text_files import InputLines, argument, read_text, split_lines
 
 
 def given(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -32,9 +32,9 @@ def test_lines_by_name_and_by_standard_input(
     data: bytes, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "t.txt").write_bytes(data)
-    assert read_lines(tmp_path / "t.txt") == lines
+    assert split_lines(read_text(tmp_path / "t.txt")) == lines
     given(monkeypatch, data)
-    assert read_lines(Path("-")) == lines
+    assert split_lines(read_text(Path("-"))) == lines
     given(monkeypatch, data)
     assert list(InputLines()) == lines[: len(lines) - (lines[-1] == "")]
 
