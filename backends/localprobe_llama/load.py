@@ -11,7 +11,7 @@ import psutil
 
 from localprobe.engine import Capabilities, FloatArray, Info, LoadOptions, Weights
 from localprobe.errors import CorruptFile, LocalprobeError, ModelError, OutOfMemory, UnsupportedModel, UsageError
-from localprobe.gguf import read_header
+from localprobe.gguf.parts import read_model
 from localprobe.models import fits
 from localprobe.models.checkpoint import size
 from localprobe_llama import device, library
@@ -114,7 +114,7 @@ def _long_factors(model: LlamaModel, path: Path) -> bool:
     """Whether the file holds RoPE factors for long rows. llama.cpp goes by the tensors: the converter of Phi-3 and
     Phi-4 does not name the kind of scaling."""
     scaled = model.number("rope.scaling.original_context_length") is not None
-    return scaled and "rope_factors_long.weight" in read_header(path).tensors
+    return scaled and "rope_factors_long.weight" in read_model(path).tensors
 
 
 def _map_weights(params: llama_cpp.llama_model_params) -> None:
