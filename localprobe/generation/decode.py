@@ -282,7 +282,7 @@ def _groups(requests: Sequence[Request]) -> list[list[int]]:
     """Indices of requests that start from the same prompt, steered and sampled alike, in order of first appearance."""
     groups: dict[object, list[int]] = {}
     for i, request in enumerate(requests):
-        steering = tuple((t.layer, t.start, t.stop, t.delta.tobytes()) for t in request.steering)
+        steering = tuple((t.layer, t.start, t.stop, t.content) for t in request.steering)
         groups.setdefault((request.ids.tobytes(), steering, request.sampler), []).append(i)
     return list(groups.values())
 
