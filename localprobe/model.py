@@ -33,6 +33,7 @@ from localprobe.generation.answer import Answer, collect
 from localprobe.generation.conversation import Conversation
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Event
+from localprobe.generation.place import PromptPlace
 from localprobe.progress import Progress, silent
 from localprobe.steering import knob
 from localprobe.steering.knob import Knob
@@ -255,7 +256,7 @@ class Model:
             if isinstance(prompt, str):
                 key = f"seed {seed}" + (f" again {repeats[prompt]}" if repeats[prompt] else "")
                 repeats[prompt] += 1
-                requests.append(Request(ids, knob.steering(knobs, len(ids)), sampler, key, tokens))
+                requests.append(Request(ids, self._steering(knobs, ids, prompt), sampler, key, tokens))
             else:
                 requests.append(prompt)
         scoring = Scoring.by(watch, knobs)
@@ -296,7 +297,11 @@ class Model:
     ) -> Request:
         """A request for `generate` or `answers`, from a prompt and knobs."""
         ids = self.ids(prompt, system=system, raw=raw)
-        return Request(ids, knob.steering(knobs, len(ids)), sampler or Sampler(), key, tokens, stops)
+        return Request(ids, self._steering(knobs, ids, prompt), sampler or Sampler(), key, tokens, stops)
+
+    def _steering(self, knobs: Sequence[Knob], ids: IntArray, prompt: str) -> Steering:
+        """The terms of knobs for a prompt of these ids, whose own words are `prompt`."""
+        return knob.steering(knobs, PromptPlace.of(self.engine, ids, message=prompt))
 
     def generate(self, requests: Sequence[Request], watch: Sequence[Watch] = ()) -> Iterator[Event]:
         """Generate answers in batches; see `localprobe.generation.decode.generate`."""
