@@ -28,7 +28,7 @@ class Bound:
 
     value: float | None = None
     fpr: float | None = None
-    """The calibrated threshold that this share of neutral tokens (of a prompt gate, texts) exceeds; above 0, below 1."""
+    """The calibrated threshold that this share of neutral tokens (of a prompt gate, texts) exceeds, from 0 to 1."""
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.fpr is None):
@@ -144,6 +144,7 @@ class TermExpression:
     def __post_init__(self) -> None:
         if self.operator not in get_args(Operator) or self.unit not in _UNITS[self.operator]:
             raise UsageError(f"operator {shown(self.operator)} with unit {shown(self.unit)}: {_units()}")
+        _check_types(self, vectors=tuple, layers=Layers, positions=Positions, gates=tuple)
         _set(self, "strength", _finite("strength", self.strength))
         if self.target != "mean":
             _set(self, "target", _finite("target", self.target))
@@ -169,6 +170,7 @@ class Expression:
     """What it was read from, in which the columns count; empty if it was made in Python."""
 
     def __post_init__(self) -> None:
+        _check_types(self, terms=tuple)
         if not self.terms:
             raise UsageError("a steering expression has at least one term, such as 0.2 empathy")
 
@@ -207,8 +209,8 @@ def _clauses(term: TermExpression) -> Iterable[str]:
 
 
 def _check_vectors(term: TermExpression) -> None:
-    if isinstance(term.vectors, str) or not term.vectors:
-        raise UsageError(f"vectors {shown(term.vectors)}: give a tuple of at least one name")
+    if not term.vectors:
+        raise UsageError("a term has at least one vector")
     for name in term.vectors:
         _check_name("vector", name)
     if term.operator != "ablate" and len(term.vectors) > 1:
@@ -234,6 +236,13 @@ def _check_action(term: TermExpression) -> None:
     if term.low and term.high and term.low.above(term.high):
         order = "a higher fpr is a lower bound" if term.low.fpr else "write the lower bound first"
         raise UsageError(f"no score is from {term.low} to {term.high}: {order}")
+
+
+def _check_types(value: object, **kinds: type) -> None:
+    """UsageError for a field that holds, as Python code may pass it, something of another type."""
+    for name, kind in kinds.items():
+        if not isinstance(given := getattr(value, name), kind):
+            raise UsageError(f"{name} {shown(given)} is of type {type(given).__name__}: give a {kind.__name__}")
 
 
 def _check_name(what: str, name: object) -> None:

@@ -146,14 +146,14 @@ def _capped(tokens: Tokens, column: int) -> TermExpression:
         case ">":
             low = _bound(tokens)
         case _:
-            tokens.fail(f"expected the bounds after {vector!r}, as in [-1, 2] or < 2 or > -1, not {tokens.next}")
+            tokens.fail(f"expected the bounds after the vector, as in [-1, 2] or < 2 or > -1, not {tokens.next}")
     return tokens.built(bounds_column, lambda: _cap(vector, low, high, column, name_column))
 
 
 def _held(tokens: Tokens, column: int) -> TermExpression:
     name_column = tokens.next.column
     vector = tokens.name("a vector after 'set'")
-    tokens.expect("to", f"after 'set {vector}'")
+    tokens.expect("to", "after the vector of 'set'")
     bound = Bound(tokens.number("after 'to'"))
     return _cap(vector, bound, bound, column, name_column)
 
@@ -180,7 +180,7 @@ def _condition(tokens: Tokens, word: str) -> Condition:
         tokens.built(layer_column, check_whole, "layer", layer, 0, MOST_LAYERS - 1)
     sign = tokens.takes(">", "<")
     if not sign:
-        tokens.fail(f"expected > or < after the probe, as in {word} {probe} > 1, not {tokens.next}")
+        tokens.fail(f"expected > or < after the probe, as in {word} calm > 1, not {tokens.next}")
     return Condition(probe, layer, sign == ">", _bound(tokens), column)
 
 

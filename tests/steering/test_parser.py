@@ -172,12 +172,12 @@ def test_columns_of_terms_vectors_and_probes() -> None:
         ("ablate 1.5 a", "column 8: the share 1.5 to ablate is not between 0 and 1"),
         ("ablate a, a", "name one twice"),
         ("ablate a to Mean", "column 13: expected a number or 'mean' after 'to', not 'Mean'"),
-        ("cap a", "column 6: expected the bounds after 'a', as in [-1, 2] or < 2 or > -1, not the end"),
+        ("cap a", "column 6: expected the bounds after the vector, as in [-1, 2] or < 2 or > -1, not the end"),
         ("cap a [2, 1]", "column 7: no score is from 2 to 1: write the lower bound first"),
         ("cap a [1 2]", "column 10: expected ',' between the bounds, as in [-1, 2], not '2'"),
         ("cap a [1, 2", "column 12: expected ']' after the bounds, not the end"),
         ("cap a < fpr 2", "column 13: fpr 2 is not between 0 and 1"),
-        ("set a 2", "column 7: expected 'to' after 'set a', not '2'"),
+        ("set a 2", "column 7: expected 'to' after the vector of 'set', not '2'"),
         ("0.2 a @", "column 8: expected a whole number after '@' (a layer), or all, not the end"),
         ("0.2 a @1.5", "column 8: expected a whole number after '@' (a layer), or all, not '1.5'"),
         ("0.2 a @9-2", "column 8: layers 9-2 are none: write the lower one first"),
@@ -188,7 +188,7 @@ def test_columns_of_terms_vectors_and_probes() -> None:
         ("0.2 a @all from 1000", "column 17: layer is 1000"),
         ("0.2 a for 0 tokens", "column 11: the number of tokens is 0: give a whole number from 1"),
         ("0.2 a for 20", "column 13: expected 'tokens' after the number, as in for 20 tokens, not the end"),
-        ("0.2 a when b", "column 13: expected > or < after the probe, as in when b > 1, not the end"),
+        ("0.2 a when b", "column 13: expected > or < after the probe, as in when calm > 1, not the end"),
         ("0.2 a when b >= 1", "column 15: expected a number or fpr as a bound, not '=': there is no >= or <="),
         ("0.2 a when b@1000 > 1", "column 14: layer is 1000"),
         ("0.2 a when b > 1 until 2", "column 18: 'until 2' is above '> 1', so the gate would not stay open"),
@@ -244,6 +244,15 @@ def test_a_text_that_is_too_long_is_refused_unread() -> None:
     with pytest.raises(UsageError, match="column 1: it has 1,000,000 characters, more than the 100,000") as raised:
         parse("@!$%" * 250_000)
     assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("before", ["set ", "cap ", "0.2 ", "ablate 2 ", "ablate a, ", "0.2 a when ", "0.2 a on "])
+@pytest.mark.parametrize("name", ['"a\\nb\\u001b"', "a" * 50_000, f'"{"é" * 50_000}"'])
+def test_an_odd_name_leaves_the_error_short_and_on_one_line(before: str, name: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(f"{before}{name} x")
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 500
 
 
 @pytest.mark.parametrize("piece", ["[", '"', "\\", "@", "+", "-", "9", "a ", "when ", "\u2212", "0.2 a ("])
