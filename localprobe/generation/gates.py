@@ -87,11 +87,11 @@ def _begins(gate: TokenGate | Decided | ThinkingGate) -> bool:
 
 
 def fired(alarms: Sequence[Alarm], row: int, index: int, scores: Mapping[int, float]) -> list[Event]:
-    """Alerts of the probes whose score of the token `index` is above their threshold."""
+    """Alerts of the probes that fire at the token `index`."""
     return [
         Alert(row, index, alarm.name, scores[id(alarm.watch)], alarm.threshold)
         for alarm in alarms
-        if scores[id(alarm.watch)] > alarm.threshold
+        if alarm.fires(scores[id(alarm.watch)])
     ]
 
 

@@ -93,11 +93,17 @@ class GatedTerm(Term):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alarm:
-    """Tells of every token of an answer whose score is above a threshold."""
+    """Tells of every token of an answer whose score is above a threshold, or below it."""
 
     name: str
+    """The condition in words: `calm > 2.31`."""
     watch: Watch
     threshold: float
+    above: bool = True
+
+    def fires(self, score: float) -> bool:
+        """Whether a token of this score is told of."""
+        return score > self.threshold if self.above else score < self.threshold
 
 
 def gated(term: Term, gates: tuple[Gate, ...]) -> Term:

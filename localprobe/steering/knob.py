@@ -47,6 +47,8 @@ class Knob:
     tokens: int | None = None
     """Of an answer, acts on the first so many tokens only."""
     gates: tuple[TokenGate | PromptGate, ...] = ()
+    text: str = ""
+    """The term of a steering expression that it was made from."""
 
     @property
     def direction(self) -> Direction:

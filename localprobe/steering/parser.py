@@ -43,6 +43,8 @@ from localprobe.steering.places import (
 from localprobe.suggest import close_match
 
 _STARTS = "write a number and a vector (0.2 empathy), or alpha, ablate, cap or set"
+USUAL_FPR = 0.01
+"""The false-positive rate of a probe that is watched without a bound."""
 _SEPARATE = "write + or ; or a new line before the next term"
 
 
@@ -55,6 +57,18 @@ def parse(text: str) -> Expression:
     if not terms:
         raise tokens.error(0, f"no term: {_STARTS}")
     return Expression(tuple(terms), text)
+
+
+def parse_watch(text: str) -> Condition:
+    """A condition alone, as `--watch` takes it: `calm > fpr 0.01`, `calm@12 < 0.5`; a probe alone is at fpr 0.01.
+
+    UsageError in one line, with the column, for what is none.
+    """
+    tokens = Tokens(text)
+    condition = _condition(tokens, "watch", Bound(fpr=USUAL_FPR))
+    if tokens.next.kind != "end":
+        tokens.fail(f"{tokens.next} after the condition: give one condition")
+    return condition
 
 
 def _at_end(tokens: Tokens) -> bool:
@@ -171,7 +185,8 @@ def _bound(tokens: Tokens) -> Bound:
     return tokens.built(tokens.next.column, Bound, None, tokens.number("after 'fpr'"))
 
 
-def _condition(tokens: Tokens, word: str) -> Condition:
+def _condition(tokens: Tokens, word: str, usual: Bound | None = None) -> Condition:
+    """A probe and its bound; above the `usual` one where nothing but the probe is written."""
     column = tokens.next.column
     probe = tokens.name(f"a probe after {word!r}")
     layer = None
@@ -179,6 +194,8 @@ def _condition(tokens: Tokens, word: str) -> Condition:
         layer_column, layer = tokens.next.column, tokens.whole("after '@' (a layer)")
         tokens.built(layer_column, check_whole, "layer", layer, 0, MOST_LAYERS - 1)
     sign = tokens.takes(">", "<")
+    if not sign and usual and tokens.next.kind == "end":
+        return Condition(probe, layer, True, usual, column)
     if not sign:
         tokens.fail(f"expected > or < after the probe, as in {word} calm > 1, not {tokens.next}")
     return Condition(probe, layer, sign == ">", _bound(tokens), column)
