@@ -55,7 +55,7 @@ class Audited:
             inside_words=sum(outcome.inside_words for outcome in outcomes),
             unfinished=sum(outcome.unfinished for outcome in outcomes),
             truncated=sum(truncated) if truncated else None,
-            conditions=tuple(Condition.of(alpha, by_alpha[alpha]) for alpha in sorted(by_alpha)),
+            conditions=tuple(Condition.of(by_alpha[alpha], alpha=alpha) for alpha in sorted(by_alpha)),
             **more,
         )
 

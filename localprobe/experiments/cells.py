@@ -117,7 +117,7 @@ class Cells:
     def read(self) -> list[CellAnswer]:
         """Every answer, ordered by model, prompt, arm and strength. A damaged row is skipped, with a `DamagedRow`
         warning."""
-        order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, sample, key"
+        order = "model, engine, scenario, pressure DESC, arm, pole, vector, layer, dose, share, steering, sample, key"
         with self._file.reading() as database:
             query = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE run = ? ORDER BY {order}"
             rows = database.execute(query, (self.run,)).fetchall()

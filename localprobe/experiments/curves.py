@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from localprobe.errors import DataError
-from localprobe.experiments.outcomes import Outcome
+from localprobe.experiments.outcomes import Marks, Outcome
 from localprobe.stats.rates import Rate, rate
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """The answers of one strength, counted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The answers of one condition, counted, whatever was done to the model."""
 
-    alpha: float
     samples: int
     rate: Rate
     """Answers that express the positive pole: the paper's empathy rate."""
@@ -34,15 +33,14 @@ class Condition:
     """Degenerate, and coherent by the paper's rule."""
 
     @classmethod
-    def of(cls, alpha: float, outcomes: Sequence[Outcome], **more: Any) -> Self:
-        """Count outcomes, at least one; `more` are the further fields of a subclass."""
+    def of(cls, marks: Sequence[Marks], **more: Any) -> Self:
+        """Count texts, at least one; `more` are the further fields of a subclass."""
         return cls(
-            alpha,
-            len(outcomes),
-            rate(sum(outcome.expresses for outcome in outcomes), len(outcomes)),
-            rate(sum(outcome.coherent for outcome in outcomes), len(outcomes)),
-            rate(sum(outcome.degenerate for outcome in outcomes), len(outcomes)),
-            sum(outcome.degenerate and outcome.coherent for outcome in outcomes),
+            samples=len(marks),
+            rate=rate(sum(text.expresses for text in marks), len(marks)),
+            coherent=rate(sum(text.coherent for text in marks), len(marks)),
+            degenerate=rate(sum(text.degenerate for text in marks), len(marks)),
+            fooled=sum(text.degenerate and text.coherent for text in marks),
             **more,
         )
 
@@ -55,6 +53,13 @@ class Condition:
     def broken(self) -> bool:
         """Whether half of the answers or more are incoherent or degenerate."""
         return 2 * self.usable <= self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class Condition(Counts):
+    """The answers of one strength, which has a sign."""
+
+    alpha: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,7 @@ def _check_baselines(steered: Iterable[tuple[str, int, str]], unsteered: Iterabl
 
 
 def _pooled(layers: dict[int | None, list[Outcome]]) -> Condition:
-    return Condition.of(0.0, [outcome for outcomes in layers.values() for outcome in outcomes])
+    return Condition.of([outcome for outcomes in layers.values() for outcome in outcomes], alpha=0.0)
 
 
 def _curve(
@@ -163,7 +168,7 @@ def _curve(
 ) -> Curve:
     model, layer, scenario = key
     own = unsteered.get(layer)
-    baseline = Condition.of(0.0, own) if own else pooled
-    cells = tuple(CurveCell(Condition.of(alpha, alphas[alpha]), baseline.rate.share) for alpha in sorted(alphas))
+    baseline = Condition.of(own, alpha=0.0) if own else pooled
+    cells = tuple(CurveCell(Condition.of(alphas[alpha], alpha=alpha), baseline.rate.share) for alpha in sorted(alphas))
     borrowed = () if own else tuple(sorted(unsteered, key=lambda other: (other is not None, other or 0)))
     return Curve(model, layer, scenario, baseline, cells, borrowed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -27,9 +27,14 @@ from localprobe.text_metrics.word_lists import WordLists
 from localprobe.vectors import files
 from localprobe.vectors.vector import Vector
 
-Arm: TypeAlias = Literal["vector", "random", "system", "both"]
-ARMS: tuple[Arm, ...] = ("vector", "random", "system", "both")
-"""The vector; a random direction of the same dose; the two opposite system prompts and no vector; both together."""
+Arm: TypeAlias = Literal["vector", "random", "system", "both", "ablate", "random-ablate"]
+ARMS: tuple[Arm, ...] = ("vector", "random", "system", "both", "ablate", "random-ablate")
+"""The vector; a random direction of the same dose; the two opposite system prompts and no vector; both together; the
+vector's direction ablated at every layer of the model; a random direction ablated so."""
+ADDING: tuple[Arm, ...] = ("vector", "random", "both")
+"""Arms that add a vector, at a strength that has a sign."""
+ABLATING: tuple[Arm, ...] = ("ablate", "random-ablate")
+"""Arms that take away a share, from 0 to 1, of what lies along a direction."""
 Pole: TypeAlias = Literal["", "positive", "negative"]
 """Which of the two system prompts is used, if any."""
 Unit: TypeAlias = Literal["dose", "alpha"]
@@ -61,6 +66,21 @@ class Strengths:
         if 0.0 not in ordered:
             raise UsageError(f"`{unit}s` have no 0: every effect is measured against unsteered answers; add 0")
         return cls(unit, tuple(ordered))
+
+
+def shares(values: Iterable[float] | None, arms: Collection[str]) -> tuple[float, ...]:
+    """The shares that the ablating arms take away, ascending and without 0, which is the unsteered answer; all of it
+    (1.0) if none are given, and none if no arm ablates. UsageError for a share outside [0, 1], or that no arm uses."""
+    if not set(ABLATING) & set(arms):
+        if values is not None:
+            raise UsageError(f"`shares` are of the arms {' and '.join(ABLATING)}, and `arms` has neither")
+        return ()
+    listed = (1.0,) if values is None else tuple(map(float, values))
+    if wrong := [share for share in listed if not 0 <= share <= 1]:
+        raise UsageError(f"`shares` holds {wrong[0]:g}: give shares from 0 to 1; 1 takes all of the direction away")
+    if not (ordered := tuple(sorted(set(listed) - {0.0}))):
+        raise UsageError("`shares` has no share above 0: give some, such as [0.5, 1.0]")
+    return ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +216,22 @@ class Experiment:
     measures: bool = True
     """Whether to add the measures that need the model: probe score, perplexity, KL."""
     judge: JudgeChoice | None = None
+    shares: tuple[float, ...] = ()
+    """Shares of the ablating arms, ascending, without 0."""
+    steering: tuple[str, ...] = ()
+    """Steering expressions in their canonical form: each is a condition of its own."""
+    others: tuple[VectorChoice, ...] = ()
+    """Vectors that only the expressions name: files, and vectors of the library."""
 
     def content(self) -> dict[str, Any]:
-        """As JSON values, with hashes in place of files: stored with a run, and the source of its id."""
-        content: dict[str, Any] = to_json(replace(self, models=(), vectors=()))
-        models = [model.content() for model in self.models]
-        return {**content, "models": models, "vectors": [vector.content() for vector in self.vectors]}
+        """As JSON values, with hashes in place of files: stored with a run, and the source of its id. What 0.1.0 did
+        not know is left out where it is not used, so that run ids stay."""
+        content: dict[str, Any] = to_json(replace(self, models=(), vectors=(), others=()))
+        content["models"] = [model.content() for model in self.models]
+        content["vectors"] = [vector.content() for vector in self.vectors]
+        content["others"] = [vector.content() for vector in self.others]
+        unused = [name for name in ("shares", "steering", "others") if not content[name]]
+        return {name: value for name, value in content.items() if name not in unused}
 
     @property
     def run(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -17,14 +18,18 @@ from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, re
 from localprobe.contrast.tables import SUFFIXES, listed
 from localprobe.engine import LoadOptions, Sampler
 from localprobe.errors import DataError, UsageError
+from localprobe.experiments import expressions
 from localprobe.experiments.experiment import (
+    ADDING,
     ARMS,
+    Arm,
     Experiment,
     JudgeChoice,
     ModelChoice,
     PromptChoice,
     Strengths,
     VectorChoice,
+    shares,
 )
 from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
 from localprobe.probing.config import ProbeConfig
@@ -53,11 +58,11 @@ class _File:
         self.table = read_toml(path, ExperimentTable)
 
     def experiment(self) -> Experiment:
-        table, arms = self.table, self.table.arms
-        own = table.models and all(model.strengths() for model in table.models)
-        if set(arms) - {"system"} and not (table.strengths() or own):
+        table, arms = self.table, self._arms
+        if set(arms) & set(ADDING) and not self._has_strengths:
             self._wrong("doses", "missing: give strengths, as doses = [-0.3, 0, 0.3] or alphas = [-10, 0, 10]")
         models, vectors = self._models_and_vectors()
+        steering = self._steering()
         prompts = self._prompts()
         return Experiment(
             name=table.name or self.path.stem,
@@ -77,7 +82,45 @@ class _File:
             seed=table.seed,
             measures=table.measures,
             judge=self._judge(prompts),
+            shares=self._shares(),
+            steering=steering,
+            others=self._others(steering, vectors, models),
         )
+
+    @property
+    def _has_strengths(self) -> bool:
+        table = self.table
+        return bool(table.strengths() or (table.models and all(model.strengths() for model in table.models)))
+
+    @cached_property
+    def _arms(self) -> tuple[Arm, ...]:
+        """The arms; if left out the vector, unless only steering expressions are given."""
+        table = self.table
+        if table.arms is None:
+            return ("vector",) if self._has_strengths or not table.steering else ()
+        if not table.arms and not table.steering:
+            self._wrong("arms", f"empty: choose of {', '.join(ARMS)}, or give steering expressions")
+        return table.arms
+
+    def _shares(self) -> tuple[float, ...]:
+        try:
+            return shares(self.table.shares, self._arms)
+        except UsageError as error:
+            self._wrong("shares", str(error))
+
+    def _steering(self) -> tuple[str, ...]:
+        try:
+            return expressions.canonical(self.table.steering)
+        except UsageError as error:
+            self._wrong("steering", str(error))
+
+    def _others(
+        self, steering: Sequence[str], vectors: Sequence[VectorChoice], models: Sequence[ModelChoice]
+    ) -> tuple[VectorChoice, ...]:
+        try:
+            return expressions.outside(steering, vectors, models, self.path.parent)
+        except UsageError as error:
+            self._wrong("steering", str(error))
 
     def _positions(self) -> str:
         try:
@@ -96,7 +139,7 @@ class _File:
             self._wrong("models", f"{twice} is listed twice")
         named = [model.name for model in models]
         vectors = tuple(self._vector(number, table, named) for number, table in enumerate(self.table.vectors, 1))
-        if not vectors and set(self.table.arms) - {"system"}:
+        if not vectors and set(self._arms) - {"system"}:
             self._wrong("vectors", 'missing: name at least one, under [[vectors]], by fit = "empathy" or file = "..."')
         if not models:
             models, vectors = self._own_models(vectors)

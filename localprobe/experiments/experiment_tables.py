@@ -114,7 +114,9 @@ class ExperimentTable(SteeredTable):
     word_lists: Text | None = None
     scenarios: Texts | None = None
     empathy_pressure: Annotated[tuple[bool, ...], _ON_OR_OFF] = (True,)
-    arms: Annotated[tuple[Arm, ...], Meta(min_length=1)] = ("vector",)
+    arms: tuple[Arm, ...] | None = None
+    shares: Numbers | None = None
+    steering: Texts = ()
     system_prompts: Text | None = None
     samples: Count = 5
     tokens: Count = 200

@@ -1,7 +1,8 @@
 """Every answer of a sweep as a record with its measures: JSONL or CSV for other programs.
 
-`localprobe audit` reads `model`, `layer`, `scenario`, `alpha`, `text` and `reason`. A scenario without its pressure
-counts as another scenario, so its name says so.
+An ablation has a `share`, and an expression its text under `steering`; both have no `alpha` and no `dose`. `localprobe
+audit` reads strengths with a sign, so the arms `vector` and `random`, by `model`, `layer`, `scenario`, `alpha`, `text`
+and `reason`. A scenario without its pressure counts as another scenario, so its name says so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 from localprobe.errors import UsageError
 from localprobe.experiments.cells import CellAnswer, Cells
+from localprobe.experiments.experiment import ARMS
+from localprobe.experiments.grid import BASELINE, EXPRESSION
 from localprobe.experiments.outcomes import prompt_name
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run, Runs
@@ -22,7 +25,9 @@ from localprobe.text_metrics.degeneration import degeneration
 from localprobe.text_metrics.language import coherent, expresses
 from localprobe.text_metrics.word_lists import WordLists
 
-_BASELINES = {"vector": ("baseline",), "random": ("baseline",), "both": ("system",), "system": ("baseline",), "all": ()}
+_BASELINES = {"both": ("system",), "all": ()}
+"""What an arm is compared with, if not with the unsteered answers."""
+ARMS_TO_EXPORT = (*ARMS, EXPRESSION, "all")
 
 
 def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
@@ -36,7 +41,9 @@ def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:
         words = run.about["experiment"]["words"]
         lists = from_json(WordLists, words) if words else None
     answers = Cells(runs, run.id).read()
-    selected = [answer for answer in answers if arm == "all" or answer.cell.arm in (arm, *_BASELINES[arm])]
+    selected = [
+        answer for answer in answers if arm == "all" or answer.cell.arm in (arm, *_BASELINES.get(arm, (BASELINE,)))
+    ]
     if not selected:
         raise UsageError(f"run {run.id} has no answers of the arm {arm!r}")
     return [_record(answer, lists) for answer in selected]
@@ -79,6 +86,9 @@ def _record(answer: CellAnswer, lists: WordLists | None) -> dict[str, Any]:
         "pole": cell.pole,
         "pressure": cell.pressure,
         "vector": cell.vector,
+        "operator": cell.operator,
+        "share": cell.share,
+        "steering": cell.steering,
         "sample": cell.sample,
         "tokens": len(answer.ids),
         "expresses": expresses(answer.text, lists) if lists else None,

@@ -18,6 +18,7 @@ from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, re
 from localprobe.engine import Info, LoadOptions, Sampler
 from localprobe.errors import UsageError
 from localprobe.experiments.experiment import (
+    ADDING,
     ARMS,
     Arm,
     Experiment,
@@ -27,6 +28,8 @@ from localprobe.experiments.experiment import (
     Strengths,
     VectorChoice,
 )
+from localprobe.experiments.experiment import shares as shares_of
+from localprobe.experiments.expressions import canonical, names, outside
 from localprobe.experiments.result import SweepResult
 from localprobe.experiments.sweep import SweepProgress, run
 from localprobe.experiments.sweep_report import SweepReport
@@ -43,13 +46,15 @@ _TITLE = 60  # characters of a prompt that tables show as its name
 
 def sweep(
     model: Model,
-    vector: Reference,
+    vector: Reference | None = None,
     *,
     prompts: Sequence[str | PromptChoice],
     doses: Sequence[float] | None = None,
     alphas: Sequence[float] | None = None,
     layers: LayerChoice | Sequence[LayerChoice] = "best",
-    arms: Sequence[Arm] = ("vector",),
+    arms: Sequence[Arm] | None = None,
+    shares: Sequence[float] | None = None,
+    steering: Sequence[str] = (),
     samples: int = 5,
     tokens: int = 200,
     sampler: Sampler = Sampler(),
@@ -64,7 +69,8 @@ def sweep(
     progress: Callable[[SweepProgress], None] = lambda progress: None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> SweepReport:
-    """Answer prompts while steering with a vector at several strengths, and measure the answers.
+    """Answer prompts under several steerings, with a vector at several strengths or by expressions, and measure the
+    answers.
 
     `prompts` are texts, ids of scenarios that ship (`the_listener`), or PromptChoice. Strengths are `doses` (median
     residual lengths of this model) or `alphas`, including 0. `layers` are numbers, depths from 0.0 to 1.0, or `best`,
@@ -74,22 +80,34 @@ def sweep(
     left out of the result. `system` are the opposite system prompts of the arms `system` and `both`. `measures` adds
     probe readings, perplexity and KL.
 
+    `arms` are of `ARMS`; the vector alone if not given. The arms `ablate` and `random-ablate` take `shares` of a
+    direction away at every layer: from 0 to 1, all of it if not given. `steering` are expressions such as
+    `"ablate empathy to mean"`, each a condition of its own, against the unsteered answers. A name in them is the
+    concept of `vector`, or else a file or a name of the library. With expressions alone, neither `vector` nor strengths
+    are needed.
+
     The model stays open. Every answer is in the store, `runs`, as soon as it is finished: after Ctrl-C the same call
     resumes. Raises UsageError for an argument that is out of range, VectorError for a vector that does not fit the
     model, EngineError, and LocalprobeError if the disk refuses.
     """
-    steers = vector_for(model, vector, notify=notify)
-    concept = concept or steers.concept
+    steers = None if vector is None else vector_for(model, vector, notify=notify)
+    expressions = canonical(steering)
+    concept = concept or (steers.concept if steers else next(iter(names(expressions[0])), "") if expressions else "")
     strengths = Strengths.given(doses, alphas)
-    if strengths is None:
+    arms = _arms(arms, strengths, expressions)
+    if set(arms) & set(ADDING) and strengths is None:
         raise UsageError("give either `doses` or `alphas`, such as doses=[-0.3, 0, 0.3]")
+    if set(arms) - {"system"} and steers is None:
+        raise UsageError(f"`vector` is missing: the arms {', '.join(arms)} steer with one")
+    own = () if steers is None else (VectorChoice(steers.concept, vector=steers),)
+    models = (_in_memory(model.info),)
     experiment = Experiment(
         name=name or concept,
         concept=concept,
-        models=(_in_memory(model.info),),
-        vectors=(VectorChoice(steers.concept, vector=steers),),
+        models=models,
+        vectors=own,
         prompts=_prompts(prompts),
-        strengths=strengths,
+        strengths=strengths or Strengths("dose", (0.0,)),
         layers=(layers,) if isinstance(layers, int | float | str) else tuple(layers),
         words=words or _words_of(concept),
         arms=tuple(arm for arm in ARMS if arm in arms),
@@ -100,8 +118,11 @@ def sweep(
         positions=str(Positions.parse(positions)),
         seed=seed,
         measures=measures,
+        shares=shares_of(shares, arms),
+        steering=expressions,
+        others=outside(expressions, own, models, info=model.info),
     )
-    _check(experiment, arms)
+    _check(experiment)
 
     store = runs or Runs()
     finished = run(experiment, store, progress=progress, load=lambda choice: nullcontext(model), notify=notify)
@@ -146,10 +167,17 @@ def _system(system: SystemPrompts | None, concept: str) -> SystemPrompts:
     return system or read_system_prompts(SYSTEM_PROMPTS.path(concept))
 
 
-def _check(experiment: Experiment, arms: Sequence[str]) -> None:
+def _arms(arms: Sequence[Arm] | None, strengths: Strengths | None, expressions: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms that are given, or the vector, unless only expressions are. UsageError for one that does not exist."""
+    if arms is None:
+        return ("vector",) if strengths or not expressions else ()
+    if set(arms) - set(ARMS) or not (arms or expressions):
+        raise UsageError(f"`arms` is {', '.join(arms) or 'empty'}: choose of {', '.join(ARMS)}")
+    return tuple(arms)
+
+
+def _check(experiment: Experiment) -> None:
     """UsageError for values that an experiment's file would refuse."""
     for name in ("samples", "tokens"):
         if getattr(experiment, name) < 1:
             raise UsageError(f"`{name}` must be at least 1, not {getattr(experiment, name)}")
-    if not arms or set(arms) - set(ARMS):
-        raise UsageError(f"`arms` is {', '.join(arms) or 'empty'}: choose of {', '.join(ARMS)}")

@@ -18,6 +18,8 @@ from localprobe.generation.events import Finished
 from localprobe.generation.place import PromptPlace
 from localprobe.model import Model
 from localprobe.steering.knob import steering
+from localprobe.steering.places import Positions
+from localprobe.steering.positions import spans
 
 
 def generate(
@@ -60,6 +62,19 @@ def check_prompts(model: Model, experiment: Experiment) -> None:
                 raise UsageError(f"prompt {prompt.id}: {error}") from error
 
 
+def check_positions(model: Model, grid: Grid) -> None:
+    """Raises UsageError for a text among the positions that a prompt lacks. Runs nothing."""
+    if not (places := {knob.positions for item in grid.expressions for knob in item.knobs if "on " in knob.positions}):
+        return
+    for prompt in grid.experiment.prompts:
+        place = PromptPlace.of(model.engine, model.ids(prompt.text, raw=prompt.raw), message=prompt.text)
+        for positions in places:
+            try:
+                spans(Positions.parse(positions), place)
+            except UsageError as error:
+                raise UsageError(f"prompt {prompt.id}: {error}") from error
+
+
 def requests(model: Model, grid: Grid, cells: Sequence[Cell]) -> list[Request]:
     """The requests for cells. Cells of one condition share their steering, so that it is in memory once."""
     prompts: dict[tuple[str, bool, str], np.ndarray[tuple[int], np.dtype[np.int32]]] = {}
@@ -71,8 +86,7 @@ def requests(model: Model, grid: Grid, cells: Sequence[Cell]) -> list[Request]:
         if key not in prompts:
             prompts[key] = model.ids(prompt.text, system=grid.system(cell.pole), raw=prompt.raw)
         ids = prompts[key]
-        sample = cell.sample if cell.arm == "random" else None  # each sample has its own direction
-        condition = (key, cell.arm == "random", cell.vector, cell.layer, cell.alpha, sample)
+        condition = grid.condition(cell)
         if condition not in steerings:
             place = PromptPlace.of(model.engine, ids, message=prompt.text)
             steerings[condition] = steering(grid.knobs(cell), place)

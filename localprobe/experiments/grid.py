@@ -3,7 +3,11 @@
 Two hashes. `key` names the answer: weights, engine, vector, layer, strength, prompt, template, system, positions,
 sampler, tokens, sample and seed. `stream` names its random numbers and leaves the engine out, so that engines can be
 compared on the same draws. Neither depends on anything measured (a dose is the requested dose, a fitted vector is
-named by its pairs), nor on order or batch, so two machines give a cell the same name.
+named by its pairs, a calibrated threshold by its rate and a mean by its word), nor on order or batch, so two machines
+give a cell the same name. A steering expression is named by its canonical text and the identities of its vectors.
+
+The strength of an addition is a dose or an alpha, which have a sign. That of an ablation is a share from 0 to 1. An
+expression has none: its text says all. A cell holds None where a strength means nothing.
 
 An unsteered answer does not depend on layer, vector or arm: it is one cell, generated once.
 """
@@ -21,6 +25,7 @@ from localprobe.chat_template import template_key
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError
 from localprobe.experiments.experiment import (
+    ABLATING,
     Experiment,
     LayerChoice,
     ModelChoice,
@@ -29,10 +34,17 @@ from localprobe.experiments.experiment import (
     Strengths,
     sha256,
 )
+from localprobe.experiments.expressions import Resolved
 from localprobe.steering.knob import Knob
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 BASELINE = "baseline"
+EXPRESSION = "steering"
+"""The arm of the steering expressions."""
+_RANDOM = ("random", "random-ablate")
+"""Arms with a random direction."""
+_POLES: tuple[Pole, Pole] = ("positive", "negative")
+_NO_DOSE: dict[str, Any] = {"dose": None, "alpha": None}
 _ABOVE = 4
 """Layers between the steered one and a second reading, which does not contain alpha directly."""
 
@@ -47,18 +59,37 @@ class Cell:
     engine: str
     label: str
     arm: str
-    """`baseline` (no vector, no system prompt), `vector`, `random`, `system` or `both`."""
+    """`baseline` (no vector, no system prompt), one of `ARMS`, or `steering` (an expression)."""
     scenario: str
     pressure: bool
     pole: Pole
     """Which system prompt, if any."""
     vector: str
-    """Its name in the experiment; empty if unsteered."""
+    """Its name in the experiment; empty if unsteered. Of an expression, the one that its answers are read by."""
     layer: int | None
-    dose: float
-    """The requested dose, or the dose of the requested alpha on this model."""
-    alpha: float
+    """The layer of the vector's direction. An ablation acts at every layer along it, an expression where it says."""
+    dose: float | None
+    """The requested dose, or the dose of the requested alpha on this model; 0 if unsteered; None for an ablation and an
+    expression."""
+    alpha: float | None
+    """None where the dose is."""
     sample: int
+    operator: str = ""
+    """What is done to the residuals: `add`, `ablate`; of an expression what its terms do, joined by ` + `; empty if
+    unsteered."""
+    share: float | None = None
+    """Of an ablation: the share taken away, above 0 and up to 1."""
+    steering: str = ""
+    """The expression, in its canonical form."""
+
+    @property
+    def treatment(self) -> str:
+        """How it is steered, in words: `unsteered`, `dose +0.30`, `ablated, share 1`, or the expression."""
+        if self.steering:
+            return self.steering
+        if self.share is not None:
+            return f"ablated, share {self.share:g}"
+        return f"dose {self.dose:+.2f}" if self.dose else "unsteered"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +112,7 @@ class Grid:
     scale: FloatArray
     """(layers,) median residual length."""
     vectors: tuple[Steered, ...]
+    expressions: tuple[Resolved, ...] = ()
 
     def cells(self) -> list[Cell]:
         """Every cell once, grouped by prompt and steering."""
@@ -110,11 +142,34 @@ class Grid:
 
     def knobs(self, cell: Cell) -> list[Knob]:
         """The knobs of a cell."""
+        if cell.steering:
+            return list(next(item for item in self.expressions if item.text == cell.steering).knobs)
         if cell.layer is None:
             return []
         steered = next(item for item in self.vectors if item.name == cell.vector)
-        vector = self.random(steered, cell.layer, cell.sample) if cell.arm == "random" else steered.vector
-        return [Knob(vector, cell.layer, cell.alpha, self.experiment.positions)]
+        vector = self.random(steered, cell.layer, cell.sample) if cell.arm in _RANDOM else steered.vector
+        if cell.share is not None:
+            every = tuple(range(self.info.capabilities.first_layer, self.info.layers))
+            return [
+                Knob(
+                    vector,
+                    cell.layer,
+                    cell.share,
+                    self.experiment.positions,
+                    operator="ablate",
+                    layers=every,
+                    source=cell.layer,
+                )
+            ]
+        return [Knob(vector, cell.layer, cell.alpha or 0.0, self.experiment.positions)]
+
+    @staticmethod
+    def condition(cell: Cell) -> tuple[object, ...]:
+        """What the steering of a cell and its prompt depend on: equal for the samples of a condition, except where each
+        has a direction of its own."""
+        sample = cell.sample if cell.arm in _RANDOM else None
+        prompt = cell.scenario, cell.pressure, cell.pole
+        return *prompt, cell.arm, cell.vector, cell.layer, cell.alpha, cell.share, cell.steering, sample
 
     def random(self, steered: Steered, layer: int, sample: int) -> Vector:
         """A random direction as long as the vector. Each sample has its own, so that no single direction decides."""
@@ -130,40 +185,50 @@ class Grid:
 
     def _cells(self) -> Iterator[Cell]:
         arms = self.experiment.arms
-        both: tuple[Pole, Pole] = ("positive", "negative")
         for prompt in self.experiment.prompts:
             yield from self._samples(prompt, BASELINE)
             if "system" in arms or "both" in arms:  # `both` is measured against the system prompt alone
-                for pole in both:
+                for pole in _POLES:
                     yield from self._samples(prompt, "system", pole)
             for steered in self.vectors:
                 for layer in self.layers(steered):
                     for value in self.strengths.values:
-                        if value == 0:
-                            continue
-                        for arm in ("vector", "random"):
-                            if arm in arms:
-                                yield from self._samples(prompt, arm, "", steered, layer, value)
-                        if "both" in arms:
-                            for pole in both:
-                                yield from self._samples(prompt, "both", pole, steered, layer, value)
+                        if value:
+                            yield from self._added(prompt, steered, layer, value)
+                    for arm in (arm for arm in ABLATING if arm in arms):
+                        for share in self.experiment.shares:
+                            yield from self._ablated(prompt, arm, steered, layer, share)
+            for expression in self.expressions:
+                yield from self._expressed(prompt, expression)
+
+    def _added(self, prompt: PromptChoice, steered: Steered, layer: int, value: float) -> Iterator[Cell]:
+        arms = self.experiment.arms
+        alpha, dose = self._both_units(steered, layer, value)
+        kinds: list[tuple[str, Pole]] = [(arm, "") for arm in ("vector", "random") if arm in arms]
+        kinds += [("both", pole) for pole in _POLES if "both" in arms]
+        for arm, pole in kinds:
+            is_random = arm == "random"
+            content = [steered.identity, is_random, layer, self.strengths.unit, value, self.experiment.positions]
+            where = {"vector": steered.name, "layer": layer, "dose": dose, "alpha": alpha, "operator": "add"}
+            yield from self._samples(prompt, arm, pole, content, **where)
+
+    def _ablated(self, prompt: PromptChoice, arm: str, steered: Steered, layer: int, share: float) -> Iterator[Cell]:
+        content = [steered.identity, arm, layer, "share", share, self.experiment.positions]
+        where = {"vector": steered.name, "layer": layer, "share": share, "operator": "ablate"}
+        yield from self._samples(prompt, arm, "", content, **where, **_NO_DOSE)
+
+    def _expressed(self, prompt: PromptChoice, expression: Resolved) -> Iterator[Cell]:
+        content = ["expression", expression.text, dict(expression.identities)]
+        where = {"vector": expression.vector, "layer": expression.layer, "operator": expression.operator}
+        yield from self._samples(prompt, EXPRESSION, "", content, steering=expression.text, **where, **_NO_DOSE)
 
     def _samples(
-        self,
-        prompt: PromptChoice,
-        arm: str,
-        pole: Pole = "",
-        steered: Steered | None = None,
-        layer: int | None = None,
-        value: float = 0.0,
+        self, prompt: PromptChoice, arm: str, pole: Pole = "", does: object = None, **where: Any
     ) -> Iterator[Cell]:
-        steering = None
-        alpha = strength = 0.0
-        if steered is not None and layer is not None:
-            alpha, strength = self._both_units(steered, layer, value)
-            steering = [steered.identity, arm == "random", layer, self.strengths.unit, value, self.experiment.positions]
+        """The cells of a condition. `does` names what is done; `where` are further coordinates."""
+        where = {"vector": "", "layer": None, "dose": 0.0, "alpha": 0.0, **where}
         for sample in range(self.experiment.samples):
-            content = self._content(prompt, pole, sample, steering)
+            content = self._content(prompt, pole, sample, does)
             yield Cell(
                 key=sha256([content, self.info.engine, self.info.dtype, self.info.quantisation]),
                 stream=sha256(content),
@@ -174,11 +239,8 @@ class Grid:
                 scenario=prompt.id,
                 pressure=prompt.pressure,
                 pole=pole,
-                vector=steered.name if steered else "",
-                layer=layer,
-                dose=strength,
-                alpha=alpha,
                 sample=sample,
+                **where,
             )
 
     def _content(self, prompt: PromptChoice, pole: Pole, sample: int, steering: object) -> dict[str, Any]:
@@ -212,10 +274,12 @@ def count(experiment: Experiment) -> list[int]:
         arms = experiment.arms
         doses = len((choice.strengths or experiment.strengths).values) - 1
         vectors = sum(vector.is_for(choice.name) for vector in experiment.vectors)
-        steered = ("vector" in arms) + ("random" in arms) + 2 * ("both" in arms)
+        added = doses * (("vector" in arms) + ("random" in arms) + 2 * ("both" in arms))
+        ablated = len(experiment.shares) * sum(arm in arms for arm in ABLATING)
         plain = 1 + 2 * ("system" in arms or "both" in arms)
         layers = len(choice.layers or experiment.layers)
-        counts.append(len(experiment.prompts) * experiment.samples * (plain + vectors * layers * doses * steered))
+        conditions = plain + vectors * layers * (added + ablated) + len(experiment.steering)
+        counts.append(len(experiment.prompts) * experiment.samples * conditions)
     return counts
 
 

@@ -38,14 +38,16 @@ def name_of(vector: str, layer: int) -> str:
 
 
 def watches(grid: Grid) -> dict[str, Watch]:
-    """The readings: every vector at the layers that it steers, and at one layer above each."""
-    readings = {}
-    for steered in grid.vectors:
-        for layer in grid.layers(steered):
-            for reading_layer in (layer, grid.above(layer)):
-                if reading_layer in steered.vector.directions:
-                    readings[name_of(steered.name, reading_layer)] = knob.watch(steered.vector, reading_layer)
-    return readings
+    """The readings: every vector at the layers that it steers, and at one layer above each; of an expression, its first
+    vector."""
+    read = [(steered.name, steered.vector, layer) for steered in grid.vectors for layer in grid.layers(steered)]
+    read += [(item.vector, item.knobs[0].vector, item.layer) for item in grid.expressions]
+    return {
+        name_of(name, at): knob.watch(vector, at)
+        for name, vector, layer in read
+        for at in (layer, grid.above(layer))
+        if at in vector.directions
+    }
 
 
 def wanted(grid: Grid, cell: Cell, names: Iterable[str]) -> list[str]:
@@ -121,23 +123,19 @@ class _Divergences:
 
     def of(self, cell: Cell) -> float:
         """In nats."""
-        return self._known[self._condition(cell)]
+        return self._known[self._grid.condition(cell)]
 
     def learn(self, cells: Iterable[Cell]) -> None:
         """Compute the divergences that are missing."""
-        missing = {self._condition(cell): cell for cell in cells}
+        missing = {self._grid.condition(cell): cell for cell in cells}
         fresh = [cell for condition, cell in missing.items() if condition not in self._known]
         prompts = {ids.tobytes(): ids for ids in map(self._reference, fresh)}
         if not prompts.keys() <= self._plain.keys():  # rows are as wide as the vocabulary: keep only these
             self._plain = dict(zip(prompts, self._next([(ids, ()) for ids in prompts.values()]), strict=True))
-        self._known.update({self._condition(cell): 0.0 for cell in fresh if cell.arm == BASELINE})
+        self._known.update({self._grid.condition(cell): 0.0 for cell in fresh if cell.arm == BASELINE})
         steered = [cell for cell in fresh if cell.arm != BASELINE]
         for cell, row in zip(steered, self._next([self._asked(cell) for cell in steered]), strict=True):
-            self._known[self._condition(cell)] = _divergence(row, self._plain[self._reference(cell).tobytes()])
-
-    def _condition(self, cell: Cell) -> tuple[object, ...]:
-        sample = cell.sample if cell.arm == "random" else None  # each sample has its own direction
-        return cell.scenario, cell.pressure, cell.arm, cell.pole, cell.vector, cell.layer, cell.alpha, sample
+            self._known[self._grid.condition(cell)] = _divergence(row, self._plain[self._reference(cell).tobytes()])
 
     def _reference(self, cell: Cell) -> IntArray:
         return reference(self._model, self._grid, cell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from localprobe.text_metrics.degeneration import LATIN, degeneration, script_of
 from localprobe.text_metrics.language import coherent, expresses, inside_words
@@ -28,14 +29,10 @@ class Sample:
     """Its line in the file, from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
     """The measures of one text."""
 
-    model: str
-    layer: int | None
-    scenario: str
-    alpha: float
     expresses: bool
     """The words of the positive pole outnumber the others': the paper's "empathetic"."""
     coherent: bool
@@ -60,26 +57,42 @@ class Outcome:
         return self.coherent and not self.reasons
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome(Marks):
+    """The measures of a text that was steered at a strength with a sign."""
+
+    model: str
+    layer: int | None
+    scenario: str
+    alpha: float
+
+
 def prompt_name(scenario: str, pressure: bool) -> str:
     """The name of a prompt in samples, where a scenario without its pressure is another one."""
     return scenario if pressure else f"{scenario}, no pressure"
 
 
+def marks(text: str, lists: WordLists, *, script: str = LATIN, reason: str | None = None) -> Marks:
+    """Measure one text, which should be written in `script`; `reason` tells why decoding ended."""
+    return Marks(**_measured(text, lists, script, reason))
+
+
 def outcome(sample: Sample, lists: WordLists, *, script: str = LATIN) -> Outcome:
     """Measure one generation, which should be written in `script`."""
-    report = degeneration(sample.text, script=script, reason=sample.reason)
-    return Outcome(
-        sample.model,
-        sample.layer,
-        sample.scenario,
-        sample.alpha,
-        expresses=expresses(sample.text, lists),
-        coherent=coherent(sample.text),
-        reasons=report.reasons,
-        truncated=report.truncated,
-        unfinished=report.unfinished,
-        inside_words=inside_words(sample.text, lists),
-    )
+    where = sample.model, sample.layer, sample.scenario, sample.alpha
+    return Outcome(*where, **_measured(sample.text, lists, script, sample.reason))
+
+
+def _measured(text: str, lists: WordLists, script: str, reason: str | None) -> dict[str, Any]:
+    report = degeneration(text, script=script, reason=reason)
+    return {
+        "expresses": expresses(text, lists),
+        "coherent": coherent(text),
+        "reasons": report.reasons,
+        "truncated": report.truncated,
+        "unfinished": report.unfinished,
+        "inside_words": inside_words(text, lists),
+    }
 
 
 def outcomes(samples: Iterable[Sample], lists: WordLists) -> list[Outcome]:

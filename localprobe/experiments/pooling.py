@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from math import exp, log
 from typing import Literal, TypeAlias
 
-from localprobe.experiments.result import CurvePoints, Point
+from localprobe.experiments.points import Measures, Point
+from localprobe.experiments.result import CurvePoints
 from localprobe.stats.estimates import Mean
 from localprobe.stats.rates import Rate, grouped_rate
 
 Grouped: TypeAlias = tuple[object, Point]
-"""A condition and the group it belongs to, such as its prompt."""
+"""A condition with a signed strength and the group it belongs to, such as its prompt."""
+GroupedMeasures: TypeAlias = tuple[object, Measures]
+"""The same of any condition."""
 
 
 def by_strength(
@@ -28,7 +31,7 @@ def by_strength(
     return dict(sorted(strengths.items()))
 
 
-def pooled(points: Iterable[Grouped], measure: Literal["rate", "coherent", "degenerate"]) -> Rate:
+def pooled(points: Iterable[GroupedMeasures], measure: Literal["rate", "coherent", "degenerate"]) -> Rate:
     """A share over at least one condition; the interval treats a group as the unit."""
     groups: dict[object, tuple[int, int]] = {}
     for group, point in points:
@@ -38,14 +41,14 @@ def pooled(points: Iterable[Grouped], measure: Literal["rate", "coherent", "dege
     return grouped_rate(list(groups.values()))
 
 
-def average(points: Sequence[Grouped], measure: Literal["score", "reading", "kl", "judge"]) -> float | None:
+def average(points: Sequence[GroupedMeasures], measure: Literal["score", "reading", "kl", "judge"]) -> float | None:
     """Mean over conditions; None if not measured."""
     measured = [value for _, point in points if (value := getattr(point, measure)) is not None]
     values = [value.value if isinstance(value, Mean) else value for value in measured]
     return sum(values) / len(values) if values else None
 
 
-def perplexity_ratio(points: Sequence[Grouped]) -> float | None:
+def perplexity_ratio(points: Sequence[GroupedMeasures]) -> float | None:
     """Geometric mean over conditions; None if not measured."""
     logs = [log(point.perplexity_ratio.value) for _, point in points if point.perplexity_ratio]
     return exp(sum(logs) / len(logs)) if logs else None

@@ -9,65 +9,21 @@ so far, of an unfinished run or a merged store, so every part records what is mi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from localprobe.engine import Sampler
-from localprobe.experiments.curves import Condition
+from localprobe.experiments.ablation import AblationSeries
 from localprobe.experiments.dose_response import DoseResponse
 from localprobe.experiments.experiment import Pole, Unit
+from localprobe.experiments.expression_result import ExpressionFacts, ExpressionResult
+from localprobe.experiments.points import Point
 from localprobe.experiments.success import Success
-from localprobe.stats.estimates import Mean
 from localprobe.stats.rates import Rate
 from localprobe.store.identity import ModelIdentity
 
 PromptKey = tuple[str, bool]
 """A scenario, and whether it keeps its pressure."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleText:
-    """One answer of a condition."""
-
-    sample: int
-    text: str
-    expresses: bool
-    """The words of the positive pole outnumber the other's."""
-    coherent: bool
-    """By the paper's rule."""
-    reasons: tuple[str, ...]
-    """Why it is degenerate; empty if it is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point(Condition):
-    """One condition: the answers to one prompt at one strength, with every measure of them."""
-
-    dose: float
-    reasons: Mapping[str, int]
-    """Why answers are degenerate, and how many are for that reason, the most frequent first."""
-    truncated: int
-    """Answers that were cut at the limit of tokens."""
-    tokens: float
-    """Mean length of an answer."""
-    score: Mean | None
-    """The probe's score of the answers while they were steered, including the added vector."""
-    score_above: Mean | None
-    """The same some layers above, which does not contain the added vector directly."""
-    reading: Mean | None
-    """The probe's score of the same texts, read with nothing added; None, as the rest, if not measured."""
-    reading_above: Mean | None
-    perplexity: float | None
-    """Under the unsteered model."""
-    perplexity_ratio: Mean | None
-    """Geometric mean of the perplexities divided by that of the unsteered answers to the same prompt."""
-    kl: float | None
-    """KL divergence of the first token's distribution from the unsteered one, in nats."""
-    judge: Mean | None
-    """Score by the judge."""
-    texts: tuple[SampleText, ...]
-    """The first few answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +115,14 @@ class ArmRates:
     prompt_negative: Rate | None
     both_up: Rate | None
     both_down: Rate | None
+    ablated: Rate | None = None
+    """At the largest share that was run, as `random_ablated` is."""
+    random_ablated: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ArmComparison:
-    """One vector at one layer, compared with a system prompt."""
+    """One vector at one layer, compared with a system prompt and with the ablation of its direction."""
 
     vector: str
     layer: int
@@ -171,6 +130,8 @@ class ArmComparison:
     """The largest strength that keeps answers usable, as all smaller ones do; None if there is none."""
     down: float | None
     rates: ArmRates
+    share: float | None = None
+    """The largest share that was ablated; None if none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +182,8 @@ class ModelFacts(ModelIdentity):
     rate: float | None
     """Tokens generated per second; None if not known."""
     vectors: tuple[VectorFacts, ...]
+    expressions: tuple[ExpressionFacts, ...] = ()
+    """The steering expressions on this model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +195,10 @@ class ModelResult(ModelFacts):
     series: tuple[Series, ...]
     """By vector, then arm (`vector`, `random`, `both`), then pole."""
     sceptic: tuple[ArmComparison, ...]
+    ablations: tuple[AblationSeries, ...] = ()
+    """By vector, then arm (`ablate`, `random-ablate`)."""
+    expressed: tuple[ExpressionResult, ...] = ()
+    """In the order of `expressions`; those with answers."""
 
     def strength(self, point: Point) -> float:
         """The strength of a point, in `unit`."""
@@ -272,9 +239,14 @@ class SweepResult:
     cells: CellCounts
     models: tuple[ModelResult, ...]
     """In the experiment's order."""
+    shares: tuple[float, ...] = ()
+    """Of the ablating arms."""
+    steering: tuple[str, ...] = ()
+    """Steering expressions."""
     counted: bool = True
     """Whether the experiment has word lists, by which answers are counted. Without them models have no `prompts`,
-    `series` or `sceptic`; the other measures are with each answer (`localprobe.experiments.export`)."""
+    `series`, `sceptic`, `ablations` or `expressed`; the other measures are with each answer
+    (`localprobe.experiments.export`)."""
 
     @property
     def uncounted(self) -> str:

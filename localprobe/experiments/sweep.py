@@ -25,8 +25,10 @@ from localprobe.errors import LocalprobeError, OutOfMemory
 from localprobe.experiments import judge, model_measures
 from localprobe.experiments.cells import CellAnswer, Cells
 from localprobe.experiments.experiment import Experiment, ModelChoice
+from localprobe.experiments.expressions import check_operators, resolved
+from localprobe.experiments.facts import expression_facts, vector_facts
 from localprobe.experiments.fitted import steered
-from localprobe.experiments.generation import check_prompts, generate
+from localprobe.experiments.generation import check_positions, check_prompts, generate
 from localprobe.experiments.grid import Cell, Grid, count, shard
 from localprobe.experiments.model_measures import watches
 from localprobe.experiments.summary import result_of
@@ -92,7 +94,7 @@ def check(experiment: Experiment) -> None:
     for choice in experiment.models:
         formats = models.formats(choice.name)
         if shape := models.shape(choice.name):
-            for vector in experiment.vectors:
+            for vector in (*experiment.vectors, *experiment.others):
                 if vector.is_for(choice.name) and vector.fit is None:
                     vector.load().within(choice.name, shape.layers, shape.width)
         discovery.choose(choice.engine, None if choice.engine else formats)
@@ -168,7 +170,8 @@ class _Sweep:
             "label": choice.label,
             "unit": grid.strengths.unit,
             "expected": expected,
-            "vectors": _vectors(grid),
+            "vectors": vector_facts(grid),
+            **({"expressions": expression_facts(grid)} if grid.expressions else {}),
         }
         before = self._facts.get(_place(facts), {})
         old_rates = {name: before.get(name) for name in ("rate", "measuring")}
@@ -193,15 +196,17 @@ class _Sweep:
             self._progress(SweepProgress("fitting", model.info.model, amount.texts, amount.total, amount.tokens))
             self._check()
 
-        check_prompts(model, self._experiment)
-        choices = [vector for vector in self._experiment.vectors if vector.is_for(choice.name)]
-        grid = Grid(
-            self._experiment,
-            choice,
-            model.info,
-            model.scale,
-            tuple(steered(vector, model, watch) for vector in choices),
+        experiment = self._experiment
+        check_operators(experiment, model.info)
+        check_prompts(model, experiment)
+        own, others = (
+            tuple(steered(vector, model, watch) for vector in vectors if vector.is_for(choice.name))
+            for vectors in (experiment.vectors, experiment.others)
         )
+        named = {item.name: (item.identity, item.vector) for item in (*others, *own)}
+        expressions = resolved(experiment, model, named, self._notify)
+        grid = Grid(experiment, choice, model.info, model.scale, own, expressions)
+        check_positions(model, grid)
         for item in grid.vectors:
             warnings = item.vector.check_compatible(model.info)
             for line in (*warnings, *item.vector.check_scale(model.scale, grid.layers(item))):
@@ -271,21 +276,3 @@ class _Sweep:
 
 def _place(facts: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(facts[name] for name in ("model", "engine", "dtype", "quantisation", "weights"))
-
-
-def _vectors(grid: Grid) -> list[dict[str, Any]]:
-    """Facts about each vector and the layers that it steers."""
-    return [
-        {
-            "name": item.name,
-            "identity": item.identity,
-            "concept": item.vector.concept,
-            "origin": {"model": item.vector.origin.model, "method": item.vector.origin.method},
-            "best": item.vector.best,
-            "layers": [
-                {"layer": layer, "above": grid.above(layer), **item.vector.directions[layer].measures}
-                for layer in grid.layers(item)
-            ],
-        }
-        for item in grid.vectors
-    ]

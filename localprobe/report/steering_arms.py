@@ -13,8 +13,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from localprobe.experiments.points import Point
 from localprobe.experiments.pooling import average, pooled
-from localprobe.experiments.result import ModelResult, Point, PromptKey, PromptSummary, Series, SweepResult
+from localprobe.experiments.result import ModelResult, PromptKey, PromptSummary, Series, SweepResult
 from localprobe.report.detection import slug
 from localprobe.stats.arrays import Array
 from localprobe.stats.estimates import Estimate, Mean, mean

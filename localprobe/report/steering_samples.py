@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localprobe.experiments.result import Point, SampleText, Series
+from localprobe.experiments.points import Measures, SampleText
+from localprobe.experiments.result import Series
 from localprobe.report.section import AnswerSample
 from localprobe.report.steering_arms import Arms
 
@@ -47,7 +48,7 @@ def _system(arms: Arms) -> Iterator[AnswerSample]:
                 break
 
 
-def _sample(arms: Arms, point: Point, under: str) -> Iterator[AnswerSample]:
+def _sample(arms: Arms, point: Measures, under: str) -> Iterator[AnswerSample]:
     for text in point.texts[:1]:
         yield AnswerSample(under, text.text, _remark(arms, text))
 

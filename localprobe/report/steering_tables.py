@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from localprobe.experiments.points import Point
 from localprobe.experiments.pooling import Grouped, average, by_strength, perplexity_ratio, pooled
-from localprobe.experiments.result import Point, Series
+from localprobe.experiments.result import Series
 from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, steered
 from localprobe.report.table import Measured, Table, TableCell
 from localprobe.stats.rates import Rate, grouped_rate

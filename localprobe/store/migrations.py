@@ -63,4 +63,52 @@ def _format_2(database: sqlite3.Connection) -> None:
     rewrite_runs(database, results_0_1_0.CHANGES)
 
 
-MIGRATIONS = (_format_1, _format_2)
+def _format_3(database: sqlite3.Connection) -> None:
+    """Cells of ablations and of steering expressions: no dose and no alpha, but an operator, a share and a text. SQLite
+    cannot drop NOT NULL from a column, so the table is made again."""
+    database.execute("ALTER TABLE cells RENAME TO cells_2")
+    database.execute("DROP INDEX IF EXISTS cells_by_key")
+    database.execute(
+        """
+        CREATE TABLE cells (
+            run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            model TEXT NOT NULL,
+            engine TEXT NOT NULL,
+            label TEXT NOT NULL,
+            arm TEXT NOT NULL,
+            scenario TEXT NOT NULL,
+            pressure INTEGER NOT NULL,
+            pole TEXT NOT NULL,
+            vector TEXT NOT NULL,
+            layer INTEGER,
+            dose REAL,
+            alpha REAL,
+            sample INTEGER NOT NULL,
+            operator TEXT NOT NULL,
+            share REAL,
+            steering TEXT NOT NULL,
+            text TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            ids BLOB NOT NULL,
+            scores TEXT NOT NULL,
+            measures TEXT,
+            judgement TEXT,
+            PRIMARY KEY (run, key)
+        )
+        """
+    )
+    same = (
+        "run, key, stream, model, engine, label, arm, scenario, pressure, pole, vector, layer, dose, alpha, sample, "
+        "text, reason, ids, scores, measures, judgement"
+    )
+    database.execute(
+        f"INSERT INTO cells ({same}, operator, steering) "
+        f"SELECT {same}, CASE WHEN vector = '' THEN '' ELSE 'add' END, '' FROM cells_2"
+    )
+    database.execute("DROP TABLE cells_2")
+    database.execute("CREATE INDEX cells_by_key ON cells (key)")
+
+
+MIGRATIONS = (_format_1, _format_2, _format_3)

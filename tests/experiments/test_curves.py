@@ -110,8 +110,8 @@ def test_a_condition_counts() -> None:
         Outcome("m", 1, "s", 5, expresses=False, coherent=False, reasons=("empty",)),
         Outcome("m", 1, "s", 5, expresses=False, coherent=False),
     ]
-    found = Condition.of(5, seen)
-    assert found == Condition(5, 4, rate(2, 4), rate(2, 4), rate(2, 4), fooled=1)
+    found = Condition.of(seen, alpha=5)
+    assert found == Condition(5, samples=4, rate=rate(2, 4), coherent=rate(2, 4), degenerate=rate(2, 4), fooled=1)
     assert (found.usable, found.broken) == (1, True)
     assert Condition.of(5, seen[:1]).broken is False
 

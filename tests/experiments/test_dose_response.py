@@ -17,7 +17,8 @@ FLAT = dict.fromkeys(RISING, (2, 4))
 
 
 def condition(alpha: float, usable: int, samples: int = 4) -> Condition:
-    return Condition(alpha, samples, rate(0, samples), rate(usable, samples), rate(0, samples), fooled=0)
+    none, whole = rate(0, samples), rate(usable, samples)
+    return Condition(alpha, samples=samples, rate=none, coherent=whole, degenerate=none, fooled=0)
 
 
 def test_a_line_by_hand() -> None:
