@@ -80,10 +80,11 @@ def show(context: click.Context, run: str, store: Path | None, as_json: bool) ->
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option(
     "--arm",
-    type=click.Choice(["vector", "random", "both", "system", "all"]),
+    type=click.Choice(["vector", "random", "both", "system", "ablate", "random-ablate", "steering", "all"]),
     default="vector",
     show_default=True,
-    help="Which answers, with the unsteered ones to compare. localprobe audit reads those of vector and of random.",
+    help="Which answers, with the unsteered ones to compare; steering: under expressions. localprobe audit reads "
+    "those of vector and of random.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; stdout if not given.")
 @_STORE

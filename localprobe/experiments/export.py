@@ -15,8 +15,7 @@ from typing import Any
 
 from localprobe.errors import UsageError
 from localprobe.experiments.cells import CellAnswer, Cells
-from localprobe.experiments.experiment import ARMS
-from localprobe.experiments.grid import BASELINE, EXPRESSION
+from localprobe.experiments.grid import BASELINE
 from localprobe.experiments.outcomes import prompt_name
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Run, Runs
@@ -27,7 +26,6 @@ from localprobe.text_metrics.word_lists import WordLists
 
 _BASELINES = {"both": ("system",), "all": ()}
 """What an arm is compared with, if not with the unsteered answers."""
-ARMS_TO_EXPORT = (*ARMS, EXPRESSION, "all")
 
 
 def lines(runs: Runs, run: Run, arm: str = "vector") -> list[dict[str, Any]]:

@@ -84,12 +84,12 @@ class Cell:
 
     @property
     def treatment(self) -> str:
-        """How it is steered, in words: `unsteered`, `dose +0.30`, `ablated, share 1`, or the expression."""
+        """How it is steered, in words: `unsteered`, `+0.30` (a dose), `ablated, share 1`, or the expression."""
         if self.steering:
             return self.steering
         if self.share is not None:
             return f"ablated, share {self.share:g}"
-        return f"dose {self.dose:+.2f}" if self.dose else "unsteered"
+        return f"{self.dose:+.2f}" if self.dose else "unsteered"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from localprobe.errors import UsageError
+from localprobe.experiments.experiment import ABLATING
 from localprobe.experiments.export import lines
+from localprobe.experiments.grid import EXPRESSION
 from localprobe.experiments.result import SweepResult
 from localprobe.figures import steering as figures
 from localprobe.stats.estimates import Mean, mean
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, slots=True)
-class Strength:
-    """All answers at one layer and strength, over all prompts."""
+_TREATMENT = ("arm", "vector", "layer", "share", "steering")
+"""What tells treatments apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """All answers of one condition, over all prompts."""
 
     layer: int | None
-    dose: float
-    alpha: float
     expresses: Rate | None
     """Answers in the positive pole's words; None where the concept has no word lists."""
     coherent: Rate
@@ -35,6 +39,32 @@ class Strength:
     """The probe's score of the texts, read with nothing added; None if it was not measured."""
     sample: str
     """One of the answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength(Pooled):
+    """All answers at one layer and strength of the vector."""
+
+    dose: float
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment(Pooled):
+    """All answers under an ablation or a steering expression, which have no dose."""
+
+    arm: str
+    """`ablate`, `random-ablate` or `steering`."""
+    share: float | None
+    """What an ablation takes away, up to 1."""
+    steering: str
+    """The expression."""
+
+    def __str__(self) -> str:
+        if self.steering:
+            return self.steering
+        whose = "a random direction" if self.arm == "random-ablate" else "the direction"
+        return f"{whose} ablated, share {self.share:g}"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -70,8 +100,22 @@ class SweepReport:
             name = next((f"{record['vector']}:{layer}" for record in steered), "")
             for dose in sorted({record["dose"] for record in steered} | ({0.0} if plain else set())):
                 alike = [record for record in steered if record["dose"] == dose] if dose else plain
-                pooled.append(_strength(layer, alike, name))
+                where = {"dose": alike[0]["dose"], "alpha": alike[0]["alpha"]}
+                pooled.append(Strength(**where, **_pooled(layer, alike, name)))
         return pooled
+
+    def treatments(self) -> list[Treatment]:
+        """The answers under ablations and steering expressions, pooled by what was done."""
+        kinds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for record in self.answers():
+            if record["arm"] in (*ABLATING, EXPRESSION):
+                kinds.setdefault(tuple(record[name] for name in _TREATMENT), []).append(record)
+        found = []
+        for kind, alike in kinds.items():
+            where = dict(zip(_TREATMENT, kind, strict=True))
+            layer, vector = where.pop("layer"), where.pop("vector")
+            found.append(Treatment(**where, **_pooled(layer, alike, f"{vector}:{layer}")))
+        return found
 
     def plot(self, axis: Axes | None = None) -> Axes:
         """Draw the effect by dose, one line per layer; returns matplotlib Axes.
@@ -98,17 +142,21 @@ class SweepReport:
 
     def _repr_html_(self) -> str:
         """For notebooks: the curve, and a table with the figures and one answer of each strength."""
-        strengths = self.strengths()
-        if not strengths:
+        strengths, treatments = self.strengths(), self.treatments() if self.result.cells.done else []
+        if not strengths and not treatments:
             return f"<pre>{escape(repr(self))}</pre>"
         from localprobe.figures.drawing import drawing
 
-        with drawing(f"sweep-{self.run}", height=3.0) as sheet:
-            self._draw(sheet.axes[0], strengths)
+        svg = ""
+        if strengths:
+            with drawing(f"sweep-{self.run}", height=3.0) as sheet:
+                self._draw(sheet.axes[0], strengths)
+            svg = sheet.svg
         columns = ("layer", "dose", "in its words", "degenerate", "reading", "answer")
         head = "".join(f"<th>{name}</th>" for name in columns)
-        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(point))}</tr>" for point in strengths)
-        return f"<div>{sheet.svg}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        listed = [*((point, f"{point.dose:+.2f}") for point in strengths), *((each, str(each)) for each in treatments)]
+        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(*each))}</tr>" for each in listed)
+        return f"<div>{svg}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
     def _draw(self, axis: Axes, strengths: Sequence[Strength]) -> None:
         from localprobe.figures.drawing import MARKERS, colour
@@ -132,27 +180,24 @@ class SweepReport:
         axis.legend()
 
 
-def _strength(layer: int, records: Sequence[dict[str, Any]], name: str) -> Strength:
+def _pooled(layer: int | None, records: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The fields of `Pooled`, of at least one record."""
     expresses = [record["expresses"] for record in records]
-    readings = [value for record in records if (value := (record["readings"] or {}).get(name)) is not None]
-    return Strength(
-        layer,
-        records[0]["dose"],
-        records[0]["alpha"],
-        rate(sum(expresses), len(expresses)) if None not in expresses else None,
-        rate(sum(record["coherent"] for record in records), len(records)),
-        rate(sum(bool(record["degenerate"]) for record in records), len(records)),
-        mean(readings),
-        records[0]["text"],
-    )
+    return {
+        "layer": layer,
+        "expresses": rate(sum(expresses), len(expresses)) if None not in expresses else None,
+        "coherent": rate(sum(record["coherent"] for record in records), len(records)),
+        "degenerate": rate(sum(bool(record["degenerate"]) for record in records), len(records)),
+        "reading": mean([value for record in records if (value := (record["readings"] or {}).get(name)) is not None]),
+        "sample": records[0]["text"],
+    }
 
 
-def _cells(strength: Strength) -> tuple[str, ...]:
+def _cells(point: Pooled, steered: str) -> tuple[str, ...]:
     def share(value: Rate | None) -> str:
         return "" if value is None else bracketed(value.share, value.interval, ".0%")
 
-    reading = "" if strength.reading is None else f"{strength.reading.value:+.2f}"
-    text = " ".join(strength.sample.split())
+    reading = "" if point.reading is None else f"{point.reading.value:+.2f}"
+    text = " ".join(point.sample.split())
     excerpt = escape(text if len(text) <= 160 else f"{text[:157]}...")
-    rates = share(strength.expresses), share(strength.degenerate)
-    return str(strength.layer), f"{strength.dose:+.2f}", *rates, reading, excerpt
+    return str(point.layer), escape(steered), share(point.expresses), share(point.degenerate), reading, excerpt

@@ -33,8 +33,8 @@ from localprobe.stats.rates import grouped_rate
 _RESAMPLES = 1000
 _Arm: TypeAlias = Literal["ablate", "random-ablate"]
 _ARMS: tuple[_Arm, ...] = ("ablate", "random-ablate")
-_Place: TypeAlias = tuple[int, PromptChoice]
-"""A layer and a prompt."""
+_Points: TypeAlias = tuple[int, PromptChoice, tuple[SharePoint, ...]]
+"""A layer, a prompt, and the conditions there by ascending share, the unsteered one first."""
 
 
 class Unsigned:
@@ -75,7 +75,7 @@ class Unsigned:
     def _series(self, vector: str, arm: _Arm) -> AblationSeries | None:
         layers = sorted({answer.cell.layer or 0 for answer, _ in self._answers.of(arm, vector=vector)})
         places = [(layer, prompt) for layer in layers for prompt in self._prompts]
-        points = {place: found for place in places if (found := self._points(vector, arm, *place))}
+        points = [(*place, found) for place in places if (found := self._points(vector, arm, *place))]
         if not points:
             return None
         return AblationSeries(
@@ -85,9 +85,9 @@ class Unsigned:
             tuple(
                 self._layer(vector, arm, layer, own)
                 for layer in layers
-                if (own := {place: found for place, found in points.items() if place[0] == layer})
+                if (own := [each for each in points if each[0] == layer])
             ),
-            tuple(self._curve(vector, arm, *place, found) for place, found in points.items()),
+            tuple(self._curve(vector, arm, each) for each in points),
         )
 
     def _points(self, vector: str, arm: _Arm, layer: int, prompt: PromptChoice) -> tuple[SharePoint, ...]:
@@ -104,14 +104,13 @@ class Unsigned:
             for share, measured in sorted({0.0: plain, **shares}.items())
         )
 
-    def _curve(
-        self, vector: str, arm: _Arm, layer: int, prompt: PromptChoice, points: tuple[SharePoint, ...]
-    ) -> AblationCurve:
-        response = self._response(vector, arm, {(layer, prompt): points})
+    def _curve(self, vector: str, arm: _Arm, at: _Points) -> AblationCurve:
+        layer, prompt, points = at
+        response = self._response(vector, arm, [at])
         return AblationCurve(layer, prompt.id, prompt.title, prompt.pressure, response, points)
 
-    def _layer(self, vector: str, arm: _Arm, layer: int, points: dict[_Place, tuple[SharePoint, ...]]) -> AblationLayer:
-        ablated = [point for found in points.values() for point in found[1:]]
+    def _layer(self, vector: str, arm: _Arm, layer: int, points: Sequence[_Points]) -> AblationLayer:
+        ablated = [point for _, _, found in points for point in found[1:]]
         return AblationLayer(
             layer,
             self._aurocs.get((vector, layer)),
@@ -120,9 +119,9 @@ class Unsigned:
             degenerate=grouped_rate([(point.degenerate.count, point.samples) for point in ablated]),
         )
 
-    def _response(self, vector: str, arm: _Arm, points: dict[_Place, tuple[SharePoint, ...]]) -> ShareResponse:
+    def _response(self, vector: str, arm: _Arm, points: Sequence[_Points]) -> ShareResponse:
         lines, groups = [], dict[str, list[Change]]()
-        for (layer, prompt), found in points.items():
+        for layer, prompt, found in points:
             name, key = prompt_name(prompt.id, prompt.pressure), (prompt.id, prompt.pressure)
             shares = tuple(point.share for point in found)
             lines.append(Line((self._facts.model, name), shares, (self._counts[key], *found[1:])))

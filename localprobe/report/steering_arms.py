@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from localprobe.experiments.points import Point
+from localprobe.experiments.ablation import AblationSeries
+from localprobe.experiments.points import Measures, Point
 from localprobe.experiments.pooling import average, pooled
 from localprobe.experiments.result import ModelResult, PromptKey, PromptSummary, Series, SweepResult
 from localprobe.report.detection import slug
@@ -21,17 +22,19 @@ from localprobe.stats.arrays import Array
 from localprobe.stats.estimates import Estimate, Mean, mean
 from localprobe.stats.rates import Rate
 
-PromptPoint: TypeAlias = tuple[PromptKey, Point]
+PromptPoint: TypeAlias = tuple[PromptKey, Measures]
 """A condition and its prompt."""
-End: TypeAlias = tuple[Literal["vector", "random", "both", "prompt", "baseline"], int]
-"""An arm and its direction: 1 towards the positive pole, -1 away from it, 0 for the baseline. `prompt` is the system
-prompt of that pole without a vector."""
+End: TypeAlias = tuple[Literal["vector", "random", "both", "prompt", "baseline", "ablate", "random-ablate"], int]
+"""An arm and its direction: 1 towards the positive pole, -1 away from it, 0 for the baseline and for ablations, which
+have none. `prompt` is the system prompt of that pole without a vector; ablations are at their largest share."""
 
 BASELINE: End = ("baseline", 0)
 UP: End = ("vector", 1)
 DOWN: End = ("vector", -1)
 _RESAMPLES = 2000
-_SignedPoint: TypeAlias = tuple[int, Point]
+ABLATED: End = ("ablate", 0)
+RANDOM_ABLATED: End = ("random-ablate", 0)
+_SignedPoint: TypeAlias = tuple[int, Measures]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Arms:
     def name(self) -> str:
         """The model, with its engine and the vector if they are needed to distinguish it."""
         loads = sum(other.model == self.model.model for other in self.result.models)
-        vectors = {series.vector for model in self.result.models for series in model.series}
+        vectors = {vector for model in self.result.models for vector in _vectors(model)}
         engine = f" on {self.model.engine}" if loads > 1 else ""
         return f"{self.model.model}{engine}{f', {self.vector}' if len(vectors) > 1 else ''}"
 
@@ -95,6 +98,23 @@ class Arms:
         """The series of an arm; None if there is none."""
         return next((series for series in self.all_series if (series.arm, series.pole) == (arm, pole)), None)
 
+    def ablation(self, arm: str) -> AblationSeries | None:
+        """The series of an ablating arm; None if there is none."""
+        own = (series for series in self.model.ablations if series.vector == self.vector)
+        return next((series for series in own if series.arm == arm), None)
+
+    @cached_property
+    def ablated(self) -> str:
+        """What tables say of the share that ablations are compared at; empty if nothing was ablated."""
+        shares = {f"{each.response.share:g}" for arm in ("ablate", "random-ablate") if (each := self.ablation(arm))}
+        return f" Ablations take a share of {', '.join(sorted(shares))} away at every layer." if shares else ""
+
+    @cached_property
+    def layers(self) -> list[int]:
+        """The layers of its directions, added or ablated."""
+        ablated = [at.layer for series in self.model.ablations if series.vector == self.vector for at in series.layers]
+        return list(dict.fromkeys([*self.ends, *ablated]))
+
     @cached_property
     def ends(self) -> dict[int, tuple[float, float]]:
         """Layer -> the largest usable strengths down and up; 0 if there is none."""
@@ -105,9 +125,15 @@ class Arms:
         """Whether any layer has a usable strength in a direction."""
         return any(ends[way > 0] for ends in self.ends.values())
 
-    def point(self, end: End, layer: int, prompt: PromptKey) -> Point | None:
+    def point(self, end: End, layer: int, prompt: PromptKey) -> Measures | None:
         """The condition at an end of the usable range of a layer; None if it was not run."""
         arm, way = end
+        if arm in ("ablate", "random-ablate"):
+            ablation = self.ablation(arm)
+            curves = [curve for curve in ablation.at(layer) if curve.key == prompt] if ablation else []
+            return curves[0].points[-1] if curves else None
+        if layer not in self.ends and arm in ("vector", "random", "both"):
+            return None
         strength = self.ends.get(layer, (0.0, 0.0))[way > 0]
         if arm == "baseline" or (arm in ("vector", "random") and not strength):
             return self.prompts[prompt].baseline
@@ -123,7 +149,7 @@ class Arms:
         points = {
             id(point): (prompt, point)
             for prompt in prompts or self.main
-            for layer in self.ends
+            for layer in self.layers
             if (point := self.point(end, layer, prompt))
         }
         return list(points.values())
@@ -139,7 +165,7 @@ class Arms:
         drawn with replacement, all layers of one together. None if nothing can be compared."""
         sums: dict[PromptKey, list[list[_SignedPoint]]] = {}
         for prompt in prompts or self.main:
-            for layer in self.ends:
+            for layer in self.layers:
                 points = [(sign, point) for sign, end in terms if (point := self.point(end, layer, prompt))]
                 if len(points) == len(terms):
                     sums.setdefault(prompt, []).append(points)
@@ -157,16 +183,21 @@ class Arms:
 
 
 def every(result: SweepResult) -> list[Arms]:
-    """Each vector in each model that was steered with it, grouped by label."""
+    """Each vector in each model that it was added in or ablated from, grouped by label."""
     labels = list(dict.fromkeys(model.label for model in result.models))
     return [
         Arms(result, model, vector)
         for model in sorted(result.models, key=lambda model: labels.index(model.label))
-        for vector in dict.fromkeys(series.vector for series in model.series)
+        for vector in dict.fromkeys(_vectors(model))
     ]
 
 
-def steered(series: Series) -> Iterator[PromptPoint]:
+def _vectors(model: ModelResult) -> list[str]:
+    """The vector of each series."""
+    return [*(series.vector for series in model.series), *(series.vector for series in model.ablations)]
+
+
+def steered(series: Series) -> Iterator[tuple[PromptKey, Point]]:
     """The conditions of a series other than its baseline."""
     return ((curve.key, point) for curve in series.curves for point in curve.points if point.alpha)
 
@@ -176,7 +207,7 @@ def _estimate(sums: list[list[list[_SignedPoint]]]) -> Estimate:
     random = np.random.default_rng(0)
     draws: dict[int, Array] = {}  # by identity: a shared baseline is drawn once
 
-    def draw(point: Point) -> Array:
+    def draw(point: Measures) -> Array:
         if id(point) not in draws:
             count, of = point.rate.count, point.rate.of
             draws[id(point)] = random.beta(count + 0.5, of - count + 0.5, _RESAMPLES)

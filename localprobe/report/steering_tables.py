@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from localprobe.experiments.points import Point
 from localprobe.experiments.pooling import Grouped, average, by_strength, perplexity_ratio, pooled
 from localprobe.experiments.result import Series
-from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End, steered
+from localprobe.report.steering_arms import ABLATED, BASELINE, DOWN, RANDOM_ABLATED, UP, Arms, End, steered
 from localprobe.report.table import Measured, Table, TableCell
 from localprobe.stats.rates import Rate, grouped_rate
 
@@ -116,22 +116,25 @@ def system_prompts(arms: Arms) -> Table | None:
 
 
 def sceptic(arms: Arms) -> Table:
-    """The vector at the ends of its usable range, compared with the other arms."""
-    ends: dict[str, tuple[End, End]] = {
-        "vector": (DOWN, UP),
-        "random directions, same strength": (("random", -1), ("random", 1)),
-        "system prompts, no vector": (("prompt", -1), ("prompt", 1)),
-        "both": (("both", -1), ("both", 1)),
+    """The vector at the ends of its usable range, compared with the other arms and with ablations."""
+    ways = ("pulled away", "pulled towards", *(["ablated"] if arms.ablated else []))
+    what: dict[str, tuple[End | None, ...]] = {
+        "vector": (DOWN, UP, None),
+        "random directions, same strength": (("random", -1), ("random", 1), None),
+        "system prompts, no vector": (("prompt", -1), ("prompt", 1), None),
+        "both": (("both", -1), ("both", 1), None),
+        "its direction ablated": (None, None, ABLATED),
+        "random directions ablated": (None, None, RANDOM_ABLATED),
     }
-    unsteered = Measured.of(arms.rate(BASELINE))
-    rows: list[_Row] = [("nothing", Measured(None), unsteered, *_costs(arms, BASELINE, BASELINE))]
-    for arm, (down, up) in ends.items():
-        rates = arms.rate(down), arms.rate(up)
-        if any(rates):
-            rows.append((arm, *map(Measured.of, rates), *_costs(arms, down, up)))
+    rows = [_compared(arms, "nothing", (None, BASELINE, None)[: len(ways)], (BASELINE, BASELINE, None)[: len(ways)])]
+    for name, ends in what.items():
+        if any(arms.rate(end) for end in ends if end):
+            rows.append(_compared(arms, name, ends[: len(ways)]))
+    short = [way.removeprefix("pulled ") for way in ways]
     columns = (
-        *("what", f"{arms.concept}, pulled away", f"{arms.concept}, pulled towards", "degenerate, away"),
-        *("degenerate, towards", "perplexity ratio, away", "perplexity ratio, towards", "KL, away", "KL, towards"),
+        "what",
+        *(f"{arms.concept}, {way}" for way in ways),
+        *(f"{cost}, {way}" for cost in ("degenerate", "perplexity ratio", "KL") for way in short),
     )
     return Table(
         f"sceptic-{arms.slug}",
@@ -139,7 +142,19 @@ def sceptic(arms: Arms) -> Table:
         columns,
         tuple(rows),
         "At the largest strengths that keep the vector's answers usable, layer by layer, over all layers and "
-        f"{'the prompts with their pressure' if arms.split else 'prompts'}.",
+        f"{'the prompts with their pressure' if arms.split else 'prompts'}.{arms.ablated}",
+    )
+
+
+def _compared(arms: Arms, what: str, ends: Sequence[End | None], costs: Sequence[End | None] = ()) -> _Row:
+    """A row of the sceptic's table: rates, then costs, at each end."""
+    points = [arms.points(end) if end else [] for end in costs or ends]
+    return (
+        what,
+        *(Measured.of(arms.rate(end) if end else None) for end in ends),
+        *(_share(pooled(group, "degenerate") if group else None) for group in points),
+        *(Measured(perplexity_ratio(group)) for group in points),
+        *(Measured(average(group, "kl")) for group in points),
     )
 
 
@@ -247,15 +262,6 @@ def _condition(point: Point) -> _Row:
 
 def _arm(series: Series) -> str:
     return f"vector, {series.pole} prompt" if series.pole else series.arm
-
-
-def _costs(arms: Arms, down: End, up: End) -> list[TableCell]:
-    ends = (arms.points(down), arms.points(up))
-    return [
-        *(_share(pooled(points, "degenerate") if points else None) for points in ends),
-        *(Measured(perplexity_ratio(points)) for points in ends),
-        *(Measured(average(points, "kl")) for points in ends),
-    ]
 
 
 def _share(rate: Rate | None) -> Measured:

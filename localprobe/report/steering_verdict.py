@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from localprobe.experiments.pooling import pooled
 from localprobe.experiments.result import PromptKey, Series
+from localprobe.report.steering_ablation import on_ablation
 from localprobe.report.steering_arms import BASELINE, DOWN, UP, Arms, End
 from localprobe.report.steering_resistance import resistance
 from localprobe.report.steering_rules import cost, rules
@@ -41,6 +42,8 @@ class SteeringVerdict:
     """Success by the paper's rule and by the strict one, and why they differ."""
     prompts: tuple[str, ...] = ()
     """The sceptic's question: what the vector does that a prompt does not."""
+    ablation: tuple[str, ...] = ()
+    """What ablating the direction does, and whether ablating random directions does the same."""
 
     @property
     def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -51,15 +54,17 @@ class SteeringVerdict:
             ("At what cost", self.cost),
             ("By the paper's rule, and strictly", self.rules),
             ("What does it do that a system prompt does not?", self.prompts),
+            ("What does ablating it do?", self.ablation),
         )
 
 
 def steering_verdict(arms: Arms) -> SteeringVerdict:
     """The verdict on a vector in a model."""
-    own = arms.series("vector")
+    own, ablation = arms.series("vector"), on_ablation(arms.model, arms.vector, arms.concept)
     if own is None:
         headline = "Nothing to judge yet: no answer was steered with this vector alone."
-        return SteeringVerdict(headline, prompts=beyond_prompts(arms))
+        prompts = () if ablation and not arms.all_series else beyond_prompts(arms)
+        return SteeringVerdict(ablation[0] if ablation else headline, prompts=prompts, ablation=ablation)
     return SteeringVerdict(
         _headline(arms, own),
         tuple(_shows(arms, own)),
@@ -67,6 +72,7 @@ def steering_verdict(arms: Arms) -> SteeringVerdict:
         tuple(cost(arms, own)),
         tuple(rules(arms, own)),
         beyond_prompts(arms),
+        ablation,
     )
 
 

@@ -113,7 +113,7 @@ def test_a_condition_counts() -> None:
     found = Condition.of(seen, alpha=5)
     assert found == Condition(5, samples=4, rate=rate(2, 4), coherent=rate(2, 4), degenerate=rate(2, 4), fooled=1)
     assert (found.usable, found.broken) == (1, True)
-    assert Condition.of(5, seen[:1]).broken is False
+    assert Condition.of(seen[:1], alpha=5).broken is False
 
 
 rates = st.dictionaries(

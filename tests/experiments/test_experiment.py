@@ -110,7 +110,7 @@ def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: W
         (["alphas = [0, 1]"], "give `doses` or `alphas`, not both"),
         (["layers = [2.5]"], "layers: 2.5 is not a layer: write 12, a depth between 0.0 and 1.0"),
         (['layers = "middle"'], "layers: 'middle' is not a layer"),
-        (['arms = ["vectors"]'], "arms: 'vectors' is not one of both, random, system, vector"),
+        (['arms = ["vectors"]'], "arms: 'vectors' is not one of ablate, both, random, random-ablate, system, vector"),
         (["samples = 0"], "samples: 0 is not a whole number of 1 or more"),
         (["samples = true"], "samples: True is not a whole number"),
         (["tokens = 1.5"], "tokens: 1.5 is not a whole number"),

@@ -174,6 +174,8 @@ def test_the_arms_stand_side_by_side(result: SweepResult) -> None:
         "prompt_negative": 0,
         "both_up": 1,
         "both_down": 0,
+        "ablated": None,
+        "random_ablated": None,
     }
     (prompt,) = result.models[0].prompts
     rates = [point and point.rate.share for point in (prompt.positive, prompt.negative)]

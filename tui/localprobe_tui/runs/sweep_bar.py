@@ -147,8 +147,8 @@ class SweepBar(Widget):
         self.query_one(ProgressBar).update(total=progress.total or None, progress=progress.done)
         self._show()
         if progress.last:
-            dose = f"{progress.last.cell.dose:+.2f}" if progress.last.cell.dose else "unsteered"
-            self.query_one("#last", Static).update(f"{dose}: {readable(' '.join(progress.last.text.split()))}")
+            under = readable(progress.last.cell.treatment)
+            self.query_one("#last", Static).update(f"{under}: {readable(' '.join(progress.last.text.split()))}")
 
     def _show(self) -> None:
         """Show the progress and the time, which goes on during the many seconds of a batch."""
