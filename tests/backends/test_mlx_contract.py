@@ -56,6 +56,10 @@ class TestMlxInHalf(EngineContract):
         yield engine
         engine.close()
 
+    @pytest.fixture
+    def spare_engine(self, dtype: str, tmp_path: Path) -> Engine:
+        return load("qwen2", tmp_path, dtype)
+
 
 @pytest.mark.real
 @pytest.mark.slow

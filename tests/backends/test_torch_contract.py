@@ -40,6 +40,10 @@ class TestTorchInHalf(EngineContract):
         yield engine
         engine.close()
 
+    @pytest.fixture
+    def spare_engine(self, dtype: str, tmp_path: Path) -> Engine:
+        return load(tiny_folder("qwen2", tmp_path), dtype=dtype)
+
 
 @pytest.mark.real
 @pytest.mark.slow
