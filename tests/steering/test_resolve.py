@@ -171,7 +171,7 @@ def test_what_cannot_be_resolved_is_one_line_with_its_column(model: Model, text:
 
 def test_vectors_that_are_parallel_span_no_subspace(model: Model) -> None:
     twice = dict(KNOWN) | {"again": KNOWN["calm"]}
-    with pytest.raises(UsageError, match="column 14: .*lies in the span of the others"):
+    with pytest.raises(UsageError, match=r"column 14: .*lies in the span of the others"):
         resolve.knobs("ablate calm, again", model, lambda name: twice[name])
 
 
