@@ -7,9 +7,9 @@ everything else is element by element. Through quantised weights a difference in
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self, TypeAlias
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,39 +80,59 @@ class Move:
     """(k, width) float32, the same for all rows."""
     target: FloatArray
     """(1 or n, k) float32."""
-    limits: FloatArray
-    """(1 or n, 3) float32: share, low, high."""
-    bounded: bool
+    share: FloatArray
+    """(1 or n, 1) float32."""
+    low: FloatArray
+    high: FloatArray
+    how: Literal["remove", "share", "bound", "share and bound"]
+    """What is left to compute: with `remove` the share is 1 and the target 0, with `bound` the share is 0."""
 
     @classmethod
     def along(cls, wanted: Coordinates) -> Move:
-        limits = np.array([[wanted.share, wanted.low, wanted.high]], np.float32)
-        return cls(np.ascontiguousarray(wanted.basis), wanted.target[None], limits, wanted.bounded)
+        share, low, high = (np.array([[value]], np.float32) for value in (wanted.share, wanted.low, wanted.high))
+        return cls(np.ascontiguousarray(wanted.basis), wanted.target[None], share, low, high, _how(wanted))
 
     @property
     def kind(self) -> Hashable:
-        return (Move, self.bounded, self.basis.tobytes())
+        return (Move, self.how, self.basis.tobytes())
 
     def __call__(self, hidden: FloatArray) -> None:
+        # Between two layers their weights push all else out of the processor's caches, so that a decode step of a small
+        # model feels every function called here.
         coordinates = np.vecdot(hidden[:, None], self.basis)  # (n, k)
-        change = self.target - coordinates
-        change *= self.limits[:, :1]
-        if self.bounded:
+        if self.how == "remove":
+            hidden -= _along(coordinates, self.basis)
+        else:
+            hidden += _along(self._change(coordinates), self.basis)
+
+    def _change(self, coordinates: FloatArray) -> FloatArray:
+        if self.how == "bound":
+            change = np.maximum(coordinates, self.low)
+        else:
+            change = self.target - coordinates
+            change *= self.share
+            if self.how == "share":
+                return change
             change += coordinates
-            np.clip(change, self.limits[:, 1:2], self.limits[:, 2:], out=change)
-            change -= coordinates
-        total = change[:, :1] * self.basis[0]
-        for number in range(1, len(self.basis)):
-            total += change[:, number, None] * self.basis[number]
-        hidden += total
+            np.maximum(change, self.low, out=change)
+        np.minimum(change, self.high, out=change)
+        change -= coordinates
+        return change
 
     def of(self, rows: Rows) -> Move:
-        return self if len(self.limits) == 1 else Move(self.basis, self.target[rows], self.limits[rows], self.bounded)
+        return self if len(self.share) == 1 else self._with(lambda name: getattr(self, name)[rows])
 
     def joined(self, others: Sequence[Move]) -> Move:
-        target = np.concatenate([self.target, *(other.target for other in others)])
-        limits = np.concatenate([self.limits, *(other.limits for other in others)])
-        return Move(self.basis, target, limits, self.bounded)
+        return self._with(lambda name: np.concatenate([getattr(move, name) for move in (self, *others)]))
+
+    def _with(self, value: Callable[[str], FloatArray]) -> Move:
+        return replace(self, **{name: value(name) for name in ("target", "share", "low", "high")})
+
+
+def _how(wanted: Coordinates) -> Literal["remove", "share", "bound", "share and bound"]:
+    if wanted.bounded:
+        return "share and bound" if wanted.share else "bound"
+    return "remove" if wanted.share == 1 and not wanted.target.any() else "share"
 
 
 def apply(edits: Sequence[Edit], residual: FloatArray, first: int) -> None:
@@ -136,5 +156,17 @@ def picked(edits: Sequence[Edit], rows: NDArray[np.bool_]) -> list[Edit]:
     ]
 
 
+def _along(change: FloatArray, basis: FloatArray) -> FloatArray:
+    """`change @ basis`, (n, width); a matrix product of several directions sums as the number of rows makes it."""
+    if len(basis) == 1:
+        one: FloatArray = change.dot(basis)
+        return one
+    total = change[:, :1] * basis[0]
+    for number in range(1, len(basis)):
+        total += change[:, number, None] * basis[number]
+    return total
+
+
 def _lengths(hidden: FloatArray) -> FloatArray:
-    return np.sqrt(np.vecdot(hidden, hidden))[:, None]
+    lengths: FloatArray = np.sqrt(np.vecdot(hidden, hidden))
+    return lengths[:, None]

@@ -109,10 +109,10 @@ def _joined(rows: Sequence[Sequence[Change]]) -> Iterator[Edit]:
         first = 0
         for _, run in groupby(changes, key=lambda change: None if change is None else change.kind):
             alike = list(run)
-            first, start = first + len(alike), first
-            head, *others = [change for change in alike if change is not None] or [None]
-            if head is not None:
-                yield start, first, head.joined(others) if others else head
+            some = [change for change in alike if change is not None]  # all of them or none
+            if some:
+                yield first, first + len(some), some[0].joined(some[1:]) if some[1:] else some[0]
+            first += len(alike)
 
 
 def _sum(deltas: Sequence[FloatArray]) -> FloatArray:
