@@ -36,6 +36,7 @@ _COMMANDS = {
     "reproduce": ("reproduce", "The paper in one command: its tables and figures for your models."),
     "report": ("report", "Runs as one HTML page, as JSON or CSV."),
     "steer": ("steer", "Answer a prompt with a direction added."),
+    "lens": ("lens", "Show what a model would say next after every layer, beside a probe's scores."),
     "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
     "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }
