@@ -78,7 +78,10 @@ def feature(path: Path, index: int, layer: int | None = None) -> Vector:
         threshold, notices = _threshold(weights, about, index, reads)
         if about.normalises == "layer_norm":  # a residual less its mean, against w, is the residual against this
             reads = reads - reads.mean()
-    direction = _direction(row, reads, threshold, about.layer)
+    try:
+        direction = _direction(row, reads, threshold, about.layer)
+    except VectorError as error:
+        raise VectorError(f"{file}, feature {index}: {error}") from error
     origin = Origin(about.model, width=width, method=f"feature {index} of a sparse autoencoder", bos=about.bos)
     told = tuple(f"{file.name}: {notice}" for notice in notices)
     return Vector(f"feature {index}", origin, {about.layer: direction}, about.layer, told)

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.errors import VectorError
+from localprobe.errors import LocalprobeError, VectorError
 from localprobe.store.names import is_file
 from localprobe.suggest import one_line
 from localprobe.vectors.metadata import LARGEST
@@ -81,7 +81,7 @@ def opened(path: Path) -> Iterator[Weights]:
                 yield _Npz(archive)
         else:
             yield _Safetensors(path)
-    except VectorError:
+    except LocalprobeError:
         raise
     except Exception as error:  # safetensors, zipfile, its compressors and numpy each raise their own errors
         raise VectorError(f"{path} is not a readable safetensors or npz file: {one_line(str(error))}") from error
