@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from localprobe.engine import FloatArray, IntArray
-from localprobe.lens import page
+from localprobe.lens.page import Cell, TokenRow, page, table
 from localprobe.lens.tokens import shown
 from localprobe.steering.tint import strengths
 from localprobe.terminal_text import one_line
@@ -117,12 +117,12 @@ class Lens:
         return f"<Lens of {self.model}: {len(self.ids)} tokens, {len(self.layers)} layers{probe}>"
 
     def _repr_html_(self) -> str:
-        return page.table(self._columns, self._rows())
+        return table(self._columns, self._rows())
 
     def page(self) -> str:
         """A page of HTML that needs no network: each cell is the most likely next token, and lists the others when
         pointed at; the text's own tokens are tinted by the probe's scores."""
-        return page.page(f"Logit lens of {one_line(self.model)}", self._legend, self._columns, self._rows())
+        return page(f"Logit lens of {one_line(self.model)}", self._legend, self._columns, self._rows())
 
     @property
     def _columns(self) -> list[str]:
@@ -142,10 +142,10 @@ class Lens:
             )
         return words + (f" The text was cut to {len(self.ids)} tokens." if self.cut else "")
 
-    def _rows(self) -> list[page.TokenRow]:
+    def _rows(self) -> list[TokenRow]:
         values = [None] * len(self.ids) if self.scores is None else self.scores.values.tolist()
         return [
-            page.TokenRow(shown(token), tint, score, tuple(self._cell(at, i) for at in range(len(self.layers))))
+            TokenRow(shown(token), tint, score, tuple(self._cell(at, i) for at in range(len(self.layers))))
             for i, (token, tint, score) in enumerate(zip(self.tokens, self._tints(), values, strict=True))
         ]
 
@@ -155,9 +155,9 @@ class Lens:
         # The first token, an attention sink, scores far from all others and would leave them without a tint.
         return [0.0, *strengths(self.scores.values[1:].tolist(), self.scores.midpoint, self.scores.reach)]
 
-    def _cell(self, at: int, i: int) -> page.Cell:
+    def _cell(self, at: int, i: int) -> Cell:
         probabilities = np.exp(self.logprobs[at, i]).tolist()
         names = [shown(self.texts[int(token)]) for token in self.top[at, i]]
         listed = [f"{p:.1%} {name}" for p, name in zip(probabilities, names, strict=True)]
         title = "\n".join([f"layer {self.layers[at]} after {shown(self.tokens[i])}", *listed])
-        return page.Cell(names[0], probabilities[0], title)
+        return Cell(names[0], probabilities[0], title)

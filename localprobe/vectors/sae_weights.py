@@ -74,10 +74,13 @@ def opened(path: Path) -> Iterator[Weights]:
     also if it is found so inside the block."""
     if not is_file(path):
         raise VectorError(f"no file at {path}: name the folder or the file of one sparse autoencoder")
-    _refuse_pickles(path)
+    if path.suffix.lower() in _PICKLED:
+        raise _pickled(path)
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                if any(name.endswith(".pkl") for name in archive.namelist()):
+                    raise _pickled(path)
                 yield _Npz(archive)
         else:
             yield _Safetensors(path)
@@ -87,15 +90,10 @@ def opened(path: Path) -> Iterator[Weights]:
         raise VectorError(f"{path} is not a readable safetensors or npz file: {one_line(str(error))}") from error
 
 
-def _refuse_pickles(path: Path) -> None:
-    pickled = path.suffix.lower() in _PICKLED
-    if not pickled and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            pickled = any(name.endswith(".pkl") for name in archive.namelist())
-    if pickled:
-        raise VectorError(
-            f"{path} is pickled, and loading that can run any code: convert it to safetensors where you trust it"
-        )
+def _pickled(path: Path) -> VectorError:
+    return VectorError(
+        f"{path} is pickled, and loading that can run any code: convert it to safetensors where you trust it"
+    )
 
 
 class _Safetensors(Weights):

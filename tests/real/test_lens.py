@@ -29,7 +29,8 @@ def test_the_last_layer_is_the_models_prediction(models: dict[str, Model], engin
 def test_the_engines_see_the_same_in_the_middle(models: dict[str, Model]) -> None:
     found = [model.lens(TEXT, layers=[10, 20]) for model in models.values()]
     for other in found[1:]:
-        np.testing.assert_allclose(other.following[:, :-1], found[0].following[:, :-1], atol=0.5)
+        likely, expected = np.exp(other.following[:, :-1]), np.exp(found[0].following[:, :-1])
+        np.testing.assert_allclose(likely, expected, atol=0.05)  # llama.cpp rounds activations to 8 bits
         assert (other.top[:, :, 0] == found[0].top[:, :, 0]).mean() >= 0.8
 
 

@@ -244,7 +244,7 @@ def test_bfloat16_weights_are_read(tmp_path: Path) -> None:
 
 def test_a_bare_file_without_thresholds_leaves_them_open(tmp_path: Path) -> None:
     save_file(tensors("b_enc"), tmp_path / "mine.safetensors")
-    with pytest.raises(UsageError, match="has no cfg.json beside it that says where it was trained: give its `layer`"):
+    with pytest.raises(UsageError, match=r"has no cfg.json beside it that says where it was trained: give its `layer`"):
         feature(tmp_path / "mine.safetensors", 0)
     vector = feature(tmp_path / "mine.safetensors", 0, layer=5)
     assert vector.directions[5].threshold == 0
@@ -259,7 +259,7 @@ def test_what_the_user_gets_wrong_is_told(tmp_path: Path) -> None:
         feature(path, 0, layer=7)
     with pytest.raises(VectorError, match="no file at"):
         feature(tmp_path / "none", 0)
-    with pytest.raises(VectorError, match="holds none of params.npz"):
+    with pytest.raises(VectorError, match=r"holds none of params.npz"):
         feature(tmp_path, 0)
 
 
