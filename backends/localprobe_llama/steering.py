@@ -13,7 +13,7 @@ from localprobe_llama.callback import Addition
 
 def effective(steering: Steering) -> Steering:
     """Terms that are not zero: adding zero would change the sign of a negative zero."""
-    return tuple(term for term in steering if term.delta.any())
+    return tuple(term for term in steering if not term.idle)
 
 
 def add(additions: dict[int, list[Addition]], steering: Steering, start: int, stop: int, first: int) -> None:

@@ -159,13 +159,13 @@ class PlainChat:
         """Print an answer while it is generated, and save it. Ctrl-C ends it; the text so far is saved."""
         from localprobe.chats.recorder import AnswerRecorder
         from localprobe.engine import Sampler
-        from localprobe.generation.events import Score
+        from localprobe.generation.events import text_of
         from localprobe.steering.knob import steering, watch
 
         self._talk.watch = (watch(self._knobs[-1].vector, self._knobs[-1].layer),) if self._knobs else ()
         recorder, start, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
-            lambda prompt, start: steering(self._knobs, prompt, start),
+            lambda place: steering(self._knobs, place),
             sampler=Sampler(temperature=self._options["temperature"]),
             key=key,
             tokens=self._options["tokens"],
@@ -176,7 +176,7 @@ class PlainChat:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
                     recorder.take(step, time.perf_counter())
-                    say("".join(e.text for e in step if not isinstance(e, Score)), nl=False)
+                    say("".join(map(text_of, step)), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
             finally:

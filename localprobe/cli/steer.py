@@ -55,7 +55,7 @@ def steer(vector: str, prompt: str, chosen: Chosen, **options: Any) -> None:
 def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any]) -> None:
     from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
-    from localprobe.generation.events import Score
+    from localprobe.generation.events import text_of
     from localprobe.steering.knob import watch
 
     probe = watch(knobs[-1].vector, knobs[-1].layer)
@@ -75,8 +75,8 @@ def _answer(model: Model, knobs: list[Knob], prompt: str, options: dict[str, Any
     try:
         for event in model.generate([request], [probe]):
             row.take(event)
-            if not options["as_json"] and not isinstance(event, Score):
-                say(event.text, nl=False)
+            if not options["as_json"]:
+                say(text_of(event), nl=False)
     except KeyboardInterrupt:
         if options["as_json"]:
             raise

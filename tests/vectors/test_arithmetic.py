@@ -14,7 +14,7 @@ from localprobe.errors import DataError, UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.probing.fit import probe_of
-from localprobe.steering.positions import term
+from localprobe.steering.positions import Place, term
 from localprobe.vectors import arithmetic
 from localprobe.vectors.vector import Direction, Origin, Vector
 
@@ -129,7 +129,7 @@ def test_a_dose_of_a_result_is_alpha_times_its_length_over_the_residual_length(e
         )
         both = arithmetic.add(a, b)
         knob = model.knob(both, dose=0.2)
-        added = np.linalg.norm(knob.terms(5)[0].delta)
+        added = np.linalg.norm(knob.terms(Place(5))[0].delta)
         assert added == pytest.approx(0.2 * both.directions[3].scale, rel=1e-5)
 
 
