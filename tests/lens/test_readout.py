@@ -41,7 +41,12 @@ def test_the_models_own_residuals_give_the_models_own_predictions(engine: FakeEn
 
 
 @pytest.mark.parametrize(
-    "able", [Capabilities(row_steering=False), Capabilities(span_steering=False), Capabilities(False, False, False)]
+    "able",
+    [
+        Capabilities(row_steering=False),
+        Capabilities(span_steering=False),
+        Capabilities(row_steering=False, span_steering=False),
+    ],
 )
 def test_an_engine_that_steers_only_whole_rows_gives_the_same(able: Capabilities) -> None:
     engine, given = FakeEngine(capabilities=able), vectors(5)
