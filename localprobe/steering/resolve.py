@@ -121,7 +121,7 @@ class _Resolver:
         if direction.threshold and off > direction.norm:
             warnings.warn(
                 f"at layer {layer} neutral text lies {off:.3g} from there along {term.vectors[0]!r}, "
-                f"{off / direction.norm:.2g} times the distance of its poles: `ablate ... to mean` removes only what varies",
+                f"{off / direction.norm:.2g} times the distance of its poles: 'to mean' removes only what varies",
                 LocalprobeWarning,
                 stacklevel=6,
             )
