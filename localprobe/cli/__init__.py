@@ -37,6 +37,7 @@ _COMMANDS = {
     "report": ("report", "Runs as one HTML page, as JSON or CSV."),
     "steer": ("steer", "Answer a prompt with a direction added."),
     "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
+    "bake": ("bake", "Remove a direction from a model's weights, and write them as a folder."),
     "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }
 """Command -> (module of this package, one line of help): `--help` lists them without importing any."""
