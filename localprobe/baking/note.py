@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from localprobe.baking.result import Baked
 from localprobe.gguf.folder import wrote_tokenizer
 from localprobe.store import hashes
 from localprobe.store.json_values import to_json
+from localprobe.store.names import exists, path_of
 from localprobe.terminal_text import one_line
 from localprobe.version import __version__
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def write(baked: Baked, source: Path, folder: Path, digests: dict[str, str]) -> None:
@@ -26,8 +30,8 @@ def _mark(baked: Baked, source: Path, digests: dict[str, str]) -> dict[str, Any]
         "format": 1,
         "kind": "removal",
         "localprobe": __version__,
-        "source": {"model": baked.model, "weights": baked.weights, "architecture": baked.architecture},
-        "removed": to_json(baked.removed),
+        "source": {"model": _named(baked.model), "weights": baked.weights, "architecture": baked.architecture},
+        "removed": [to_json(replace(removed, model=_named(removed.model))) for removed in baked.removed],
         "share": baked.share,
         "changed": baked.changed,
         "dtype": baked.dtype,
@@ -43,19 +47,20 @@ def _mark(baked: Baked, source: Path, digests: dict[str, str]) -> dict[str, Any]
 def readme(baked: Baked) -> str:
     """The model card."""
     concepts = ", ".join(f"**{removed.concept}**" for removed in baked.removed)
+    name = _plain(_named(baked.model))
+    base = f"base_model: {name}\n" if _HUB_NAME.fullmatch(name) and not _is_local(baked.model) else ""
     return f"""---
-base_model: {_yaml(baked.model)}
-tags:
+{base}tags:
   - localprobe
 ---
 
-# {_plain(baked.model)} without {_plain(", ".join(removed.concept for removed in baked.removed))}
+# {name} without {_plain(", ".join(removed.concept for removed in baked.removed))}
 
-Weights of `{_plain(baked.model)}` from which localprobe {__version__} removed {_plain(concepts)}: {_what(baked)}.
+Weights of `{name}` from which localprobe {__version__} removed {_plain(concepts)}: {_what(baked)}.
 
 | | |
 | --- | --- |
-| source | `{_plain(baked.model)}` ({baked.architecture}), SHA-256 of its weights `{baked.weights}` |
+| source | `{name}` ({baked.architecture}), SHA-256 of its weights `{baked.weights}` |
 {_rows(baked)}| share removed | {baked.share:g} |
 | changed | {changes(baked)}, as {baked.dtype} |
 | unembedding | {_head(baked)} |
@@ -99,7 +104,7 @@ def _head(baked: Baked) -> str:
 def _rows(baked: Baked) -> str:
     return "".join(
         f"| direction | {_plain(removed.concept)} at layer {removed.layer}, fitted on "
-        f"{f'`{_plain(removed.model)}`' if removed.model else 'a model that its file does not name'}, "
+        f"{f'`{_plain(_named(removed.model))}`' if removed.model else 'a model that its file does not name'}, "
         f"SHA-256 of the vector `{removed.sha256}` |\n"
         for removed in baked.removed
     )
@@ -110,5 +115,11 @@ def _plain(text: str) -> str:
     return one_line(text).replace("|", "/").replace("`", "'")
 
 
-def _yaml(text: str) -> str:
-    return json.dumps(text)
+def _named(model: str) -> str:
+    """A model's name; of one on this disk the last part of its path, as a folder may travel where the path is nobody's
+    business."""
+    return path_of(model).name if _is_local(model) else model
+
+
+def _is_local(model: str) -> bool:
+    return model.startswith(("/", ".", "~")) or exists(path_of(model)) or path_of(model).is_absolute()
