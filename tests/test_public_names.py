@@ -38,6 +38,7 @@ NAMES = [
     "Vector",
     "VectorError",
     "__version__",
+    "bake",
     "concept",
     "fit",
     "load",

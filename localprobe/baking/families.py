@@ -116,6 +116,9 @@ class Write:
     """Its axis that is as long as the residual: -1 or -2."""
 
 
+_ORDER = ("token embedding", "position embedding", "attention", "MLP", "experts", "shared experts")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to change in a checkpoint."""
@@ -133,7 +136,8 @@ class Plan:
     @property
     def changed(self) -> dict[str, int]:
         """What is changed -> how many tensors."""
-        return dict(Counter(write.what for write in self.writes.values()))
+        counts = Counter(write.what for write in self.writes.values())
+        return {what: counts[what] for what in _ORDER if counts[what]}
 
 
 def plan(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Plan:

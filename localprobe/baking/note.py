@@ -26,7 +26,7 @@ def write(baked: Baked, source: Path, folder: Path, digests: dict[str, str]) -> 
 
 
 def _mark(baked: Baked, source: Path, digests: dict[str, str]) -> dict[str, Any]:
-    mark = {
+    mark: dict[str, Any] = {
         "format": 1,
         "kind": "removal",
         "localprobe": __version__,
@@ -35,6 +35,7 @@ def _mark(baked: Baked, source: Path, digests: dict[str, str]) -> dict[str, Any]
         "share": baked.share,
         "changed": baked.changed,
         "dtype": baked.dtype,
+        "quantisation": baked.quantisation,
         "untied": baked.untied,
         "check": to_json(baked.check) if baked.check else {"unchecked": baked.unchecked},
         "sha256": dict(digests),
@@ -62,7 +63,7 @@ Weights of `{name}` from which localprobe {__version__} removed {_plain(concepts
 | --- | --- |
 | source | `{name}` ({baked.architecture}), SHA-256 of its weights `{baked.weights}` |
 {_rows(baked)}| share removed | {baked.share:g} |
-| changed | {changes(baked)}, as {baked.dtype} |
+| changed | {changes(baked)} |
 | unembedding | {_head(baked)} |
 | checked | {checked(baked)} |
 
@@ -73,9 +74,9 @@ the source holds for these weights too. What the removal does to answers was not
 
 
 def changes(baked: Baked) -> str:
-    """`token embedding, attention (30), MLP (30): 61 of 273 tensors`."""
+    """`token embedding, attention (30), MLP (30): 61 of 273 tensors, as float32`."""
     parts = [what if count == 1 else f"{what} ({count})" for what, count in baked.changed.items()]
-    return f"{', '.join(parts)}: {sum(baked.changed.values())} of {baked.tensors} tensors"
+    return f"{', '.join(parts)}: {sum(baked.changed.values())} of {baked.tensors} tensors, as {_type(baked)}"
 
 
 def checked(baked: Baked) -> str:
@@ -95,6 +96,10 @@ def _what(baked: Baked) -> str:
     whole = "what these directions span" if several else "its direction"
     share = "" if baked.share == 1 else f"{baked.share:.0%} of "
     return f"{share}{whole} is projected out of all that writes to the residual stream"
+
+
+def _type(baked: Baked) -> str:
+    return f"{baked.dtype}, converted from {baked.quantisation}" if baked.quantisation else baked.dtype
 
 
 def _head(baked: Baked) -> str:

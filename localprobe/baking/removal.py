@@ -109,6 +109,7 @@ def _baked(output: Path, weights: Weights, found: Source, share: float, removed:
         changed=found.plan.changed,
         tensors=len(found.tensors) + added,
         untied=found.plan.untie,
+        quantisation=source.quantisation_of(weights.path),
     )
 
 

@@ -53,6 +53,8 @@ class Baked:
     """Tensors in all, the unembedding that was untied included."""
     untied: bool
     """Whether the embedding was also the unembedding, which now is a tensor of its own."""
+    quantisation: str = ""
+    """Of the GGUF file that the weights were converted from, `Q4_1`; empty for a folder."""
     left_out: tuple[str, ...] = ()
     """Files and folders of the source that were not copied."""
     check: Check | None = None

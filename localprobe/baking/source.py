@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from localprobe.baking.families import refuse_norms
 from localprobe.errors import UnsupportedModel, VectorError
+from localprobe.gguf.folder import MARK, source_of
+from localprobe.models.checkpoint import read_json
+from localprobe.models.weights import converted
 from localprobe.probing.named import Reference
 from localprobe.progress import Progress, silent
 from localprobe.store.names import path_of
@@ -47,6 +50,13 @@ def find(name: str, progress: Progress = silent) -> Weights:
         if path.is_file():
             refuse_norms(read_model(path).architecture)
     return models.resolve(name, backend, progress=progress)
+
+
+def quantisation_of(folder: Path) -> str:
+    """The quantisation of the GGUF file that a folder of our cache was converted from; empty for any other folder."""
+    if source_of(folder, converted()) is None:
+        return ""
+    return str(read_json(folder / MARK).get("quantisation") or "")
 
 
 def refuse_quantised(name: str, folder: Path, config: Mapping[str, Any]) -> None:

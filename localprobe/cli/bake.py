@@ -65,7 +65,7 @@ def _lines(baked: Baked, output: Path) -> list[str]:
     head = "the unembedding, now a tensor of its own" if baked.untied else "the unembedding"
     lines = [
         f"{whole}{names} removed from {baked.model} -> {output}",
-        f"changed: {note.changes(baked)}, as {baked.dtype}",
+        f"changed: {note.changes(baked)}",
         f"not changed: {head}, norms, and what reads the residual stream",
     ]
     if baked.left_out:

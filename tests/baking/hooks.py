@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,47 @@ def residuals(model: Any, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
         for handle in handles:
             handle.remove()
     return torch.cat([one.reshape(1, len(ids), -1) for one in taken]), scores.log_softmax(-1)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far one way of running a model is from another, over the positions of some texts."""
+
+    cosine: Tensor
+    """(layers,): mean cosine of the residuals."""
+    kl: float
+    """Mean KL divergence of next-token predictions, in nats."""
+    argmax: float
+    """Share of positions with the same most likely next token."""
+
+
+def distance(pairs: Sequence[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]) -> Distance:
+    """The distance of each text's second (residuals, log-probabilities) from its first."""
+    cosine = torch.cat([torch.cosine_similarity(one, other, dim=-1) for (one, _), (other, _) in pairs], dim=1)
+    kl = torch.cat([(p.exp() * (p - q)).sum(-1) for (_, p), (_, q) in pairs])
+    same = torch.cat([p.argmax(-1) == q.argmax(-1) for (_, p), (_, q) in pairs])
+    return Distance(cosine.mean(dim=1), float(kl.mean()), float(same.float().mean()))
+
+
+def ways(model: Any) -> dict[str, list[nn.Module]]:
+    """Ways to ablate while the model runs -> the modules whose outputs are edited."""
+    first, outputs = embeddings(model), blocks(model)
+    attention = [parts(block)[0] for block in outputs]
+    return {
+        "block outputs": outputs,
+        "block outputs and embedding": [*first, *outputs],
+        "block outputs and attention": [*attention, *outputs],
+        "block outputs, embedding and attention": [*first, *attention, *outputs],
+        "nothing": [],
+    }
+
+
+def distances(model: Any, texts: Sequence[Sequence[int]], directions: Basis) -> dict[str, Distance]:
+    """How far each of `ways` is from removing the directions from everything that is written, which baking does."""
+    with ablating(all_writers(model), directions):
+        baked = [residuals(model, ids) for ids in texts]
+    found = {}
+    for name, modules in ways(model).items():
+        with ablating(modules, directions):
+            found[name] = distance([(one, residuals(model, ids)) for one, ids in zip(baked, texts, strict=True)])
+    return found

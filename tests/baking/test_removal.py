@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import localprobe as lp
 from localprobe.baking import bake, check, folder
 from localprobe.engine import LoadOptions
 from localprobe.errors import LocalprobeError, ModelError, UnknownModel, UnsupportedModel, UsageError, VectorError
@@ -124,7 +125,7 @@ def test_nothing_is_left_of_what_was_broken_off(
     monkeypatch.setattr(folder, "write", breaks)
     full = isinstance(error, OSError)
     with pytest.raises(
-        ModelError if full else type(error), match="the disk filled up; nothing was left" if full else ""
+        ModelError if full else type(error), match="the disk filled up; nothing was left" if full else None
     ):
         bake(str(llama), [vector()], tmp_path / "baked")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny-llama"]
@@ -222,6 +223,14 @@ def test_localprobe_loads_the_folder_and_a_gguf_keeps_its_tokens(vector: Made, t
         residuals = baked.pooled(texts, pooling="mean")
         parts = residuals @ (direction / np.linalg.norm(direction))
         assert np.abs(parts).max() < 1e-5 * np.linalg.norm(residuals, axis=-1).min()
+
+
+def test_from_python(vector: Made, llama: Path, tmp_path: Path) -> None:
+    files.save(vector(), tmp_path / "calm.safetensors")
+    one = lp.bake(str(llama), tmp_path / "calm.safetensors", str(tmp_path / "one"), check=False)
+    two = lp.bake(str(llama), [vector(), vector(1, "warm")], tmp_path / "two", share=0.5, check=False)
+    assert [removed.concept for removed in one.removed] == ["calm"]
+    assert ([removed.concept for removed in two.removed], two.share) == (["calm", "warm"], 0.5)
 
 
 def test_what_no_engine_can_load_is_not_kept(vector: Made, tmp_path: Path) -> None:
