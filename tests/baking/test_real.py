@@ -46,8 +46,10 @@ def texts(baked: Baked) -> list[list[int]]:
     return [tokenizer.encode(text).ids[:32] for text in TEXTS[:4]]
 
 
-def source() -> Path:
-    (folder,) = converted().glob("*-float32-*")
+@pytest.fixture(scope="module")
+def source(baked: Baked) -> Path:
+    """The folder that the GGUF file was converted to."""
+    (folder,) = converted().glob(f"{baked.weights}-*")
     return folder
 
 
@@ -58,8 +60,8 @@ def test_the_bundled_model_is_untied_checked_and_named_by_its_quantisation(baked
     assert baked.check.left < 1e-4
 
 
-def test_its_logits_are_those_of_hooks(baked: Baked, directions: Basis, texts: list[list[int]]) -> None:
-    original, written = transformers_model(source()), transformers_model(baked.output)
+def test_its_logits_are_those_of_hooks(baked: Baked, source: Path, directions: Basis, texts: list[list[int]]) -> None:
+    original, written = transformers_model(source), transformers_model(baked.output)
     for ids in texts:
         with ablating(all_writers(original), directions):
             expected = logits(original, ids)
@@ -67,9 +69,9 @@ def test_its_logits_are_those_of_hooks(baked: Baked, directions: Basis, texts: l
 
 
 def test_ablation_of_block_outputs_is_near_and_not_the_same(
-    baked: Baked, directions: Basis, texts: list[list[int]]
+    source: Path, directions: Basis, texts: list[list[int]]
 ) -> None:
-    found = distances(transformers_model(source()), texts, directions)
+    found = distances(transformers_model(source), texts, directions)
     everything = found["block outputs, embedding and attention"]
     assert everything.kl < 1e-6
     assert everything.cosine.min() > 1 - 1e-5
