@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from localprobe.version import __version__
 
 if TYPE_CHECKING:
-    from localprobe.api import concept, fit, load, validate, vector
+    from localprobe.api import bake, concept, fit, load, validate, vector
     from localprobe.contrast.pair_set import PairSet, pairs
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import LoadOptions, Sampler
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Direction, Vector
 
 _EXPORTS = {
-    "localprobe.api": ("concept", "fit", "load", "validate", "vector"),
+    "localprobe.api": ("bake", "concept", "fit", "load", "validate", "vector"),
     "localprobe.contrast.pair_set": ("PairSet", "pairs"),
     "localprobe.contrast.pairs": ("Pair",),
     "localprobe.engine": ("LoadOptions", "Sampler"),
@@ -106,6 +106,7 @@ __all__ = [
     "Vector",
     "VectorError",
     "__version__",
+    "bake",
     "concept",
     "fit",
     "load",

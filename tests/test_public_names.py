@@ -39,6 +39,7 @@ NAMES = [
     "Vector",
     "VectorError",
     "__version__",
+    "bake",
     "concept",
     "fit",
     "load",
