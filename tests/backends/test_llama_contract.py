@@ -87,7 +87,7 @@ class TestLlamaOnSmolLM2(_Contract):
 
 @pytest.mark.real
 @pytest.mark.slow
-class TestLlamaOnGemma(EngineContract):
+class TestLlamaOnGemma(_Contract):
     # llama.cpp rounds activations to 8 bits, and takes kernels that add up in another order where a pass has other
     # numbers of rows: x86 has such for Q4_K, Q5_0 and Q8_0, which this file holds, and none for SmolLM2's Q4_1. So a
     # sum that differs by 1e-7 now and then rounds the other way, and the blocks above amplify that up to the error of
@@ -96,6 +96,7 @@ class TestLlamaOnGemma(EngineContract):
     # and 0.85: so the two may lie 0.28 and 1.8 apart, and lay 0.20 and 1.0. Residuals lay at most 0.025 of their norm
     # apart, with AVX2 and with AVX-512.
     tolerance = Tolerance(residual=5e-2, logprob=1.5, uniform=0.3)
+    of_many = Tolerance(residual=1.5e-1, logprob=2.0, uniform=0.3)  # unsteered rows: 0.059 and 0.74
 
     @pytest.fixture(scope="class")
     @classmethod
