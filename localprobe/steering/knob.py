@@ -61,6 +61,11 @@ class Knob:
         return self.layers or (self.layer,)
 
     @property
+    def read_at(self) -> int:
+        """The layer that scores are read at: where it acts, or where its direction is from if that layer has none."""
+        return self.layer if self.layer in self.vector.directions or self.source is None else self.source
+
+    @property
     def idle(self) -> bool:
         """Whether it leaves every residual as it is."""
         return self.operator != "cap" and self.alpha == 0
@@ -147,9 +152,9 @@ def steering(knobs: Iterable[Knob], place: Place) -> Steering:
 
 
 def watch(vector: Vector, layer: int) -> Watch:
-    """A projection on a vector's direction, normalised to length 1 so that scores on different directions compare."""
-    direction = vector.directions[layer]
-    return Watch(layer, np.asarray(direction.vector / direction.length, dtype=np.float32))
+    """A projection on what reads a vector's concept (`Direction.unit`), of length 1 so that scores on different
+    directions compare."""
+    return Watch(layer, vector.directions[layer].unit)
 
 
 def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:

@@ -177,9 +177,6 @@ def test_a_text_of_the_prompt_is_found_in_its_tokens(engine: FakeEngine) -> None
 
 
 def test_terms_outside_thinking_rest_while_the_model_thinks(engine: FakeEngine) -> None:
-    class Scripted(FakeEngine):
-        """Its answers are a text."""
-
     script = "A<think>so much</think>B"
     decoding = Decoding(engine, [request(engine, gated(replace(PUSH, start=3), (ThinkingGate(),)), tokens=len(script))])
     events: list[Event] = []
