@@ -126,8 +126,8 @@ def _arms(console: Console, model: ModelResult) -> None:
             ("random directions", rates.random_down, rates.random_up, None),
             ("system prompts", rates.prompt_negative, rates.prompt_positive, None),
             ("both", rates.both_down, rates.both_up, None),
-            (f"its direction ablated, {share}", None, None, rates.ablated),
-            (f"random directions ablated, {share}", None, None, rates.random_ablated),
+            (f"ablated, {share}", None, None, rates.ablated),
+            (f"random ablated, {share}", None, None, rates.random_ablated),
         ):
             if any(ends):
                 down, up, without = ends

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, TypeAlias
 
 from localprobe.experiments.curves import Counts
@@ -17,6 +16,7 @@ from localprobe.experiments.points import SharePoint
 from localprobe.stats.estimates import Estimate, Mean, mean
 from localprobe.stats.rates import Rate
 
+_ROUNDING = 1e-9
 PromptKey: TypeAlias = tuple[str, bool]
 """A scenario, and whether it keeps its pressure."""
 Change: TypeAlias = tuple[Sequence[float], Sequence[float]]
@@ -146,11 +146,15 @@ def _welch(before: Sequence[float], after: Sequence[float]) -> Mean:
     from scipy.stats import ttest_ind
 
     value = _mean(after) - _mean(before)
-    if min(len(before), len(after)) < 2:
+    alike = max(_spread(before), _spread(after)) <= _ROUNDING * max(map(abs, (*before, *after)))
+    if min(len(before), len(after)) < 2 or alike:  # the same text every time says nothing of how texts vary
         return Mean(value, None, None, 1)
     interval = ttest_ind(after, before, equal_var=False).confidence_interval()
-    low, high = float(interval.low), float(interval.high)
-    return Mean(value, low, high, 1) if isfinite(low) and isfinite(high) else Mean(value, value, value, 1)
+    return Mean(value, float(interval.low), float(interval.high), 1)
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) - min(values)
 
 
 def _mean(values: Sequence[float]) -> float:

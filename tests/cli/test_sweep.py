@@ -54,6 +54,27 @@ def test_a_sweep_prints_its_dose_response_and_where_its_run_is(run: Run, toml: P
     assert f"run {found.id}: localprobe report {found.id}" in ran.err
 
 
+def test_ablations_and_expressions_are_printed_and_exported(run: Run, toml: Path) -> None:
+    more = """
+        arms = ["vector", "ablate", "random-ablate"]
+        shares = [0.5, 1.0]
+        steering = ["cap kindness [-1, 2]"]
+        """
+    toml.write_text(more + TOML.replace('arms = ["vector", "system"]\n', ""))
+    ran = run("sweep", toml)
+    assert "small: 16 of 16 cells" in ran.out
+    assert "kindness: its direction of layer 2 ablated at every layer" in ran.out
+    assert "random ablated, share 1" in ran.out
+    assert "ablating it and ablating random directions" in ran.out
+    assert "Steering expressions" in ran.out
+    assert "cap kindness [-1, 2]" in ran.out
+    exported = [json.loads(line) for line in run("runs", "export", "last", "--arm", "steering").out.splitlines()]
+    assert {(line["arm"], line["steering"], line["alpha"]) for line in exported} == {
+        ("baseline", "", 0.0),
+        ("steering", "cap kindness [-1, 2]", None),
+    }
+
+
 def test_json_is_the_result(run: Run, toml: Path) -> None:
     told = json.loads(run("sweep", toml, "--json").out)
     assert told == {"run": told["run"], **Runs().get(told["run"]).result}

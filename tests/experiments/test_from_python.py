@@ -20,6 +20,7 @@ from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.report import write
 from localprobe.store.runs import Runs
+from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 HELLO = "Hello, what now?"
@@ -63,6 +64,57 @@ def test_it_is_recorded_as_the_sweeps_of_the_command_line_are(model: Model, runs
     assert (run.id, run.kind, run.name) == (report.run, "sweep", "empathy: fake on fake")
     write([run], tmp_path / "report.html")
     assert HELLO in (tmp_path / "report.html").read_text()
+
+
+def test_ablations_and_expressions(model: Model, runs: Runs) -> None:
+    options = {
+        "arms": ["ablate"],
+        "shares": [0.5, 1],
+        "steering": ["set empathy to 2; ablate empathy to mean @5 from 2"],
+    }
+    report = small(model, vector(), runs, doses=None, **options)
+    ablated, all_of_it, set_to = report.treatments()
+    assert (str(ablated), all_of_it.share) == ("the direction ablated, share 0.5", 1.0)
+    assert str(set_to) == "set empathy to 2; ablate empathy to mean @5 from 2"
+    assert ablated.reading is not None
+    assert report.strengths() == []
+    assert "the direction ablated, share 0.5" in report._repr_html_()
+    assert {answer["alpha"] for answer in report.answers("ablate")} == {0.0, None}
+
+
+def test_expressions_alone_need_no_vector_but_those_that_they_name(model: Model, runs: Runs) -> None:
+    kept = Library().keep(vector("calm", seed=3))
+    report = sweep(model, prompts=[HELLO], steering=["ablate calm"], samples=1, tokens=8, runs=runs)
+    assert (report.result.concept, report.result.cells.done) == ("calm", 2)
+    assert {answer["steering"] for answer in report.answers()} == {"", "ablate calm"}
+    again = sweep(model, prompts=[HELLO], steering=["ablate calm"], samples=1, tokens=8, runs=runs)
+    assert again.run == report.run
+    kept.unlink()
+    Library().keep(vector("calm", seed=4))
+    other = sweep(model, prompts=[HELLO], steering=["ablate calm"], samples=1, tokens=8, runs=runs)
+    assert other.run != report.run  # another vector under the same name is another experiment
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": [0.5]}, "`shares` are of the arms ablate and random-ablate"),
+        ({"arms": ["ablate"], "shares": [2]}, "`shares` holds 2"),
+        ({"steering": ["ablate nobody"]}, "column 8: no vector 'nobody'"),
+        ({"arms": []}, "`arms` is empty"),
+        ({"arms": ["ablation"]}, "`arms` is ablation: choose of vector"),
+    ],
+)
+def test_what_an_ablation_or_an_expression_cannot_be(
+    model: Model, runs: Runs, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        small(model, vector(), runs, **options)
+
+
+def test_an_arm_that_steers_needs_a_vector(model: Model, runs: Runs) -> None:
+    with pytest.raises(UsageError, match="`vector` is missing: the arms ablate steer with one"):
+        sweep(model, prompts=[HELLO], arms=["ablate"], runs=runs)
 
 
 def test_the_same_call_generates_nothing_twice(model: Model, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

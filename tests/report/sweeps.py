@@ -36,6 +36,10 @@ class At:
     dose: float
     sample: int
     samples: int
+    ablated: float = 0.0
+    """The share of an ablation."""
+    steering: str = ""
+    """An expression."""
 
     def share(self, wanted: float) -> str:
         """Caring in so large a share of the condition's samples, and about the task in the others."""
@@ -68,14 +72,16 @@ def _sweep(
     auroc: Sequence[float | None] = (0.9, 0.8),
     measured: bool = True,
     unit: str = "dose",
+    shares: Sequence[float] = (0.5, 1.0),
+    steering: Sequence[str] = (),
 ) -> SweepResult:
     """Alpha is ten times the dose. Perplexity goes with e to the size of the dose, and KL is that size."""
     answers, facts = [], []
     for model, label in models:
-        places = _places(model, arms, layers, prompts, doses, samples)
+        places = _places(model, arms, layers, prompts, doses, samples, shares, steering)
         done = [_answer(at, text, label, measured) for at in places if (text := writes(at)) is not None]
         answers += done
-        facts.append(_facts(model, label, layers, auroc, len(places)))
+        facts.append(_facts(model, label, layers, auroc, len(places), steering))
     experiment = {
         "name": "made up",
         "models": [{"name": model, "engine": "fake"} for model, _ in models],
@@ -86,6 +92,8 @@ def _sweep(
         "seed": 0,
         "arms": list(arms),
         "strengths": {"unit": unit, "values": list(doses)},
+        "shares": list(shares) if {"ablate", "random-ablate"} & set(arms) else [],
+        "steering": list(steering),
         "sampler": {"temperature": 0.7, "top_k": 0, "top_p": 1.0, "min_p": 0.0},
         "words": {"positive": ["sorry", "understand", "listen"], "negative": ["task", "goal", "win", "objective"]},
         "prompts": [
@@ -103,10 +111,15 @@ def _places(
     prompts: Sequence[tuple[str, bool]],
     doses: Sequence[float],
     samples: int,
+    shares: Sequence[float],
+    steering: Sequence[str],
 ) -> list[At]:
     steered = [dose for dose in doses if dose]
     kinds: list[tuple[str, str, int, float]] = [("baseline", "", -1, 0.0)]
-    for arm in arms:
+    ablating = [arm for arm in arms if arm.endswith("ablate")]
+    unsigned = [(arm, layer, share, "") for arm in ablating for layer in layers for share in shares]
+    unsigned += [("steering", layers[0], 0.0, text) for text in steering]
+    for arm in (arm for arm in arms if arm not in ablating):
         poles = ("positive", "negative") if arm in ("system", "both") else ("",)
         where = [(-1, 0.0)] if arm == "system" else [(layer, dose) for layer in layers for dose in steered]
         kinds += [(arm, pole, *at) for pole in poles for at in where]
@@ -115,13 +128,20 @@ def _places(
         for arm, pole, layer, dose in kinds
         for prompt in prompts
         for sample in range(samples)
+    ] + [
+        At(model, arm, "", layer, *prompt, 0.0, sample, samples, share, text)
+        for arm, layer, share, text in unsigned
+        for prompt in prompts
+        for sample in range(samples)
     ]
 
 
 def _answer(at: At, text: str, label: str, measured: bool) -> CellAnswer:
     steered = at.layer >= 0
     layer, vector = (at.layer, "care") if steered else (None, "")
-    key = "/".join(map(str, (at.model, at.arm, at.pole, layer, at.scenario, at.pressure, at.dose, at.sample)))
+    does = at.dose, at.ablated, at.steering
+    key = "/".join(map(str, (at.model, at.arm, at.pole, layer, at.scenario, at.pressure, *does, at.sample)))
+    unsigned = bool(at.ablated or at.steering)
     cell = Cell(
         key=key,
         stream=key,
@@ -134,17 +154,27 @@ def _answer(at: At, text: str, label: str, measured: bool) -> CellAnswer:
         pole=at.pole,  # type: ignore[arg-type]
         vector=vector,
         layer=layer,
-        dose=at.dose,
-        alpha=10 * at.dose,
+        dose=None if unsigned else at.dose,
+        alpha=None if unsigned else 10 * at.dose,
         sample=at.sample,
+        share=at.ablated or None,
+        steering=at.steering,
     )
     names = [f"care:{at.layer}"] if steered else ["care:1", "care:2"]
-    measures = CellMeasures(nll=2 + abs(at.dose), readings=dict.fromkeys(names, at.dose), kl=abs(at.dose))
+    moved = at.dose - at.ablated
+    measures = CellMeasures(nll=2 + abs(moved), readings=dict.fromkeys(names, moved), kl=abs(moved))
     ids = np.arange(len(words(text)), dtype=np.int32)
     return CellAnswer(cell, text, "eos", ids, dict.fromkeys(names, 2 * at.dose), measures if measured else None)
 
 
-def _facts(model: str, label: str, layers: Sequence[int], auroc: Sequence[float | None], cells: int) -> dict[str, Any]:
+def _facts(
+    model: str,
+    label: str,
+    layers: Sequence[int],
+    auroc: Sequence[float | None],
+    cells: int,
+    steering: Sequence[str],
+) -> dict[str, Any]:
     at = [{"layer": layer, "above": layer, "auroc": value} for layer, value in zip(layers, auroc, strict=False)]
     origin = {"model": model, "method": "made-up"}
     vector = {
@@ -168,4 +198,15 @@ def _facts(model: str, label: str, layers: Sequence[int], auroc: Sequence[float 
         "expected": cells,
         "rate": 100.0,
         "vectors": [vector],
+        "expressions": [
+            {
+                "text": text,
+                "operator": "ablate",
+                "vector": "care",
+                "layer": layers[0],
+                "above": layers[0],
+                "identities": {"care": "care"},
+            }
+            for text in steering
+        ],
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from localprobe.probing.detection import Comparison, Ratings
 from localprobe.probing.result import ProbeResult
 from localprobe.store.changes import StoredRun, rewrite_runs
 from localprobe.store.json_values import from_json, to_json
+from localprobe.store.migrations import MIGRATIONS
 from localprobe.store.runs import SCHEMA, Runs
+from localprobe.store.sqlite import Schema, SqliteFile
 
 pytestmark = pytest.mark.slow  # each run of an old store has its page made
 
@@ -169,6 +172,37 @@ def test_a_run_that_a_step_cannot_read_is_left_as_it_is(runs: Runs) -> None:
     with runs.file.writing() as database:
         rewrite_runs(database, {"fit": shout})
     assert (runs.get("odd").result, runs.get("even").result) == ({"odd": True}, {"name": "A"})
+
+
+def test_old_cells_say_what_was_done_and_keep_their_strengths(runs: Runs) -> None:
+    found = {(answer.cell.arm, answer.cell.operator) for answer in Cells(runs, "345ddba6").read()}
+    assert found == {("baseline", ""), ("system", ""), ("vector", "add"), ("random", "add"), ("both", "add")}
+    cells = [answer.cell for answer in Cells(runs, "345ddba6").read()]
+    assert all(cell.share is None and not cell.steering and cell.dose is not None for cell in cells)
+
+
+def test_a_store_of_format_2_keeps_every_cell_and_takes_ablations(tmp_path: Path) -> None:
+    """Format 2 was never released with a file of its own: a store is made by its steps."""
+    path = tmp_path / "runs.sqlite"
+    old = SqliteFile(path, Schema("runs", MIGRATIONS[:2]))
+    common = ("r1", "s", "fake", "fake", "", "vector", "hello", 1, "", "kind", 3, 0.3, 3.0, 0, "Hi.", "end", b"", "{}")
+    with old.writing() as database:
+        database.execute("INSERT INTO runs VALUES ('r1', 'sweep', 'x', '2026', '{}', '{}')")
+        for key in ("a", "b"):
+            row = (common[0], key, *common[1:], None, None)
+            database.execute(f"INSERT INTO cells VALUES ({', '.join('?' * len(row))})", row)
+    runs = Runs(path)
+    before = Cells(runs, "r1").read()
+    assert [(answer.cell.key, answer.cell.dose, answer.cell.alpha, answer.text) for answer in before] == [
+        ("a", 0.3, 3.0, "Hi."),
+        ("b", 0.3, 3.0, "Hi."),
+    ]
+    cell = replace(before[0].cell, key="c", arm="ablate", dose=None, alpha=None, operator="ablate", share=0.5)
+    assert Cells(runs, "r1").write([replace(before[0], cell=cell)]) == 1
+    assert {answer.cell.key: answer.cell for answer in Cells(runs, "r1").read()}["c"] == cell
+    runs.delete("r1")  # cells go with their run, as before
+    with runs.file.reading() as database:
+        assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
 
 
 def test_chats_open_with_their_turns_scores_and_knobs(tmp_path: Path) -> None:
