@@ -68,19 +68,20 @@ def _ablation(console: Console, concept: str, series: AblationSeries, layer: Abl
 def _expressions(console: Console, concept: str, model: ModelResult) -> None:
     if not model.expressed:
         return
-    table = _table("steering", concept)
+    table = _table("steering", concept, why=False)  # room for the expressions
     table.title, table.title_justify = "\nSteering expressions", "left"
     table.columns[0].justify, table.columns[0].overflow = "left", "fold"
     for each in model.expressed:
-        table.add_row(each.expression, *_row([(point.key, point.steered) for point in each.points]))
+        table.add_row(each.expression, *_row([(point.key, point.steered) for point in each.points])[:-1])
     console.print(table)
     for each in model.expressed:
         console.print(on_expression(each, concept), style="dim", highlight=False)
 
 
-def _table(first: str, concept: str) -> Table:
+def _table(first: str, concept: str, *, why: bool = True) -> Table:
     table = Table(box=None, header_style="bold")
-    for name in (first, concept, "coherent", "degenerate", "probe", "perplexity", "KL", "why degenerate"):
+    measures = (concept, "coherent", "degenerate", "probe", "perplexity", "KL")
+    for name in (first, *measures, *(["why degenerate"] if why else [])):
         table.add_column(name, justify="left" if name == "why degenerate" else "right")
     return table
 

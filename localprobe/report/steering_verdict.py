@@ -54,7 +54,7 @@ class SteeringVerdict:
             ("At what cost", self.cost),
             ("By the paper's rule, and strictly", self.rules),
             ("What does it do that a system prompt does not?", self.prompts),
-            ("What does ablating it do?", self.ablation),
+            *([("What does ablating it do?", self.ablation)] if self.ablation else []),
         )
 
 
