@@ -15,7 +15,9 @@ SCALE = np.array([10, 40], np.float32)
 
 def test_a_part_keeps_its_knobs_in_both_units_and_what_they_add_to_a_score() -> None:
     part = SteeredPart.of([Knob(VECTOR, 1, 5.0, "response")], SCALE, watch(VECTOR, 1), start=3, scored=2)
-    assert part == SteeredPart(3, (KnobRecord("kindness", 1, 0.25, 5.0, "response"),), added=10.0, scored=2)
+    assert part == SteeredPart(
+        3, (KnobRecord("kindness", 1, 0.25, 5.0, "response", "0.25 kindness @1 response"),), added=10.0, scored=2
+    )
 
 
 def test_where_nothing_is_scored_nothing_is_added() -> None:
