@@ -6,7 +6,7 @@ which an engine moves to its device and applies in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal, TypeAlias
@@ -19,6 +19,7 @@ from localprobe.engine import Coordinates, FloatArray, Span, Steering, Term
 _TINY = np.float32(1e-30)
 Move: TypeAlias = tuple[Span, Term]
 """A term, and the columns of a pass that it edits."""
+_Rows: TypeAlias = Sequence[Sequence[Move]]
 
 
 def edited(residual: FloatArray, term: Term) -> FloatArray:
@@ -47,13 +48,7 @@ def moves(steering: Steering, layer: int, start: int, length: int) -> list[Move]
 
     Additions that follow each other and cover the same columns are summed. Terms that do nothing are left out.
     """
-    reaching = [
-        (columns, term)
-        for term in steering
-        if term.layer == layer and not term.idle and (columns := clipped(term, start, length)) is not None
-    ]
-    runs = groupby(reaching, key=lambda move: move[1].operator == "add")
-    return [move for additive, run in runs for move in (_summed(run) if additive else run)]
+    return _reaching([term for term in steering if term.layer == layer], start, length)
 
 
 def clipped(term: Term, start: int, length: int) -> Span | None:
@@ -61,6 +56,18 @@ def clipped(term: Term, start: int, length: int) -> Span | None:
     first = max(term.start - start, 0)
     stop = length if term.stop is None else min(term.stop - start, length)
     return (first, stop) if first < stop else None
+
+
+def _reaching(terms: Sequence[Term], start: int, length: int) -> list[Move]:
+    """The moves of one layer's terms."""
+    in_reach = [
+        (columns, term)
+        for term in terms
+        if (term.operator == "add" or not term.idle) and (columns := clipped(term, start, length)) is not None
+    ]
+    runs = groupby(in_reach, key=lambda move: move[1].operator == "add")
+    found = [move for additive, run in runs for move in (_summed(run) if additive else run)]
+    return [move for move in found if not move[1].idle]  # not before: additions are summed in the order of all of them
 
 
 def _summed(run: Iterable[Move]) -> list[Move]:
@@ -98,18 +105,34 @@ def plan(rows: Sequence[Steering], starts: Sequence[int], lengths: Sequence[int]
     """The edits of one pass by layer, in the order in which they are to be made.
 
     Row r of the pass holds positions `starts[r]` to `starts[r] + lengths[r]`, from column 0 on; the rest is padding,
-    for which steering does not matter.
+    for which steering does not matter. Layers at which all rows do the same with the same arrays share their edits.
     """
-    layers = sorted({term.layer for steering in rows for term in steering})
+    layers: dict[int, list[list[Term]]] = {}
+    for row, steering in enumerate(rows):
+        for term in steering:
+            layers.setdefault(term.layer, [[] for _ in rows])[row].append(term)
+    made: dict[Hashable, tuple[_Rows, tuple[Edits, ...]]] = {}  # with the moves, whose ids are in the key
     planned = {}
-    for layer in layers:
-        of_rows = [moves(*row) for row in zip(rows, [layer] * len(rows), starts, lengths, strict=True)]
-        if any(of_rows):
-            planned[layer] = tuple(_stacked(of_rows, lengths))
+    for layer, terms in sorted(layers.items()):
+        moving = [_reaching(*row) for row in zip(terms, starts, lengths, strict=True)]
+        if any(moving):
+            key = tuple(tuple(map(_identity, own)) for own in moving)
+            if key not in made:
+                made[key] = moving, tuple(_stacked(moving, lengths))
+            planned[layer] = made[key][1]
     return planned
 
 
-def _stacked(rows: Sequence[Sequence[Move]], lengths: Sequence[int]) -> Iterable[Edits]:
+def _identity(move: Move) -> Hashable:
+    """Equal for moves that do the same with the same arrays: a term is often repeated at every layer."""
+    columns, term = move
+    if term.coordinates is None:
+        return (columns, term.operator, id(term.delta))
+    wanted = term.coordinates
+    return (columns, id(wanted.basis), wanted.target.tobytes(), wanted.share, wanted.low, wanted.high)
+
+
+def _stacked(rows: _Rows, lengths: Sequence[int]) -> Iterable[Edits]:
     """The n-th moves of all rows, then the next ones: rows do not influence each other, so only a row's own order
     matters."""
     for number in range(max(map(len, rows))):

@@ -127,7 +127,7 @@ class Decoding:
     def _turn_gates(self) -> None:
         """Steer the rows anew whose gates have opened or closed."""
         for row in self._live:
-            if row.gates.turned and not row.ending:
+            if row.gates.turned:
                 self._steer_row(row)
             row.gates.turned = False
 

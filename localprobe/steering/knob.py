@@ -61,6 +61,11 @@ class Knob:
         return self.layers or (self.layer,)
 
     @property
+    def read_at(self) -> int:
+        """The layer that scores are read at: where it acts, or where its direction is from if that layer has none."""
+        return self.layer if self.layer in self.vector.directions or self.source is None else self.source
+
+    @property
     def idle(self) -> bool:
         """Whether it leaves every residual as it is."""
         return self.operator != "cap" and self.alpha == 0

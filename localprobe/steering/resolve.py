@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from localprobe.engine import FloatArray, Info, Operator
-from localprobe.errors import LocalprobeError
+from localprobe.errors import LocalprobeError, LocalprobeWarning, UsageError
 from localprobe.steering import expression as said
 from localprobe.steering.expression import Bound, Condition, Expression, TermExpression
 from localprobe.steering.gates import Alarm, PromptGate, TokenGate
-from localprobe.steering.knob import Knob, watch
+from localprobe.steering.knob import Knob, orthonormal, watch
 from localprobe.steering.lexer import at
 from localprobe.steering.parser import parse, parse_watch
 from localprobe.vectors.vector import Vector
@@ -69,12 +69,7 @@ class _Resolver:
         vectors = [self._vector(term, i) for i in range(len(term.vectors))]
         first, column = vectors[0], _column(term, 0)
         layers, source = self._layers(term, first, column)
-        for i, vector in enumerate(vectors):
-            for layer in layers if source is None else (source,):
-                if layer not in vector.directions:
-                    raise at(
-                        self.text, _column(term, i), f"vector {term.vectors[i]!r} has no direction at layer {layer}"
-                    )
+        self._check_directions(term, vectors, layers if source is None else (source,))
         base = Knob(
             first,
             layers[0],
@@ -103,10 +98,24 @@ class _Resolver:
                     low, high = self._bounds(term, first, layer if source is None else source)
                     yield replace(base, layer=layer, operator="cap", low=low, high=high)
 
+    def _check_directions(self, term: TermExpression, vectors: list[Vector], layers: tuple[int, ...]) -> None:
+        """Every vector has a direction at the layers, and none lies in the span of those before it."""
+        for number, vector in enumerate(vectors):
+            for layer in layers:
+                if layer not in vector.directions:
+                    missing = (
+                        f"vector {term.vectors[number]!r} has no direction at layer {layer}, only at {vector.span}"
+                    )
+                    raise at(self.text, _column(term, number), missing)
+                try:
+                    orthonormal([other.directions[layer].vector for other in vectors[: number + 1]])
+                except UsageError as error:
+                    raise at(self.text, _column(term, number), str(error)) from error
+
     def _vector(self, term: TermExpression, number: int) -> Vector:
         vector = self._found(term.vectors[number], _column(term, number))
         for line in vector.check_compatible(self.model.info):
-            warnings.warn(line, stacklevel=6)
+            warnings.warn(line, LocalprobeWarning, stacklevel=6)
         return vector
 
     def _found(self, name: str, column: int) -> Vector:
@@ -204,7 +213,7 @@ class _Resolver:
         except LocalprobeError as error:
             raise at(self.text, column, str(error)) from error
         if notice := known.notice(probe.concept, self.model.info):
-            warnings.warn(notice, stacklevel=6)
+            warnings.warn(notice, LocalprobeWarning, stacklevel=6)
         return float(known.at(tokens))
 
 

@@ -39,4 +39,4 @@ class Scoring:
             return cls(probe, direct_effect(knobs, probe))
         if probe is not None:
             return cls.of(probe, probe.layer(), knobs)
-        return cls.of(knobs[-1].vector, knobs[-1].layer, knobs) if knobs else None
+        return cls.of(knobs[-1].vector, knobs[-1].read_at, knobs) if knobs else None

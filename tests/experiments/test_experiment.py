@@ -114,7 +114,7 @@ def test_a_run_is_named_by_what_is_asked_and_not_by_where_its_files_lie(write: W
         (["samples = 0"], "samples: 0 is not a whole number of 1 or more"),
         (["samples = true"], "samples: True is not a whole number"),
         (["tokens = 1.5"], "tokens: 1.5 is not a whole number"),
-        (['positions = "answer"'], "'answer' names no positions: choose all, prompt, response"),
+        (
             ['positions = "answer"'],
             "positions: \"answer\": column 1: 'answer' names no positions: choose all, prompt, response",
         ),
