@@ -157,6 +157,7 @@ def _faults(tree: ast.AST) -> Iterator[str]:
 TITLES = {"title", "f'enter opens · [@click=screen.delete]ctrl+d deletes[/] · {closes()}'"}
 """Titles whose parts are all our own."""
 FIXED = {
+    "_ADD",
     "_HINT",
     "strength",
     "switch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -258,9 +258,27 @@ class LocalprobeApp(App[None]):
         except LocalprobeError as error:
             self.show_error(error)
         self._given = self._named = None
+        await self._say_opening(model)
         if not self.talk.knobs and (fitting := [vector for vector in kept if first_vector.fits(vector, info)]):
             self.talk.add(fitting[0])
         self.look_up_ranges()
+
+    async def _say_opening(self, model: Model) -> None:
+        """Put what the command line says in the steering language on the panel, once."""
+        opening, self._opening = self._opening, Opening()
+        try:
+            for text in opening.steering:
+                await spoken.fit_missing(self.talk, model, spoken.names_in(text))
+                await self._tell_all(spoken.steer(self.talk, text))
+            for text in opening.conditions:
+                await spoken.fit_missing(self.talk, model, spoken.probes_in(text))
+                await self._tell_all(spoken.watch_for(self.talk, text))
+        except LocalprobeError as error:
+            self.show_error(error)
+
+    async def _tell_all(self, notices: Awaitable[list[str]]) -> None:
+        for notice in await notices:
+            self.notify(notice, severity="warning")
 
     @work(exclusive=True, group="ranges")
     async def look_up_ranges(self) -> None:

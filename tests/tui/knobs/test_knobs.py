@@ -170,7 +170,7 @@ def test_what_the_command_line_gives_is_what_the_chat_begins_with(vector_file: P
         assert (app.talk.chat.system, app.talk.sampling.tokens) == ("Be brief.", 9)
         assert len(app.talk.knobs) == 1
 
-    opened(Opening(vector_file, 1, None, -3.0, "response", "Be brief.", 9, 0.2, 5), scene)
+    opened(Opening(vector_file, 1, None, -3.0, "response", (), (), "Be brief.", 9, 0.2, 5), scene)
 
 
 def test_a_vector_of_another_width_is_told_and_the_chat_is_there(tmp_path: Path) -> None:

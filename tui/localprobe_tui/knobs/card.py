@@ -118,6 +118,8 @@ class KnobCard(Vertical):
 
     def show_gates(self) -> None:
         """Draw its gates as they are now: open or closed while an answer comes, then how often they opened."""
+        if not self.is_mounted:
+            return
         gates, knob = self.query_one(".gates", Links), self.knob
         if gates.display != bool(knob.gates):
             gates.display = bool(knob.gates)

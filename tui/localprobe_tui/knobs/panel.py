@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
     from localprobe_tui.talk.controller import ChatController
 
+_ADD = "[@click=do('add_vector')]+ add a vector[/]  [@click=do('add_steering')]+ in words ^e[/]"
 _FIT = "Fit empathy on this model"
 
 
@@ -51,8 +52,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         yield Static("Steering", classes="title")
         yield Vertical(id="knobs")
-        add = "[@click=do('add_vector')]+ add a vector[/]  [@click=do('add_steering')]+ in words ^e[/]"
-        yield Links(Content.from_markup(add), classes="line")
+        yield Links(Content.from_markup(_ADD), classes="line")
         yield Links(id="applies", classes="line")
         yield Static("Answers", classes="title")
         yield Links(id="settings", classes="line")
@@ -125,7 +125,8 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         last = self._last()
         where = Content.from_markup(f"[@click=do('watch')]$concept at layer {read.layer}[/]", concept=read.concept)
         self.query_one("#watch", Links).update(where, layout=False)
-        lines = [Content.styled(f"\u00b1{read.norm / 2:.1f} are its two poles", "dim"), *map(_line, last)]
+        poles = f"\u00b1{read.norm / 2:.1f} are its two poles" if read.norm else "its poles are not known"
+        lines = [Content.styled(poles, "dim"), *map(_line, last)]
         if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
             lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
         if any(words.conditional(turn.parts[-1].knobs) for turn in last if turn.parts):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe.steering.expression import Expression, TermExpression
-from localprobe.steering.parser import parse
+from localprobe.steering.parser import parse, parse_watch
+from localprobe_tui.talk import first_vector
 from localprobe_tui.talk.alarms import PanelAlarm
 from localprobe_tui.talk.panel_knob import Find, PanelKnob, check_able
 
@@ -78,6 +79,30 @@ def knob_of(term: TermExpression, text: str, model: Model, find: Find) -> PanelK
     elif term.operator == "add":
         knob.dose = term.strength
     return knob
+
+
+def names_in(text: str) -> list[str]:
+    """The vectors and probes that an expression names. UsageError for what cannot be read."""
+    terms = parse(text).terms
+    probes = [gate.condition.probe for term in terms for gate in term.gates]
+    return [*(name for term in terms for name in term.vectors), *probes]
+
+
+def probes_in(condition: str) -> list[str]:
+    """The probe that a condition names. UsageError for what cannot be read."""
+    return [parse_watch(condition).probe]
+
+
+async def fit_missing(talk: ChatController, model: Model, names: Iterable[str]) -> None:
+    """Fit the named contrast sets that ship and that the library has no vector of, for `finder` to find. A name of
+    neither is told of later, with its column."""
+    find = finder(talk, model)
+    for name in names:
+        with suppress(LocalprobeError):
+            try:
+                find(name)
+            except LocalprobeError:
+                talk.vectors.append(await talk.session.call(first_vector.named, model, name))
 
 
 async def look_up_again(talk: ChatController, model: Model) -> list[str]:
