@@ -186,7 +186,10 @@ class ChatScreen(ChatActions, KnobActions, Page):
             self.notify("There is no vector to turn: add one.")
             return
         focused = [card.knob for card in self.query(KnobCard) if card.has_focus_within]
-        [*focused, *self.talk.knobs][0].turn(step)
+        knob = [*focused, *self.talk.knobs][0]
+        if knob.operator == "cap":
+            self.notify(f"{knob.does!r} has bounds instead of a strength: edit its text.")
+        knob.turn(step)
         self.talk.changed()
 
     def _locked(self) -> bool:

@@ -21,13 +21,16 @@ from localprobe_tui.widgets.dialogs import Choose, Working
 from localprobe_tui.widgets.sheets import TextSheet
 
 _STEERING = """\
-0.2 empathy     ablate refusal     ablate 0.5 refusal to mean     cap empathy [-1, 2]
-then, in any order:  @18  @3,9  @all     response  prompt  first 5  on "my friend"
-                     when calm > 1.5 until 0.5     if harmful > 3     outside thinking
-Terms are separated by + or ;"""
+0.2 empathy    ablate refusal    ablate 0.5 refusal to mean
+cap empathy [-1, 2]    set empathy to 2    alpha 20 empathy
+and after each, in any order:
+@18  @3,9  @all    response  prompt  first 5  on "my friend"
+when calm > 1.5 until 0.5    if harmful > 3    outside thinking
+Several are separated by + or ;"""
 _WATCH = """\
-A probe and a score: refusal > 2.5, calm@12 < 0.5. It applies from the next answer on.
-fpr 0.01 is the score that 1 of 100 neutral tokens exceeds; a probe alone means that."""
+refusal > 2.5    calm@12 < 0.5    refusal > fpr 0.01
+fpr 0.01 is the score that 1 of 100 neutral tokens exceeds;
+a probe alone means that. It applies from the next answer on."""
 
 
 class KnobActions(ShellScreen):

@@ -69,10 +69,8 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         talk = self._talk
         if self._shown != talk.knobs:
             self._shown = list(talk.knobs)
-            knobs = self.query_one("#knobs")
             with self.app.batch_update():
-                await knobs.remove_children()
-                await knobs.mount_all([KnobCard(knob, talk) for knob in talk.knobs] or _without())
+                await self._show_cards()
         for card in self.query(KnobCard):
             card.show()
         for button in self.query("#fit"):
@@ -92,6 +90,17 @@ class KnobsPanel(VerticalScroll, can_focus=False):
             )
         )
 
+    async def _show_cards(self) -> None:
+        """Add and remove cards; those that stay keep the focus."""
+        place, knobs = self.query_one("#knobs"), self._talk.knobs
+        shown = {id(card.knob): card for card in self.query(KnobCard)}
+        await place.remove_children([each for each in place.children if getattr(each, "knob", None) not in knobs])
+        for at, knob in enumerate(knobs):
+            if id(knob) not in shown:
+                await place.mount(KnobCard(knob, self._talk), before=at if at < len(place.children) else None)
+        if not knobs:
+            await place.mount_all(_without())
+
     def show_live(self) -> None:
         """Draw what an answer that comes changes: gates, what was watched for, and the probe's scores."""
         for card in self.query(KnobCard):
@@ -106,13 +115,13 @@ class KnobsPanel(VerticalScroll, can_focus=False):
             Content.from_markup(
                 f"[@click=do('unwatch({number})') dim]✕[/] ⚑ $text  [$text-warning]$times[/]",
                 text=alarm.text,
-                times=f"{fired[alarm.text]}\u00d7" if fired[alarm.text] else "",
+                times=f"fired {fired[alarm.text]}" if fired[alarm.text] else "",
             )
             for number, alarm in enumerate(self._talk.alarms)
         ]
         add = Content.from_markup("[@click=do('watch_for')]+ watch for a probe ^l[/]")
         alarms = self.query_one("#alarms", Links)
-        alarms.update(Content("\n").join([*lines, add]), layout=len(lines) + 1 != alarms.size.height)
+        alarms.update(Content("\n").join([add, *lines]), layout=len(lines) + 1 != alarms.size.height)
 
     def _show_probe(self) -> None:
         """Draw the probe's scores of the answers at the end of the chat."""
@@ -127,7 +136,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         self.query_one("#watch", Links).update(where, layout=False)
         poles = f"\u00b1{read.norm / 2:.1f} are its two poles" if read.norm else "its poles are not known"
         lines = [Content.styled(poles, "dim"), *map(_line, last)]
-        if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
+        if added := [turn.parts[-1].added for turn in last if turn.parts and abs(turn.parts[-1].added) >= 0.05]:
             lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
         if any(words.conditional(turn.parts[-1].knobs) for turn in last if turn.parts):
             lines.append(Content.styled("with what is added only at times", "dim"))

@@ -274,14 +274,16 @@ class PanelKnob:
         return "usable" if size < STRONG else "strong" if size < BEYOND else "beyond usable"
 
     def about(self) -> str:
-        """The source of `range`, or what the operator does."""
+        """What the operator does, or the source of `range`."""
         if self.operator == "cap":
             return "the score is held within its bounds"
         if self.operator == "ablate":
-            to = self.typed.target if self.typed else 0.0
-            return f"{self.share:.0%} of the component {f'goes to {to}' if to else 'is removed'}"
-        if self.keep_norm:
-            return "the residual keeps its length"
+            if to := self.typed.target if self.typed else 0.0:
+                return f"the score moves {self.share:.0%} towards {'the mean' if to == 'mean' else f'{to:g}'}"
+            return f"{self.share:.0%} of the component is removed"
+        return "the residual keeps its length" if self.keep_norm else self._known()
+
+    def _known(self) -> str:
         if self.layer is None:
             return f"no range is known for {'several' if self.layers else 'all'} layers"
         if (swept := self.swept.get(self.layer)) is not None:

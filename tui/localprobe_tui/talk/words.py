@@ -11,7 +11,7 @@ from localprobe.errors import LocalprobeError
 from localprobe.steering.parser import parse
 
 if TYPE_CHECKING:
-    from localprobe.chats.turns import AlertRecord, GateRecord, KnobRecord, Turn
+    from localprobe.chats.turns import AlertRecord, KnobRecord, Turn
     from localprobe.steering.expression import TermExpression
 
 
@@ -31,11 +31,6 @@ def in_words(knobs: Sequence[KnobRecord]) -> str:
     return ", ".join(words) or "unsteered"
 
 
-def gate_words(change: GateRecord) -> str:
-    """`calm > 2.31: open`."""
-    return f"{change.gate.removeprefix('when ')}: {'open' if change.open else 'closed'}"
-
-
 def state(gate: str, turn: Turn | None, going: bool) -> str:
     """A gate of the last answer in a word or two: whether it is open while the answer is `going`, then how it was."""
     changes = [change for change in turn.gates if change.gate == gate] if turn else []
@@ -44,14 +39,18 @@ def state(gate: str, turn: Turn | None, going: bool) -> str:
     if gate.startswith("if "):
         return ("was open" if changes[-1].open else "was closed") if changes else ""
     opened = sum(change.open for change in changes)
-    return f"opened {opened}\u00d7" if opened else ""
+    return f"opened {_count(opened, 'time')}" if opened else ""
 
 
 def turned(turn: Turn) -> dict[int, list[str]]:
-    """Token -> the gates that turned before it, in words."""
+    """Token -> the gates that turned before it, in words. A gate that is the only one is named the first time."""
     marks: dict[int, list[str]] = {}
-    for change in turn.gates:
-        marks.setdefault(change.token, []).append(gate_words(change))
+    changes = turn.gates
+    alone = len({change.gate for change in changes}) == 1
+    for number, change in enumerate(changes):
+        state = "open" if change.open else "closed"
+        name = f"{change.gate.removeprefix('when ')}: "
+        marks.setdefault(change.token, []).append(state if alone and number else name + state)
     return marks
 
 
@@ -62,8 +61,7 @@ def alarm_lines(turn: Turn) -> list[str]:
     for alert in turn.alerts:
         fired.setdefault(alert.probe, []).append(alert)
     return [
-        f"{probe} fired at {len(alerts)} token{'s' if len(alerts) > 1 else ''}, "
-        f"first at {alerts[0].token + 1} ({alerts[0].score:+.2f})"
+        f"{probe} fired at {_count(len(alerts), 'token')}, first at {alerts[0].token + 1} ({alerts[0].score:+.2f})"
         for probe, alerts in fired.items()
     ]
 
@@ -84,6 +82,10 @@ def _only_adds(steering: str) -> bool:
     return not steering or any(
         term.operator == "add" and not (_sometimes(term) or term.source is not None) for term in terms
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _sometimes(term: TermExpression) -> bool:
