@@ -75,7 +75,7 @@ def test_a_card_says_live_whether_its_gate_is_open_and_another_knob_does_not_res
         await tokens(app, pilot)
         assert len(turn.gates) == 1  # it was not closed, or it would have opened again
         assert turn.parts[2].knobs[1].steering == f"0.3 kindness @3 when {ALWAYS}"
-        assert not app.talk.notices
+        assert not list(app.talk.notices.take())
         await pilot.press("ctrl+s")
 
     play(scene)

@@ -177,7 +177,7 @@ def test_what_the_command_line_says_in_words_is_on_the_panel(vector_file: Path) 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
         await wait_until(pilot, lambda: app.talk.alarms)
         assert [str(knob.term) for knob in app.talk.knobs] == ["ablate kindness", "0.1 kindness @3"]
-        await wait_until(pilot, lambda: "ablate kindness  all from 2" in screen(app))
+        await wait_until(pilot, lambda: "ablate kindness  @all from 2" in screen(app))
         await wait_until(pilot, lambda: "⚑ kindness > 2" in screen(app))
 
     steering = ("ablate kindness; 0.1 kindness @3",)

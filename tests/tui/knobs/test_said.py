@@ -50,7 +50,7 @@ def test_each_term_becomes_a_card(play: Play) -> None:
         shown = screen(app)
         for words in (
             "when kindness > 2",
-            "ablate kindness  all from 2  all",
+            "ablate kindness  @all from 2  all",
             "share 0.60",
             "cap calm  layer 2  first 5",
         ):
@@ -136,7 +136,7 @@ def test_the_operator_of_a_card_is_turned_by_a_key_and_by_mouse(play: Play) -> N
         await wait_until(pilot, lambda: app.query(Slider))
         app.query_one(Slider).focus()
         await pilot.press("right", "o")
-        await wait_until(pilot, lambda: "● ablate kindness  all from 2" in screen(app) and "share 1.00" in screen(app))
+        await wait_until(pilot, lambda: "● ablate kindness  @all from 2" in screen(app) and "share 1.00" in screen(app))
         slider = app.query_one(Slider)
         await pilot.press("left")
         assert (app.talk.knobs[0].share, slider.signed) == (0.99, False)

@@ -121,8 +121,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
         if talk.writer.trouble is not None and str(talk.writer.trouble) != self._told:
             self._told = str(talk.writer.trouble)
             self.notify(f"{talk.writer.trouble}. Trying again.", severity="error")
-        while talk.notices:
-            self.notify(talk.notices.popleft(), severity="warning")
+        for line in talk.notices.take():
+            self.notify(line, severity="warning")
         self._pace()
 
     async def _show_numbers(self) -> None:

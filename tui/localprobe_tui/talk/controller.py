@@ -6,7 +6,6 @@ It does not depend on widgets: a screen registers a listener. Answers are stored
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -16,6 +15,7 @@ from localprobe.chats.store import ChatWriter
 from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe_tui.talk.alarms import PanelAlarm
+from localprobe_tui.talk.notices import Alerts, Notices
 from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.talk.running import WAITS, Running
 from localprobe_tui.talk.sampling import Sampling
@@ -61,8 +61,8 @@ class ChatController:
         """What is watched for, from the next answer on."""
         self.vectors: list[Vector] = []
         """Directions that were loaded or fitted, which names stand for where the library has none."""
-        self.notices: deque[str] = deque()
-        """Lines for the user that nobody waits for: a probe fired, or a change has to wait. The screen takes them."""
+        self.notices = Notices()
+        """Lines that the screen shows the user."""
         self.writer = ChatWriter(chats)
         self.session = session
         """The engine."""
@@ -116,7 +116,7 @@ class ChatController:
     def changed(self) -> None:
         """React to a changed knob or setting; a running answer follows from its next token if `applies` says so."""
         if self.answering and self._running is not None and self.applies == "next token":
-            self._turn_to = self._running.turn(self.knobs, self._notice)
+            self._turn_to = self._running.turn(self.knobs, self.notices.add)
         self._tell()
 
     def add(self, vector: Vector) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ class ChatController:
             self._save(question, *turns)
             self._tell()
             steps = self._steps(model, turns, knobs, self._running.alarms, continued is not None)
-            starts, told = [len(turn.pieces) for turn in turns], set[tuple[int, str]]()
+            alerts = Alerts(turns, self.notices)
             try:
                 async with aclosing(self.session.iterate(lambda: steps)) as stream:
                     async for at, events, steered in stream:
@@ -207,7 +207,7 @@ class ChatController:
                             recorder.mark(self._part(turns[0], steered, model, live=True))
                         if events:
                             recorder.take(events, at)
-                            self._tell_alerts(events, starts, told)
+                            alerts.take(events)
                             self.rate, self.first_token = recorder.rate, recorder.first_token
                         self._tell()
                         if self.writer.due:
@@ -276,26 +276,9 @@ class ChatController:
                     except (
                         LocalprobeError
                     ) as error:  # such as a text that the prompt lacks: the answer goes on as it was
-                        self._notice(f"{error}. {WAITS}")
+                        self.notices.add(f"{error}. {WAITS}")
                         continue
                     yield time.perf_counter(), [], new_knobs
-
-    def _tell_alerts(self, events: Sequence[Event], starts: Sequence[int], told: set[tuple[int, str]]) -> None:
-        """Tell the user of probes that fire, once per answer and probe; `starts` are the tokens that answers began
-        at."""
-        from localprobe.generation.events import Alert
-
-        for event in events:
-            if isinstance(event, Alert) and (event.row, event.probe) not in told:
-                told.add((event.row, event.probe))
-                beside = " of the unsteered answer" if event.row else ""
-                token = starts[event.row] + event.index + 1
-                self._notice(f"{event.probe} fired at token {token}{beside}: {event.score:+.2f}")
-
-    def _notice(self, line: str) -> None:
-        """Have the user told, unless it is what comes next anyway."""
-        if line not in self.notices:
-            self.notices.append(line)
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
         from localprobe.steering.knob import watch

@@ -164,7 +164,7 @@ class PanelKnob:
         if self.layer is not None and self.operator != "ablate":
             return f"layer {self.layer}"
         if self.layer is not None and not self.layers:
-            return f"all from {self.layer}"
+            return f"@all from {self.layer}"
         return f"@{layers}{'' if source is None else f' from {source}'}" if layers else "all layers"
 
     @property
