@@ -145,7 +145,9 @@ def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
         if factor > 0:
             directions[layer] = replace(direction, vector=values)
         else:
-            directions[layer] = replace(direction, vector=values, threshold=-direction.threshold, measures={})
+            directions[layer] = replace(
+                direction, vector=values, threshold=-direction.threshold, measures={}, calibrations=()
+            )
     if min(factors.values()) > 0:
         return replace(vector, directions=directions)
     origin = replace(vector.origin, method=_METHOD)

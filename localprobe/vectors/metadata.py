@@ -17,11 +17,14 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
 from localprobe.store.safe_json import parse
 from localprobe.suggest import one_line, shown
+from localprobe.vectors.calibration import Calibration
 from localprobe.vectors.vector import Direction, Origin, Vector, steering
 
 FORMAT = 1
 KEY = "localprobe"
 """Key under which a file holds the metadata."""
+CALIBRATIONS = "calibrations"
+"""Key of a direction's calibrations, which only calibrated ones have."""
 LARGEST = 1 << 25
 """The most numbers in all directions of a file: 126 layers of width 16,384 are 2 million."""
 _TENSOR = "direction."
@@ -42,6 +45,8 @@ def tensors_of(vector: Vector) -> dict[str, FloatArray]:
 
 def text_of(vector: Vector) -> str:
     """All of a vector except its tensors, as ASCII JSON."""
+    from localprobe.store.json_values import to_json
+
     about = {
         "format": FORMAT,
         "concept": vector.concept,
@@ -53,6 +58,7 @@ def text_of(vector: Vector) -> str:
                 "threshold": float(d.threshold),
                 "scale": float(d.scale),
                 "measures": {name: float(value) for name, value in d.measures.items()},
+                **({CALIBRATIONS: to_json(d.calibrations)} if d.calibrations else {}),
             }
             for b, d in sorted(vector.directions.items())
         },
@@ -146,12 +152,15 @@ def _layer(name: str) -> int:
 
 
 def _direction(vector: FloatArray, details: dict[str, Any]) -> Direction:
+    from localprobe.store.json_values import from_json
+
     numbers = {name: float(details[name]) for name in ("norm", "threshold", "scale")}
     for name, value in numbers.items():
         if not math.isfinite(value) or (value < 0 and name != "threshold"):  # both others are lengths
             raise ValueError(f"{name} {value}")
     measures = {str(name): float(value) for name, value in details["measures"].items()}
-    return Direction(vector, **numbers, measures=measures)
+    calibrations = from_json(tuple[Calibration, ...], details.get(CALIBRATIONS, []))
+    return Direction(vector, **numbers, measures=measures, calibrations=calibrations)
 
 
 def check_directions(directions: Mapping[int, Direction]) -> None:

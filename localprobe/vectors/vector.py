@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from localprobe.chat_template import template_key
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
+from localprobe.vectors.calibration import Calibration
 from localprobe.version import __version__
 
 SCALE_TOLERANCE = 0.1
@@ -98,6 +99,8 @@ class Direction:
     """Median residual length at this layer of the model that it was fitted on; 0 if unknown."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Measures from the fit, e.g. `auroc`."""
+    calibrations: tuple[Calibration, ...] = ()
+    """Thresholds of known false-positive rates, see `localprobe.vectors.calibration`."""
 
     @property
     def length(self) -> float:
