@@ -11,7 +11,7 @@ from localprobe.cli.options import Chosen, model_options
 from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from localprobe.probing.calibration import CalibrationReport
+    from localprobe.probing.calibrate import CalibrationReport
     from localprobe.vectors.calibration import Calibration
 
 
@@ -58,7 +58,7 @@ def calibrate(
     from localprobe.cli import show
     from localprobe.cli.layers import parse
     from localprobe.cli.options import loaded_with
-    from localprobe.probing import calibration
+    from localprobe.probing import calibrate as calibration
     from localprobe.store.json_values import to_json
 
     numbers = parse(layers)
@@ -120,8 +120,8 @@ def _lengths(calibrations: tuple[Calibration, ...]) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column("false positives by length")
     bins = calibrations[0].lengths
-    for each in bins:
-        table.add_column(f"{each.least}-{each.most} tokens" if each.most else f"{each.least}+ tokens", justify="right")
+    for one in bins:
+        table.add_column(f"{one.least}-{one.most} tokens" if one.most else f"{one.least}+ tokens", justify="right")
     for each in calibrations:
         shown = {part.least: bracketed(part.rate.share, part.rate.interval, ".1%") for part in each.lengths}
         table.add_row(f"of {each.unit}s", *(shown.get(part.least, "") for part in bins))

@@ -103,7 +103,8 @@ class VectorChoice:
     models: tuple[str, ...] = ()
     """Names of the models that it is for; empty for all."""
     sha256: str = field(init=False)
-    """Its identity in runs and cells: the hash of the file, without its calibrations, or of the layers and tensors of a vector in memory."""
+    """Its identity in runs and cells: the hash of the file, without its calibrations, or of the layers and tensors of a
+    vector in memory."""
 
     def __post_init__(self) -> None:
         if sum(source is not None for source in (self.file, self.fit, self.vector)) != 1:

@@ -23,18 +23,20 @@ Scores = list[FloatArray]
 
 
 def of_texts(model: Model, texts: Sequence[Text], watches: Sequence[Watch], progress: Progress) -> Scores:
-    """Scores of texts, cut to TOKEN_LIMIT tokens. The first token of a text is an attention sink and not scored; of an
-    `Exchange` only the tokens of the answer are. A text of a single token has none."""
+    """Scores of texts, cut to TOKEN_LIMIT tokens (within chats, to the context). The first token of a text is an
+    attention sink and not scored; of an `Exchange` only the tokens of the answer are. A text of one token has none."""
     layers = [watch.layer for watch in watches]
+    chats = any(isinstance(text, Exchange) for text in texts)
+    limit = model.info.context if chats else TOKEN_LIMIT
     order = sorted(range(len(texts)), key=lambda i: -_length(texts[i]))  # too long a text tells so at once
     found: Scores = [_none(watches)] * len(texts)
     tokens, begun = 0, time.perf_counter()
     for done, captured in zip(
-        count(1), capture(model.engine, [texts[i] for i in order], layers, "tokens", limit=TOKEN_LIMIT), strict=False
+        count(1), capture(model.engine, [texts[i] for i in order], layers, "tokens", limit=limit), strict=False
     ):
         i = order[captured.index]
         text = texts[i]
-        first = encode(model.engine, text, i, TOKEN_LIMIT).answer if isinstance(text, Exchange) else 1
+        first = encode(model.engine, text, i, limit).answer if isinstance(text, Exchange) else 1
         found[i] = _projected(captured.residuals[:, first:], watches)
         tokens += len(captured.ids)
         seconds = time.perf_counter() - begun

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from localprobe.errors import UsageError, VectorError
@@ -130,7 +131,7 @@ class Calibration:
 
 def interpolated(points: list[tuple[int, float]], tokens: float) -> float:
     """The value at a number of tokens between points (tokens, value), linear in the logarithm of the tokens."""
-    for (left, before), (right, after) in zip(points, points[1:], strict=False):
+    for (left, before), (right, after) in pairwise(points):
         if tokens <= right:
             share = math.log(max(tokens, left) / left) / math.log(right / left)
             return before + share * (after - before)

@@ -68,7 +68,7 @@ class TestThreshold:
 
     @pytest.mark.parametrize("fpr", [0.0, -1.0, 0.51, float("nan")])
     def test_a_rate_that_is_none(self, fpr: float) -> None:
-        with pytest.raises(UsageError, match="`fpr` is .*: give a false-positive rate above 0 and at most 0.5"):
+        with pytest.raises(UsageError, match=r"`fpr` is .*: give a false-positive rate above 0 and at most 0.5"):
             threshold(vector(measured()), fpr)
 
     def test_other_weights_give_a_notice(self) -> None:
@@ -146,7 +146,7 @@ class TestFile:
         from safetensors.numpy import save
 
         path.write_bytes(save(metadata.tensors_of(vector()), metadata={metadata.KEY: json.dumps(about)}))
-        with pytest.raises(VectorError, match="v.safetensors has broken metadata: "):
+        with pytest.raises(VectorError, match=r"v.safetensors has broken metadata: "):
             files.load(path)
 
     @pytest.mark.parametrize("data", [b"calibrations", b"", b'\x10\0\0\0\0\0\0\0{"calibrations":1', b"\xff" * 9])
