@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from localprobe.experiments.from_python import sweep
     from localprobe.experiments.sweep_report import SweepReport
     from localprobe.generation.answer import Answer
+    from localprobe.lens.result import Lens
     from localprobe.model import Model
     from localprobe.probing.arrays import validate_arrays
     from localprobe.probing.config import ProbeConfig
@@ -63,6 +64,7 @@ _EXPORTS = {
     "localprobe.experiments.from_python": ("sweep",),
     "localprobe.experiments.sweep_report": ("SweepReport",),
     "localprobe.generation.answer": ("Answer",),
+    "localprobe.lens.result": ("Lens",),
     "localprobe.model": ("Model",),
     "localprobe.probing.arrays": ("validate_arrays",),
     "localprobe.probing.config": ("ProbeConfig",),
@@ -84,6 +86,7 @@ __all__ = [
     "Direction",
     "EngineError",
     "Knob",
+    "Lens",
     "Library",
     "LoadOptions",
     "LocalprobeError",

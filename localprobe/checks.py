@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localprobe.engine import FloatArray, Info, IntArray, Prompt, Row, Sampler, Span, Steering, Watch
+from localprobe.engine import Coordinates, FloatArray, Info, IntArray, Prompt, Row, Sampler, Span, Steering, Watch
 from localprobe.errors import UnsupportedModel, UsageError, VectorError
 
 
@@ -40,7 +40,14 @@ def check_steering(info: Info, steering: Steering) -> None:
     able = info.capabilities
     for term in steering:
         check_layer(info, term.layer)
-        check_vector(info, term.delta, "steering vector")
+        if term.operator not in able.operators:
+            raise UsageError(
+                f"{info.engine} cannot {term.operator}, only {', '.join(able.operators)}: use another engine"
+            )
+        if term.coordinates is not None:
+            check_coordinates(info, term.coordinates)
+        else:
+            check_vector(info, term.delta, "steering vector")
         if term.layer < able.first_layer:
             raise UsageError(
                 f"layer {term.layer} cannot be steered by {info.engine}: the lowest that can is {able.first_layer}"
@@ -49,6 +56,23 @@ def check_steering(info: Info, steering: Steering) -> None:
             raise UsageError(f"steered positions [{term.start}, {term.stop}) are not a span")
         if not able.span_steering and (term.start, term.stop) != (0, None):
             raise UsageError(f"{info.engine} can only steer all positions: give positions `all`")
+
+
+def check_coordinates(info: Info, wanted: Coordinates) -> None:
+    """Raises UsageError or VectorError for directions that are not orthonormal or do not fit this model, for a share
+    outside 0 to 1, and for bounds or a target that no coordinate can have."""
+    if wanted.basis.ndim != 2 or not len(wanted.basis):
+        raise VectorError(f"the directions to steer along have shape {wanted.basis.shape}, not (k, width)")
+    for direction in wanted.basis:
+        check_vector(info, direction, "direction to steer along")
+    if not np.allclose(wanted.basis @ wanted.basis.T, np.eye(len(wanted.basis)), atol=1e-3):
+        raise VectorError("the directions to steer along are not orthonormal: normalise them")
+    if wanted.target.shape != (len(wanted.basis),) or not np.isfinite(wanted.target).all():
+        raise UsageError(f"the target {wanted.target.tolist()} is not one finite number per direction")
+    if not 0 <= wanted.share <= 1:
+        raise UsageError(f"the share to ablate is {wanted.share}: give a number from 0 to 1")
+    if not wanted.low <= wanted.high or wanted.low == float("inf") or wanted.high == float("-inf"):
+        raise UsageError(f"the bounds [{wanted.low:g}, {wanted.high:g}] hold no number")
 
 
 def check_rows(info: Info, rows: Sequence[Row], layers: Sequence[int]) -> None:

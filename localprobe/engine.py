@@ -9,7 +9,9 @@ Conventions, everywhere:
 - Layer `b` is the 0-based index of a transformer block. Its residual is the block's output, before the final
   norm and after any steering at that layer.
 - A position is a 0-based index into a row's ids, a first BOS included. A span is `[start, stop)`.
-- Steering adds a term's `delta` (float32, already alpha * v) to the residual of its layer at the positions of its span.
+- Steering edits the residual of a term's layer at the positions of its span: it adds `delta` (float32, already
+  alpha * v), or moves the residual's coordinates along some directions. The terms of a row at one layer act in their
+  order; `localprobe.edits` is the reference.
 - Arrays that cross the contract are numpy, on the host: ids int32, residuals, scores and log-probabilities float32.
 
 An engine may be called from any thread, but only from one at a time; an engine whose library is bound to one thread
@@ -18,10 +20,10 @@ moves the calls there itself. `localprobe.testing.EngineContract` is the test su
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,10 @@ IntArray: TypeAlias = NDArray[np.int32]
 FloatArray: TypeAlias = NDArray[np.float32]
 Span: TypeAlias = tuple[int, int]
 WeightsFormat: TypeAlias = Literal["folder", "gguf", "fake"]
+Operator: TypeAlias = Literal["add", "keep-norm", "ablate", "cap"]
+"""What a term does: add a delta; add it and restore the residual's length; take a share of the coordinates along some
+directions away; hold a coordinate within bounds."""
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Capabilities:
     """Rows of one batch may be steered differently. If not, the core makes one batch per steering."""
     span_steering: bool = True
     """A term may apply to some positions only. If not, only positions `all` are accepted."""
+    operators: tuple[Operator, ...] = ("add",)
+    """What terms may do. The core refuses the others by name."""
     early_stop: bool = True
     """A pass without logits ends after the deepest of the requested layers."""
     reuse: bool = True
@@ -113,25 +121,82 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Term:
-    """One addition to the residual stream of one row: `h' = h + delta` at `layer`, for positions in `[start, stop)`.
+class Coordinates:
+    """What becomes of the coordinates `p = h @ basis.T` of a residual h: they turn into
+    `p' = clip(p + share * (target - p), low, high)`, and h into `h + (p' - p) @ basis`.
 
-    `delta` is alpha * v, float32, shape (width,), multiplied once by the core. `stop=None` reaches every later
-    position, generated ones included.
+    With `share` s and no bounds this is directional ablation, `h - s (p - m) d` (Arditi et al. 2024, eq. 4, for s = 1
+    and m = 0; m = the mean over neutral texts is mean ablation). With `share` 0 it holds p within [low, high].
+    """
+
+    basis: FloatArray
+    """(k, width) float32, orthonormal rows."""
+    target: FloatArray
+    """(k,) float32: m."""
+    share: float = 0.0
+    """s, 0 leaves the coordinates as they are, 1 sets them to the target."""
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has a bound."""
+        return self.low != float("-inf") or self.high != float("inf")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """One edit of the residual stream of one row at `layer`, for positions in `[start, stop)`.
+
+    `h' = h + delta`, or what `coordinates` say.
+
+    `delta` is alpha * v, float32, shape (width,), multiplied once by the core; zeros for a term with coordinates, which
+    `along` makes. `stop=None` reaches every later position, generated ones included.
     """
 
     layer: int
     delta: FloatArray
     start: int = 0
     stop: int | None = None
+    keep_norm: bool = False
+    """The sum is rescaled to the length that the residual had: `h' = (h + delta) |h| / |h + delta|`."""
+    coordinates: Coordinates | None = None
+
+    @classmethod
+    def along(cls, layer: int, coordinates: Coordinates, start: int = 0, stop: int | None = None) -> Term:
+        """A term that moves coordinates."""
+        nothing = np.zeros(coordinates.basis.shape[1], dtype=np.float32)
+        return cls(layer, nothing, start, stop, coordinates=coordinates)
+
+    @property
+    def operator(self) -> Operator:
+        """What it does."""
+        if self.coordinates is not None:
+            return "cap" if self.coordinates.bounded else "ablate"
+        return "keep-norm" if self.keep_norm else "add"
+
+    @property
+    def idle(self) -> bool:
+        """Whether it leaves every residual as it is."""
+        if self.coordinates is not None:
+            return self.coordinates.share == 0 and not self.coordinates.bounded
+        return not self.delta.any()
 
     def covers(self, position: int) -> bool:
         """Whether `position` is steered by this term."""
         return self.start <= position and (self.stop is None or position < self.stop)
 
+    @property
+    def content(self) -> Hashable:
+        """What it does at its layer, equal for terms that do the same bit for bit."""
+        if self.coordinates is None:
+            return (self.operator, self.delta.tobytes())
+        parts = self.coordinates
+        return (parts.basis.tobytes(), parts.target.tobytes(), parts.share, parts.low, parts.high)
+
 
 Steering: TypeAlias = tuple[Term, ...]
-"""All terms of one row; several terms at one layer add up."""
+"""All terms of one row; several terms at one layer act in their order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

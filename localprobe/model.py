@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from localprobe.capture.centre import residual_mean
 from localprobe.capture.residuals import Captured, Text, capture, pooled
 from localprobe.capture.scale import residual_scale
 from localprobe.chat_ids import encode_chat
@@ -33,15 +34,22 @@ from localprobe.generation.answer import Answer, collect
 from localprobe.generation.conversation import Conversation
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Event
+from localprobe.generation.place import PromptPlace
+from localprobe.lens.logit_lens import lens
+from localprobe.lens.result import Lens
 from localprobe.progress import Progress, silent
-from localprobe.steering import knob
+from localprobe.steering import knob, resolve
+from localprobe.steering.expression import Expression
+from localprobe.steering.gates import Alarm
 from localprobe.steering.knob import Knob
+from localprobe.steering.resolve import Find
 from localprobe.steering.scoring import Scoring
 from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
 
-Steer: TypeAlias = Vector | str | Path | Knob | Sequence[Knob] | None
-"""What steers answers: a vector, its file or its name in the library, or knobs; None for no steering."""
+Steer: TypeAlias = Vector | str | Path | Expression | Knob | Sequence[Knob] | None
+"""What steers answers: a vector, its file or its name in the library, with a strength; a steering expression, as text
+or parsed; knobs; None for no steering."""
 
 
 class Model:
@@ -84,6 +92,11 @@ class Model:
     def scale(self) -> FloatArray:
         """Median residual length of each layer, (layers,): the unit of a dose."""
         return residual_scale(self.engine)
+
+    @cached_property
+    def neutral_mean(self) -> FloatArray:
+        """Mean residual of each layer over neutral text, (layers, width): what mean ablation restores."""
+        return residual_mean(self.engine)
 
     def ids(self, prompt: str, *, system: str = "", raw: bool = False) -> IntArray:
         """Ids of a prompt, (n,) int32: one user message in the model's chat template, or, if `raw`, the text as it is.
@@ -138,6 +151,27 @@ class Model:
         residuals = self.engine.forward([Row(ids, steering)], [watch.layer])[0].residuals[0]  # (n, width)
         return np.asarray(residuals @ watch.vector, dtype=np.float32)
 
+    def lens(
+        self,
+        text: Text | IntArray,
+        *,
+        vector: Vector | str | Path | None = None,
+        layer: int | None = None,
+        layers: Sequence[int] | None = None,
+        top: int = 5,
+        limit: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Lens:
+        """The logit lens: the `top` most likely next tokens after each of `layers` (all if None) and each token of a
+        text, or of ids such as `ids` gives; see `localprobe.lens.logit_lens.lens`.
+
+        `vector`, or its file or name in the library, scores every token too, at `layer` (its own choice if None).
+        """
+        if isinstance(vector, str | Path):
+            vector = Library().vector(vector, self.info)
+        numbers = self.layers(layers)
+        return lens(self.engine, text, numbers, vector=vector, at=layer, top=top, limit=limit, progress=progress)
+
     def knob(
         self,
         vector: Vector,
@@ -176,6 +210,22 @@ class Model:
             vector.layer(None)  # raises: a dose is of one layer
         return [self.knob(vector, layer=b, alpha=alpha, positions=positions) for b in sorted(vector.directions)]
 
+    def steering(self, expression: Expression | str, *, find: Find | None = None) -> list[Knob]:
+        """The knobs of a steering expression (docs/steering-language.md), such as `ablate refusal` or
+        `-0.1 formality @18 response when confident > fpr 0.01`.
+
+        Vectors are looked up in the library and as files, unless `find` does it. Raises UsageError in one line, with
+        the column; warns of a vector that was made for another model.
+        """
+        return resolve.knobs(expression, self, find or self._find)
+
+    def alarm(self, condition: str, *, find: Find | None = None) -> Alarm:
+        """The alarm of a condition such as `refusal > fpr 0.01`, or of a probe alone, at its 1 % threshold."""
+        return resolve.alarm(condition, self, find or self._find)
+
+    def _find(self, name: str) -> Vector:
+        return Library().vector(name, self.info)
+
     def _within(self, vector: Vector) -> Vector:
         return vector.within(self.info.model, self.info.layers, self.info.width)
 
@@ -195,16 +245,21 @@ class Model:
         sampler: Sampler | None = None,
         tokens: int = 200,
         seed: int = 0,
+        alarms: Sequence[Alarm | str] = (),
     ) -> Answer:
         """Answer a prompt, steered or not; `str` of the answer is its text, and every token has a score.
 
-        `steer` is a vector, its file or its name in the library, with its strength as `dose` (residual lengths of this
-        model; 0.25 is strong) or as `alpha`, at `layer` (the vector's own choice if None) and `positions` (`all`,
-        `prompt` or `response`); or one or more knobs, which hold all of that.
+        `steer` is a steering expression such as `"0.2 empathy @18 response; ablate refusal"`
+        (docs/steering-language.md). Or it is a vector, its file or its name in the library, with its strength as `dose`
+        (residual lengths of this model; 0.25 is strong) or as `alpha`, at `layer` (the vector's own choice if None) and
+        `positions` (`all`, `prompt`, `response`, ...); or one or more knobs, which hold all of that.
 
         A token's score is the projection of its residual on the steered direction at the steered layer, in residual
         units, so it includes what steering adds (`Answer.midpoint`). Of several knobs, the last one's direction counts.
         `watch` scores by another vector at its own layer, or by any projection, for example some layers above.
+
+        `alarms` are conditions such as `refusal > fpr 0.01`: `Answer.alerts` lists the tokens where they hold, and
+        `Answer.gates` when conditions of the steering began and ceased to hold.
 
         `raw` continues the prompt without the chat template. `sampler` takes the place of `temperature`; `tokens` is
         the most to generate. The same seed gives the same answer, the one of `localprobe steer --seed`. Raises
@@ -224,6 +279,7 @@ class Model:
             sampler=sampler,
             tokens=tokens,
             seed=seed,
+            alarms=alarms,
         )[0]
 
     def answers(
@@ -242,6 +298,7 @@ class Model:
         sampler: Sampler | None = None,
         tokens: int = 200,
         seed: int = 0,
+        alarms: Sequence[Alarm | str] = (),
     ) -> list[Answer]:
         """Answer many prompts, in batches; options as of `answer`. A prompt given n times gets n different answers.
 
@@ -255,20 +312,26 @@ class Model:
             if isinstance(prompt, str):
                 key = f"seed {seed}" + (f" again {repeats[prompt]}" if repeats[prompt] else "")
                 repeats[prompt] += 1
-                requests.append(Request(ids, knob.steering(knobs, len(ids)), sampler, key, tokens))
+                requests.append(Request(ids, self._steering(knobs, ids, prompt), sampler, key, tokens))
             else:
                 requests.append(prompt)
         scoring = Scoring.by(watch, knobs)
+        told = [self.alarm(alarm) if isinstance(alarm, str) else alarm for alarm in alarms]
         if scoring is None:
-            return collect(self.generate(requests), len(requests))
-        return collect(self.generate(requests, [scoring.watch]), len(requests), scoring.midpoint, scoring.reach)
+            return collect(self.generate(requests, alarms=told), len(requests))
+        events = self.generate(requests, [scoring.watch], alarms=told)
+        return collect(events, len(requests), scoring.midpoint, scoring.reach)
 
     def _knobs(
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
     ) -> list[Knob]:
         """The knobs that `steer` stands for; warns of vectors that may not work on this model."""
+        if isinstance(steer, Expression) or (isinstance(steer, str) and (layer, alpha, dose) == (None, None, None)):
+            if positions != "all":
+                raise UsageError("`positions` is for a vector: write it into the steering expression")
+            return self.steering(steer)
         if isinstance(steer, str | Path):
-            steer = Library().vector(steer, self.info)
+            steer = self._find(str(steer))
         if isinstance(steer, Vector):
             knobs = self.knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         elif (layer, alpha, dose) == (None, None, None):
@@ -296,11 +359,17 @@ class Model:
     ) -> Request:
         """A request for `generate` or `answers`, from a prompt and knobs."""
         ids = self.ids(prompt, system=system, raw=raw)
-        return Request(ids, knob.steering(knobs, len(ids)), sampler or Sampler(), key, tokens, stops)
+        return Request(ids, self._steering(knobs, ids, prompt), sampler or Sampler(), key, tokens, stops)
 
-    def generate(self, requests: Sequence[Request], watch: Sequence[Watch] = ()) -> Iterator[Event]:
+    def _steering(self, knobs: Sequence[Knob], ids: IntArray, prompt: str) -> Steering:
+        """The terms of knobs for a prompt of these ids, whose own words are `prompt`."""
+        return knob.steering(knobs, PromptPlace.of(self.engine, ids, message=prompt))
+
+    def generate(
+        self, requests: Sequence[Request], watch: Sequence[Watch] = (), *, alarms: Sequence[Alarm] = ()
+    ) -> Iterator[Event]:
         """Generate answers in batches; see `localprobe.generation.decode.generate`."""
-        return generate(self.engine, requests, watch)
+        return generate(self.engine, requests, watch, alarms=alarms)
 
     def conversation(self, system: str = "", watch: Sequence[Watch] = ()) -> Conversation:
         """A new chat, which keeps its messages and what the engine computed for them."""

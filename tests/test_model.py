@@ -11,6 +11,7 @@ from localprobe.fake import FakeEngine, backend
 from localprobe.generation.decode import Request
 from localprobe.model import Model
 from localprobe.steering.knob import Knob
+from localprobe.steering.positions import Place
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 
@@ -95,7 +96,7 @@ def test_an_answer_is_steered_and_its_tokens_scored_by_the_steered_direction(eng
     knob = model.knob(vector, dose=0.3)
     ids = np.array([*model.ids("Hello"), *answer.ids], dtype=np.int32)
     v = vector.directions[2].vector
-    captured = model.scores(ids, Watch(2, v / np.linalg.norm(v)), knob.terms(len(model.ids("Hello"))))
+    captured = model.scores(ids, Watch(2, v / np.linalg.norm(v)), knob.terms(Place(len(model.ids("Hello")))))
     np.testing.assert_allclose(answer.scores, captured[-len(answer) :], rtol=1e-4)
     assert np.isnan(plain.scores).all()
     assert len(plain.scores) == len(plain.ids)

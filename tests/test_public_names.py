@@ -18,6 +18,7 @@ NAMES = [
     "EngineError",
     "Knob",
     "LDA",
+    "Lens",
     "Library",
     "LoadOptions",
     "LocalprobeError",

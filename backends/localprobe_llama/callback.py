@@ -1,4 +1,4 @@
-"""The eval callback: reads residuals, adds to them, and ends passes early while llama.cpp computes.
+"""The eval callback: reads residuals, edits them, and ends passes early while llama.cpp computes.
 
 llama.cpp asks for every node of its graph whether the callback wants it. If so, it calls again once the values are
 computed. The residual after block `b` is the node named `l_out-<b>`. With a control vector it is the node after that
@@ -23,9 +23,8 @@ import numpy as np
 from localprobe.engine import FloatArray
 from localprobe.errors import UnsupportedModel
 from localprobe_llama import library
+from localprobe_llama.edits import Edit, apply
 
-Addition: TypeAlias = tuple[int, int, FloatArray]
-"""(first, last + 1, delta): rows of a residual, and what is added to each of them, (width,)."""
 Reader: TypeAlias = Callable[[FloatArray], None]
 """Takes a residual (rows, width), which is overwritten once the reader returns."""
 
@@ -34,9 +33,10 @@ Reader: TypeAlias = Callable[[FloatArray], None]
 class Work:
     """The work of the callback in one pass, by layer."""
 
-    additions: Mapping[int, Sequence[Addition]] = field(default_factory=dict)
+    edits: Mapping[int, Sequence[Edit]] = field(default_factory=dict)
+    """Made in their order."""
     readers: Mapping[int, Reader] = field(default_factory=dict)
-    """Called after additions."""
+    """Called after edits."""
     stop: int | None = None
     """The pass ends once the residual of this layer has been read."""
 
@@ -54,10 +54,11 @@ class Tap:
         self._width = width
         self._layers = {f"l_out-{layer}".encode(): layer for layer in range(layers)}
         self._same_graph = same_graph
+        self._on_host = library.on_host()
         self._skipped = _Skipped(self)
         self._known: dict[int, bool] = {}  # nodes of the last graph that are not residuals
         self._residuals: dict[int, int] = {}  # nodes of the last graph that are residuals -> layer
-        self._counts: dict[int, int] = {}  # node of a residual -> number of rows
+        self._values: dict[int, FloatArray] = {}  # node of a residual -> its values, or room for a copy of them
         self._wanted: set[int] = set()  # layers
         self._asked: int | None = None  # the node that was requested, and will be computed next
         self._begun = self._cutting = False
@@ -75,7 +76,7 @@ class Tap:
         """Do `work` in the next pass, whose residuals have `rows` rows, except `top_rows` at the top block."""
         self._work, self._rows, self._top_rows = work, rows, top_rows
         stop = len(self._layers) if work.stop is None else work.stop
-        self._done = {layer: 0 for layer in (*work.additions, *work.readers) if layer <= stop}
+        self._done = {layer: 0 for layer in (*work.edits, *work.readers) if layer <= stop}
         self._wanted = set(self._done) if work.stop is None else {*self._done, work.stop}
         self._skipped.clear()  # at its first node it is checked whether the graph is the last one
         self._begun = self._cutting = False
@@ -101,7 +102,7 @@ class Tap:
         if not self._begun:
             self._begun = True
             if self._in_parts or not self._same_graph():
-                self._known, self._residuals, self._counts = {}, {}, {}
+                self._known, self._residuals, self._values = {}, {}, {}
             self._skipped.update(self._known)
             self._skipped.update((node, False) for node, layer in self._residuals.items() if layer not in self._wanted)
         if self.layer(node) in self._wanted:
@@ -153,32 +154,42 @@ class Tap:
         return False
 
     def _at_layer(self, node: int) -> bool:
-        """Add to a residual and read it. Returns whether the pass is done."""
+        """Edit a residual and read it. Returns whether the pass is done."""
         work, layer = self._work, self._residuals[node]
-        additions, reader = work.additions.get(layer), work.readers.get(layer)
-        if additions or reader:
-            count = self._rows_of(node)
-            size = 4 * count * self._width
+        edits, reader = work.edits.get(layer), work.readers.get(layer)
+        if edits or reader:
+            residual = self._read(node)  # (rows, width)
             first, total = self._done[layer], self._total(layer)
-            residual = self._room(layer, first, count, total)  # (count, width)
-            library.tensor_get(node, residual.ctypes.data, 0, size)
-            if additions:
-                for start, stop, delta in additions:
-                    if start < first + count and stop > first:
-                        residual[max(start - first, 0) : stop - first] += delta
-                library.tensor_set(node, residual.ctypes.data, 0, size)
-            self._done[layer] = first + count
-            if reader and first + count == total:
-                reader(residual if count == total else self._parts[layer])
+            last = first + len(residual)
+            if last > total:
+                raise UnsupportedModel(
+                    f"llama.cpp gave more than {total} residuals at layer {layer}: use the torch engine"
+                )
+            if edits:
+                apply(edits, residual, first)
+                if not self._on_host:
+                    library.tensor_set(node, residual.ctypes.data, 0, residual.nbytes)
+            self._done[layer] = last
+            if len(residual) != total:
+                residual = self._put_together(layer, residual, first, total)
+            if reader and last == total:
+                reader(residual)
         return layer == work.stop
 
     def _total(self, layer: int) -> int:
         return self._top_rows if layer == len(self._layers) - 1 else self._rows
 
-    def _rows_of(self, node: int) -> int:
-        """Rows of a residual, which is float32 in every architecture that llama.cpp has."""
-        if node in self._counts and not self._in_parts:
-            return self._counts[node]
+    def _read(self, node: int) -> FloatArray:
+        """A residual (rows, width): llama.cpp's own memory, or a copy if that is on a GPU."""
+        if node not in self._values or self._in_parts:
+            self._values[node] = self._array(node)
+        values = self._values[node]
+        if not self._on_host:
+            library.tensor_get(node, values.ctypes.data, 0, values.nbytes)
+        return values
+
+    def _array(self, node: int) -> FloatArray:
+        """The values of a residual, which is float32 in every architecture that llama.cpp has, or room for a copy."""
         elements: int = library.tensor_elements(node)
         plain = library.tensor_bytes(node) == 4 * elements and library.tensor_contiguous(node)
         if not plain or elements % self._width:
@@ -186,22 +197,22 @@ class Tap:
                 f"llama.cpp's tensor {library.tensor_name(node).decode()} is not float32 rows of {self._width}: "
                 "this architecture cannot be read through it, use the torch engine"
             )
-        count = self._counts[node] = elements // self._width
-        return count
+        if self._on_host:
+            values = (ctypes.c_float * elements).from_address(library.tensor_data(node))
+            return np.ctypeslib.as_array(values).reshape(-1, self._width)
+        count = elements // self._width
+        if len(self._scratch) < count:
+            self._scratch = np.empty((count, self._width), np.float32)
+        return self._scratch[:count]
 
-    def _room(self, layer: int, first: int, count: int, total: int) -> FloatArray:
-        """Buffer for rows [first, first + count) of `total`: llama.cpp may split a batch into several passes."""
-        if first + count > total:
-            raise UnsupportedModel(f"llama.cpp gave more than {total} residuals at layer {layer}: use the torch engine")
-        if count == total:
-            if len(self._scratch) < total:
-                self._scratch = np.empty((total, self._width), np.float32)
-            return self._scratch[:total]
+    def _put_together(self, layer: int, part: FloatArray, first: int, total: int) -> FloatArray:
+        """All residuals of a layer so far, (total, width): llama.cpp may split a batch into several passes."""
         if layer not in self._parts:
             self._in_parts = True  # several graphs per pass: nodes must be identified by name
             self._skipped.clear()
             self._parts[layer] = np.empty((total, self._width), np.float32)
-        return self._parts[layer][first : first + count]
+        self._parts[layer][first : first + len(part)] = part
+        return self._parts[layer]
 
 
 class _Skipped(dict[int, bool]):

@@ -18,6 +18,7 @@ from localprobe.models import fits
 from localprobe_llama import library
 from localprobe_llama.batch import Batch
 from localprobe_llama.callback import Tap, Work
+from localprobe_llama.edits import picked
 from localprobe_llama.interrupt import Interruptible
 from localprobe_llama.model import LlamaModel
 
@@ -55,7 +56,7 @@ class Context:
     ) -> None:
         """Run tokens (n,), n at most `batch`; logits are kept of those in `outputs` (n,).
 
-        The top block computes residuals for outputs only, and a reader of its layer gets only these rows; additions
+        The top block computes residuals for outputs only, and a reader of its layer gets only these rows; edits
         still count all tokens. If the pass fails or is interrupted, the cache does not hold these tokens.
         """
         batch = self._batch.fill(tokens, positions, sequences, outputs)
@@ -148,12 +149,10 @@ class Context:
 
 
 def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
-    """The same work, with additions at the top block indexed by output."""
-    if top not in work.additions or outputs.all():
+    """The same work, with edits at the top block indexed by output."""
+    if top not in work.edits or outputs.all():
         return work
-    place = np.concatenate([[0], np.cumsum(outputs)]).tolist()
-    additions = [(place[first], place[last], delta) for first, last, delta in work.additions[top]]
-    return replace(work, additions={**work.additions, top: additions})
+    return replace(work, edits={**work.edits, top: picked(work.edits[top], outputs)})
 
 
 def _create(model: LlamaModel, context: Context, tap: Tap) -> Any:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from localprobe.engine import FloatArray, Output, Row, Steering
 from localprobe.sampling import log_softmax
-from localprobe_llama.callback import Addition, Reader, Work
+from localprobe_llama.callback import Reader, Work
 from localprobe_llama.context import MOST_SEQUENCES, Context
+from localprobe_llama.edits import Edit
 from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
-from localprobe_llama.steering import add, control, effective
+from localprobe_llama.steering import control, effective, plan
 
 _ROWS = min(64, MOST_SEQUENCES)
 _LOGITS = 16  # rows of logits turned into log-probabilities at a time
@@ -106,17 +107,17 @@ def _run_batch(
     scored = np.concatenate([piece.row.wanted[piece.start : piece.stop] for piece in pieces])
     # The residual of the top block is computed only for outputs.
     outputs = np.ones_like(scored) if model.layers - 1 in layers else scored
-    work = Work(_additions(pieces) if steered else {}, _readers(pieces, layers), stop)
+    work = Work(_edits(pieces) if steered else {}, _readers(pieces, layers), stop)
     context.decode(tokens, positions, sequences, outputs, work)
     if scored.any():
         _score(context.logits(int(outputs.sum())), pieces, scored, outputs)
 
 
-def _additions(pieces: Sequence[_Piece]) -> Mapping[int, Sequence[Addition]]:
-    additions: dict[int, list[Addition]] = {}
+def _edits(pieces: Sequence[_Piece]) -> Mapping[int, Sequence[Edit]]:
+    edits: dict[int, list[Edit]] = {}
     for piece in pieces:
-        add(additions, piece.row.steering, piece.start, piece.stop, piece.first)
-    return additions
+        plan(edits, piece.row.steering, piece.start, piece.stop, piece.first)
+    return edits
 
 
 def _readers(pieces: Sequence[_Piece], layers: Sequence[int]) -> Mapping[int, Reader]:

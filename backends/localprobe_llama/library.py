@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import deque
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,16 @@ tensor_get = _bind(_base, "ggml_backend_tensor_get", None, _pointer, _pointer, _
 tensor_set = _bind(_base, "ggml_backend_tensor_set", None, _pointer, _pointer, _size, _size)
 """(tensor, source, offset, bytes): copy into a tensor."""
 
+tensor_data = _bind(_base, "ggml_get_data", _pointer, _pointer)
+"""Where a tensor's values are, on its device."""
+
 device_count = _bind(_registry, "ggml_backend_dev_count", _size)
 device_at = _bind(_registry, "ggml_backend_dev_get", _pointer, _size)
 device_kind = _bind(_base, "ggml_backend_dev_type", ctypes.c_int, _pointer)
 """0 is the CPU, 1 a GPU, 2 a GPU in the processor, 3 an accelerator of the CPU."""
 device_name = _bind(_base, "ggml_backend_dev_description", ctypes.c_char_p, _pointer)
+_device_buffers = _bind(_base, "ggml_backend_dev_buffer_type", _pointer, _pointer)
+_on_host = _bind(_base, "ggml_backend_buft_is_host", ctypes.c_bool, _pointer)
 
 _errors: deque[str] = deque(maxlen=50)
 _levels = [0]
@@ -74,6 +80,12 @@ def errors() -> list[str]:
     """llama.cpp's errors since `forget_errors`, one per line, without function names."""
     lines = (" ".join(line.split()) for line in _errors)
     return [line.partition(": ")[2] if line.partition(": ")[0].isidentifier() else line for line in lines if line]
+
+
+@cache
+def on_host() -> bool:
+    """Whether all devices of this build compute in the memory of this process."""
+    return all(_on_host(_device_buffers(device_at(number))) for number in range(device_count()))
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ import llama_cpp
 import numpy as np
 import psutil
 
-from localprobe.engine import Capabilities, FloatArray, Info, LoadOptions, Weights
+from localprobe.engine import OPERATORS, Capabilities, FloatArray, Info, LoadOptions, Weights
 from localprobe.errors import CorruptFile, LocalprobeError, ModelError, OutOfMemory, UnsupportedModel, UsageError
 from localprobe.gguf.parts import read_model
 from localprobe.models import fits
@@ -218,7 +218,7 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
         template_args=options.template_args,
         bos=model.vocabulary.bos,
         eos=model.vocabulary.eos,
-        capabilities=Capabilities(),
+        capabilities=Capabilities(operators=OPERATORS),
         notes=notes,
         threads=None if model.gpu else model.threads,
         rope_length=model.short_context,

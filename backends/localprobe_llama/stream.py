@@ -11,6 +11,7 @@ whose kernels do not depend on the number of rows, all 24 were the same.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +22,12 @@ from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, IntArray, Prompt, Sampler, Steering, Step, Watch
 from localprobe.errors import UsageError
 from localprobe.sampling import sample
-from localprobe_llama.callback import Addition, Reader, Work
+from localprobe_llama.callback import Reader, Work
 from localprobe_llama.context import Context
+from localprobe_llama.edits import Edit
 from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
-from localprobe_llama.steering import add, control, effective
+from localprobe_llama.steering import control, effective, plan, steps
 
 
 @dataclass(slots=True)
@@ -68,7 +70,8 @@ class LlamaStream:
         self._context: Context | None = context
         self._watch = _Watched(watch)
         self._rows = list(_rows(prompts, held, room))
-        self._added = False  # whether steering goes through the callback rather than the control vector
+        self._edits: Mapping[int, Sequence[Edit]] = {}  # in a step: what the control vector does not do
+        self._planned = 0  # for how many steps they hold
         self._dropped = False
         self._pending: IntArray | None = None
         self._prompt_scores: list[FloatArray] = []
@@ -157,17 +160,17 @@ class LlamaStream:
         context = self._open()
         firsts = [sum(prompt.copies for prompt in prompts[:number]) for number in range(len(prompts))]
         rows = [self._rows[first] for first in firsts]
-        added = self._steer([(row.steering, row.length) for row in rows])
+        edited = self._steer([(row.steering, row.length) for row in rows])
         logits = np.empty((len(self._rows), self._model.vocabulary.size), np.float32)
         for first, prompt in zip(firsts, prompts, strict=True):
             row, *copies = self._rows[first : first + prompt.copies]
-            logits[first : first + prompt.copies] = self._prefill_one(prompt, row, added=added)
+            logits[first : first + prompt.copies] = self._prefill_one(prompt, row, edited=edited)
             for copy in copies:
                 context.share(row.sequence, copy.sequence)
                 copy.length = row.length
         return logits
 
-    def _prefill_one(self, prompt: Prompt, row: _Row, *, added: bool) -> FloatArray:
+    def _prefill_one(self, prompt: Prompt, row: _Row, *, edited: bool) -> FloatArray:
         """One prompt per pass, so that its numbers do not depend on the other prompts. Returns logits (vocabulary,)."""
         context, n = self._open(), len(prompt.ids)
         held = row.length
@@ -177,10 +180,10 @@ class LlamaStream:
             stop = min(start + context.batch, n)
             outputs = np.full(stop - start, self._model.layers - 1 in self._watch.layers)  # the top block needs them
             outputs[-1] |= stop == n
-            additions: dict[int, list[Addition]] = {}
-            if added:
-                add(additions, row.steering, start, stop, 0)
-            work = Work(additions, self._watch.readers(scores[start - held : stop - held]))
+            edits: dict[int, list[Edit]] = {}
+            if edited:
+                plan(edits, row.steering, start, stop, 0)
+            work = Work(edits, self._watch.readers(scores[start - held : stop - held]))
             positions = np.arange(start, stop, dtype=np.int32)
             sequences = np.full(stop - start, row.sequence, np.int32)
             context.decode(prompt.ids[start:stop], positions, sequences, outputs, work)
@@ -196,23 +199,23 @@ class LlamaStream:
         if self._pending is None:
             return scores
         check_growth(self._model.short_context, [row.length for row in self._rows])
-        additions: dict[int, list[Addition]] = {}
         for number, row in enumerate(self._rows):
             if row.length >= row.limit:
                 raise UsageError(f"row {number} is full at {row.length} tokens: open the stream with more room")
-            if self._added:
-                add(additions, row.steering, row.length, row.length + 1, number)
+        if not self._planned:
+            self._edits, self._planned = steps([(row.steering, row.length) for row in self._rows])
         positions = np.array([row.length for row in self._rows], np.int32)
         sequences = np.array([row.sequence for row in self._rows], np.int32)
         outputs = np.ones(len(self._rows), np.bool_)
         try:
-            context.decode(self._pending, positions, sequences, outputs, Work(additions, self._watch.readers(scores)))
+            context.decode(self._pending, positions, sequences, outputs, Work(self._edits, self._watch.readers(scores)))
         except BaseException:
             if not self._model.rewinds:
                 self.close()  # the rows are lost
             raise
         for row in self._rows:
             row.length += 1
+        self._planned -= 1
         self._pending = None
         self._logits = context.logits(len(self._rows))
         return scores
@@ -220,10 +223,11 @@ class LlamaStream:
     def _steer_rows(self) -> None:
         """Choose how the rows are steered from now on."""
         if self._rows:
-            self._added = self._steer([(row.steering, row.length) for row in self._rows])
+            edited = self._steer([(row.steering, row.length) for row in self._rows])
+            self._edits, self._planned = {}, 0 if edited else sys.maxsize
 
     def _steer(self, rows: Sequence[tuple[Steering, int]]) -> bool:
-        """Set the control vector if it can steer all rows, each from its position on; else they need additions."""
+        """Set the control vector if it can steer all rows, each from its position on; else they need edits."""
         deltas = control(rows)
         served = deltas is not None and (self._model.controls or not deltas)
         self._open().control(deltas if deltas and served else {})

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import mlx.core as mx
 
-from localprobe_mlx.steering import Additions, steer
+from localprobe_mlx.steering import LayerEdits, steer
 
 
 class Stop(Exception):
@@ -49,17 +49,17 @@ class Climb:
     Each residual is (rows, length, width), in the model's dtype, after any steering at its layer.
     """
 
-    def __init__(self, deepest: int, wanted: Sequence[int], additions: Mapping[int, Additions]) -> None:
+    def __init__(self, deepest: int, wanted: Sequence[int], edits: Mapping[int, LayerEdits]) -> None:
         self._deepest = deepest
         self._wanted = {*wanted, deepest}
-        self._additions = additions
+        self._edits = edits
         self.residuals: dict[int, mx.array] = {}
 
     def at(self, layer: int, block: Callable[[], Any]) -> Any:
         out = block()
         hidden = _hidden(out)  # (rows, length, width)
-        if layer in self._additions:
-            hidden = steer(hidden, self._additions[layer])
+        if layer in self._edits:
+            hidden = steer(hidden, self._edits[layer])
             out = (hidden, *out[1:]) if isinstance(out, tuple) else hidden
         if layer in self._wanted:
             self.residuals[layer] = hidden

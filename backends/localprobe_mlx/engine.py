@@ -9,7 +9,19 @@ import mlx.core as mx
 
 from localprobe.batches import apart
 from localprobe.checks import check_decoding, check_sides, only_captured
-from localprobe.engine import Capabilities, Info, IntArray, LoadOptions, Output, Prompt, Row, Stream, Watch, Weights
+from localprobe.engine import (
+    OPERATORS,
+    Capabilities,
+    Info,
+    IntArray,
+    LoadOptions,
+    Output,
+    Prompt,
+    Row,
+    Stream,
+    Watch,
+    Weights,
+)
 from localprobe.errors import UsageError
 from localprobe_mlx.checkpoint import Checkpoint
 from localprobe_mlx.forward import forward
@@ -70,7 +82,7 @@ class MlxEngine:
             template_args=options.template_args,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
-            capabilities=Capabilities(no_decoding=network.no_decoding),
+            capabilities=Capabilities(operators=OPERATORS, no_decoding=network.no_decoding),
             notes=notes,
             rope_length=rope.length,
         )

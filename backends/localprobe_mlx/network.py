@@ -103,15 +103,15 @@ class Network:
         self._side.long = long
         length = ids.shape[1]
         if min(starts) == max(starts) or self._ragged_axes is not None:
-            additions = steerings.at(starts, length) if steerings else {}
+            edits = steerings.at(starts, length) if steerings else {}
             place = Place(starts, length, mask_axes=self._ragged_axes or 1)
-            return self._run(ids, place, caches, Climb(deepest, wanted, additions))
+            return self._run(ids, place, caches, Climb(deepest, wanted, edits))
         # The model does not support rows at different positions in one pass, so each row has its own pass.
         alone = []
         for row, start in enumerate(starts):
-            additions = steerings.take([row]).at([start], length) if steerings else {}
+            edits = steerings.take([row]).at([start], length) if steerings else {}
             place = Place([start], length, rows=slice(row, row + 1))
-            alone.append(self._run(ids[row : row + 1], place, caches, Climb(deepest, wanted, additions)))
+            alone.append(self._run(ids[row : row + 1], place, caches, Climb(deepest, wanted, edits)))
         return {layer: mx.concatenate([residuals[layer] for residuals in alone]) for layer in alone[0]}
 
     def _run(self, ids: mx.array, place: Place, caches: list[LayerCache], climb: Climb) -> dict[int, mx.array]:

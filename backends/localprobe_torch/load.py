@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from localprobe.checks import only_captured
-from localprobe.engine import Capabilities, Info, LoadOptions, Weights
+from localprobe.engine import OPERATORS, Capabilities, Info, LoadOptions, Weights
 from localprobe.errors import UsageError
 from localprobe.models.checkpoint import check_folder
 from localprobe.models.tokens import end_ids
@@ -67,7 +67,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         bos=vocabulary.bos,
         eos=tuple(sorted(vocabulary.eos | end_ids(getattr(model, "generation_config", None), model.config, text))),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
-        capabilities=Capabilities(no_decoding=no_decoding),
+        capabilities=Capabilities(operators=OPERATORS, no_decoding=no_decoding),
         notes=(only_captured("this model", no_decoding),) if no_decoding else (),
         rope_length=network.rope_length,
     )

@@ -1,20 +1,28 @@
-"""Terms of a batch as a few tensors per layer: one addition after each steered block, none after the others."""
+"""Terms of a batch as a few tensors per layer: a few operations after each steered block, none after the others."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from localprobe.engine import FloatArray, Steering, Term
+from localprobe import edits
+from localprobe.edits import Edits
+from localprobe.engine import Steering
+from localprobe_torch.coordinates import Shifts
 
-_Deltas = dict[tuple[int, int], FloatArray]
-"""Sum of the deltas of one row and layer, by the columns [start, stop) of the pass that they cover."""
+_TINY = 1e-30
+
+
+class Edit(Protocol):
+    """An edit of residuals at one layer, for all rows of a pass."""
+
+    def to(self, hidden: Tensor) -> Tensor:
+        """Edit a residual (rows, columns, width); float32 in, float32 out."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +35,47 @@ class Addition:
     """(rows, columns, 1) float32, 1 where the delta applies; None where it applies to all."""
 
     def to(self, hidden: Tensor) -> Tensor:
-        """Add to a residual (rows, columns, width); float32 in, float32 out."""
         if self.columns is None:
             return hidden + self.deltas
         return torch.addcmul(hidden, self.columns, self.deltas)
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSteering:
-    """All additions of one layer in one pass. Calling it steers a residual (rows, columns, width), in float32."""
+class Turn:
+    """An addition that keeps the length of the residual. Where the delta is 0, both lengths are the same number."""
 
-    additions: Sequence[Addition]
+    addition: Addition
+
+    def to(self, hidden: Tensor) -> Tensor:
+        added = self.addition.to(hidden)
+        return added * (_length(hidden) / _length(added).clamp_(min=_TINY))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSteering:
+    """All edits of one layer in one pass. Calling it steers a residual (rows, columns, width), in float32."""
+
+    edits: Sequence[Edit]
 
     def __call__(self, hidden: Tensor) -> Tensor:
         steered = hidden.float()
-        for addition in self.additions:
-            steered = addition.to(steered)
+        for edit in self.edits:
+            steered = edit.to(steered)
         return steered.to(hidden.dtype)
 
 
 def plan_steering(
     rows: Sequence[Steering], starts: Sequence[int], lengths: Sequence[int], devices: Sequence[torch.device]
 ) -> dict[int, LayerSteering]:
-    """Steering of one pass, by layer. `devices` are those of each layer's residual.
-
-    Row r of the pass holds positions `starts[r]` to `starts[r] + lengths[r]`, from column 0 on; the rest is
-    padding, for which steering does not matter.
-    """
-    layers: dict[int, list[_Deltas]] = defaultdict(lambda: [{} for _ in rows])
-    for row, (steering, start, length) in enumerate(zip(rows, starts, lengths, strict=True)):
-        for term in steering:
-            if (columns := _columns(term, start, length)) is not None:
-                deltas = layers[term.layer][row]
-                deltas[columns] = deltas[columns] + term.delta if columns in deltas else term.delta
-    return {
-        layer: LayerSteering(_additions(deltas, lengths, devices[layer])) for layer, deltas in sorted(layers.items())
-    }
+    """Steering of one pass, by layer. `devices` are those of each layer's residual; see `localprobe.edits.plan`."""
+    made: dict[tuple[int, torch.device], LayerSteering] = {}
+    planned = {}
+    for layer, own in edits.plan(rows, starts, lengths).items():
+        key = id(own), devices[layer]  # layers that are edited alike share their tensors
+        if key not in made:
+            made[key] = LayerSteering([_edit(each, devices[layer]) for each in own])
+        planned[layer] = made[key]
+    return planned
 
 
 def next_change(steering: Steering, position: int) -> float:
@@ -71,32 +84,14 @@ def next_change(steering: Steering, position: int) -> float:
     return min(edges, default=float("inf"))
 
 
-def _columns(term: Term, start: int, length: int) -> tuple[int, int] | None:
-    """Columns of a row that a term covers, None if it covers none."""
-    first = max(term.start - start, 0)
-    stop = length if term.stop is None else min(term.stop - start, length)
-    return (first, stop) if first < stop else None
+def _length(hidden: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
+    return length
 
 
-def _additions(rows: Sequence[_Deltas], lengths: Sequence[int], device: torch.device) -> list[Addition]:
-    """Addition k holds the k-th span of every row."""
-    additions = []
-    for k in range(max(map(len, rows))):
-        picked = [(row, *list(deltas.items())[k]) for row, deltas in enumerate(rows) if len(deltas) > k]
-        deltas = np.zeros((len(rows), 1, len(picked[0][2])), dtype=np.float32)
-        for row, _, delta in picked:
-            deltas[row, 0] = delta
-        whole = all(columns == (0, lengths[row]) for row, columns, _ in picked)
-        additions.append(Addition(_on(deltas, device), None if whole else _on(_mask(picked, lengths), device)))
-    return additions
-
-
-def _mask(picked: Sequence[tuple[int, tuple[int, int], FloatArray]], lengths: Sequence[int]) -> FloatArray:
-    mask = np.zeros((len(lengths), max(lengths), 1), dtype=np.float32)
-    for row, (first, stop), _ in picked:
-        mask[row, first:stop] = 1
-    return mask
-
-
-def _on(values: NDArray[np.float32], device: torch.device) -> Tensor:
-    return torch.from_numpy(values).to(device, non_blocking=True)
+def _edit(each: Edits, device: torch.device) -> Edit:
+    if each.deltas is None:
+        return Shifts.of(each, device)
+    columns = None if each.columns is None else torch.from_numpy(each.columns).to(device, torch.float32)
+    addition = Addition(torch.from_numpy(each.deltas).to(device, non_blocking=True), columns)
+    return addition if each.kind == "add" else Turn(addition)

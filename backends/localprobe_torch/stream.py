@@ -151,7 +151,7 @@ class TorchStream:
         return torch.full((self._rows, self._projections.count), torch.nan, device=self.network.device)
 
     def _steer_anew(self) -> None:
-        """Compute the additions for the next positions; they stay valid until a term begins or ends."""
+        """Compute the edits for the next positions; they stay valid until a term begins or ends."""
         starts = [int(length) for length in self._lengths]
         self._adds = plan_steering(self._steerings, starts, [1] * self._rows, self.network.devices)
         changes = (next_change(terms, start) - start for terms, start in zip(self._steerings, starts, strict=True))

@@ -33,7 +33,7 @@ def residual_scale(engine: Engine) -> FloatArray:
 
 def key(engine: Engine) -> list[str]:
     """All that the scale depends on: the model on its engine, and the tokens of the texts."""
-    rows = [encode(engine, text, limit=engine.info.context).ids for text in _texts()]
+    rows = [encode(engine, text, limit=engine.info.context).ids for text in texts()]
     return [*memo.model_key(engine.info), memo.ids_key(rows)]
 
 
@@ -43,12 +43,13 @@ def measure(engine: Engine) -> FloatArray:
     limit = engine.info.context
     lengths = [
         np.linalg.norm(captured.residuals[:, 1:], axis=-1)  # (layers, n - 1)
-        for captured in capture(engine, _texts(), layers, "tokens", limit=limit)
+        for captured in capture(engine, texts(), layers, "tokens", limit=limit)
     ]
     return np.asarray(np.median(np.concatenate(lengths, axis=1), axis=1), dtype=np.float32)
 
 
-def _texts() -> list[str]:
+def texts() -> list[str]:
+    """The neutral texts that scale and mean are measured on."""
     from localprobe.contrast.pairs import TEXT_SETS, read_texts
 
     return read_texts(TEXT_SETS.path("neutral"))[:_TEXTS]

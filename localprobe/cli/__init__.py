@@ -36,7 +36,9 @@ _COMMANDS = {
     "runs": ("runs", "List runs; show, export, merge or delete them."),
     "reproduce": ("reproduce", "The paper in one command: its tables and figures for your models."),
     "report": ("report", "Runs as one HTML page, as JSON or CSV."),
-    "steer": ("steer", "Answer a prompt with a direction added."),
+    "steer": ("steer", "Answer a prompt while steering: add, ablate or cap directions."),
+    "generate": ("steer", "Answer a prompt, steered or not, and watch for probes."),
+    "lens": ("lens", "Show what a model would say next after every layer, beside a probe's scores."),
     "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
     "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }

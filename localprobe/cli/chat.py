@@ -9,6 +9,7 @@ import click
 
 from localprobe.cli.options import Chosen, loaded_with, model_argument
 from localprobe.cli.output import say
+from localprobe.cli.steering import check_texts, steered, steering_options
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
 @click.option("--alpha", type=float, help="Strength as the paper's coefficient, instead of a dose.")
 @click.option("--layer", "-l", type=int, help="Layer to steer; the vector's own choice if not given.")
-@click.option("--positions", type=click.Choice(["all", "prompt", "response"]), default="all", show_default=True)
+@click.option(
+    "--positions",
+    default="all",
+    show_default=True,
+    help='Where: all, prompt, response, "first 5", ... of the language.',
+)
+@steering_options
 @click.option("--system", default="", help="System prompt.")
 @click.option(
     "--tokens", type=click.IntRange(min=1), default=400, show_default=True, help="The most tokens of an answer."
@@ -40,22 +47,26 @@ def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
     """
     from localprobe.probing.named import origin_of
     from localprobe.steering import knob
+    from localprobe.steering.places import Positions
 
     if options["dose"] is not None or options["alpha"] is not None:
         knob.strength(options["alpha"], options["dose"])
         if options["vector"] is None:
             raise UsageError("a strength needs a direction: give a `vector`")
+    Positions.parse(options["positions"])
+    names = check_texts(options["steering"], options["conditions"])
     if not plain and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         from localprobe.cli.tui import run_app
 
-        run_app(chosen.of(origin_of(options["vector"]) if options["vector"] else None), **options)
+        first = options["vector"] or (names[0] if names else None)
+        run_app(chosen.of(origin_of(first) if first else None), **options)
         return
     from localprobe.cli.plain_chat import PlainChat
     from localprobe.store.text_files import InputLines
 
     if options["vector"] is None:
-        with chosen.load() as model:
-            PlainChat(model, None, options, _writer()).run(InputLines())
+        with steered(chosen, options["steering"], options["conditions"]) as ready:
+            PlainChat(ready.model, None, options, _writer()).run(InputLines())
         return
     with loaded_with(chosen, options["vector"]) as (model, vector):
         PlainChat(model, vector, options, _writer()).run(InputLines())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from localprobe.cli.output import say, say_error
-from localprobe.cli.steer import describe
+from localprobe.cli.steering import Finder, describe, say_events
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = """\
+/steer EXPR   steer by an expression from here on, such as 0.2 empathy when calm > 2; alone: no longer
+/watch PROBE  tell when a probe fires, such as refusal > fpr 0.01; alone: no longer
 /dose 0.2     turn the knob: steer from here on at this dose (/alpha 20 gives the paper's coefficient instead)
 /regenerate   answer the last message again
 /continue     continue the last answer
@@ -39,7 +41,10 @@ class PlainChat:
 
         self._model, self._vector, self._options = model, vector, options
         self._knobs: list[Knob] = []
+        self._find = Finder(model)
+        self._expressed = [knob for text in options["steering"] for knob in model.steering(text, find=self._find)]
         self._talk = model.conversation()
+        self._talk.alarms = tuple(model.alarm(text, find=self._find) for text in options["conditions"])
         self._chat = Chat(model=model.info.model, system=options["system"])
         self._writer = writer
         if vector is not None:
@@ -51,6 +56,13 @@ class PlainChat:
                 self._turn(alpha=0.0)
             for warning in vector.check_scale(model.scale, [knob.layer for knob in self._knobs]):
                 say(f"warning: {warning}", err=True)
+        for knob in self._expressed:
+            say(f"[{describe(model, knob)}]", err=True)
+
+    @property
+    def _steers(self) -> list[Knob]:
+        """All knobs: those of expressions, then those of the vector that the chat was started with."""
+        return [*self._expressed, *self._knobs]
 
     def run(self, lines: Iterator[str]) -> None:
         """Answer each line until the last, or `/quit`. An error is printed and does not end the chat."""
@@ -72,6 +84,10 @@ class PlainChat:
                 return
             case "/dose" | "/alpha":
                 self._turn(**{command[1:]: _number(value)})
+            case "/steer":
+                self._steer(value)
+            case "/watch":
+                self._talk.alarms = (self._model.alarm(value, find=self._find),) if value.strip() else ()
             case "/regenerate":
                 self._again()
             case "/continue":
@@ -82,6 +98,12 @@ class PlainChat:
                 raise UsageError(f"there is no command {command}; /help lists them")
             case _:
                 self._say(line)
+
+    def _steer(self, text: str) -> None:
+        """Replace the steering expression by another; nothing changes if it cannot be read."""
+        self._expressed = self._model.steering(text, find=self._find) if text.strip() else []
+        for line in [describe(self._model, knob) for knob in self._expressed] or ["no steering expression"]:
+            say(f"[{line}]", err=True)
 
     def _say(self, text: str) -> None:
         """Answer a message; it replaces a last one that got no answer."""
@@ -144,49 +166,54 @@ class PlainChat:
     def _reading(self) -> Reading | None:
         from localprobe.chats.turns import Reading
 
-        return Reading.of(self._knobs[-1].vector, self._knobs[-1].layer) if self._knobs else None
+        return Reading.of(self._steers[-1].vector, self._steers[-1].read_at) if self._steers else None
 
     def _part(self, answer: Turn) -> SteeredPart:
         """The part of an answer that begins at its next token."""
         from localprobe.chats.turns import SteeredPart
         from localprobe.steering.knob import watch
 
-        watched = watch(self._vector, answer.reading.layer) if self._vector and answer.reading else None
-        start, knobs = len(answer.pieces), [knob for knob in self._knobs if knob.alpha]
+        watched = watch(self._steers[-1].vector, answer.reading.layer) if self._steers and answer.reading else None
+        start, knobs = len(answer.pieces), [knob for knob in self._steers if not knob.idle]
         return SteeredPart.of(knobs, self._model.scale, watched, start, start)
 
     def _answer(self, generate: Callable[..., Generator[list[Event]]], answer: Turn, key: str) -> None:
         """Print an answer while it is generated, and save it. Ctrl-C ends it; the text so far is saved."""
         from localprobe.chats.recorder import AnswerRecorder
         from localprobe.engine import Sampler
-        from localprobe.generation.events import Score
+        from localprobe.generation.answer import AnswerBuilder
+        from localprobe.generation.events import text_of
         from localprobe.steering.knob import steering, watch
 
-        self._talk.watch = (watch(self._knobs[-1].vector, self._knobs[-1].layer),) if self._knobs else ()
+        self._talk.watch = (watch(self._steers[-1].vector, self._steers[-1].read_at),) if self._steers else ()
         recorder, start, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
-            lambda prompt, start: steering(self._knobs, prompt, start),
+            lambda place: steering(self._steers, place),
             sampler=Sampler(temperature=self._options["temperature"]),
             key=key,
             tokens=self._options["tokens"],
         )
+        told = AnswerBuilder()
         with _interrupted() as interrupted:
             try:
                 for events in steps:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
                     recorder.take(step, time.perf_counter())
-                    say("".join(e.text for e in step if not isinstance(e, Score)), nl=False)
+                    for event in step:
+                        told.take(event)
+                    say("".join(map(text_of, step)), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
             finally:
                 if answer.id in self._chat.turns:
                     self._writer.write(self._chat, answer)
         say()
+        say_events(told.gates, told.alerts, answer.pieces, first=before)
         count = len(answer.pieces) - before
         scores = [score for score in answer.scores[before:] if not math.isnan(score)]
         rate = count / (time.perf_counter() - start)
-        mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._knobs[-1].layer}, " if scores else ""
+        mean = f"probe {sum(scores) / len(scores):+.2f} at layer {self._steers[-1].read_at}, " if scores else ""
         say(f"[{mean}{count} tokens, {rate:.1f} tok/s, {answer.reason}]", err=True)
 
 

@@ -11,7 +11,19 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from localprobe.engine import Engine, FloatArray, IntArray, Output, Row, Sampler, Steering, Term, Watch
+from localprobe.edits import edited
+from localprobe.engine import (
+    Coordinates,
+    Engine,
+    FloatArray,
+    IntArray,
+    Output,
+    Row,
+    Sampler,
+    Steering,
+    Term,
+    Watch,
+)
 from localprobe.errors import CanaryFailed
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.decode import Decoding, Request
@@ -94,8 +106,15 @@ def _checks(engine: Engine) -> Iterator[Check]:
         yield Check("the layer before does not move", still, f"layer {below} {'is the same' if still else 'moved'}")
     yield _stopped(engine, ids, layer, plain, alike)
     yield from _rows(engine, ids, layer, delta, plain, steered, alike)
+    operators = _operators(engine, layer, delta)
+    for term in operators:
+        yield _operator(engine, ids, term, plain, tolerance)
     if not info.capabilities.no_decoding:
-        yield _decode(engine, ids, layer, delta, max(20 * tolerance, 3 * alike))
+        tolerance = max(20 * tolerance, 3 * alike)
+        yield _decode(engine, ids, (Term(layer, delta),), "a decode step is steered as a prefill is", tolerance)
+        for term in operators:
+            steering = (Term(below, delta), term)
+            yield _decode(engine, ids, steering, f"a decode step can {term.operator} as a prefill can", tolerance)
 
 
 def _ids(engine: Engine) -> IntArray:
@@ -128,14 +147,32 @@ def _rows(
     yield Check("a span steers its positions alone", off < tolerance, f"relative difference {off:.2g}")
 
 
-def _decode(engine: Engine, ids: IntArray, layer: int, delta: FloatArray, tolerance: float) -> Check:
-    """Compare steered decode steps with one steered pass over the same tokens, by live scores along `delta`.
+def _operators(engine: Engine, layer: int, delta: FloatArray) -> list[Term]:
+    """A term for each operator of the engine besides addition, each of an effect of about `delta`."""
+    length = float(np.linalg.norm(delta))
+    basis, target = (delta / length)[None], np.array([-length], dtype=np.float32)
+    terms = [
+        Term(layer, delta, keep_norm=True),
+        Term.along(layer, Coordinates(basis, target, share=1.0)),
+        Term.along(layer, Coordinates(basis, np.zeros_like(target), low=length / 2, high=length)),
+    ]
+    return [term for term in terms if term.operator in engine.info.capabilities.operators]
+
+
+def _operator(engine: Engine, ids: IntArray, term: Term, plain: Output, tolerance: float) -> Check:
+    steered = _pass(engine, ids, (term,), (max(term.layer - 1, 0), term.layer), len(ids) - 1)
+    off = _distance(steered.residuals[1], edited(plain.residuals[1], term))
+    return Check(f"the steered layer follows {term.operator}", off < tolerance, f"relative difference {off:.2g}")
+
+
+def _decode(engine: Engine, ids: IntArray, steering: Steering, name: str, tolerance: float) -> Check:
+    """Compare steered decode steps with one steered pass over the same tokens, by live scores along the first delta.
 
     An unsteered step would be off by half a residual length. In standard deviations of residuals along one direction
     that is half the square root of the width, far more than rounding.
     """
-    steering: Steering = (Term(layer, delta),)
-    watched = min(layer + 1, engine.info.layers - 1)
+    watched = min(max(term.layer for term in steering) + 1, engine.info.layers - 1)
+    delta = steering[0].delta
     probe = delta / np.linalg.norm(delta)
     request = Request(ids, steering, Sampler(temperature=0), tokens=4)
     decoding = Decoding(engine, [request], [Watch(watched, probe)])
@@ -147,16 +184,14 @@ def _decode(engine: Engine, ids: IntArray, layer: int, delta: FloatArray, tolera
     finally:
         decoding.close()
     if not answer.ids:  # the model ended at once: the prompt's own scores are steered too
-        return Check(
-            "a decode step is steered as a prefill is", True, "the model said nothing, so nothing was compared"
-        )
+        return Check(name, True, "the model said nothing, so nothing was compared")
     whole = np.concatenate([ids, np.array(answer.ids, dtype=np.int32)])
     residuals = engine.forward([Row(whole, steering)], [watched])[0].residuals[0, len(ids) :]
     reference = residuals @ probe
     size = float(np.median(np.linalg.norm(residuals, axis=-1))) / np.sqrt(engine.info.width)
     off = float(np.abs(np.array(answer.scores) - reference).max()) / size
     # Batches of different sizes sum in different orders, so the results are not bitwise equal.
-    return Check("a decode step is steered as a prefill is", bool(off < tolerance), f"live scores off by {off:.2g} sd")
+    return Check(name, bool(off < tolerance), f"live scores off by {off:.2g} sd")
 
 
 def _pass(engine: Engine, ids: IntArray, steering: Steering, layers: tuple[int, int], last: int) -> Output:

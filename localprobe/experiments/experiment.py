@@ -231,10 +231,13 @@ def file_hash(path: Path, identity: Callable[[bytes], bytes] = bytes) -> str:
 
 
 def vector_hash(vector: Vector) -> str:
-    """SHA-256 of a vector's layers, its best one and its tensors (float32), 64 hexadecimal digits."""
+    """SHA-256 of a vector's layers, its best one and its tensors (float32), probes included, 64 hexadecimal digits."""
     hashed = hashlib.sha256(repr((vector.best, sorted(vector.directions))).encode())
     for layer in sorted(vector.directions):
         hashed.update(np.asarray(vector.directions[layer].vector, dtype="<f4").tobytes())
+    for layer, direction in sorted(vector.directions.items()):
+        if direction.probe is not None:
+            hashed.update(f"probe {layer}".encode() + np.asarray(direction.probe, dtype="<f4").tobytes())
     return hashed.hexdigest()
 
 

@@ -28,6 +28,7 @@ from localprobe.experiments.experiment import (
 )
 from localprobe.experiments.experiment_tables import ExperimentTable, ModelTable, VectorTable
 from localprobe.probing.config import ProbeConfig
+from localprobe.steering.places import Positions
 from localprobe.store.names import path_of
 from localprobe.store.shipped import Shipped, unknown
 from localprobe.store.toml import read_toml
@@ -72,11 +73,17 @@ class _File:
             samples=table.samples,
             tokens=table.tokens,
             sampler=Sampler(**asdict(table.sampling)),
-            positions=table.positions,
+            positions=self._positions(),
             seed=table.seed,
             measures=table.measures,
             judge=self._judge(prompts),
         )
+
+    def _positions(self) -> str:
+        try:
+            return str(Positions.parse(self.table.positions))
+        except UsageError as error:
+            self._wrong("positions", str(error))
 
     def _models_and_vectors(self) -> tuple[tuple[ModelChoice, ...], tuple[VectorChoice, ...]]:
         models = tuple(map(_model, self.table.models))

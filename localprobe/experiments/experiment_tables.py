@@ -10,7 +10,6 @@ from localprobe.contrast.pairs import TEST_FRACTION
 from localprobe.errors import UsageError
 from localprobe.experiments.experiment import Arm, LayerChoice, Strengths
 from localprobe.probing.config import METHOD, POOLING, MethodName, PoolingName
-from localprobe.steering.positions import Positions
 from localprobe.store.toml import Table
 
 Text: TypeAlias = Annotated[str, Meta(pattern=r"\S")]
@@ -119,7 +118,7 @@ class ExperimentTable(SteeredTable):
     system_prompts: Text | None = None
     samples: Count = 5
     tokens: Count = 200
-    positions: Positions = "all"
+    positions: Text = "all"
     seed: Seed = 0
     measures: bool = True
     sampling: SamplingTable = field(default_factory=SamplingTable)

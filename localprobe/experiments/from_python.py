@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from textwrap import shorten
-from typing import get_args
 
 from localprobe.contrast.scenarios import scenarios
 from localprobe.contrast.system_prompts import SYSTEM_PROMPTS, SystemPrompts, read_system_prompts
@@ -33,7 +32,7 @@ from localprobe.experiments.sweep import SweepProgress, run
 from localprobe.experiments.sweep_report import SweepReport
 from localprobe.model import Model
 from localprobe.probing.named import Reference, vector_for
-from localprobe.steering.positions import Positions
+from localprobe.steering.places import Positions
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Runs
 from localprobe.suggest import close_match
@@ -69,10 +68,11 @@ def sweep(
 
     `prompts` are texts, ids of scenarios that ship (`the_listener`), or PromptChoice. Strengths are `doses` (median
     residual lengths of this model) or `alphas`, including 0. `layers` are numbers, depths from 0.0 to 1.0, or `best`,
-    the vector's own. There are `samples` answers to each prompt at each strength, of at most `tokens` tokens, at
-    `positions` `all`, `prompt` or `response`. `words` are those of the two poles to count in answers: of `concept` (the
-    vector's, if not given) where they ship; without any, what depends on them is left out of the result. `system` are
-    the opposite system prompts of the arms `system` and `both`. `measures` adds probe readings, perplexity and KL.
+    the vector's own. There are `samples` answers to each prompt at each strength, of at most `tokens` tokens, steered
+    at `positions` such as `all`, `prompt` or `response` (docs/steering-language.md). `words` are those of the two poles
+    to count in answers: of `concept` (the vector's, if not given) where they ship; without any, what depends on them is
+    left out of the result. `system` are the opposite system prompts of the arms `system` and `both`. `measures` adds
+    probe readings, perplexity and KL.
 
     The model stays open. Every answer is in the store, `runs`, as soon as it is finished: after Ctrl-C the same call
     resumes. Raises UsageError for an argument that is out of range, VectorError for a vector that does not fit the
@@ -97,7 +97,7 @@ def sweep(
         samples=samples,
         tokens=tokens,
         sampler=sampler,
-        positions=positions,
+        positions=str(Positions.parse(positions)),
         seed=seed,
         measures=measures,
     )
@@ -151,6 +151,5 @@ def _check(experiment: Experiment, arms: Sequence[str]) -> None:
     for name in ("samples", "tokens"):
         if getattr(experiment, name) < 1:
             raise UsageError(f"`{name}` must be at least 1, not {getattr(experiment, name)}")
-    for name, values, allowed in (("positions", [experiment.positions], get_args(Positions)), ("arms", arms, ARMS)):
-        if not values or set(values) - set(allowed):
-            raise UsageError(f"`{name}` is {', '.join(values) or 'empty'}: choose of {', '.join(allowed)}")
+    if not arms or set(arms) - set(ARMS):
+        raise UsageError(f"`arms` is {', '.join(arms) or 'empty'}: choose of {', '.join(ARMS)}")

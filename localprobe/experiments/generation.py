@@ -15,6 +15,7 @@ from localprobe.experiments.model_measures import wanted
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.decode import Request, steps
 from localprobe.generation.events import Finished
+from localprobe.generation.place import PromptPlace
 from localprobe.model import Model
 from localprobe.steering.knob import steering
 
@@ -71,9 +72,10 @@ def requests(model: Model, grid: Grid, cells: Sequence[Cell]) -> list[Request]:
             prompts[key] = model.ids(prompt.text, system=grid.system(cell.pole), raw=prompt.raw)
         ids = prompts[key]
         sample = cell.sample if cell.arm == "random" else None  # each sample has its own direction
-        condition = (len(ids), cell.arm == "random", cell.vector, cell.layer, cell.alpha, sample)
+        condition = (key, cell.arm == "random", cell.vector, cell.layer, cell.alpha, sample)
         if condition not in steerings:
-            steerings[condition] = steering(grid.knobs(cell), len(ids))
+            place = PromptPlace.of(model.engine, ids, message=prompt.text)
+            steerings[condition] = steering(grid.knobs(cell), place)
         experiment = grid.experiment
         requests.append(Request(ids, steerings[condition], experiment.sampler, cell.stream, experiment.tokens))
     return requests

@@ -21,6 +21,8 @@ from localprobe.checks import check_rows
 from localprobe.engine import FloatArray, IntArray, Row, Steering, Watch
 from localprobe.experiments.cells import CellAnswer, CellMeasures
 from localprobe.experiments.grid import BASELINE, Cell, Grid
+from localprobe.generation.gates import RowGates
+from localprobe.generation.place import PromptPlace
 from localprobe.model import Model
 from localprobe.steering import knob
 
@@ -143,7 +145,8 @@ class _Divergences:
     def _asked(self, cell: Cell) -> tuple[IntArray, Steering]:
         prompt = self._grid.prompt(cell)
         ids = self._model.ids(prompt.text, system=self._grid.system(cell.pole), raw=prompt.raw)
-        return ids, knob.steering(self._grid.knobs(cell), len(ids))
+        place = PromptPlace.of(self._model.engine, ids, message=prompt.text)
+        return ids, RowGates(self._model.engine, knob.steering(self._grid.knobs(cell), place)).steering()
 
     def _next(self, asked: Sequence[tuple[IntArray, Steering]]) -> list[FloatArray]:
         """Log-probabilities (vocabulary,) of the token after each prompt."""

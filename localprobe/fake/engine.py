@@ -12,7 +12,19 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from localprobe.checks import check_decoding
-from localprobe.engine import Capabilities, FloatArray, Info, IntArray, Output, Prompt, Row, Steering, Stream, Watch
+from localprobe.engine import (
+    OPERATORS,
+    Capabilities,
+    FloatArray,
+    Info,
+    IntArray,
+    Output,
+    Prompt,
+    Row,
+    Steering,
+    Stream,
+    Watch,
+)
 from localprobe.errors import UsageError
 from localprobe.fake import tokenizer
 from localprobe.fake.stream import FakeStream
@@ -37,7 +49,7 @@ class FakeEngine:
         *,
         seed: int = 0,
         context: int = CONTEXT,
-        capabilities: Capabilities = Capabilities(),
+        capabilities: Capabilities = Capabilities(operators=OPERATORS),
         delay: float = 0.0,
         fault: Fault | None = None,
         template_args: tuple[str, ...] = (),
@@ -141,11 +153,13 @@ class FakeEngine:
     def _refuse_unable(self, steerings: Iterable[Steering]) -> None:
         """Raise for what the capabilities exclude; the core should never request it."""
         able = self.info.capabilities
-        distinct = {tuple((t.layer, t.delta.tobytes(), t.start, t.stop) for t in steering) for steering in steerings}
+        distinct = {tuple((t.layer, t.content, t.start, t.stop) for t in steering): steering for steering in steerings}
         if len(distinct) > 1 and not able.row_steering:
             raise UsageError("this engine steers all rows of a batch alike: make one batch per steering")
-        for layer, _, start, stop in (term for steering in distinct for term in steering):
-            if layer < able.first_layer:
-                raise UsageError(f"layer {layer} cannot be steered here: the first that can is {able.first_layer}")
-            if (start, stop) != (0, None) and not able.span_steering:
+        for term in (term for steering in distinct.values() for term in steering):
+            if term.layer < able.first_layer:
+                raise UsageError(f"layer {term.layer} cannot be steered here: the first that can is {able.first_layer}")
+            if (term.start, term.stop) != (0, None) and not able.span_steering:
                 raise UsageError("this engine can only steer all positions: give positions `all`")
+            if term.operator not in able.operators:
+                raise UsageError(f"this engine cannot {term.operator}: it can {', '.join(able.operators)}")

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from localprobe.edits import edited, moves
 from localprobe.engine import FloatArray, IntArray, Steering
 from localprobe.fake.tokenizer import BOS, VOCABULARY
 
@@ -86,14 +87,13 @@ class Transformer:
 
         Returns the residuals of the first `depth` blocks, (depth, n, width).
         """
-        positions = range(cache.length, cache.length + len(ids))
+        start = cache.length
         hidden = self.embedding[ids]  # (n, width)
         residuals = np.empty((depth, len(ids), WIDTH), np.float32)
         for layer, block in enumerate(self.blocks[:depth]):
             hidden = block(hidden, cache, layer)
-            for term in steering:
-                if term.layer == layer:
-                    hidden[[term.covers(position) for position in positions]] += term.delta
+            for (first, stop), term in moves(steering, layer, start, len(ids)):
+                hidden[first:stop] = edited(hidden[first:stop], term)
             residuals[layer] = hidden
         cache.length += len(ids)
         return residuals

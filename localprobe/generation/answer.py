@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from localprobe.generation.events import Event, Finished, Reason, Score, Token
+from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
 
 if TYPE_CHECKING:
     from localprobe.engine import FloatArray, IntArray
@@ -41,6 +41,10 @@ class Answer:
     """The score without a tint in notebooks: the midpoint between the poles, plus what steering adds directly."""
     reach: float = 0.0
     """Distance from `midpoint` at which the tint is full; 0 takes the largest distance in this answer."""
+    gates: tuple[GateChange, ...] = ()
+    """When conditions of the steering began and ceased to hold."""
+    alerts: tuple[Alert, ...] = ()
+    """The tokens for which a watched-for probe fired."""
 
     @property
     def text(self) -> str:
@@ -94,6 +98,8 @@ class AnswerBuilder:
         self.text = ""
         self.reason: Reason | None = None
         """Why it ended; None while it is being generated."""
+        self.gates: list[GateChange] = []
+        self.alerts: list[Alert] = []
         self._logprobs: list[float] = []
         self._projections: list[FloatArray | None] = []
 
@@ -110,6 +116,10 @@ class AnswerBuilder:
             case Score():
                 self.scores[event.index] = float(event.values[0])
                 self._projections[event.index] = event.values
+            case GateChange():
+                self.gates.append(event)
+            case Alert():
+                self.alerts.append(event)
             case Finished():
                 self.reason = event.reason
                 self.text += event.text
@@ -130,7 +140,8 @@ class AnswerBuilder:
         projections = self.projections
         for array in (ids, logprobs, projections):
             array.setflags(write=False)
-        return Answer(tuple(self.pieces), ids, logprobs, projections, self.reason or "stopped", midpoint, reach)
+        told = tuple(self.gates), tuple(self.alerts)
+        return Answer(tuple(self.pieces), ids, logprobs, projections, self.reason or "stopped", midpoint, reach, *told)
 
 
 def collect(events: Iterable[Event], rows: int, midpoint: float = 0.0, reach: float = 0.0) -> list[Answer]:

@@ -15,17 +15,21 @@ import numpy as np
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, Rendered, render, render_answer
 from localprobe.checks import check_text
-from localprobe.engine import Engine, Info, IntArray, Sampler, Steering, Watch
+from localprobe.engine import Engine, IntArray, Sampler, Steering, Watch
 from localprobe.errors import UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.decode import Decoding, Request
 from localprobe.generation.events import Event, Token
-from localprobe.steering.positions import ended, same_until
+from localprobe.generation.gates import RowGates
+from localprobe.generation.place import PromptPlace
+from localprobe.steering.gates import Alarm
+from localprobe.steering.history import ended, same_until
+from localprobe.steering.positions import Place
 
 _MARK = "\ue000answer\ue000"  # private use: no template or user writes it
 _TAIL = 4  # ids of context needed to decode the next one
-SteeringOf = Callable[[int, int], Steering]
-"""(prompt length, first new position) -> terms of a turn."""
+SteeringOf = Callable[[Place], Steering]
+"""Where the prompt of a turn stands in the row -> the terms of the turn."""
 
 
 class Conversation:
@@ -40,6 +44,10 @@ class Conversation:
         self.engine = engine
         self.watch = tuple(watch)
         """The projections that answers are scored by."""
+        self.alarms: tuple[Alarm, ...] = ()
+        """The probes that are watched for."""
+        self.place: Place = Place(0)
+        """Where the prompt of the last turn stands."""
         self.messages: list[Message] = [Message("system", system)] if system else []
         self._decoding: Decoding | None = None
         self._ids: list[int] = []  # the last prompt and its answer, as sampled
@@ -99,7 +107,8 @@ class Conversation:
         ids, start = self._tokens()
         self._prompt, self._turn = render(self.engine.info, self.messages).text, start
         self._before = self.messages[:-1]
-        terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
+        self.place = PromptPlace.of(self.engine, ids, start, self.messages[-1].content)
+        terms = (*ended(self._steering, start), *(steering(self.place) if steering else ()))
         sampler = sampler or Sampler()
         requests = [
             Request(ids, row, sampler, key, tokens, tuple(stops)) for row in ((terms, ()) if beside else (terms,))
@@ -128,7 +137,9 @@ class Conversation:
         start = min(
             _common_prefix(self._ids, ids), len(ids) - 1
         )  # the last position is run again to predict the next token
-        terms = (*ended(self._steering, start), *(steering(len(ids), start) if steering else ()))
+        asked = next((message.content for message in self.messages[::-1] if message.role == "user"), "")
+        self.place = PromptPlace.of(self.engine, ids, start, asked)
+        terms = (*ended(self._steering, start), *(steering(self.place) if steering else ()))
         yield from self._generate([Request(ids, terms, sampler or Sampler(), key, tokens)], said)
 
     @property
@@ -200,11 +211,13 @@ class Conversation:
         old, keep = self._decoding, [0] * len(requests)
         self._decoding = None
         if old is not None and old.intact and old.rows == len(requests) and self.engine.info.capabilities.reuse:
-            keep = [_reusable(self.engine.info, *old.history(row), request) for row, request in enumerate(requests)]
+            keep = [_reusable(self.engine, *old.history(row), request) for row, request in enumerate(requests)]
         if old is not None and not all(keep):
             old.close()
             old = None
-        self._decoding = Decoding(self.engine, requests, self.watch, reuse=old, keep=keep if old else ())
+        self._decoding = Decoding(
+            self.engine, requests, self.watch, reuse=old, keep=keep if old else (), alarms=self.alarms
+        )
         self.prompt, self.reused = len(requests[0].ids), keep[0] if old else 0
         return self._decoding
 
@@ -244,11 +257,13 @@ def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
             yield from events
 
 
-def _reusable(info: Info, held: Sequence[int], under: Steering, request: Request) -> int:
+def _reusable(engine: Engine, held: Sequence[int], under: Steering, request: Request) -> int:
     """The number of leading positions of a cached row that a request can reuse."""
+    info = engine.info
     if info.is_long(len(held)) != info.is_long(len(request.ids)):
         return 0  # its keys were rotated by other factors
-    same = same_until(under, request.steering, _common_prefix(held, request.ids))
+    steering = RowGates(engine, request.steering).steering()
+    same = same_until(under, steering, _common_prefix(held, request.ids))
     return min(same, len(request.ids) - 1)
 
 

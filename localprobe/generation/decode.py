@@ -21,14 +21,19 @@ from localprobe.engine import Engine, FloatArray, Prompt, Steering, Stream, Watc
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
 from localprobe.generation.events import Event, Score, Token
+from localprobe.generation.gates import RowGates, fired, without_added
 from localprobe.generation.request import Request, Row
-from localprobe.steering.positions import begun, ended
+from localprobe.steering.gates import Alarm
+from localprobe.steering.history import begun, ended
 
 __all__ = ["Decoding", "Request", "generate", "steps"]
 
 
 class Decoding:
     """Answers being generated in one batch, step by step.
+
+    Terms of a request may have gates (`localprobe.steering.gates`); `alarms` tell when a probe fires. What only gates
+    and alarms read is in no `Score`.
 
     `numbers` are the rows' numbers in events (0, 1, ... by default). With `reuse`, row i resumes from the cache of row
     i of an earlier decoding, of which the first `keep[i]` positions are kept.
@@ -45,22 +50,30 @@ class Decoding:
         numbers: Sequence[int] | None = None,
         reuse: Decoding | None = None,
         keep: Sequence[int] = (),
+        alarms: Sequence[Alarm] = (),
     ) -> None:
         self._engine = engine
-        self._watch = tuple(watch)
+        self._asked = len(watch)
+        self._alarms = tuple(alarms)
         self._end = frozenset(engine.info.eos)
         numbers = range(len(requests)) if numbers is None else numbers
         self._rows = {number: self._row(number, request) for number, request in zip(numbers, requests, strict=True)}
-        groups = _groups(requests) if reuse is None else [[i] for i in range(len(requests))]
-        prompts = [_prompt(requests[group[0]], len(group), keep[group[0]] if keep else 0) for group in groups]
-        room = max(row.limit for row in self._rows.values())
-        check_prompts(engine.info, prompts, room, watch)
-        self._stream: Stream = engine.open(prompts, room=room, watch=watch, reuse=reuse._stream if reuse else None)
+        rows = list(self._rows.values())
+        self._watch = _watches(watch, alarms, rows)
+        self._begin = [event for row in rows for event in row.gates.begin(row.number)]
+        groups = _groups(rows) if reuse is None else [[i] for i in range(len(requests))]
+        prompts = [_prompt(rows[group[0]], len(group), keep[group[0]] if keep else 0) for group in groups]
+        room = max(row.limit for row in rows)
+        check_prompts(engine.info, prompts, room, self._watch)
+        old = reuse._stream if reuse else None
+        self._stream: Stream = engine.open(prompts, room=room, watch=self._watch, reuse=old)
         self._live = [self._rows[numbers[i]] for group in groups for i in group]
         self._opened = len(self._live)
         self._waiting: list[Row] = []  # rows that have outgrown their stream
         self.prompt_scores: dict[int, FloatArray] = {
-            numbers[i]: scores for group, scores in zip(groups, self._stream.prompt_scores, strict=True) for i in group
+            numbers[i]: scores[:, : self._asked]
+            for group, scores in zip(groups, self._stream.prompt_scores, strict=True)
+            for i in group
         }
         """Row number -> scores of its prompt (positions computed by the prefill, watches)."""
 
@@ -72,7 +85,8 @@ class Decoding:
     def step(self) -> list[Event]:
         """Sample a token for each unfinished row that does not wait for others. Returns scores of the previous tokens,
         then the new events."""
-        events = self._reopen() if self._waiting and not self._live else []
+        events, self._begin = self._begin, []
+        events += self._reopen() if self._waiting and not self._live else []
         if not self._live:
             return events
         if all(row.ending for row in self._live):
@@ -89,16 +103,33 @@ class Decoding:
             for row, token, logprob in zip(self._live, step.ids.tolist(), step.logprobs.tolist(), strict=True)
         }
         events += self._scored(step.scores)
-        events += [token for row in going if (token := self._token(row, *sampled[row.number]))]
+        for row in going:
+            events += self._token(row, *sampled[row.number])
+        self._turn_gates()
         return events + self._finish()
 
     def steer(self, number: int, steering: Steering) -> None:
         """Change a row's steering for all positions not yet run."""
         for row in (*self._live, *self._waiting):
             if row.number == number:
-                row.steering = (*ended(row.steering, row.length), *begun(steering, row.length))
-                if row in self._live:
-                    self._stream.steer(self._live.index(row), row.steering)
+                row.gates = RowGates(self._engine, steering, row.gates)
+                self._steer_row(row)
+                missing = [watch for watch in row.gates.watches if all(watch is not known for known in self._watch)]
+                if missing:
+                    raise UsageError("a gate on a probe cannot be added to an answer that has begun: send it again")
+
+    def _steer_row(self, row: Row) -> None:
+        """Let the terms whose gates are open act from the next position on."""
+        row.steering = (*ended(row.steering, row.length), *begun(row.gates.steering(), row.length))
+        if row in self._live:
+            self._stream.steer(self._live.index(row), row.steering)
+
+    def _turn_gates(self) -> None:
+        """Steer the rows anew whose gates have opened or closed."""
+        for row in self._live:
+            if row.gates.turned:
+                self._steer_row(row)
+            row.gates.turned = False
 
     def stop(self) -> list[Event]:
         """End every row now, keeping the text so far; their last tokens are run and scored."""
@@ -152,14 +183,15 @@ class Decoding:
             at_limit="length" if limit == request.tokens else "context",
             detokenizer=Detokenizer(self._engine.decode),
             stops=StopStrings(request.stops),
-            steering=request.steering,
+            gates=(gates := RowGates(self._engine, request.steering)),
+            steering=gates.steering(),
         )
 
-    def _token(self, row: Row, token: int, logprob: float) -> Token | None:
-        """Add a sampled token to its row; None for the end token."""
+    def _token(self, row: Row, token: int, logprob: float) -> list[Event]:
+        """Add a sampled token to its row; nothing for the end token."""
         if token in self._end:
             row.ending = "end"
-            return None
+            return []
         index = len(row.ids)
         row.ids.append(token)
         text, stopped = row.stops.push(row.detokenizer.push(token))
@@ -167,7 +199,7 @@ class Decoding:
             row.ending = "stop"
         elif len(row.ids) >= row.limit:
             row.ending = row.at_limit
-        return Token(row.number, index, token, text, logprob)
+        return [Token(row.number, index, token, text, logprob), *row.gates.token(row.number, index, token)]
 
     def _stepped(self, scores: FloatArray) -> list[Event]:
         return self._scored(scores) + self._finish()
@@ -177,10 +209,18 @@ class Decoding:
         events: list[Event] = []
         for row, values in zip(self._live, scores, strict=True):
             if row.run < len(row.ids):
-                if self._watch:
-                    events.append(Score(row.number, row.run, values))
+                if self._asked:
+                    events.append(Score(row.number, row.run, values[: self._asked]))
+                if len(self._watch) > self._asked:
+                    events += self._judged(row, values)
                 row.run += 1
         return events
+
+    def _judged(self, row: Row, values: FloatArray) -> list[Event]:
+        """What the scores (watches,) of the token run last mean to gates and alarms."""
+        scores = without_added(values, self._watch, row.steering, row.length)
+        alerts = fired(self._alarms, row.number, row.run, scores)
+        return alerts + row.gates.scored(row.number, row.run + 1, scores)
 
     def _finish(self) -> list[Event]:
         """Remove rows that have ended and whose scores are complete, and set those aside that outgrow the stream."""
@@ -222,18 +262,28 @@ class Decoding:
 
 
 def generate(
-    engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
+    engine: Engine,
+    requests: Sequence[Request],
+    watch: Sequence[Watch] = (),
+    *,
+    width: int = ROWS,
+    alarms: Sequence[Alarm] = (),
 ) -> Iterator[Event]:
     """Generate any number of answers, `width` at a time; rows in events are indices into `requests`.
 
     A batch that does not fit into memory is halved and retried; OutOfMemory is raised for a single row.
     """
-    for events in steps(engine, requests, watch, width=width):
+    for events in steps(engine, requests, watch, width=width, alarms=alarms):
         yield from events
 
 
 def steps(
-    engine: Engine, requests: Sequence[Request], watch: Sequence[Watch] = (), *, width: int = ROWS
+    engine: Engine,
+    requests: Sequence[Request],
+    watch: Sequence[Watch] = (),
+    *,
+    width: int = ROWS,
+    alarms: Sequence[Alarm] = (),
 ) -> Iterator[list[Event]]:
     """As `generate`, with the events of each step in a list, so that rows that end together can be handled together.
 
@@ -247,7 +297,7 @@ def steps(
             pending += [wave[at : at + most] for at in range(0, len(wave), most)][::-1]
             continue
         try:
-            decoding = Decoding(engine, [requests[i] for i in wave], watch, numbers=wave)
+            decoding = Decoding(engine, [requests[i] for i in wave], watch, numbers=wave, alarms=alarms)
         except OutOfMemory:
             if len(wave) == 1:
                 raise
@@ -278,14 +328,20 @@ def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list
     return waves[::-1]
 
 
-def _groups(requests: Sequence[Request]) -> list[list[int]]:
-    """Indices of requests that start from the same prompt, steered and sampled alike, in order of first appearance."""
+def _groups(rows: Sequence[Row]) -> list[list[int]]:
+    """Indices of rows that start from the same prompt, steered and sampled alike, in order of first appearance."""
     groups: dict[object, list[int]] = {}
-    for i, request in enumerate(requests):
-        steering = tuple((t.layer, t.start, t.stop, t.delta.tobytes()) for t in request.steering)
-        groups.setdefault((request.ids.tobytes(), steering, request.sampler), []).append(i)
+    for i, row in enumerate(rows):
+        steering = tuple((t.layer, t.start, t.stop, t.content) for t in row.steering)
+        groups.setdefault((row.request.ids.tobytes(), steering, row.request.sampler), []).append(i)
     return list(groups.values())
 
 
-def _prompt(request: Request, copies: int, keep: int) -> Prompt:
-    return Prompt(request.ids, request.steering, request.sampler, copies, keep)
+def _prompt(row: Row, copies: int, keep: int) -> Prompt:
+    return Prompt(row.request.ids, row.steering, row.request.sampler, copies, keep)
+
+
+def _watches(watch: Sequence[Watch], alarms: Sequence[Alarm], rows: Sequence[Row]) -> tuple[Watch, ...]:
+    """What is asked for, then what alarms and gates read besides, each once."""
+    more = [alarm.watch for alarm in alarms] + [gate for row in rows for gate in row.gates.watches]
+    return (*watch, *{id(watched): watched for watched in more}.values())

@@ -44,4 +44,36 @@ class Finished:
     """Text that was still held back: the answer is the row's texts and this one, joined."""
 
 
-Event: TypeAlias = Token | Score | Finished
+@dataclass(frozen=True, slots=True)
+class GateChange:
+    """A condition of the steering holds from now on, or no longer."""
+
+    row: int
+    index: int
+    """The first token of the answer whose own position it affects. The score that decided is of the token before."""
+    gate: str
+    """The condition in words: `calm > 2.31`, `outside thinking`."""
+    open: bool
+    score: float | None
+    """None where no probe decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A probe fired: its score of a token is above the threshold of its alarm."""
+
+    row: int
+    index: int
+    """The `index` of the `Token`."""
+    probe: str
+    score: float
+    """Without what additions contribute directly."""
+    threshold: float
+
+
+def text_of(event: Event) -> str:
+    """The text that an event adds to the answer; empty if it adds none."""
+    return event.text if isinstance(event, Token | Finished) else ""
+
+
+Event: TypeAlias = Token | Score | Finished | GateChange | Alert

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from localprobe.engine import IntArray, Sampler, Steering
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
 from localprobe.generation.events import Finished, Reason
+from localprobe.generation.gates import RowGates
 from localprobe.sampling import uniforms
 
 _CHUNK = 64  # uniforms drawn at a time
@@ -22,6 +23,7 @@ class Request:
     ids: IntArray
     """(n,) int32: the prompt."""
     steering: Steering = ()
+    """Its terms; those with a condition are `GatedTerm`s."""
     sampler: Sampler = Sampler()
     key: str = "0"
     """Names the stream of random numbers. The same key, prompt and steering give the same answer in any batch."""
@@ -41,7 +43,9 @@ class Row:
     at_limit: Reason  # reason if the limit is reached
     detokenizer: Detokenizer
     stops: StopStrings
+    gates: RowGates
     steering: Steering
+    """The terms that each position was, or will be, computed under while the gates stay as they are."""
     ids: list[int] = field(default_factory=list)
     run: int = 0  # tokens of the answer that have been run
     ending: Reason | None = None

@@ -162,7 +162,7 @@ class _Arrays:
     def __init__(self, share: bool) -> None:
         self.parts: list[memoryview] = []
         self._share = share
-        self._numbers: dict[bytes, int] = {}  # of vectors by their bytes
+        self._numbers: dict[tuple[tuple[int, ...], bytes], int] = {}  # of vectors by shape and bytes
 
     def put(self, value: object) -> Any:
         """The representation in the message of a value that msgspec does not know."""
@@ -178,8 +178,8 @@ class _Arrays:
         name = array.dtype.str
         if name not in _DTYPES:
             raise TypeError(f"an array of {array.dtype} is not part of the contract between engine and core")
-        if self._share and array.ndim == 1 and name == "<f4" and array.nbytes >= _REPEATED:
-            number = self._numbers.setdefault(array.tobytes(), len(self.parts))
+        if self._share and array.ndim in (1, 2) and name == "<f4" and array.nbytes >= _REPEATED:
+            number = self._numbers.setdefault((array.shape, array.tobytes()), len(self.parts))
             if number < len(self.parts):
                 return number
         self.parts.append(np.asarray(array, order="C").data)

@@ -1,66 +1,178 @@
-"""A knob: one direction of a vector, the strength at which it is added, and the positions where it applies."""
+"""A knob: directions of a vector, what is done along them and how strongly, the positions where, and the gates when."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localprobe.engine import FloatArray, Steering, Term, Watch
+from localprobe.engine import Coordinates, FloatArray, Operator, Steering, Term, Watch
 from localprobe.errors import UsageError
-from localprobe.steering.positions import span, term
-from localprobe.vectors.vector import Direction, Vector
+from localprobe.steering.gates import Gate, PromptGate, ThinkingGate, TokenGate, gated
+from localprobe.steering.places import Positions
+from localprobe.steering.positions import Place, spans, within, without
+from localprobe.vectors.vector import Direction, Vector, length, times
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Knob:
-    """Adds `alpha` times the direction of `vector` at `layer` to the residuals of the named positions."""
+    """Acts on the residuals of the named positions along the direction of `vector` at `layer`.
+
+    `add` (the paper's equation 2) adds `alpha` times the direction, `keep-norm` too and restores the residual's length;
+    `ablate` takes the share `alpha` (0 to 1) of the coordinate along it away; `cap` holds that coordinate within
+    [`low`, `high`]. Coordinates are projections on the direction of length 1, in residual units, as scores are.
+    """
 
     vector: Vector
     layer: int
+    """The layer that it acts at, unless `layers` name others."""
     alpha: float
+    """The coefficient of an addition, or the share of an ablation; a cap has none."""
     positions: str = "all"
+    """As in the steering language: `all`, `prompt`, `response`, `first 5`, `response outside thinking`, ..."""
+    operator: Operator = "add"
+    layers: tuple[int, ...] = ()
+    """The layers that it acts at, if it is not `layer` alone."""
+    source: int | None = None
+    """The layer whose direction is used at all of them; None takes each layer's own."""
+    others: tuple[Vector, ...] = ()
+    """Ablation: further vectors; the subspace that all of them span is ablated."""
+    target: float = 0.0
+    """Ablation: what the coordinate along each vector moves to."""
+    centre: FloatArray | None = None
+    """Mean ablation: (layers, width) mean residual of each layer of the model, whose coordinates it moves to."""
+    low: float = float("-inf")
+    high: float = float("inf")
+    tokens: int | None = None
+    """Of an answer, acts on the first so many tokens only."""
+    gates: tuple[TokenGate | PromptGate, ...] = ()
+    text: str = ""
+    """The term of a steering expression that it was made from."""
 
     @property
     def direction(self) -> Direction:
-        """The direction that is added."""
-        return self.vector.directions[self.layer]
+        """The direction that it acts along at `layer`."""
+        return self.vector.directions[self.layer if self.source is None else self.source]
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """The layers that it acts at."""
+        return self.layers or (self.layer,)
+
+    @property
+    def read_at(self) -> int:
+        """The layer that scores are read at: where it acts, or where its direction is from if that layer has none."""
+        return self.layer if self.layer in self.vector.directions or self.source is None else self.source
+
+    @property
+    def idle(self) -> bool:
+        """Whether it leaves every residual as it is."""
+        return self.operator != "cap" and self.alpha == 0
 
     def dose(self, scale: FloatArray) -> float:
-        """Its dose on a model whose residual lengths are `scale` (layers,), `Model.scale`."""
-        return self.direction.dose(self.alpha, float(scale[self.layer]))
+        """Its dose on a model whose residual lengths are `scale` (layers,), `Model.scale`; of an ablation its share."""
+        return (
+            self.alpha
+            if self.operator in ("ablate", "cap")
+            else self.direction.dose(self.alpha, float(scale[self.layer]))
+        )
 
-    def terms(self, prompt: int, start: int = 0) -> tuple[Term, ...]:
-        """The knob as terms for a prompt that ends before position `prompt`, from position `start` on."""
-        if self.alpha == 0:
+    def terms(self, place: Place) -> tuple[Term, ...]:
+        """The knob as terms for a prompt, those with a condition as `GatedTerm`s. Runs the message for a condition on
+        the prompt, and raises UsageError for a text that the prompt lacks."""
+        if self.idle:
             return ()
-        where = span(self.positions, prompt, start)
-        if where[1] is not None and where[1] <= where[0]:  # `prompt` positions of a prompt of one token
-            return ()
-        return (term(self.layer, self.direction.vector, self.alpha, where),)
+        gates = tuple(gate.decide(place) if isinstance(gate, PromptGate) else gate for gate in self.gates)
+        edits = [self._edit(layer) for layer in self.reach]
+        return tuple(
+            gated(replace(edit, start=first, stop=stop), (*gates, *more))
+            for first, stop, more in self._where(place)
+            for edit in edits
+        )
+
+    def _where(self, place: Place) -> Iterator[tuple[int, int | None, tuple[Gate, ...]]]:
+        """The spans that it acts at, and the gates of each besides its own."""
+        positions, last = Positions.parse(self.positions), place.length - 1
+        found = spans(positions, place)
+        if self.tokens is not None:
+            found = within(found, 0, last + self.tokens)
+        if not positions.outside_thinking:
+            yield from ((first, stop, ()) for first, stop in found)
+            return
+        thoughts = place.thoughts()
+        inside = bool(thoughts) and thoughts[-1][1] == place.length
+        for first, stop in without(within(found, 0, last), thoughts):
+            yield first, stop, ()
+        for first, stop in within(found, last, None):
+            yield first, stop, (ThinkingGate(inside=inside),)
+
+    def _edit(self, layer: int) -> Term:
+        """What it does at a layer, at all positions."""
+        source = layer if self.source is None else self.source
+        direction = self.vector.directions[source].vector
+        if self.operator in ("add", "keep-norm"):
+            return Term(layer, times(self.alpha, direction), keep_norm=self.operator == "keep-norm")
+        vectors = [direction, *(vector.directions[source].vector for vector in self.others)]
+        basis = orthonormal(vectors)
+        if self.operator == "cap":
+            return Term.along(layer, Coordinates(basis, np.zeros(1, np.float32), low=self.low, high=self.high))
+        if self.centre is not None:
+            target = np.asarray(basis @ self.centre[layer], dtype=np.float32)
+        else:
+            target = aimed(basis, vectors, self.target)
+        return Term.along(layer, Coordinates(basis, target, share=self.alpha))
 
     def __repr__(self) -> str:
-        strength = f"alpha {self.alpha:+.4g}, positions {self.positions}"
-        return f"<Knob {self.vector.concept!r} at layer {self.layer}: {strength}>"
+        layers = f"layer {self.layer}" if len(self.reach) == 1 else f"{len(self.reach)} layers"
+        strength = f"{self.operator} {self.alpha:.4g}" if self.operator != "add" else f"alpha {self.alpha:+.4g}"
+        return f"<Knob {self.vector.concept!r} at {layers}: {strength}, positions {self.positions}>"
 
 
-def steering(knobs: Iterable[Knob], prompt: int, start: int = 0) -> Steering:
+def orthonormal(vectors: list[FloatArray]) -> FloatArray:
+    """An orthonormal basis (k, width) float32 of the subspace that vectors (width,) span; the first keeps its direction
+    and its sign. UsageError if one of them lies in the span of the others."""
+    columns = np.stack([vector.astype(np.float64) for vector in vectors], axis=1)  # (width, k)
+    columns /= np.linalg.norm(columns, axis=0)
+    basis, triangle = np.linalg.qr(columns)
+    if np.abs(np.diag(triangle)).min() < 1e-6:
+        raise UsageError("one of the vectors to ablate lies in the span of the others: leave it out")
+    return np.ascontiguousarray((basis * np.sign(np.diag(triangle))).T, dtype=np.float32)
+
+
+def aimed(basis: FloatArray, vectors: Sequence[FloatArray], target: float) -> FloatArray:
+    """The coordinates (k,) float32 in a basis at which the projection on every vector of length 1 is `target`."""
+    units = np.stack([vector / length(vector) for vector in vectors]).astype(np.float64)  # (k, width)
+    return np.linalg.solve(units @ basis.T, np.full(len(units), target)).astype(np.float32)
+
+
+def steering(knobs: Iterable[Knob], place: Place) -> Steering:
     """All terms of several knobs."""
-    return tuple(t for knob in knobs for t in knob.terms(prompt, start))
+    return tuple(term for knob in knobs for term in knob.terms(place))
 
 
 def watch(vector: Vector, layer: int) -> Watch:
-    """A projection on a vector's direction, normalised to length 1 so that scores on different directions compare."""
-    direction = vector.directions[layer]
-    return Watch(layer, np.asarray(direction.vector / direction.length, dtype=np.float32))
+    """A projection on what reads a vector's concept (`Direction.unit`), of length 1 so that scores on different
+    directions compare."""
+    return Watch(layer, vector.directions[layer].unit)
 
 
 def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:
-    """What knobs add to a score directly: the projection of alpha * v on the watched vector, summed over the knobs that
-    steer the positions of the answer at or below the watched layer."""
-    reaching = [knob for knob in knobs if knob.layer <= watched.layer and knob.positions != "prompt"]
-    return float(sum(knob.alpha * (knob.direction.vector @ watched.vector) for knob in reaching))
+    """What additions contribute to a score directly: the projection of alpha * v on the watched vector, summed over the
+    knobs without a condition that steer the positions of the answer at or below the watched layer."""
+    return float(
+        sum(
+            knob.alpha * (knob.vector.directions[layer if knob.source is None else knob.source].vector @ watched.vector)
+            for knob in knobs
+            if knob.operator == "add" and not knob.gates and knob.tokens is None and _reaches_answer(knob.positions)
+            for layer in knob.reach
+            if layer <= watched.layer
+        )
+    )
+
+
+def _reaches_answer(positions: str) -> bool:
+    return Positions.parse(positions).kind in ("all", "response")
 
 
 def strength(alpha: float | None, dose: float | None) -> float:

@@ -13,6 +13,7 @@ import pytest
 from localprobe.engine import FloatArray, IntArray, Row
 from localprobe.sampling import log_softmax
 from localprobe.steering.knob import Knob, steering
+from localprobe.steering.positions import Place
 from localprobe.testing.tiny import tiny_gguf
 from localprobe.vectors import files as vector_files
 from localprobe.vectors.arithmetic import at_dose, only, scale
@@ -94,7 +95,7 @@ def expected(engine: LlamaEngine, vector: Vector, layers: list[int], alphas: lis
     """Log-probabilities (n, vocabulary) under the native vector."""
     ids = row(engine).ids
     knobs = [Knob(vector, layer, alpha) for layer, alpha in zip(layers, alphas, strict=True)]
-    return engine.forward([Row(ids, steering(knobs, len(ids)), full=tuple(range(len(ids))))])[0].full
+    return engine.forward([Row(ids, steering(knobs, Place(len(ids))), full=tuple(range(len(ids))))])[0].full
 
 
 @pytest.mark.parametrize("layers", [[1], [1, 2]])

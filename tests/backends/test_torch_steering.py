@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localprobe.engine import Steering, Term
-from localprobe_torch.steering import next_change, plan_steering
+from localprobe_torch.steering import Addition, next_change, plan_steering
 
 WIDTH, LAYERS = 3, 2
 CPU = [torch.device("cpu")] * LAYERS
@@ -47,8 +47,8 @@ def test_a_layer_without_terms_in_reach_is_not_touched() -> None:
 
 def test_one_addition_serves_rows_that_are_steered_everywhere() -> None:
     rows: list[Steering] = [(term(0, 0, None, 1),), (), (term(0, 0, None, 2), term(0, 0, None, 3))]
-    (addition,) = plan_steering(rows, [4, 2, 0], [1, 1, 1], CPU)[0].additions
-    assert addition.columns is None
+    (addition,) = plan_steering(rows, [4, 2, 0], [1, 1, 1], CPU)[0].edits
+    assert isinstance(addition, Addition) and addition.columns is None
     assert addition.deltas[:, 0, 0].tolist() == [1, 0, 5]
 
 

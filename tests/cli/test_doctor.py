@@ -20,7 +20,7 @@ def test_a_sound_engine_gets_a_line_a_promise(run: Run) -> None:
     assert ran.status == 0, ran.err
     assert "memory free" in ran.out
     assert "fake on fake: fake, 6 layers of 32, context 512, float32, cpu" in ran.out
-    assert ran.out.count("  ok  ") == 8
+    assert ran.out.count("  ok  ") == 14
     assert "FAIL" not in ran.out
 
 

@@ -35,7 +35,12 @@ def test_json_tells_everything(run: Run, vector_file: Path) -> None:
         "alpha": 3.0,
         "dose": None,
         "positions": "all",
+        "operator": "add",
+        "steering": "",
+        "layers": [4],
+        "gates": [],
     }
+    assert told["gates"] == told["alerts"] == []
     assert told["knobs"][0]["dose"] > 0
     assert len(told["scores"]) == len(told["ids"])
     assert told["mean_score"] == pytest.approx(np.mean(told["scores"]))
@@ -152,3 +157,80 @@ def test_ctrl_c_keeps_what_was_said(run: Run, vector_file: Path, monkeypatch: py
     assert ran.out.strip()
     assert "4 tokens" in ran.err
     assert "stopped" in ran.err
+
+
+def test_an_expression_stands_for_vector_and_strength(run: Run, vector_file: Path) -> None:
+    by_options = json.loads(
+        run("steer", vector_file, "Hello", "--dose", 0.2, *FAKE, "--json", "--positions", "response").out
+    )
+    by_words = json.loads(run("steer", f'0.2 "{vector_file}" response', "Hello", *FAKE, "--json").out)
+    assert by_words["ids"] == by_options["ids"]
+    assert (
+        by_words["knobs"][0]["steering"] == f'0.2 "{vector_file}" response' or "/" in by_words["knobs"][0]["steering"]
+    )
+    repeated = json.loads(run("steer", "Hello", "--steer", f'0.2 "{vector_file}" response', *FAKE, "--json").out)
+    assert repeated["ids"] == by_options["ids"]
+
+
+def test_an_ablation_acts_at_every_layer_and_is_described(run: Run, vector_file: Path) -> None:
+    ran = run("steer", f'ablate 0.5 "{vector_file}"', "Hello", *FAKE, "--tokens", 4)
+    assert "kindness at layers 0 to 5: 50 % ablated, its direction at layer 2, positions all" in ran.err
+    capped = run("steer", f'cap "{vector_file}" [-1, 2] @4 last 2', "Hello", *FAKE, "--tokens", 4)
+    assert "kindness at layer 4: held within [-1, 2], positions last 2" in capped.err
+
+
+def test_gates_and_alerts_are_told_with_their_tokens(run: Run, vector_file: Path) -> None:
+    expression = f'0.3 "{vector_file}" when "{vector_file}" > 0 until -1'
+    told = json.loads(
+        run("steer", expression, "Hello", *FAKE, "--tokens", 40, "--watch", f'"{vector_file}" > 0.5', "--json").out
+    )
+    assert [gate["open"] for gate in told["gates"]] == [number % 2 == 0 for number in range(len(told["gates"]))]
+    assert told["gates"]
+    assert all(alert["score"] > 0.5 for alert in told["alerts"])
+    assert told["alerts"]
+    shown = run("steer", expression, "Hello", *FAKE, "--tokens", 40, "--watch", f'"{vector_file}" > 0.5').err
+    assert f"[from token {told['gates'][0]['token']}: when " in shown
+    assert "fires (+" in shown
+
+
+@pytest.mark.parametrize(
+    ("expression", "complaint"),
+    [
+        ("ablate nosuch", "column 8: no vector 'nosuch'"),
+        ("0.2 FILE @9", "column 5: layer 9 is out of range: fake has layers 0 to 5"),
+        ("cap FILE [2, 1]", "no score is from 2 to 1: write the lower bound first"),
+        ("1e999 FILE", "column 1: "),
+        ("0.2 FILE when OTHER > 1", "was made for gone, not for fake: its scores mean nothing here"),
+        ("0.2 FILE when FILE > fpr 0.01", "has no threshold for fpr 0.01 at layer 2: run localprobe calibrate"),
+        ('0.2 FILE on "cat"', "the prompt does not contain 'cat'"),
+    ],
+)
+def test_a_fault_in_an_expression_is_one_line(
+    run: Run, vector_file: Path, tmp_path: Path, expression: str, complaint: str
+) -> None:
+    other = Vector("other", Origin("gone", "0" * 64), {0: Direction(np.ones(32, np.float32))}, 0)
+    vector_files.save(other, tmp_path / "other")
+    text = expression.replace("FILE", f'"{vector_file}"').replace("OTHER", f'"{tmp_path / "other"}"')
+    if "column" in complaint:  # columns count in what was written
+        complaint = complaint.split(": ", 1)[1] or ""
+    ran = run("steer", text, "Hello", *FAKE, "--tokens", 2)
+    assert ran.status == 2
+    assert complaint in ran.err
+    assert "localprobe: " in ran.err.splitlines()[-1]
+
+
+def test_options_of_a_vector_do_not_go_with_an_expression(run: Run, vector_file: Path) -> None:
+    ran = run("steer", f'0.2 "{vector_file}"', "Hello", *FAKE, "--layer", 3)
+    assert (ran.status, "--layer is for a vector: write it into the steering expression" in ran.err) == (2, True)
+    assert "give what to steer with, and a prompt" in run("steer", vector_file, *FAKE).err
+
+
+def test_generate_answers_unsteered_and_watches(run: Run, vector_file: Path) -> None:
+    told = json.loads(run("generate", "Hello", *FAKE, "--json", "--seed", 3).out)
+    assert told["ids"] == Model(FakeEngine()).answer("Hello", seed=3).ids.tolist()
+    assert (told["knobs"], told["scores"], told["alerts"]) == ([], None, [])
+    watched = json.loads(run("generate", "Hello", *FAKE, "--json", "--seed", 3, "--watch", f'"{vector_file}" < 0').out)
+    assert watched["ids"] == told["ids"]
+    assert [alert["token"] for alert in watched["alerts"]] == [
+        i for i, score in enumerate(watched["scores"]) if score < 0
+    ]

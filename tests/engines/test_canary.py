@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localprobe.engine import Capabilities, IntArray, Output, Row, Term
+from localprobe.engine import Capabilities, IntArray, Output, Row, Steering, Term
 from localprobe.engines import canary
 from localprobe.errors import CanaryFailed
 from localprobe.fake import FakeEngine
@@ -20,8 +20,14 @@ def failures(engine: FakeEngine) -> list[str]:
 
 def test_a_sound_engine_passes_every_check(engine: FakeEngine) -> None:
     checks = canary.run(engine)
-    assert len(checks) == 8
+    assert len(checks) == 14  # of them six of the operators besides addition
     assert failures(engine) == []
+
+
+DECODE = [
+    "a decode step is steered as a prefill is",
+    *(f"a decode step can {operator} as a prefill can" for operator in ("keep-norm", "ablate", "cap")),
+]
 
 
 def test_an_engine_that_can_do_less_is_asked_for_less() -> None:
@@ -41,7 +47,23 @@ def test_steering_that_is_ignored_is_caught() -> None:
 
 
 def test_decode_steps_that_are_not_steered_are_caught() -> None:
-    assert failures(FakeEngine(fault="decode unsteered")) == ["a decode step is steered as a prefill is"]
+    assert failures(FakeEngine(fault="decode unsteered")) == DECODE
+
+
+class Additive(FakeEngine):
+    """Claims every operator, and only adds."""
+
+    def forward(self, rows: Sequence[Row], layers: Sequence[int] = ()) -> list[Output]:
+        return super().forward([replace(row, steering=only_added(row.steering)) for row in rows], layers)
+
+
+def only_added(steering: Steering) -> Steering:
+    return tuple(replace(term, keep_norm=False, coordinates=None) for term in steering)
+
+
+def test_operators_that_are_ignored_are_caught() -> None:
+    found = failures(Additive())
+    assert {f"the steered layer follows {operator}" for operator in ("keep-norm", "ablate", "cap")} <= set(found)
 
 
 class Damaged(FakeEngine):
@@ -117,7 +139,7 @@ class RoundingDecode(FakeEngine):
 def test_decode_steps_of_quantised_weights_may_round_otherwise_than_a_pass() -> None:
     """Gemma in Q4_K_M on llama.cpp: 0.02 sd in the middle, where residuals differ by 0.5 %, and at the top by 2.5 %."""
     engine = RoundingDecode()
-    assert failures(engine) == ["a decode step is steered as a prefill is"]
+    assert failures(engine) == DECODE
     engine.info = replace(engine.info, quantisation="Q4_K_M")
     assert failures(engine) == []
 
@@ -126,7 +148,7 @@ def test_decode_steps_of_quantised_weights_may_round_otherwise_than_a_pass() -> 
 def test_unsteered_decode_steps_are_caught_in_any_dtype(dtype: str) -> None:
     engine = FakeEngine(fault="decode unsteered")
     engine.info = replace(engine.info, dtype=dtype, quantisation="Q4_K_M")
-    assert failures(engine) == ["a decode step is steered as a prefill is"]
+    assert failures(engine) == DECODE
 
 
 class EarlyNorm(FakeEngine):

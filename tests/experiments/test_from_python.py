@@ -149,7 +149,7 @@ def test_without_word_lists_nothing_is_counted_and_the_rest_is_measured(
         ({"prompts": ["the_listner"]}, "no scenario 'the_listner': did you mean 'the_listener'?"),
         ({"samples": 0}, "`samples` must be at least 1, not 0"),
         ({"tokens": 0}, "`tokens` must be at least 1, not 0"),
-        ({"positions": "answer"}, "`positions` is answer: choose of all, prompt, response"),
+        ({"positions": "answer"}, "'answer' names no positions: choose all, prompt, response"),
         ({"arms": []}, "`arms` is empty: choose of vector, random, system, both"),
         ({"arms": ["vectors"]}, "`arms` is vectors: choose of"),
         ({"layers": 9}, "layers: 9 is out of range: fake has layers 0 to 5"),

@@ -29,6 +29,7 @@ from localprobe.experiments.sweep import SweepProgress
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.steering import knob
+from localprobe.steering.positions import Place
 from localprobe.store.runs import Runs
 from tests.experiments.conftest import Write, loaded
 
@@ -300,7 +301,7 @@ def _check_measures(model: Model, grid: Grid, answer: CellAnswer, direction: np.
     cell, prompt = answer.cell, grid.prompt(answer.cell)
     asked = model.ids(prompt.text, system=grid.system(cell.pole), raw=prompt.raw)
     plain = model.ids(prompt.text, raw=prompt.raw)
-    terms = knob.steering(grid.knobs(cell), len(asked))
+    terms = knob.steering(grid.knobs(cell), Place(len(asked)))
     full = np.concatenate([asked, answer.ids])
     residuals = model.engine.forward([Row(full, terms)], [5])[0].residuals[0]
     assert answer.scores["kindness:5"] == pytest.approx(float((residuals[len(asked) :] @ direction).mean()), abs=1e-4)

@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from localprobe.errors import LocalprobeError
-from tests.fuzz import protocols, rows, texts, weights
+from tests.fuzz import languages, protocols, rows, texts, weights
 from tests.fuzz.registry import READERS
 
-KINDS = (weights, texts, rows, protocols)  # importing them registers their readers
+KINDS = (weights, texts, rows, protocols, languages)  # importing them registers their readers
 parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
 parser.add_argument("reader", choices=READERS)
 parser.add_argument("file", nargs="?", type=Path)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from localprobe.errors import DataError
-from tests.fuzz import protocols, rows, texts, weights
+from tests.fuzz import languages, protocols, rows, texts, weights
 from tests.fuzz.limits import Fault, check
 from tests.fuzz.mutations import Input
 from tests.fuzz.registry import READERS, Reader, emptied
 
-KINDS = (weights, texts, rows, protocols)  # importing them registers their readers
+KINDS = (weights, texts, rows, protocols, languages)  # importing them registers their readers
 INPUTS = int(os.environ.get("LOCALPROBE_FUZZ", "30"))
 """Of each reader."""
 SEED = int(os.environ.get("LOCALPROBE_FUZZ_SEED", "0"))

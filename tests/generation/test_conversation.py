@@ -17,7 +17,8 @@ from localprobe.fake import FakeEngine
 from localprobe.fake.tokenizer import BOS, TURN_END, TURN_START
 from localprobe.generation.conversation import Conversation
 from localprobe.generation.events import Finished, Score, Token
-from localprobe.steering.positions import span, term
+from localprobe.steering.places import Positions
+from localprobe.steering.positions import Place, spans, term
 
 WARM = Sampler(temperature=1.0)
 
@@ -25,8 +26,8 @@ WARM = Sampler(temperature=1.0)
 def pushing(engine: FakeEngine, alpha: float, positions: str = "all"):  # type: ignore[no-untyped-def]
     v = np.random.default_rng(5).standard_normal(engine.info.width).astype(np.float32)
 
-    def steering(prompt: int, start: int) -> Steering:
-        return (term(2, v, alpha, span(positions, prompt, start)),) if alpha else ()
+    def steering(place: Place) -> Steering:
+        return (term(2, v, alpha, spans(Positions.parse(positions), place)[0]),) if alpha else ()
 
     return steering
 
@@ -101,7 +102,7 @@ def test_a_dose_turned_in_mid_answer_is_remembered_by_its_tokens(engine: FakeEng
     answer = chat.say("Hello", sampler=Sampler(temperature=0), tokens=8)
     for _ in range(3):
         next(answer)
-    chat.steer(pushing(engine, 2.0)(0, 0))
+    chat.steer(pushing(engine, 2.0)(chat.place))
     list(answer)
     prompt = len(chat._ids) - 8
     assert [(t.start, t.stop) for t in chat._steering] == [(prompt + 2, prompt + 8)]

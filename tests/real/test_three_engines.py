@@ -19,6 +19,7 @@ from localprobe.probing.report import ProbeReport
 from localprobe.probing.validation import Material
 from localprobe.stats.auroc import auroc
 from localprobe.steering.knob import Knob, steering, watch
+from localprobe.steering.positions import Place
 from localprobe.vectors.vector import Origin, Vector
 from tests.real.conftest import ENGINES
 
@@ -128,10 +129,10 @@ def vector(probes: dict[str, tuple[ProbeReport, FloatArray, FloatArray]]) -> Vec
 def steered(models: dict[str, Model], vector: Vector, texts: list[str]) -> dict[str, FloatArray]:
     """Next-token log-probabilities of one text at dose 0.25 on each engine, and one block off on torch."""
     knob = models["torch"].knob(vector, dose=0.25)
-    found = {name: predictions(model.engine, texts[0], steering([knob], 0)) for name, model in models.items()}
+    found = {name: predictions(model.engine, texts[0], steering([knob], Place(1))) for name, model in models.items()}
     one_off = Vector("off", vector.origin, {knob.layer + 1: knob.direction}, knob.layer + 1)
     moved = Knob(one_off, knob.layer + 1, knob.alpha)
-    found["one block off"] = predictions(models["torch"].engine, texts[0], steering([moved], 0))
+    found["one block off"] = predictions(models["torch"].engine, texts[0], steering([moved], Place(1)))
     return found
 
 

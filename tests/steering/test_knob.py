@@ -10,6 +10,7 @@ from localprobe.errors import UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.steering.knob import Knob, direct_effect, steering, strength, watch
+from localprobe.steering.positions import Place
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 WIDTH = 32
@@ -22,21 +23,21 @@ def vector(length: float = 1.0, layers: tuple[int, ...] = (2,), best: int | None
 
 
 def test_a_knob_becomes_one_term() -> None:
-    (term,) = Knob(vector(), 2, 4.0, "response").terms(prompt=10)
+    (term,) = Knob(vector(), 2, 4.0, "response").terms(Place(10))
     assert (term.layer, term.start, term.stop, term.delta[3]) == (2, 9, None, 4.0)
 
 
 def test_a_knob_at_zero_adds_nothing() -> None:
-    assert Knob(vector(), 2, 0.0).terms(10) == ()
+    assert Knob(vector(), 2, 0.0).terms(Place(10)) == ()
 
 
 def test_the_prompt_positions_of_a_prompt_of_one_token_are_none() -> None:
-    assert Knob(vector(), 2, 4.0, "prompt").terms(prompt=1) == ()
+    assert Knob(vector(), 2, 4.0, "prompt").terms(Place(1)) == ()
 
 
 def test_several_knobs_add_up() -> None:
     knobs = [Knob(vector(), 2, 1.0), Knob(vector(layers=(4,)), 4, -1.0)]
-    assert [(t.layer, float(t.delta[3])) for t in steering(knobs, 10)] == [(2, 1.0), (4, -1.0)]
+    assert [(t.layer, float(t.delta[3])) for t in steering(knobs, Place(10))] == [(2, 1.0), (4, -1.0)]
 
 
 def test_a_reading_is_in_units_of_the_direction_whatever_its_length() -> None:

@@ -67,7 +67,10 @@ class ContractBase:
     def needs(self, engine: Engine, *capabilities: str) -> None:
         """Skip the test if the engine lacks one of these capabilities."""
         for name in capabilities:
-            if not getattr(engine.info.capabilities, name):
+            if name == "decoding":
+                if engine.info.capabilities.no_decoding:
+                    pytest.skip("this test needs decoding")
+            elif not getattr(engine.info.capabilities, name):
                 pytest.skip(f"the engine does not support {name.replace('_', ' ')}")
 
     def close_residuals(self, engine: Engine, actual: FloatArray, expected: FloatArray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -13,7 +13,6 @@ from textual.content import Content
 from textual.message import Message
 
 from localprobe.errors import UsageError
-from localprobe.steering.positions import Positions
 from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.widgets.dialogs import Choose, TextDialog
 from localprobe_tui.widgets.links import Links
@@ -23,7 +22,7 @@ from localprobe_tui.widgets.slider import Slider
 if TYPE_CHECKING:
     from localprobe_tui.talk.controller import ChatController
 
-POSITIONS: tuple[str, ...] = get_args(Positions)
+POSITIONS = ("all", "prompt", "response")
 
 
 class KnobCard(Vertical):
@@ -125,7 +124,7 @@ class KnobCard(Vertical):
             self._changed()
 
     def action_positions(self) -> None:
-        at = POSITIONS.index(self.knob.positions)
+        at = POSITIONS.index(self.knob.positions) if self.knob.positions in POSITIONS else -1
         self.knob.positions = POSITIONS[(at + 1) % len(POSITIONS)]
         self._changed()
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localprobe.generation.events import Event
     from localprobe.model import Model
     from localprobe.steering.knob import Knob
+    from localprobe.steering.positions import Place
     from localprobe.vectors.vector import Vector
     from localprobe_tui.engine.session import EngineSession
 
@@ -235,8 +236,8 @@ class ChatController:
         talk.messages = [*system, *(Message(turn.role, turn.content) for turn in path)]
         talk.watch = self._watch(answer.reading)
 
-        def steer(prompt: int, start: int) -> Steering:
-            return steering(knobs, prompt, start)
+        def steer(place: Place) -> Steering:
+            return steering(knobs, place)
 
         sampler, key, tokens = self.sampling.sampler(), str(answer.details["key"]), self.sampling.tokens
         if continued:
@@ -252,7 +253,7 @@ class ChatController:
                     yield time.perf_counter(), talk.stop(), None
                 elif (new_knobs := self._turn_to) is not None:
                     self._turn_to = None
-                    talk.steer(steering(new_knobs, 0))
+                    talk.steer(steering(new_knobs, talk.place))
                     yield time.perf_counter(), [], new_knobs
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:

@@ -24,6 +24,10 @@ class Opening:
     dose: float | None = None
     alpha: float | None = None
     positions: str = "all"
+    steering: tuple[str, ...] = ()
+    """Steering expressions."""
+    conditions: tuple[str, ...] = ()
+    """Conditions to watch for."""
     system: str = ""
     tokens: int | None = None
     temperature: float | None = None

@@ -1,0 +1,105 @@
+"""The gates of a row while it is decoded: which of its terms act now, and the events of gates that open and close."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from localprobe.engine import Engine, FloatArray, Steering, Watch
+from localprobe.generation.events import Alert, Event, GateChange
+from localprobe.generation.thinking import Thinking
+from localprobe.steering.gates import Alarm, Decided, GatedTerm, ThinkingGate, TokenGate, gates_of
+
+
+class RowGates:
+    """The gates of one row's terms, and whether each is open."""
+
+    def __init__(self, engine: Engine, wanted: Steering, before: RowGates | None = None) -> None:
+        """`wanted` may hold `GatedTerm`s. Gates of the same name as in `before` keep their state."""
+        self.wanted = wanted
+        self.turned = False
+        """Whether a gate has opened or closed since the row was last steered."""
+        self._engine = engine
+        self._gates = gates_of(wanted)
+        self._open = {name: _begins(gate) for name, gate in self._gates.items()}
+        self._thinking: Thinking | None = before._thinking if before else None
+        if before:
+            self._open.update({name: state for name, state in before._open.items() if name in self._open})
+        thinks = [gate for gate in self._gates.values() if isinstance(gate, ThinkingGate)]
+        if thinks and self._thinking is None:
+            self._thinking = Thinking(engine)
+            self._thinking.inside = thinks[0].inside
+
+    @property
+    def watches(self) -> list[Watch]:
+        """The projections that its gates read."""
+        return [gate.watch for gate in self._gates.values() if isinstance(gate, TokenGate)]
+
+    def steering(self) -> Steering:
+        """The terms that act now, as an engine takes them."""
+        return tuple(
+            term.plain if isinstance(term, GatedTerm) else term
+            for term in self.wanted
+            if not isinstance(term, GatedTerm) or all(self._open[gate.name] for gate in term.gates)
+        )
+
+    def begin(self, row: int) -> list[Event]:
+        """What was decided before the first token, and thoughts that the prompt left open."""
+        events: list[Event] = []
+        for gate in self._gates.values():
+            if isinstance(gate, Decided):
+                events.append(GateChange(row, 0, gate.name, gate.open, gate.score))
+            elif isinstance(gate, ThinkingGate) and not self._open[gate.name]:
+                events.append(GateChange(row, 0, gate.name, False, None))
+        return events
+
+    def token(self, row: int, index: int, token: int) -> list[Event]:
+        """Take a sampled token, which has not been run yet."""
+        if self._thinking is None:
+            return []
+        was, inside = self._thinking.inside, self._thinking.push(token)
+        names = [gate.name for gate in self._gates.values() if isinstance(gate, ThinkingGate)]
+        self._open.update(dict.fromkeys(names, not inside))
+        self.turned = self.turned or (was != inside and bool(names))
+        return [GateChange(row, index, name, not inside, None) for name in names] if was != inside else []
+
+    def scored(self, row: int, index: int, scores: Mapping[int, float]) -> list[Event]:
+        """Take the scores of the token before `index`, by the identity of their watch; gates act from `index` on."""
+        events: list[Event] = []
+        for gate in self._gates.values():
+            if isinstance(gate, TokenGate) and id(gate.watch) in scores:
+                score, was = scores[id(gate.watch)], self._open[gate.name]
+                self._open[gate.name] = gate.next(was, score)
+                if was != self._open[gate.name]:
+                    self.turned = True
+                    events.append(GateChange(row, index, gate.name, not was, score))
+        return events
+
+
+def _begins(gate: TokenGate | Decided | ThinkingGate) -> bool:
+    match gate:
+        case Decided():
+            return gate.open
+        case ThinkingGate():
+            return not gate.inside
+    return False
+
+
+def fired(alarms: Sequence[Alarm], row: int, index: int, scores: Mapping[int, float]) -> list[Event]:
+    """Alerts of the probes that fire at the token `index`."""
+    return [
+        Alert(row, index, alarm.name, scores[id(alarm.watch)], alarm.threshold)
+        for alarm in alarms
+        if alarm.fires(scores[id(alarm.watch)])
+    ]
+
+
+def without_added(values: FloatArray, watches: Sequence[Watch], steering: Steering, position: int) -> dict[int, float]:
+    """The scores of a position by the identity of their watch, without what additions contribute to them directly: the
+    projections of their deltas at the watched layer or below."""
+    added = [term for term in steering if term.operator == "add" and term.covers(position)]
+    return {
+        id(watch): float(value) - float(sum(np.dot(t.delta, watch.vector) for t in added if t.layer <= watch.layer))
+        for watch, value in zip(watches, values.tolist(), strict=True)
+    }

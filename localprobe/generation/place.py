@@ -1,0 +1,65 @@
+"""A prompt's tokens as the place where knobs act: texts in it, thoughts in it, and the score of its message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from localprobe.capture.residuals import encode
+from localprobe.checks import check_rows
+from localprobe.engine import Engine, IntArray, Row, Span, Watch
+from localprobe.errors import UsageError
+from localprobe.generation.detokenizer import Detokenizer
+from localprobe.generation.thinking import thoughts
+from localprobe.steering.positions import Place
+from localprobe.suggest import shown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptPlace(Place):
+    """A prompt of a model."""
+
+    engine: Engine = field(kw_only=True)
+    ids: IntArray = field(kw_only=True)
+    """(length,) int32."""
+    message: str = field(default="", kw_only=True)
+    """The user's own words, without the template; empty if only the ids are known."""
+    _scores: dict[tuple[int, bytes], tuple[float, int]] = field(default_factory=dict, kw_only=True)
+
+    @classmethod
+    def of(cls, engine: Engine, ids: IntArray, start: int = 0, message: str = "") -> PromptPlace:
+        """The place of a prompt (n,) int32, whose positions from `start` on are new."""
+        return cls(len(ids), start, engine=engine, ids=ids, message=message)
+
+    def find(self, text: str) -> Sequence[Span]:
+        detokenizer = Detokenizer(self.engine.decode)
+        ends = np.cumsum([len(detokenizer.push(token)) for token in self.ids[self.start :].tolist()])
+        whole = self.engine.decode(self.ids[self.start :])
+        found, at = [], whole.find(text)
+        while at >= 0:
+            first, last = np.searchsorted(ends, [at, at + len(text) - 1], side="right").tolist()
+            found.append((self.start + first, min(self.start + last + 1, self.length)))
+            at = whole.find(text, at + len(text))
+        if not found:
+            raise UsageError(f"the prompt does not contain {shown(text)}, where the steering is to act")
+        return found
+
+    def thoughts(self) -> Sequence[Span]:
+        return thoughts(self.engine, self.ids)
+
+    def score(self, watch: Watch) -> tuple[float, int]:
+        """See `Place.score`: the message is run on its own, as the texts are that probes are calibrated on, and the
+        first token, an attention sink, does not count. Without a message, the new part of the prompt is run."""
+        key = (watch.layer, watch.vector.tobytes())
+        if key not in self._scores:
+            engine = self.engine
+            ids = (
+                encode(engine, self.message, limit=engine.info.context).ids if self.message else self.ids[self.start :]
+            )
+            row = Row(ids, spans=((min(1, len(ids) - 1), len(ids)),))
+            check_rows(engine.info, [row], [watch.layer])
+            mean = engine.forward([row], [watch.layer])[0].residuals[0, 0]  # (width,)
+            self._scores[key] = (float(mean @ watch.vector), max(1, len(ids) - 1))
+        return self._scores[key]
