@@ -12,6 +12,7 @@ import localprobe as lp
 
 NAMES = [
     "Answer",
+    "CalibrationReport",
     "CanaryFailed",
     "DataError",
     "Direction",
@@ -39,6 +40,7 @@ NAMES = [
     "Vector",
     "VectorError",
     "__version__",
+    "calibrate",
     "concept",
     "fit",
     "load",

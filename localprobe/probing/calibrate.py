@@ -89,8 +89,7 @@ class Neutral:
         return hashlib.sha256("\0".join(self.texts).encode(errors="surrogatepass")).hexdigest()
 
     def scores(self, model: Model, watches: Sequence[Watch], special: bool, progress: scored.Progress) -> scored.Scores:
-        """Scores of the texts; of answers, those to one question joined in one entry each, as they are not
-        independent."""
+        """Scores of the texts, or of the answers in the order of `asked`."""
         if not self.answers:
             texts: list[Text] = [*map(Marked, self.texts)] if special else [*self.texts]
             return scored.of_texts(model, texts, watches, progress)
@@ -192,7 +191,8 @@ def calibrate(
     neutral = neutral or Neutral.read()
     positives = positives_of(vector) if positives is None else positives
     vector = vector.within(model.info.model, model.info.layers, model.info.width)
-    numbers = [vector.layer(layer) for layer in (layers or [None])]  # type: ignore[list-item]
+    chosen: Sequence[int | None] = layers or [None]
+    numbers = list(dict.fromkeys(vector.layer(layer) for layer in chosen))
     watches = [watch(vector, layer) for layer in numbers]
     special = vector.origin.special_tokens
     scores = neutral.scores(model, watches, special, capturing)

@@ -19,13 +19,13 @@ from localprobe.probing.config import TOKEN_LIMIT
 
 Progress = Callable[[Amount], None]
 Scores = list[FloatArray]
-"""(layers, n) float32 of each text: the projection of every scored token on the direction of each layer."""
+"""(watches, n) float32 of each text: the projection of every scored token on each watched direction."""
 
 
 def of_texts(model: Model, texts: Sequence[Text], watches: Sequence[Watch], progress: Progress) -> Scores:
     """Scores of texts, cut to TOKEN_LIMIT tokens (within chats, to the context). The first token of a text is an
     attention sink and not scored; of an `Exchange` only the tokens of the answer are. A text of one token has none."""
-    layers = [watch.layer for watch in watches]
+    layers = list(dict.fromkeys(watch.layer for watch in watches))
     chats = any(isinstance(text, Exchange) for text in texts)
     limit = model.info.context if chats else TOKEN_LIMIT
     order = sorted(range(len(texts)), key=lambda i: -_length(texts[i]))  # too long a text tells so at once
@@ -37,7 +37,7 @@ def of_texts(model: Model, texts: Sequence[Text], watches: Sequence[Watch], prog
         i = order[captured.index]
         text = texts[i]
         first = encode(model.engine, text, i, limit).answer if isinstance(text, Exchange) else 1
-        found[i] = _projected(captured.residuals[:, first:], watches)
+        found[i] = _projected(captured.residuals[:, first:], layers, watches)
         tokens += len(captured.ids)
         seconds = time.perf_counter() - begun
         progress(Amount(done, len(texts), tokens, seconds, None))
@@ -73,9 +73,9 @@ def of_answers(
     return [builder.projections.T if len(builder.ids) else _none(watches) for builder in builders]
 
 
-def _projected(residuals: FloatArray, watches: Sequence[Watch]) -> FloatArray:
-    """(layers, n) float32 of residuals (layers, n, width)."""
-    rows = [at_layer @ watch.vector for at_layer, watch in zip(residuals, watches, strict=True)]
+def _projected(residuals: FloatArray, layers: Sequence[int], watches: Sequence[Watch]) -> FloatArray:
+    """(watches, n) float32 of residuals (layers, n, width)."""
+    rows = [residuals[layers.index(watch.layer)] @ watch.vector for watch in watches]
     return np.array(rows, dtype=np.float32).reshape(len(watches), -1)
 
 
