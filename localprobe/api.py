@@ -126,8 +126,8 @@ def calibrate(
     seed: int = 0,
     capturing: Callable[[Amount], None] = lambda amount: None,
 ) -> CalibrationReport:
-    """Find the scores above which neutral tokens and texts lie at a false-positive rate, at `layers` or the probe's best
-    one; see `localprobe.probing.calibration`.
+    """Find the scores above which neutral tokens and texts lie at a false-positive rate, at `layers` or the probe's
+    best one; see `localprobe.probing.calibration`.
 
     `texts` are neutral texts, or their file or set; with `answers`, questions that the model answers so many times, in
     at most `tokens` tokens. Shipped ones if None. `positives` names pairs for the true-positive rate; the set that

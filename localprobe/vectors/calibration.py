@@ -1,10 +1,7 @@
-"""The thresholds of a probe that have a known false-positive rate, kept with its directions.
+"""Thresholds that have a known false-positive rate, as they are kept with a direction.
 
-    threshold(vector, 0.01)                             of a token's score
-    threshold(vector, 0.01, unit="text", tokens=60)     of the mean score of 60 tokens
-
-`localprobe.probing.calibration` measures them. A score is the dot product of a residual with the unit direction, as
-`localprobe steer` prints it.
+`localprobe.probing.calibration` measures them, `localprobe.vectors.thresholds` finds the one of a vector. A score is
+the dot product of a residual with the unit direction, as `localprobe steer` prints it.
 """
 
 from __future__ import annotations
@@ -13,14 +10,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from localprobe.errors import UsageError, VectorError
+from localprobe.errors import UsageError
 from localprobe.stats.rates import Rate
 
 if TYPE_CHECKING:
     from localprobe.engine import Info
-    from localprobe.vectors.vector import Vector
 
 Unit: TypeAlias = Literal["token", "text"]
 """What is scored: a token, or the mean over the tokens of a text or answer."""
@@ -136,45 +132,6 @@ def interpolated(points: list[tuple[int, float]], tokens: float) -> float:
             share = math.log(max(tokens, left) / left) / math.log(right / left)
             return before + share * (after - before)
     return points[-1][1] if tokens > points[0][0] else points[0][1]
-
-
-def calibration(
-    vector: Vector, fpr: float, *, layer: int | None = None, unit: Unit = "token", kind: Kind | None = None
-) -> Calibration:
-    """The calibration of a vector for a false-positive rate, at `layer` or its best one.
-
-    `kind` None takes the one of answers, and if there is none that of texts. VectorError if it was never calibrated for
-    this rate there, UsageError for a rate outside (0, LARGEST].
-    """
-    check_fpr(fpr)
-    if unit not in get_args(Unit) or kind not in (None, *get_args(Kind)):
-        raise UsageError(f"`unit` is token or text and `kind` texts or answers, not {unit!r} and {kind!r}")
-    layer = vector.layer(layer)
-    found = {c.kind: c for c in vector.directions[layer].calibrations if c.unit == unit and math.isclose(c.fpr, fpr)}
-    for wanted in (kind,) if kind else ("answers", "texts"):
-        if wanted in found:
-            return found[wanted]
-    of = f" for {unit}s" if unit == "text" else ""
-    asked = f"--fpr {fpr:g}{'' if layer == vector.best else f' --layer {layer}'}"
-    raise VectorError(
-        f"vector {vector.concept!r} has no threshold{of} for fpr {fpr:g} at layer {layer}"
-        f"{f' of {kind}' if kind else ''}: run localprobe calibrate {vector.concept} {asked}"
-        f"{' --answers 120' if kind == 'answers' else ''}"
-    )
-
-
-def threshold(
-    vector: Vector,
-    fpr: float,
-    *,
-    layer: int | None = None,
-    unit: Unit = "token",
-    tokens: int | None = None,
-    kind: Kind | None = None,
-) -> float:
-    """The score above which a token of a neutral text lies at this false-positive rate; for unit `text`, the mean score
-    of `tokens` tokens. See `calibration`."""
-    return calibration(vector, fpr, layer=layer, unit=unit, kind=kind).at(tokens)
 
 
 def check_fpr(fpr: float) -> None:

@@ -13,7 +13,8 @@ from localprobe.errors import UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.stats.rates import rate
 from localprobe.vectors import arithmetic, calibrated_file, files, metadata
-from localprobe.vectors.calibration import Calibration, Kind, Knot, LengthRate, Unit, calibration, merged, threshold
+from localprobe.vectors.calibration import Calibration, Kind, Knot, LengthRate, Unit, merged
+from localprobe.vectors.thresholds import calibration, threshold
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 
