@@ -12,7 +12,12 @@ from localprobe.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from localprobe.probing.calibrate import CalibrationReport
-    from localprobe.vectors.calibration import Calibration
+    from localprobe.vectors.calibrated import Calibration
+
+_SHORTEST = 4
+"""Tokens of the shortest mean whose threshold is printed."""
+_FEW = 0.5
+"""Share of the positive texts below which the user is told."""
 
 
 @click.command()
@@ -100,15 +105,27 @@ def _thresholds(calibrations: tuple[Calibration, ...]) -> None:
     for name in ("threshold of", "score [95 %]", "neutral above it", "positive side", "negative side"):
         table.add_column(name, justify="left" if name == "threshold of" else "right")
     for each in calibrations:
-        for knot in each.knots:
-            first = knot == each.knots[0]
-            of = "a token" if each.unit == "token" else f"a mean of {knot.tokens} tokens"
-            rates = (each.rate, each.true_positive, each.negative) if first else (None, None, None)
+        for length in _shown(each):
+            of = "a token" if each.unit == "token" else f"a mean of {length} tokens"
+            rates = (each.rate, each.true_positive, each.negative) if length == _shown(each)[0] else ()
             shown = ["" if rate is None else bracketed(rate.share, rate.interval, ".1%") for rate in rates]
-            table.add_row(of, bracketed(knot.threshold, (knot.low, knot.high)), *shown)
+            table.add_row(of, bracketed(each.at(length), each.interval(length)), *shown)
     console().print(table)
+    for each in calibrations:
+        if each.unit == "text" and each.true_positive and each.true_positive.share < _FEW:
+            share = f"{each.true_positive.share:.0%}"
+            say(
+                f"note: {share} of the positive texts are above it: this probe tells few of them from neutral ones",
+                err=True,
+            )
     if all(each.true_positive is None for each in calibrations):
         say("positive side: no pairs are known that the probe was not fitted on; give some with --positives")
+
+
+def _shown(calibration: Calibration) -> list[int]:
+    """The lengths whose thresholds are printed: powers of two."""
+    known = [knot.tokens for knot in calibration.knots]
+    return [length for length in known if length >= _SHORTEST and not length & (length - 1)] or known
 
 
 def _lengths(calibrations: tuple[Calibration, ...]) -> None:

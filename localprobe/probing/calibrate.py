@@ -22,7 +22,7 @@ from localprobe.probing.texts import ANY_PROMPT
 from localprobe.steering.knob import watch
 from localprobe.store.names import path_of
 from localprobe.vectors import calibrated_file
-from localprobe.vectors.calibration import Calibration, Kind, check_fpr, merged
+from localprobe.vectors.calibrated import Calibration, Kind, check_fpr, merged
 from localprobe.vectors.library import Library, is_path
 from localprobe.vectors.vector import Vector
 

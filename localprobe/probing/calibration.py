@@ -38,7 +38,7 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.stats.intervals import wilson
 from localprobe.stats.rates import Rate, grouped_rate
-from localprobe.vectors.calibration import Calibration, Kind, Knot, LengthRate, Unit, interpolated
+from localprobe.vectors.calibrated import Calibration, Kind, Knot, LengthRate, Unit, interpolated
 from localprobe.version import __version__
 
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)

@@ -16,7 +16,7 @@ from localprobe.errors import VectorError
 from localprobe.store.files import write_whole
 from localprobe.store.json_values import to_json
 from localprobe.vectors import files, metadata
-from localprobe.vectors.calibration import Calibration, merged
+from localprobe.vectors.calibrated import Calibration, merged
 from localprobe.vectors.vector import Vector
 
 _SIZE = 8
@@ -67,14 +67,16 @@ def without(data: bytes) -> bytes:
     if _MARK not in data:
         return data
 
+    dropped: list[Any] = []
+
     def drop(details: dict[str, Any]) -> None:
-        for direction in details.values():
-            direction.pop(metadata.CALIBRATIONS, None)
+        dropped.extend(direction.pop(metadata.CALIBRATIONS, None) for direction in details.values())
 
     try:
-        return _edited(data, drop)
+        edited = _edited(data, drop)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return data
+    return edited if any(dropped) else data
 
 
 def _edited(data: bytes, edit: Callable[[dict[str, Any]], None]) -> bytes:

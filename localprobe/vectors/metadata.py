@@ -17,7 +17,7 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
 from localprobe.store.safe_json import parse
 from localprobe.suggest import one_line, shown
-from localprobe.vectors.calibration import Calibration
+from localprobe.vectors.calibrated import Calibration
 from localprobe.vectors.vector import Direction, Origin, Vector, checked, steering
 
 FORMAT = 2

@@ -20,8 +20,8 @@ from localprobe.probing.calibrate import Neutral, Positives, calibrate, check, k
 from localprobe.probing.fit import fit
 from localprobe.steering.knob import watch
 from localprobe.vectors import files
+from localprobe.vectors.calibration import threshold
 from localprobe.vectors.library import Library
-from localprobe.vectors.thresholds import threshold
 from localprobe.vectors.vector import Vector
 
 TEXTS = read_texts(TEXT_SETS.path("everyday"))[:60]

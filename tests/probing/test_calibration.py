@@ -8,7 +8,7 @@ import pytest
 from localprobe.engine import FloatArray
 from localprobe.errors import DataError
 from localprobe.probing.calibration import About, Texts, knots, measured
-from localprobe.vectors.calibration import Calibration
+from localprobe.vectors.calibrated import Calibration
 
 ABOUT = About("texts", "mine.txt", "ab", "empathy", "m", "w", "fake")
 

@@ -13,8 +13,8 @@ from localprobe.errors import UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.stats.rates import rate
 from localprobe.vectors import arithmetic, calibrated_file, files, metadata
-from localprobe.vectors.calibration import Calibration, Kind, Knot, LengthRate, Unit, merged
-from localprobe.vectors.thresholds import calibration, threshold
+from localprobe.vectors.calibrated import Calibration, Kind, Knot, LengthRate, Unit, merged
+from localprobe.vectors.calibration import calibration, threshold
 from localprobe.vectors.vector import Direction, Origin, Vector
 
 
@@ -149,6 +149,13 @@ class TestFile:
         path.write_bytes(save(metadata.tensors_of(vector()), metadata={metadata.KEY: json.dumps(about)}))
         with pytest.raises(VectorError, match=r"v.safetensors has broken metadata: "):
             files.load(path)
+
+    def test_a_file_without_any_is_named_by_all_its_bytes(self, tmp_path: Path) -> None:
+        """Even one that mentions them, and is written in another way than ours."""
+        header = {"__metadata__": {metadata.KEY: metadata.text_of(replace(vector(), concept="calibrations"))}}
+        text = json.dumps(header, indent=1).encode()
+        data = len(text).to_bytes(8, "little") + text
+        assert calibrated_file.without(data) == data
 
     @pytest.mark.parametrize("data", [b"calibrations", b"", b'\x10\0\0\0\0\0\0\0{"calibrations":1', b"\xff" * 9])
     def test_bytes_that_are_no_vector_stay_as_they_are(self, data: bytes) -> None:
