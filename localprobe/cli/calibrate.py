@@ -68,7 +68,8 @@ def calibrate(
 
     numbers = parse(layers)
     neutral = calibration.Neutral.read(texts, text_field, answers=answers, tokens=tokens, seed=seed)
-    with loaded_with(chosen, vector, lambda model: calibration.check(vector, fpr)) as (model, probe):
+    calibration.check(vector, fpr)
+    with loaded_with(chosen, vector) as (model, probe):
         pairs = calibration.positives_of(probe, positives)
         with show.capturing() as capturing:
             report = calibration.calibrate(

@@ -20,7 +20,7 @@ from localprobe.probing.calibration import About, measured
 from localprobe.probing.named import Reference
 from localprobe.probing.texts import ANY_PROMPT
 from localprobe.steering.knob import watch
-from localprobe.store.names import path_of
+from localprobe.store.names import is_file, path_of
 from localprobe.vectors import calibrated_file
 from localprobe.vectors.calibrated import Calibration, Kind, check_fpr, merged
 from localprobe.vectors.library import Library, is_path
@@ -167,7 +167,7 @@ def check(vector: str | Path, fpr: float) -> None:
     """UsageError for a rate that is none, VectorError for a vector's file that cannot keep a calibration: before a
     model is run."""
     check_fpr(fpr)
-    if is_path(vector):
+    if is_path(vector) and is_file(path_of(vector)):  # reading it tells best that there is none
         calibrated_file.check(path_of(vector))
 
 

@@ -8,7 +8,7 @@ Statistical Association 47:635): the quantiles at both ends of the interval of t
 **Texts.** What is compared is the mean score of a text's n tokens. It depends on n in two ways. On SmolLM2-135M at the
 layers of the shipped probes, early tokens score higher (empathy: 25 at the second token, 17 after 32), and the mean of
 few tokens is more spread (6 at 8 tokens, 3.5 at 128). One threshold for all lengths that fires on 1 % of mixed texts
-would fire on 5 to 8 % of those of up to eight tokens and hardly ever on longer ones. So the threshold depends on n:
+would fire on 4 to 8 % of those of up to eight tokens and hardly ever on longer ones. So the threshold depends on n:
 
     threshold(n) = median(n) + q * (the 84 % quantile(n) - median(n))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import localprobe as lp
 from localprobe.capture.residuals import Text
 from localprobe.chat_template import Exchange, Marked
 from localprobe.contrast import duplicates
@@ -166,6 +167,15 @@ class TestKeep:
         assert keep(report, probe, model.info).path is None
         with pytest.raises(VectorError, match="no vector 'nowhere' is kept for"):
             keep(report, "nowhere", model.info)
+
+    def test_from_python_by_name(self, model: Model, probe: Vector) -> None:
+        path = Library().keep(replace(probe, concept="quiet"))
+        report = lp.calibrate(model, "quiet", 0.1, TEXTS, layers=[2])
+        assert report.path == path
+        kept = lp.vector("quiet", model)
+        assert threshold(kept, 0.1, layer=2) == report.calibrations[2][0].at()
+        assert len(lp.calibrate(model, kept, 0.2, TEXTS, layers=[2]).vector.directions[2].calibrations) == 4
+        assert len(lp.vector("quiet", model).directions[2].calibrations) == 2
 
     def test_a_file_that_cannot_hold_it_is_refused_before_the_model_runs(self, probe: Vector, tmp_path: Path) -> None:
         path = tmp_path / "kind.gguf"
