@@ -1,4 +1,4 @@
-"""The functions of `import localprobe as lp`: load, fit, validate, calibrate, concept.
+"""The functions of `import localprobe as lp`: load, fit, validate, calibrate, concept, bake.
 
 Their results are recorded as runs, like those of the command line.
 """
@@ -15,6 +15,7 @@ from localprobe.contrast.pair_set import PairSet, pairs
 from localprobe.probing.config import ProbeConfig
 
 if TYPE_CHECKING:
+    from localprobe.baking import Baked
     from localprobe.capture.job import Amount
     from localprobe.concepts.written import Writing
     from localprobe.engine import LoadOptions
@@ -211,6 +212,29 @@ def vector(reference: Reference, model: Model | None = None) -> Vector:
     if model is not None:
         return vector_for(model, reference)
     return reference if isinstance(reference, Vector) else Library().vector(reference)
+
+
+def bake(
+    model: str,
+    vectors: Reference | Sequence[Reference],
+    output: str | Path,
+    *,
+    layer: int | None = None,
+    share: float = 1.0,
+    check: bool = True,
+    notify: Callable[[str], None] = warnings.warn,
+) -> Baked:
+    """Write a model's weights into the folder `output`, with the direction of a vector, or the span of several, removed
+    from all that writes to the residual stream; see `localprobe.baking.removal.bake`.
+
+    `model` is a name, a folder or a GGUF file: it need not be loaded. `share` (0 to 1) of the direction is removed.
+    Raises UsageError, VectorError, ModelError or EngineError.
+    """
+    from localprobe.baking import bake as bake_model
+    from localprobe.vectors.vector import Vector
+
+    several = [vectors] if isinstance(vectors, Vector | str | Path) else list(vectors)
+    return bake_model(model, several, Path(output), layer=layer, share=share, check=check, notify=notify)
 
 
 def _recorded(report: ProbeReport, kind: Any, data: PairSet) -> ProbeReport:

@@ -20,9 +20,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from localprobe.capture.centre import residual_mean
 from localprobe.capture.residuals import Captured, Text, capture, pooled
-from localprobe.capture.scale import residual_scale
+from localprobe.capture.scale import residual_mean, residual_scale
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, render
 from localprobe.checks import check_prompt_length, check_text

@@ -40,6 +40,7 @@ NAMES = [
     "Vector",
     "VectorError",
     "__version__",
+    "bake",
     "calibrate",
     "concept",
     "fit",

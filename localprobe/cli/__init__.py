@@ -40,6 +40,7 @@ _COMMANDS = {
     "generate": ("steer", "Answer a prompt, steered or not, and watch for probes."),
     "lens": ("lens", "Show what a model would say next after every layer, beside a probe's scores."),
     "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
+    "bake": ("bake", "Remove a direction from a model's weights, and write them as a folder."),
     "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }
 """Command -> (module of this package, one line of help): `--help` lists them without importing any."""
