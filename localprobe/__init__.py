@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from localprobe.version import __version__
 
 if TYPE_CHECKING:
-    from localprobe.api import concept, fit, load, validate, vector
+    from localprobe.api import bake, calibrate, concept, fit, load, validate, vector
     from localprobe.contrast.pair_set import PairSet, pairs
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import LoadOptions, Sampler
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from localprobe.experiments.from_python import sweep
     from localprobe.experiments.sweep_report import SweepReport
     from localprobe.generation.answer import Answer
+    from localprobe.lens.result import Lens
     from localprobe.model import Model
     from localprobe.probing.arrays import validate_arrays
+    from localprobe.probing.calibrate import CalibrationReport
     from localprobe.probing.config import ProbeConfig
     from localprobe.probing.report import ProbeReport
     from localprobe.steering.knob import Knob
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Direction, Vector
 
 _EXPORTS = {
-    "localprobe.api": ("concept", "fit", "load", "validate", "vector"),
+    "localprobe.api": ("bake", "calibrate", "concept", "fit", "load", "validate", "vector"),
     "localprobe.contrast.pair_set": ("PairSet", "pairs"),
     "localprobe.contrast.pairs": ("Pair",),
     "localprobe.engine": ("LoadOptions", "Sampler"),
@@ -63,8 +65,10 @@ _EXPORTS = {
     "localprobe.experiments.from_python": ("sweep",),
     "localprobe.experiments.sweep_report": ("SweepReport",),
     "localprobe.generation.answer": ("Answer",),
+    "localprobe.lens.result": ("Lens",),
     "localprobe.model": ("Model",),
     "localprobe.probing.arrays": ("validate_arrays",),
+    "localprobe.probing.calibrate": ("CalibrationReport",),
     "localprobe.probing.config": ("ProbeConfig",),
     "localprobe.probing.report": ("ProbeReport",),
     "localprobe.steering.knob": ("Knob",),
@@ -79,11 +83,13 @@ __all__ = [
     "LDA",
     "PCA",
     "Answer",
+    "CalibrationReport",
     "CanaryFailed",
     "DataError",
     "Direction",
     "EngineError",
     "Knob",
+    "Lens",
     "Library",
     "LoadOptions",
     "LocalprobeError",
@@ -103,6 +109,8 @@ __all__ = [
     "Vector",
     "VectorError",
     "__version__",
+    "bake",
+    "calibrate",
     "concept",
     "fit",
     "load",

@@ -19,6 +19,7 @@ from localprobe.engine import Coordinates, FloatArray, Span, Steering, Term
 _TINY = np.float32(1e-30)
 Move: TypeAlias = tuple[Span, Term]
 """A term, and the columns of a pass that it edits."""
+Kind: TypeAlias = Literal["add", "keep-norm", "coordinates"]
 _Rows: TypeAlias = Sequence[Sequence[Move]]
 
 
@@ -65,9 +66,10 @@ def _reaching(terms: Sequence[Term], start: int, length: int) -> list[Move]:
         for term in terms
         if (term.operator == "add" or not term.idle) and (columns := clipped(term, start, length)) is not None
     ]
-    runs = groupby(in_reach, key=lambda move: move[1].operator == "add")
-    found = [move for additive, run in runs for move in (_summed(run) if additive else run)]
-    return [move for move in found if not move[1].idle]  # not before: additions are summed in the order of all of them
+    if len(in_reach) > 1:
+        runs = groupby(in_reach, key=lambda move: move[1].operator == "add")
+        in_reach = [move for additive, run in runs for move in (_summed(run) if additive else run)]
+    return [move for move in in_reach if not move[1].idle]  # last: additions are summed in the order of all of them
 
 
 def _summed(run: Iterable[Move]) -> list[Move]:
@@ -84,7 +86,7 @@ def _summed(run: Iterable[Move]) -> list[Move]:
 class Edits:
     """Edits of one kind at one layer, at most one per row, that can be made at once."""
 
-    kind: Literal["add", "keep-norm", "coordinates"]
+    kind: Kind
     columns: NDArray[np.bool_] | None
     """(rows, columns, 1): where they apply; None for every column of every row that is not padding."""
     deltas: FloatArray | None = None
@@ -136,17 +138,19 @@ def _stacked(rows: _Rows, lengths: Sequence[int]) -> Iterable[Edits]:
     """The n-th moves of all rows, then the next ones: rows do not influence each other, so only a row's own order
     matters."""
     for number in range(max(map(len, rows))):
-        picked = {row: own[number] for row, own in enumerate(rows) if len(own) > number}
-        for kind in ("add", "keep-norm", "coordinates"):
-            alike = {row: move for row, move in picked.items() if _kind(move[1]) == kind}
-            if alike:
-                columns = _columns(alike, lengths)
-                make = _coordinates if kind == "coordinates" else _deltas
-                yield replace(make(alike, len(rows)), columns=columns)
+        alike: dict[Kind, dict[int, Move]] = {}
+        for row, own in enumerate(rows):
+            if len(own) > number:
+                alike.setdefault(_kind(own[number][1]), {})[row] = own[number]
+        for kind, picked in alike.items():
+            make = _coordinates if kind == "coordinates" else _deltas
+            yield make(picked, len(rows), _columns(picked, lengths))
 
 
-def _kind(term: Term) -> str:
-    return "coordinates" if term.coordinates is not None else term.operator
+def _kind(term: Term) -> Kind:
+    if term.coordinates is not None:
+        return "coordinates"
+    return "keep-norm" if term.keep_norm else "add"
 
 
 def _columns(picked: dict[int, Move], lengths: Sequence[int]) -> NDArray[np.bool_] | None:
@@ -158,15 +162,15 @@ def _columns(picked: dict[int, Move], lengths: Sequence[int]) -> NDArray[np.bool
     return mask
 
 
-def _deltas(picked: dict[int, Move], rows: int) -> Edits:
+def _deltas(picked: dict[int, Move], rows: int, columns: NDArray[np.bool_] | None) -> Edits:
     _, first = next(iter(picked.values()))
     deltas = np.zeros((rows, 1, len(first.delta)), dtype=np.float32)
     for row, (_, term) in picked.items():
         deltas[row, 0] = term.delta
-    return Edits("keep-norm" if first.keep_norm else "add", None, deltas=deltas)
+    return Edits(_kind(first), columns, deltas=deltas)
 
 
-def _coordinates(picked: dict[int, Move], rows: int) -> Edits:
+def _coordinates(picked: dict[int, Move], rows: int, columns: NDArray[np.bool_] | None) -> Edits:
     wanted = {row: term.coordinates for row, (_, term) in picked.items() if term.coordinates is not None}
     bases = [own.basis for own in wanted.values()]
     shared = all(basis is bases[0] or np.array_equal(basis, bases[0]) for basis in bases[1:])
@@ -182,4 +186,4 @@ def _coordinates(picked: dict[int, Move], rows: int) -> Edits:
         share[row], low[row], high[row] = own.share, own.low, own.high
     bounded = any(own.bounded for own in wanted.values())
     bounds = {"low": low, "high": high} if bounded else {}
-    return Edits("coordinates", None, basis=basis, target=target, share=share, **bounds)
+    return Edits("coordinates", columns, basis=basis, target=target, share=share, **bounds)

@@ -264,6 +264,11 @@ class Watch:
     layer: int
     vector: FloatArray
 
+    @property
+    def content(self) -> Hashable:
+        """Equal for watches that read the same."""
+        return (self.layer, self.vector.tobytes())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:

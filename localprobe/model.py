@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from localprobe.capture.centre import residual_mean
 from localprobe.capture.residuals import Captured, Text, capture, pooled
-from localprobe.capture.scale import residual_scale
+from localprobe.capture.scale import residual_mean, residual_scale
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, render
 from localprobe.checks import check_prompt_length, check_text
@@ -35,6 +34,8 @@ from localprobe.generation.conversation import Conversation
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Event
 from localprobe.generation.place import PromptPlace
+from localprobe.lens.logit_lens import lens
+from localprobe.lens.result import Lens
 from localprobe.progress import Progress, silent
 from localprobe.steering import knob, resolve
 from localprobe.steering.expression import Expression
@@ -148,6 +149,27 @@ class Model:
         """Projection of every token of a row, (n,) float32."""
         residuals = self.engine.forward([Row(ids, steering)], [watch.layer])[0].residuals[0]  # (n, width)
         return np.asarray(residuals @ watch.vector, dtype=np.float32)
+
+    def lens(
+        self,
+        text: Text | IntArray,
+        *,
+        vector: Vector | str | Path | None = None,
+        layer: int | None = None,
+        layers: Sequence[int] | None = None,
+        top: int = 5,
+        limit: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Lens:
+        """The logit lens: the `top` most likely next tokens after each of `layers` (all if None) and each token of a
+        text, or of ids such as `ids` gives; see `localprobe.lens.logit_lens.lens`.
+
+        `vector`, or its file or name in the library, scores every token too, at `layer` (its own choice if None).
+        """
+        if isinstance(vector, str | Path):
+            vector = Library().vector(vector, self.info)
+        numbers = self.layers(layers)
+        return lens(self.engine, text, numbers, vector=vector, at=layer, top=top, limit=limit, progress=progress)
 
     def knob(
         self,

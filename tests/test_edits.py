@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,27 @@ def test_rows_that_ablate_one_direction_share_its_basis() -> None:
     assert edits.basis is not None and edits.basis.shape == (1, 1, WIDTH)
     assert edits.share is not None and edits.share.ravel().tolist() == [1, 0, 1]
     assert edits.low is None and edits.columns is None
+
+
+def test_layers_that_do_the_same_share_their_edits() -> None:
+    term = along(E[1], share=1)
+    rows = [tuple(replace(term, layer=layer) for layer in range(3)), (Term(2, E[0]),)]
+    planned = plan(rows, [0, 0], [2, 1])
+    assert planned[0] is planned[1]
+    assert [edits.kind for edits in planned[2]] == ["coordinates", "add"]
+
+
+def test_sums_that_are_made_anew_are_not_taken_for_each_other() -> None:
+    steering = tuple(Term(layer, (layer + 1) * E[i]) for layer in range(8) for i in (0, 1))
+    for layer, (edits,) in plan([steering], [0], [1]).items():
+        assert edits.deltas is not None
+        np.testing.assert_array_equal(edits.deltas[0, 0], (layer + 1) * (E[0] + E[1]))
+
+
+def test_an_addition_of_nothing_does_not_change_the_order_of_sums() -> None:
+    steering = (Term(0, 0 * E[0], 0, 2), Term(0, E[1]), Term(0, E[2], 0, 2))
+    assert [columns for columns, _ in moves(steering, 0, 0, 4)] == [(0, 2), (0, 4)]
+    assert moves((Term(0, E[0]), Term(0, -E[0])), 0, 0, 4) == []
 
 
 def apply(edits: Edits, hidden: FloatArray) -> FloatArray:

@@ -12,12 +12,14 @@ import localprobe as lp
 
 NAMES = [
     "Answer",
+    "CalibrationReport",
     "CanaryFailed",
     "DataError",
     "Direction",
     "EngineError",
     "Knob",
     "LDA",
+    "Lens",
     "Library",
     "LoadOptions",
     "LocalprobeError",
@@ -38,6 +40,8 @@ NAMES = [
     "Vector",
     "VectorError",
     "__version__",
+    "bake",
+    "calibrate",
     "concept",
     "fit",
     "load",

@@ -7,8 +7,8 @@ everything else is element by element. Through quantised weights a difference in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -120,13 +120,15 @@ class Move:
         return change
 
     def of(self, rows: Rows) -> Move:
-        return self if len(self.share) == 1 else self._with(lambda name: getattr(self, name)[rows])
+        if len(self.share) == 1:
+            return self
+        target, share, low, high = (own[rows] for own in (self.target, self.share, self.low, self.high))
+        return Move(self.basis, target, share, low, high, self.how)
 
     def joined(self, others: Sequence[Move]) -> Move:
-        return self._with(lambda name: np.concatenate([getattr(move, name) for move in (self, *others)]))
-
-    def _with(self, value: Callable[[str], FloatArray]) -> Move:
-        return replace(self, **{name: value(name) for name in ("target", "share", "low", "high")})
+        own = [(move.target, move.share, move.low, move.high) for move in (self, *others)]
+        target, share, low, high = (np.concatenate(arrays) for arrays in zip(*own, strict=True))
+        return Move(self.basis, target, share, low, high, self.how)
 
 
 def _how(wanted: Coordinates) -> Literal["remove", "share", "bound", "share and bound"]:
@@ -157,11 +159,12 @@ def picked(edits: Sequence[Edit], rows: NDArray[np.bool_]) -> list[Edit]:
 
 
 def _along(change: FloatArray, basis: FloatArray) -> FloatArray:
-    """`change @ basis`, (n, width); a matrix product of several directions sums as the number of rows makes it."""
+    """`change @ basis`, (n, width), direction by direction: in a matrix product the order of the sum over several
+    depends on the number of rows."""
     if len(basis) == 1:
         one: FloatArray = change.dot(basis)
         return one
-    total = change[:, :1] * basis[0]
+    total: FloatArray = change[:, :1] * basis[0]
     for number in range(1, len(basis)):
         total += change[:, number, None] * basis[number]
     return total
@@ -169,4 +172,4 @@ def _along(change: FloatArray, basis: FloatArray) -> FloatArray:
 
 def _lengths(hidden: FloatArray) -> FloatArray:
     lengths: FloatArray = np.sqrt(np.vecdot(hidden, hidden))
-    return lengths[:, None]
+    return lengths.reshape(-1, 1)

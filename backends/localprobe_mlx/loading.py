@@ -72,6 +72,11 @@ def load_model(checkpoint: Checkpoint, options: LoadOptions, memory: Memory) -> 
             f"{checkpoint.path} brings Python code of its own ({checkpoint.config['model_file']}): "
             "load it with trust_remote_code only if you trust its author"
         )
+    if checkpoint.architecture == "gpt2" and checkpoint.config.get("tie_word_embeddings") is False:
+        raise UnsupportedModel(
+            f"{checkpoint.path} has an unembedding of its own, and mlx-lm takes GPT-2's embedding for it: "
+            "use another engine"
+        )
     model = _build(checkpoint, options.trust_remote_code)
     side = correct_rope(model, checkpoint.text_config)
     activation = correct_activation(model, checkpoint.text_config)

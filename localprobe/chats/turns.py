@@ -113,13 +113,14 @@ class Reading:
     threshold: float = 0.0
     """Midpoint of the means of the two poles that the direction was fitted on."""
     norm: float = 1.0
-    """How far apart those means are."""
+    """How far apart those means are; 0 if unknown."""
 
     @classmethod
     def of(cls, vector: Vector, layer: int) -> Reading:
         """Scores on a vector's direction at a layer."""
         direction = vector.directions[layer]
-        return cls(vector.concept, layer, direction.threshold, direction.norm)
+        distance = direction.norm if direction.probe is None else 0.0  # else `norm` is no distance between poles
+        return cls(vector.concept, layer, direction.threshold, distance)
 
 
 def generated_by(info: Info) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "fit": ("fit", "Fit a direction for every layer on contrast pairs."),
     "validate": ("validate", "Test a probe: intervals, baselines, permutations, and a verdict in words."),
     "compare": ("compare", "Compare models, engines and quantisations on the same texts."),
+    "calibrate": ("calibrate", "Find the threshold of a probe that has a false-positive rate on neutral texts."),
     "correlate": ("correlate", "Correlate probe scores with rated behaviour."),
     "sweep": ("sweep", "Steer at many strengths, layers and prompts, and measure the answers."),
     "audit": ("audit", "Measure others' steered texts: success, coherence, degeneration."),
@@ -37,7 +38,9 @@ _COMMANDS = {
     "report": ("report", "Runs as one HTML page, as JSON or CSV."),
     "steer": ("steer", "Answer a prompt while steering: add, ablate or cap directions."),
     "generate": ("steer", "Answer a prompt, steered or not, and watch for probes."),
+    "lens": ("lens", "Show what a model would say next after every layer, beside a probe's scores."),
     "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
+    "bake": ("bake", "Remove a direction from a model's weights, and write them as a folder."),
     "export": ("export", "Write a vector for llama.cpp, repeng or numpy."),
 }
 """Command -> (module of this package, one line of help): `--help` lists them without importing any."""

@@ -84,6 +84,8 @@ def _lines(vector: Vector, output: Path, suffix: str, *, others: bool) -> list[s
         lines.append(f"note: programs that load it steer at all {len(vector.directions)} layers at once, which adds up")
     elif suffix == ".gguf" and others:
         lines.append("note: only the best layer, because steering at all layers adds up; --layers names others")
+    if suffix == ".gguf" and any(direction.probe is not None for direction in vector.directions.values()):
+        lines.append("note: a GGUF control vector holds no probe: it steers, and does not say how to read the feature")
     return [*lines, f"use: {_use(vector, output, suffix)}"]
 
 

@@ -128,15 +128,15 @@ def parsed(text: str, engine: str | None, options: LoadOptions) -> Labelled:
 
 def model_options(command: F) -> F:
     """`--model`, `--engine` and how to load; the command gets them as one argument, `chosen`."""
-    return _OPTIONS[0](_loading_options(command))
+    return _OPTIONS[0](loading_options(command))
 
 
 def model_argument(command: F) -> F:
     """An argument `MODEL`, the bundled one if not given, `--engine` and how to load; the command gets one `chosen`."""
-    return click.argument("model", required=False)(_loading_options(command))
+    return click.argument("model", required=False)(loading_options(command))
 
 
-def _loading_options(command: F) -> F:
+def loading_options(command: F) -> F:
     """`--engine` and how to load, collected with `model` into the command's argument `chosen`."""
 
     @wraps(command)

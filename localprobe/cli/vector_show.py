@@ -1,15 +1,20 @@
-"""`localprobe vector show` and `cosines`: the content of a vector file, and the cosines of two."""
+"""`localprobe vector show` and `cosines`: the content of a vector file, what it writes, and the cosines of two."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from localprobe.cli.options import Chosen, loaded_with, model_options
 from localprobe.cli.output import say, say_json
+from localprobe.engine import LoadOptions
+from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
+    from localprobe.lens.writing import TokenEffect, Written
     from localprobe.vectors.vector import Vector
 
 
@@ -47,17 +52,47 @@ def pair(a: str, b: str) -> tuple[Vector, Vector]:
 
 @click.command()
 @click.argument("file")
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=8,
+    help="Load the model, and show the tokens whose logits each layer's direction raises and lowers most; 8 if you "
+    "give no number.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything except the directions themselves as JSON.")
-def show(file: str, as_json: bool) -> None:
-    """Show the content of FILE: concept, origin, layers, lengths."""
-    vector = read(file)
+@model_options
+def show(file: str, tokens: int | None, as_json: bool, chosen: Chosen) -> None:
+    """Show the content of FILE: concept, origin, layers, lengths.
+
+    \b
+    localprobe vector show empathy.safetensors --tokens
+    """
+    vector, found = _written(file, tokens, chosen) if tokens else (_unloaded(file, chosen), {})
     if as_json:
-        say_json(_about(vector))
-    else:
-        _print(vector)
+        say_json(_about(vector, found))
+        return
+    _print(vector)
+    if found:
+        _print_written(found, vector.best)
 
 
-def _about(vector: Vector) -> dict[str, Any]:
+def _unloaded(file: str, chosen: Chosen) -> Vector:
+    if chosen.named or chosen.engine or chosen.options != LoadOptions():
+        raise UsageError("a model is loaded for --tokens only: add it, or leave out the options of the model")
+    return read(file)
+
+
+def _written(file: str, count: int, chosen: Chosen) -> tuple[Vector, dict[int, Written]]:
+    """The vector as its model can use it, and what it writes there."""
+    from localprobe.lens.writing import written
+
+    with loaded_with(chosen, file) as (model, vector):
+        used = vector.within(model.info.model, model.info.layers, model.info.width)
+        return replace(used, notices=()), written(model.engine, used, count)
+
+
+def _about(vector: Vector, found: Mapping[int, Written]) -> dict[str, Any]:
     return {
         "concept": vector.concept,
         "best": vector.best,
@@ -70,6 +105,8 @@ def _about(vector: Vector) -> dict[str, Any]:
                 "threshold": direction.threshold,
                 "scale": direction.scale,
                 "measures": dict(direction.measures),
+                **({} if direction.probe is None else {"probe_cosine": direction.probe_cosine}),
+                **(asdict(found[layer]) if found else {}),
             }
             for layer, direction in sorted(vector.directions.items())
         ],
@@ -117,17 +154,47 @@ def _table(vector: Vector) -> Any:
     directions = sorted(vector.directions.items())
     measures = [name for name in ("auroc", "accuracy") if all(name in d.measures for _, d in directions)]
     scaled = any(direction.scale for _, direction in directions)
+    probed = any(direction.probe is not None for _, direction in directions)
+    extra = [*(["cosine with its probe"] if probed else []), *(["scale", "alpha of dose 0.1"] if scaled else [])]
     table = Table(box=None, header_style="bold")
-    for name in ("layer", "|v|", "norm", "threshold", *(["scale", "alpha of dose 0.1"] if scaled else []), *measures):
+    for name in ("layer", "|v|", "norm", "threshold", *extra, *measures):
         table.add_column(name, justify="right")
     for layer, direction in directions:
         cells = [f"{direction.length:.3f}", f"{direction.norm:.3f}", f"{direction.threshold:.3f}"]
+        if probed:
+            cells.append("" if direction.probe is None else f"{direction.probe_cosine:+.3f}")
         if scaled:
             alpha = direction.alpha(0.1, direction.scale)
             cells += [f"{direction.scale:.2f}", f"{alpha:.2f}"] if direction.scale else ["", ""]
         cells += [f"{direction.measures[name]:.3f}" for name in measures]
         table.add_row(str(layer), *cells, style="bold green" if layer == vector.best else None)
     return table
+
+
+def _print_written(found: Mapping[int, Written], best: int | None) -> None:
+    from rich.table import Table
+
+    from localprobe.cli.show import console
+    from localprobe.lens.writing import UNIT
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("layer", justify="right")
+    table.add_column("raises", ratio=1)
+    table.add_column("lowers", ratio=1)
+    for layer, words in found.items():
+        sides = (_listed(words.raises), _listed(words.lowers))
+        table.add_row(str(layer), *sides, style="bold green" if layer == best else None)
+    out = console()
+    out.print()
+    out.print(table)
+    out.print(f"Numbers: {UNIT}.", style="dim")
+
+
+def _listed(tokens: Iterable[TokenEffect]) -> str:
+    """Tokens and numbers in one text; a token stays beside its number when the line breaks."""
+    from localprobe.lens.tokens import shown
+
+    return "  ".join(f"{shown(token.text)}\u00a0{token.logits:+.1f}" for token in tokens)
 
 
 @click.command()

@@ -109,14 +109,19 @@ class Decoding:
         return events + self._finish()
 
     def steer(self, number: int, steering: Steering) -> None:
-        """Change a row's steering for all positions not yet run."""
+        """Change a row's steering for all positions not yet run. Gates of the same name keep their state.
+
+        UsageError for a gate on a probe that is not read in this batch.
+        """
         for row in (*self._live, *self._waiting):
             if row.number == number:
-                row.gates = RowGates(self._engine, steering, row.gates)
+                gates = RowGates(self._engine, steering, row.gates)
+                if not {watch.content for watch in gates.watches} <= {watch.content for watch in self._watch}:
+                    raise UsageError(
+                        "a gate on another probe cannot be added to an answer that has begun: send it again"
+                    )
+                row.gates = gates
                 self._steer_row(row)
-                missing = [watch for watch in row.gates.watches if all(watch is not known for known in self._watch)]
-                if missing:
-                    raise UsageError("a gate on a probe cannot be added to an answer that has begun: send it again")
 
     def _steer_row(self, row: Row) -> None:
         """Let the terms whose gates are open act from the next position on."""
@@ -344,4 +349,4 @@ def _prompt(row: Row, copies: int, keep: int) -> Prompt:
 def _watches(watch: Sequence[Watch], alarms: Sequence[Alarm], rows: Sequence[Row]) -> tuple[Watch, ...]:
     """What is asked for, then what alarms and gates read besides, each once."""
     more = [alarm.watch for alarm in alarms] + [gate for row in rows for gate in row.gates.watches]
-    return (*watch, *{id(watched): watched for watched in more}.values())
+    return (*watch, *{watched.content: watched for watched in more}.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from localprobe.engine import Engine, FloatArray, Steering, Watch
 from localprobe.generation.events import Alert, Event, GateChange
 from localprobe.generation.thinking import Thinking
 from localprobe.steering.gates import Alarm, Decided, GatedTerm, ThinkingGate, TokenGate, gates_of
+
+Scores: TypeAlias = dict[Hashable, float]
+"""Scores of a token by `Watch.content`."""
 
 
 class RowGates:
@@ -64,12 +68,12 @@ class RowGates:
         self.turned = self.turned or (was != inside and bool(names))
         return [GateChange(row, index, name, not inside, None) for name in names] if was != inside else []
 
-    def scored(self, row: int, index: int, scores: Mapping[int, float]) -> list[Event]:
-        """Take the scores of the token before `index`, by the identity of their watch; gates act from `index` on."""
+    def scored(self, row: int, index: int, scores: Scores) -> list[Event]:
+        """Take the scores of the token before `index`; gates act from `index` on."""
         events: list[Event] = []
         for gate in self._gates.values():
-            if isinstance(gate, TokenGate) and id(gate.watch) in scores:
-                score, was = scores[id(gate.watch)], self._open[gate.name]
+            if isinstance(gate, TokenGate):
+                score, was = scores[gate.watch.content], self._open[gate.name]
                 self._open[gate.name] = gate.next(was, score)
                 if was != self._open[gate.name]:
                     self.turned = True
@@ -86,20 +90,20 @@ def _begins(gate: TokenGate | Decided | ThinkingGate) -> bool:
     return False
 
 
-def fired(alarms: Sequence[Alarm], row: int, index: int, scores: Mapping[int, float]) -> list[Event]:
+def fired(alarms: Sequence[Alarm], row: int, index: int, scores: Scores) -> list[Event]:
     """Alerts of the probes that fire at the token `index`."""
     return [
-        Alert(row, index, alarm.name, scores[id(alarm.watch)], alarm.threshold)
+        Alert(row, index, alarm.name, scores[alarm.watch.content], alarm.threshold)
         for alarm in alarms
-        if alarm.fires(scores[id(alarm.watch)])
+        if alarm.fires(scores[alarm.watch.content])
     ]
 
 
-def without_added(values: FloatArray, watches: Sequence[Watch], steering: Steering, position: int) -> dict[int, float]:
-    """The scores of a position by the identity of their watch, without what additions contribute to them directly: the
+def without_added(values: FloatArray, watches: Sequence[Watch], steering: Steering, position: int) -> Scores:
+    """The scores of a position, without what additions contribute to them directly: the
     projections of their deltas at the watched layer or below."""
     added = [term for term in steering if term.operator == "add" and term.covers(position)]
     return {
-        id(watch): float(value) - float(sum(np.dot(t.delta, watch.vector) for t in added if t.layer <= watch.layer))
+        watch.content: float(value) - float(sum(np.dot(t.delta, watch.vector) for t in added if t.layer <= watch.layer))
         for watch, value in zip(watches, values.tolist(), strict=True)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,7 @@ class PromptPlace(Place):
     """(length,) int32."""
     message: str = field(default="", kw_only=True)
     """The user's own words, without the template; empty if only the ids are known."""
-    _scores: dict[tuple[int, bytes], tuple[float, int]] = field(default_factory=dict, kw_only=True)
+    _scores: dict[Hashable, tuple[float, int]] = field(default_factory=dict, kw_only=True)
 
     @classmethod
     def of(cls, engine: Engine, ids: IntArray, start: int = 0, message: str = "") -> PromptPlace:
@@ -52,7 +52,7 @@ class PromptPlace(Place):
     def score(self, watch: Watch) -> tuple[float, int]:
         """See `Place.score`: the message is run on its own, as the texts are that probes are calibrated on, and the
         first token, an attention sink, does not count. Without a message, the new part of the prompt is run."""
-        key = (watch.layer, watch.vector.tobytes())
+        key = watch.content
         if key not in self._scores:
             engine = self.engine
             ids = (

@@ -159,7 +159,8 @@ def probe_of(vector: Vector, layers: Sequence[int] | None = None) -> Probe:
     Raises DataError if the directions are not of length 1: a control vector is not a probe.
     """
     numbers = sorted(vector.directions) if layers is None else layers
-    directions = np.stack([vector.directions[layer].vector for layer in numbers])
+    held = [vector.directions[layer] for layer in numbers]
+    directions = np.stack([direction.vector if direction.probe is None else direction.unit for direction in held])
     if not np.allclose([vector.directions[layer].length for layer in numbers], 1, atol=1e-3):
         raise DataError(f"{vector.concept} holds control vectors of other lengths, not a probe: fit one")
     return Probe(

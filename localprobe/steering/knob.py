@@ -152,9 +152,9 @@ def steering(knobs: Iterable[Knob], place: Place) -> Steering:
 
 
 def watch(vector: Vector, layer: int) -> Watch:
-    """A projection on a vector's direction, normalised to length 1 so that scores on different directions compare."""
-    direction = vector.directions[layer]
-    return Watch(layer, np.asarray(direction.vector / direction.length, dtype=np.float32))
+    """A projection on what reads a vector's concept (`Direction.unit`), of length 1 so that scores on different
+    directions compare."""
+    return Watch(layer, vector.directions[layer].unit)
 
 
 def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:

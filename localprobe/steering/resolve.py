@@ -92,6 +92,7 @@ class _Resolver:
                 if term.target == "mean":
                     yield replace(ablation, centre=self.model.neutral_mean)
                 else:
+                    self._warn_of_mean(term, first, main if source is None else source)
                     yield replace(ablation, target=term.target)
             case "cap":
                 for layer in layers:
@@ -111,6 +112,19 @@ class _Resolver:
                     orthonormal([other.directions[layer].vector for other in vectors[: number + 1]])
                 except UsageError as error:
                     raise at(self.text, _column(term, number), str(error)) from error
+
+    def _warn_of_mean(self, term: TermExpression, vector: Vector, layer: int) -> None:
+        """Say so where an ablation moves neutral text by more than the poles are apart: most of what it removes is then
+        the mean of all residuals, without which a model may break, and not the concept."""
+        direction = vector.directions[layer]
+        off = abs(float(self.model.neutral_mean[layer] @ (direction.vector / direction.length)) - float(term.target))
+        if direction.threshold and off > direction.norm:
+            warnings.warn(
+                f"at layer {layer} neutral text lies {off:.3g} from there along {term.vectors[0]!r}, "
+                f"{off / direction.norm:.2g} times the distance of its poles: 'to mean' removes only what varies",
+                LocalprobeWarning,
+                stacklevel=6,
+            )
 
     def _vector(self, term: TermExpression, number: int) -> Vector:
         vector = self._found(term.vectors[number], _column(term, number))

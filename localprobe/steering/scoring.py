@@ -26,7 +26,8 @@ class Scoring:
     def of(cls, vector: Vector, layer: int, knobs: Sequence[Knob] = ()) -> Scoring:
         """Scores on a vector's direction at a layer, of an answer that is steered by `knobs`."""
         direction, watched = vector.directions[layer], watch(vector, layer)
-        reach = SPREAD * REACH * direction.norm if direction.threshold else 0.0
+        poles = direction.threshold and direction.probe is None  # of a probe of its own, `norm` is no distance of poles
+        reach = SPREAD * REACH * direction.norm if poles else 0.0
         return cls(watched, direction.threshold + direct_effect(knobs, watched), reach)
 
     @classmethod

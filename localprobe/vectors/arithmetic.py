@@ -6,9 +6,10 @@ vectors are combined at the layers that both have.
 Where the two cancel, nothing is left to steer with, so that layer is left out, with a notice.
 
 The result of two vectors keeps the `scale` of the layer, which belongs to the model. Its `norm` is its length; its
-`threshold` is 0 (unknown) and its `measures` are empty, since no texts were scored along it. Its `trained_on` holds the
-pairs of both, so that it is never tested on them. Its `best` layer is that of the first vector (or of the second if the
-first has none), or the nearest layer that both have. Its origin keeps the fields on which the two agree.
+`threshold` is 0 (unknown), its `measures` are empty and it has no `probe`, since no texts were scored along it. Its
+`trained_on` holds the pairs of both, so that it is never tested on them. Its `best` layer is that of the first vector
+(or of the second if the first has none), or the nearest layer that both have. Its origin keeps the fields on which the
+two agree.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def only(vector: Vector, layers: Sequence[int]) -> Vector:
 def scale(vector: Vector, factor: float) -> Vector:
     """Every direction times `factor`, in float32, exactly what steering at alpha = `factor` adds.
 
-    A positive factor keeps the measures of a direction. A negative one reverses it: the threshold changes sign and the
-    measures are dropped. UsageError for a factor that is 0 or not finite, VectorError if float32 cannot hold
-    the result.
+    A positive factor keeps the measures of a direction. A negative one reverses it: the threshold and a probe change
+    sign and the measures are dropped. UsageError for a factor that is 0 or not finite, VectorError if float32 cannot
+    hold the result.
     """
     _check_strength("factor", factor)
     return _scaled(vector, dict.fromkeys(vector.directions, factor))
@@ -145,7 +146,10 @@ def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
         if factor > 0:
             directions[layer] = replace(direction, vector=values)
         else:
-            directions[layer] = replace(direction, vector=values, threshold=-direction.threshold, measures={})
+            probe = None if direction.probe is None else -direction.probe
+            directions[layer] = replace(
+                direction, vector=values, threshold=-direction.threshold, measures={}, probe=probe, calibrations=()
+            )
     if min(factors.values()) > 0:
         return replace(vector, directions=directions)
     origin = replace(vector.origin, method=_METHOD)

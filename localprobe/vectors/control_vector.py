@@ -37,10 +37,12 @@ _VERSION = f"{metadata.KEY}.version"
 def save_gguf(vector: Vector, path: Path) -> None:
     """Write a control vector for llama.cpp and repeng, atomically. At strength 1 they add it unscaled.
 
-    VectorError for a direction at block 0; LocalprobeError if writing fails.
+    The format has no place for a probe: it is left out, with its threshold (`unread`). VectorError for a direction at
+    block 0; LocalprobeError if writing fails.
     """
     from localprobe.store.files import replacing
 
+    vector = unread(vector)
     if 0 in vector.directions:
         others = sorted(vector.directions.keys() - {0})
         instead = f"give `layers` without it, {_written(others)}" if others else "give other `layers`"
@@ -50,6 +52,15 @@ def save_gguf(vector: Vector, path: Path) -> None:
             _write(vector, temporary)
         except OSError as error:  # numpy reports a short write without a reason
             raise OSError(error.errno or errno.ENOSPC, error.strerror or "the disk took only part of it") from error
+
+
+def unread(vector: Vector) -> Vector:
+    """The vector without probes; a threshold along a probe says nothing about the direction, and is 0 (unknown)."""
+    left = {
+        layer: direction if direction.probe is None else replace(direction, probe=None, threshold=0.0)
+        for layer, direction in vector.directions.items()
+    }
+    return replace(vector, directions=left)
 
 
 def _write(vector: Vector, path: Path) -> None:

@@ -17,33 +17,40 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
 from localprobe.store.safe_json import parse
 from localprobe.suggest import one_line, shown
-from localprobe.vectors.vector import Direction, Origin, Vector, steering
+from localprobe.vectors.calibrated import Calibration
+from localprobe.vectors.vector import Direction, Origin, Vector, checked, steering
 
-FORMAT = 1
+FORMAT = 2
+"""The newest format. A vector without probes is written as format 1, byte for byte as ever."""
 KEY = "localprobe"
 """Key under which a file holds the metadata."""
+CALIBRATIONS = "calibrations"
+"""Key of a direction's calibrations, which only calibrated ones have."""
 LARGEST = 1 << 25
 """The most numbers in all directions of a file: 126 layers of width 16,384 are 2 million."""
-_TENSOR = "direction."
+_TENSOR, _PROBE = "direction.", "probe."
 
 
 def is_tensor(name: str) -> bool:
-    """Whether a tensor of a file is one of its directions."""
-    return name.startswith(_TENSOR)
+    """Whether a tensor of a file is one of its directions or probes."""
+    return name.startswith((_TENSOR, _PROBE))
 
 
 def tensors_of(vector: Vector) -> dict[str, FloatArray]:
-    """`direction.<layer>` -> (width,) float32, in the order of layers."""
-    return {
-        f"{_TENSOR}{layer}": np.ascontiguousarray(vector.directions[layer].vector, dtype=np.float32)
-        for layer in sorted(vector.directions)
-    }
+    """`direction.<layer>` -> (width,) float32, in the order of layers; then `probe.<layer>` where there is one."""
+    directions = sorted(vector.directions.items())
+    tensors = {f"{_TENSOR}{layer}": direction.vector for layer, direction in directions}
+    tensors |= {f"{_PROBE}{layer}": direction.probe for layer, direction in directions if direction.probe is not None}
+    return {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
 
 
 def text_of(vector: Vector) -> str:
     """All of a vector except its tensors, as ASCII JSON."""
+    from localprobe.store.json_values import to_json
+
+    probes = any(direction.probe is not None for direction in vector.directions.values())
     about = {
-        "format": FORMAT,
+        "format": FORMAT if probes else 1,
         "concept": vector.concept,
         "best": vector.best,
         "origin": asdict(vector.origin),
@@ -53,6 +60,8 @@ def text_of(vector: Vector) -> str:
                 "threshold": float(d.threshold),
                 "scale": float(d.scale),
                 "measures": {name: float(value) for name, value in d.measures.items()},
+                **({} if d.probe is None else {"probe": True}),
+                **({CALIBRATIONS: to_json(d.calibrations)} if d.calibrations else {}),
             }
             for b, d in sorted(vector.directions.items())
         },
@@ -64,8 +73,8 @@ def check_shapes(path: Path, text: str, shapes: Mapping[str, Sequence[int]]) -> 
     """Check the shapes of a file's tensors against its metadata, before any tensor is read: a compressed file of 2 MB
     may hold gigabytes.
 
-    VectorError, naming the path, unless there is one tensor (width,) for each direction, all of the width that the
-    metadata state.
+    VectorError, naming the path, unless there is one tensor (width,) for each direction and each probe, all of the
+    width that the metadata state.
     """
     with _named(path):
         about = _parsed(text)
@@ -111,6 +120,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _check_names(about: dict[str, Any], tensors: Iterable[str]) -> None:
     described = {f"{_TENSOR}{layer}" for layer in about["directions"]}
+    described |= {f"{_PROBE}{layer}" for layer, details in about["directions"].items() if details.get("probe")}
     held = {name for name in tensors if is_tensor(name)}
     if described != held:
         odd = ", ".join(sorted(described ^ held))
@@ -123,7 +133,9 @@ def _vector(path: Path, about: dict[str, Any], tensors: Mapping[str, FloatArray]
     _check_names(about, tensors)
     details = {_layer(name): each for name, each in about["directions"].items()}
     vectors, notices = steering({layer: tensors[f"{_TENSOR}{layer}"] for layer in details})
-    directions = {layer: _direction(vector, details[layer]) for layer, vector in vectors.items()}
+    directions = {
+        layer: _direction(vector, details[layer], _probe(tensors, layer)) for layer, vector in vectors.items()
+    }
     check_directions(directions)
     concept, best = about["concept"], about["best"]
     if not isinstance(concept, str):
@@ -145,19 +157,28 @@ def _layer(name: str) -> int:
     return int(name)
 
 
-def _direction(vector: FloatArray, details: dict[str, Any]) -> Direction:
+def _probe(tensors: Mapping[str, FloatArray], layer: int) -> FloatArray | None:
+    tensor = tensors.get(f"{_PROBE}{layer}")
+    return None if tensor is None else checked(tensor, layer, "probe")
+
+
+def _direction(vector: FloatArray, details: dict[str, Any], probe: FloatArray | None) -> Direction:
+    from localprobe.store.json_values import from_json
+
     numbers = {name: float(details[name]) for name in ("norm", "threshold", "scale")}
     for name, value in numbers.items():
         if not math.isfinite(value) or (value < 0 and name != "threshold"):  # both others are lengths
             raise ValueError(f"{name} {value}")
     measures = {str(name): float(value) for name, value in details["measures"].items()}
-    return Direction(vector, **numbers, measures=measures)
+    calibrations = from_json(tuple[Calibration, ...], details.get(CALIBRATIONS, []))
+    return Direction(vector, **numbers, measures=measures, probe=probe, calibrations=calibrations)
 
 
 def check_directions(directions: Mapping[int, Direction]) -> None:
     """VectorError unless there is at least one direction, and all have the same width."""
     if not directions:
         raise VectorError("it holds no direction")
-    widths = sorted({len(direction.vector) for direction in directions.values()})
+    held = [tensor for d in directions.values() for tensor in (d.vector, d.probe) if tensor is not None]
+    widths = sorted({len(tensor) for tensor in held})
     if len(widths) > 1:
         raise VectorError(f"its directions have widths {', '.join(map(str, widths))}, so they are not of one model")

@@ -48,7 +48,9 @@ def load_npz(path: Path) -> Vector:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             text = _text(archive, members)
-            shapes = {name: _header(archive, info).shape for name, info in members.items() if metadata.is_tensor(name)}
+            shapes = {
+                name: header_of(archive, info).shape for name, info in members.items() if metadata.is_tensor(name)
+            }
             metadata.check_shapes(path, text, shapes)
             arrays = {name: _array(archive, members[name]) for name in shapes}
     except (VectorError, MemoryError):
@@ -66,12 +68,18 @@ class _Foreign(Exception):
     """The file is no vector of ours."""
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
+    """What an array of an npz says of itself."""
+
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    fortran: bool
+    """Whether it is stored column by column."""
+    start: int
+    """Bytes before its numbers."""
 
 
-def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
+def header_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     """Shape and dtype of an array that is as long as the zip's directory says. ValueError otherwise."""
     with archive.open(info) as file:
         version = npy.read_magic(file)
@@ -79,19 +87,20 @@ def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
             raise ValueError(f"{info.filename} has version {version}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-            shape, _, dtype = _READERS[version](file)
+            shape, fortran, dtype = _READERS[version](file)
         if dtype.hasobject:
             raise ValueError(f"{info.filename} holds Python objects")
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
+        start = file.tell()
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != info.file_size - start:
             raise ValueError(f"{info.filename} has the shape {shape} of {dtype} in {info.file_size} bytes")
-    return _Header(shape, dtype)
+    return Header(shape, dtype, fortran, start)
 
 
 def _text(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> str:
     info = members.get(metadata.KEY)
     if info is None:
         raise _Foreign(f"it lacks {metadata.KEY!r}")
-    header = _header(archive, info)
+    header = header_of(archive, info)
     if header.shape or header.dtype.kind != "U" or info.file_size > _MAX_TEXT:
         raise _Foreign(f"{metadata.KEY!r} is not a text")
     return str(_array(archive, info))

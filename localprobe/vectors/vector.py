@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from localprobe.chat_template import template_key
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
+from localprobe.vectors.calibrated import Calibration
 from localprobe.version import __version__
 
 SCALE_TOLERANCE = 0.1
@@ -93,11 +94,30 @@ class Direction:
     """Its length before it was normalised or scaled. For a fitted direction, the distance between the poles."""
     threshold: float = 0.0
     """Midpoint of the two poles' mean scores on the training texts, along the normalised direction: a score above it
-    counts as positive. 0 if unknown, as in control vectors and after arithmetic."""
+    counts as positive. With a `probe`, the score along `unit` above which its feature is active. 0 if unknown, as in
+    control vectors and after arithmetic."""
     scale: float = 0.0
     """Median residual length at this layer of the model that it was fitted on; 0 if unknown."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Measures from the fit, e.g. `auroc`."""
+    probe: FloatArray | None = None
+    """(width,) float32: what reads the concept, where that is not the direction itself. A sparse autoencoder writes a
+    feature along a row of its decoder and reads it along a column of its encoder."""
+
+    calibrations: tuple[Calibration, ...] = ()
+    """Thresholds of known false-positive rates, see `localprobe.vectors.calibrated`."""
+
+    @property
+    def unit(self) -> FloatArray:
+        """(width,) float32 of length 1: what a residual's score is its projection on. The probe if there is one, else
+        the direction."""
+        reads = self.vector if self.probe is None else self.probe
+        return np.asarray(reads / length(reads), dtype=np.float32)
+
+    @property
+    def probe_cosine(self) -> float:
+        """Cosine of the direction and what reads it: 1 without a probe of its own."""
+        return float(self.vector.astype(np.float64) @ self.unit / self.length)
 
     @property
     def length(self) -> float:
@@ -118,6 +138,7 @@ class Direction:
 
     def __repr__(self) -> str:
         facts = f"|v| {self.length:.4g}, norm {self.norm:.4g}, threshold {self.threshold:.4g}, scale {self.scale:.4g}"
+        facts += "" if self.probe is None else ", read by a probe of its own"
         return f"<Direction of width {len(self.vector)}: {facts}>"
 
 
@@ -259,15 +280,15 @@ def _float32(vector: NDArray[Any]) -> FloatArray:
         return np.asarray(vector, dtype=np.float32)
 
 
-def checked(vector: NDArray[Any], layer: int) -> FloatArray:
+def checked(vector: NDArray[Any], layer: int, what: str = "direction") -> FloatArray:
     """The vector as float32 (width,); VectorError unless it is real, finite, one-dimensional and not zero."""
     if vector.ndim != 1 or not len(vector):
-        raise VectorError(f"the direction at layer {layer} has shape {vector.shape}, not (width,)")
+        raise VectorError(f"the {what} at layer {layer} has shape {vector.shape}, not (width,)")
     if vector.dtype.kind not in "fiu":
-        raise VectorError(f"the direction at layer {layer} holds {vector.dtype}, not real numbers")
+        raise VectorError(f"the {what} at layer {layer} holds {vector.dtype}, not real numbers")
     vector = _float32(vector)
     if not np.isfinite(vector).all():
-        raise VectorError(f"the direction at layer {layer} holds NaN or infinity")
+        raise VectorError(f"the {what} at layer {layer} holds NaN or infinity")
     if not vector.any():
-        raise VectorError(f"the direction at layer {layer} is zero")
+        raise VectorError(f"the {what} at layer {layer} is zero")
     return vector

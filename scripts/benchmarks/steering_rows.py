@@ -16,7 +16,10 @@ from localprobe.generation.decode import Decoding, Request
 from localprobe.generation.events import Token
 from localprobe.model import Model
 
-TOKENS, ROWS = 32, 16
+TOKENS, ROWS = 24, 16
+THREADS = 1
+"""As in `sweep_torch`."""
+NAMES = {"torch": "torch", "mlx": "mlx", "llama": "llama.cpp"}
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ class Terms:
         return tuple(Term.along(layer, coordinates) for layer in range(info.capabilities.first_layer, info.layers))
 
 
-def costs(model: Model, goal: float, rounds: int = 13) -> list[dict[str, Any]]:
+def costs(model: Model, goal: float, rounds: int = 9) -> list[dict[str, Any]]:
     """A row for each operator that the engine has; the others are named as absent."""
-    terms, engine = Terms(model), model.info.engine
+    terms, engine = Terms(model), NAMES[model.info.engine]
     none: list[Steering] = [()]
     added = [terms.add(seed) for seed in range(ROWS)]
     compared: dict[str, tuple[set[Operator], list[Steering], list[Steering]]] = {
@@ -79,7 +82,7 @@ def costs(model: Model, goal: float, rounds: int = 13) -> list[dict[str, Any]]:
         if lacking := needed - set(model.info.capabilities.operators):
             found.append({"absent": f"{engine}: {what} (it cannot {', '.join(sorted(lacking))})"})
             continue
-        seconds = interleaved(decode(model, ours), decode(model, other), rounds)
+        seconds = interleaved(decode(model, ours), decode(model, other), rounds if len(ours) == 1 else rounds // 2 + 1)
         found.append(row(f"{engine}: {what}", *seconds, 1, "tok/s", goal))
     return found
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.common import load
-from benchmarks.steering_rows import costs
+from benchmarks.steering_rows import THREADS, costs
+from localprobe.engine import LoadOptions
+from localprobe.model import Model
 
 
 def main() -> None:
-    print(json.dumps(costs(load("torch"), 0.9)))
+    model = Model.load("smollm2-135m", "torch", LoadOptions(threads=THREADS))
+    print(json.dumps(costs(model, 0.9)))
 
 
 main()

@@ -13,12 +13,25 @@ from localprobe.testing.tiny import GGUF_ARCHITECTURES, tiny_gguf
 
 pytest.importorskip("llama_cpp")
 
-from tests.backends.llama_models import FLOAT16_CACHE, load, tiny_mamba
+from tests.backends.llama_models import FLOAT16_CACHE, SUMS_IN_FLOAT16, load, tiny_mamba
 from tests.bundled import gemma, smollm2
 
 
+class _Contract(EngineContract):
+    """The suite, with a tolerance of its own where a row of a pass of more than a hundred tokens is compared with the
+    same row alone, which llama.cpp computes by other kernels (see `SUMS_IN_FLOAT16`); batches of one size are compared
+    bit for bit in test_llama_operators.py."""
+
+    of_many = SUMS_IN_FLOAT16
+
+    @pytest.fixture(autouse=True)
+    def _other_kernels(self, request: pytest.FixtureRequest) -> None:
+        if request.function.__name__ == "test_rows_of_a_batch_have_their_own_operators":
+            self.tolerance = self.of_many
+
+
 @pytest.mark.parametrize("architecture", GGUF_ARCHITECTURES, scope="class")
-class TestTinyLlama(EngineContract):
+class TestTinyLlama(_Contract):
     tolerance = FLOAT16_CACHE
 
     @pytest.fixture(scope="class")
@@ -33,7 +46,7 @@ class TestTinyLlama(EngineContract):
         return load(tiny_gguf(architecture, tmp_path / "tiny.gguf"))
 
 
-class TestLlamaInLowMemory(EngineContract):
+class TestLlamaInLowMemory(_Contract):
     """Weights in their file, and other kernels over them."""
 
     tolerance = FLOAT16_CACHE
@@ -59,7 +72,11 @@ class TestLlamaOnMamba(EngineContract):
 
 @pytest.mark.real
 @pytest.mark.slow
-class TestLlamaOnSmolLM2(EngineContract):
+class TestLlamaOnSmolLM2(_Contract):
+    # Rounding to 8 bits amplifies the difference of sums in float16 and float32: unsteered rows lay up to 0.036 of a
+    # residual and 0.57 nats apart.
+    of_many = Tolerance(residual=1e-1, logprob=1.5, uniform=0.3)
+
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls) -> Iterator[Engine]:
@@ -70,7 +87,7 @@ class TestLlamaOnSmolLM2(EngineContract):
 
 @pytest.mark.real
 @pytest.mark.slow
-class TestLlamaOnGemma(EngineContract):
+class TestLlamaOnGemma(_Contract):
     # llama.cpp rounds activations to 8 bits, and takes kernels that add up in another order where a pass has other
     # numbers of rows: x86 has such for Q4_K, Q5_0 and Q8_0, which this file holds, and none for SmolLM2's Q4_1. So a
     # sum that differs by 1e-7 now and then rounds the other way, and the blocks above amplify that up to the error of
@@ -79,6 +96,7 @@ class TestLlamaOnGemma(EngineContract):
     # and 0.85: so the two may lie 0.28 and 1.8 apart, and lay 0.20 and 1.0. Residuals lay at most 0.025 of their norm
     # apart, with AVX2 and with AVX-512.
     tolerance = Tolerance(residual=5e-2, logprob=1.5, uniform=0.3)
+    of_many = Tolerance(residual=1.5e-1, logprob=2.0, uniform=0.3)  # unsteered rows: 0.059 and 0.74
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -122,17 +122,18 @@ def test_one_steering_for_all_rows_goes_through_the_control_vector(engine: Llama
     stream = engine.open([Prompt(ids(engine, n), (up,), GREEDY) for n in (4, 7)], room=8)
     assert stream._context is not None
     assert stream._context._control.keys() == {1}
-    assert not stream._added
     play(stream, 2, 2)
+    assert not stream._edits
     stream.steer(0, (down,))
-    assert stream._added
     assert not stream._context._control
     play(stream, 2, 2)
+    assert stream._edits.keys() == {1}
     stream.drop([1])
     np.testing.assert_array_equal(stream._context._control[1], down.delta)
     stream.close()
     late = engine.open([Prompt(ids(engine, 6), (Term(1, up.delta, 5),), GREEDY)], room=4)
-    assert not late._added  # its prompt needed the callback, its answer does not
+    play(late, 2, 1)
+    assert not late._edits  # its prompt needed the callback, its answer does not
     late.close()
 
 

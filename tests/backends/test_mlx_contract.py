@@ -26,8 +26,9 @@ from localprobe_mlx import backend
 pytestmark = pytest.mark.mlx
 
 
-def load(architecture: str, folder: Path) -> Engine:
-    return backend.load(Weights(architecture, tiny_folder(architecture, folder), "folder", "tiny"), LoadOptions())
+def load(architecture: str, folder: Path, dtype: str | None = None) -> Engine:
+    weights = Weights(architecture, tiny_folder(architecture, folder), "folder", "tiny")
+    return backend.load(weights, LoadOptions(dtype=dtype))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, scope="class")
@@ -42,6 +43,22 @@ class TestMlx(EngineContract):
     @pytest.fixture
     def spare_engine(self, architecture: str, tmp_path: Path) -> Engine:
         return load(architecture, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"], scope="class")
+class TestMlxInHalf(EngineContract):
+    """As on a GPU: steering and pooling are in float32 all the same."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, dtype: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = load("qwen2", tmp_path_factory.mktemp("half"), dtype)
+        yield engine
+        engine.close()
+
+    @pytest.fixture
+    def spare_engine(self, dtype: str, tmp_path: Path) -> Engine:
+        return load("qwen2", tmp_path, dtype)
 
 
 @pytest.mark.real

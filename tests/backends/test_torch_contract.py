@@ -29,15 +29,20 @@ class TestTorch(EngineContract):
         return load(tiny_folder(architecture, tmp_path))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)], scope="class")
 class TestTorchInHalf(EngineContract):
-    """bfloat16, as on a GPU: steering and pooling are in float32 all the same."""
+    """As on a GPU: steering and pooling are in float32 all the same."""
 
     @pytest.fixture(scope="class")
     @classmethod
-    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-        engine = load(tiny_folder("qwen2", tmp_path_factory.mktemp("half")), dtype="bfloat16")
+    def engine(cls, dtype: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = load(tiny_folder("qwen2", tmp_path_factory.mktemp("half")), dtype=dtype)
         yield engine
         engine.close()
+
+    @pytest.fixture
+    def spare_engine(self, dtype: str, tmp_path: Path) -> Engine:
+        return load(tiny_folder("qwen2", tmp_path), dtype=dtype)
 
 
 @pytest.mark.real

@@ -1,14 +1,18 @@
-"""Terms of a batch as tensors: whatever the spans, the sum at each position is what the terms say."""
+"""Terms of a batch as tensors: whatever the spans, each position is edited as the terms say."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localprobe.engine import Steering, Term
+from localprobe.engine import Coordinates, Steering, Term
 from localprobe_torch.steering import Addition, next_change, plan_steering
+from tests.operator_hooks import by_hand, directions
 
 WIDTH, LAYERS = 3, 2
 CPU = [torch.device("cpu")] * LAYERS
@@ -58,6 +62,58 @@ def test_half_precision_is_rounded_once() -> None:
     steered = plan_steering(rows, [0], [1], CPU)[0](hidden)
     assert steered.dtype == torch.bfloat16
     assert steered.tolist() == [[[258.0] * WIDTH]]
+
+
+RANDOM = np.random.default_rng(0)
+HIDDEN = RANDOM.normal(size=(6, 7, 16)).astype(np.float32)
+D = directions(16, 4, 0)
+NO = np.zeros(3, np.float32)
+MIXED: list[Steering] = [
+    (),
+    (Term.along(0, Coordinates(D[:1], NO[:1], share=1.0), 2), Term(0, D[3], 0, 5)),
+    (Term.along(0, Coordinates(D[:3], NO + 2, share=0.5)), Term(0, 3 * D[1], keep_norm=True)),
+    (Term(0, 2 * D[0], 3, 4, keep_norm=True), Term.along(0, Coordinates(D[:1], NO[:1], low=-0.1, high=0.2))),
+    (Term.along(0, Coordinates(D[1:2], NO[:1] + 1, 0.5, 0.3, 0.6), 1, 6),),
+    (Term.along(0, Coordinates(D[2:3], NO[:1], low=-50, high=50)),),
+]
+"""Rows of a batch that all edit in their own way; the last one caps nothing."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rows_of_a_batch_get_their_own_edits_rounded_once(dtype: torch.dtype) -> None:
+    hidden = torch.from_numpy(HIDDEN).to(dtype)
+    steered = plan_steering(MIXED, [0] * 6, [7] * 6, CPU)[0](hidden)
+    assert steered.dtype == dtype
+    for row, steering in enumerate(MIXED):
+        expected = hidden[row].clone().float()
+        for term in steering:
+            expected[term.start : term.stop] = by_hand(expected[term.start : term.stop], term)
+        torch.testing.assert_close(steered[row].float(), expected, rtol=torch.finfo(dtype).eps, atol=2e-6)
+        touched = [any(term.covers(position) for term in steering) for position in range(7)]
+        assert torch.equal(steered[row][~torch.tensor(touched)], hidden[row][~torch.tensor(touched)])
+    assert torch.equal(steered[5], hidden[5])
+
+
+def test_a_lower_precision_of_matrix_products_is_not_felt() -> None:
+    def steered() -> torch.Tensor:
+        return plan_steering(MIXED, [0] * 6, [7] * 6, CPU)[0](torch.from_numpy(HIDDEN))
+
+    before = steered()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(steered(), before)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_layers_that_are_edited_alike_share_tensors_on_each_device() -> None:
+    devices = [torch.device(name) for name in ("cpu", "cpu", "meta")]
+    term = MIXED[1][0]
+    planned = plan_steering([tuple(replace(term, layer=layer) for layer in range(3))], [0], [7], devices)
+    assert planned[0] is planned[1]
+    assert (
+        planned[2](torch.empty(1, 7, 16, device="meta")).device.type == "meta"
+    )  # which no tensor of the CPU mixes with
 
 
 def test_the_next_change_is_the_nearest_edge_ahead() -> None:

@@ -11,7 +11,7 @@ import pytest
 from localprobe.contrast.scenarios import scenario
 from localprobe.engine import Sampler
 from localprobe.errors import DataError, LocalprobeError
-from localprobe.experiments.experiment import Strengths
+from localprobe.experiments.experiment import Strengths, vector_hash
 from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.experiments.grid import count
 from localprobe.vectors import files
@@ -248,3 +248,9 @@ def test_a_name_that_does_not_ship_lists_those_that_do() -> None:
         LocalprobeError, match="no experiment is named 'big': there are laptop, paper, reproduce; or give a file"
     ):
         EXPERIMENTS.path("big")
+
+
+def test_a_probe_is_part_of_what_names_a_vector() -> None:
+    row = np.arange(1, 5, dtype=np.float32)
+    plain, read = (Vector("x", Origin("fake"), {1: Direction(row, probe=probe)}, 1) for probe in (None, row))
+    assert vector_hash(plain) != vector_hash(read)

@@ -154,6 +154,48 @@ def npz() -> Reader:
     return Reader(file_reader("v.npz", _use_vector), sound, mutated(sound) | odd)
 
 
+def _use_feature(path: Path) -> None:
+    from localprobe.vectors import files
+    from localprobe.vectors.sae import feature
+
+    vector = feature(path, 1, None if path.is_dir() else 3)
+    encoded([vector.concept, vector.origin, vector.notices])
+    files.save(vector, path.parent / "again.safetensors")
+    files.load(path.parent / "again.safetensors")
+
+
+def _autoencoder() -> dict[str, Any]:
+    shapes = {"W_enc": (4, 3), "W_dec": (3, 4), "b_dec": (4,), "b_enc": (3,), "threshold": (3,)}
+    return {name: np.full(shape, 0.5, np.float32) for name, shape in shapes.items()}
+
+
+@reader
+def autoencoder() -> Reader:
+    """Features of sparse autoencoders, in safetensors and npz."""
+    from safetensors.numpy import save
+
+    sound = [save(_autoencoder()), _made(lambda path: np.savez(path.open("wb"), **_autoencoder()))]
+    odd = binary.odd_safetensors(sound[:1]) | binary.odd_npz({}, _autoencoder())
+    return Reader(file_reader("weights", _use_feature), sound, mutated(sound) | odd)
+
+
+@reader
+def autoencoder_config() -> Reader:
+    """What a sparse autoencoder's configuration says of it."""
+    from safetensors.numpy import save
+
+    def read(folder: Path, data: bytes) -> None:
+        (folder / "sae").mkdir()
+        (folder / "sae" / "sae_weights.safetensors").write_bytes(save(_autoencoder()))
+        (folder / "sae" / "cfg.json").write_bytes(data)
+        _use_feature(folder / "sae")
+
+    new = {"d_in": 4, "architecture": "jumprelu", "metadata": {"hook_name": "blocks.8.hook_resid_post"}}
+    old = {"d_in": 4, "hook_point": "blocks.9.hook_resid_pre", "normalize_activations": True, "model_name": "a"}
+    texts = [json.dumps(config).encode() for config in (new, old)]
+    return Reader(read, texts, documents.odd_json([new, old]) | mutated(texts))
+
+
 @reader
 def residual_cache() -> Reader:
     """Kept residuals: a damaged file counts as none."""

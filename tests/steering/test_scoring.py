@@ -27,6 +27,15 @@ def test_of_a_control_vector_the_poles_are_not_known() -> None:
     assert (Scoring.of(CONTROL, 2).midpoint, Scoring.of(CONTROL, 2).reach) == (0.0, 0.0)
 
 
+def test_a_probe_reads_what_a_direction_writes() -> None:
+    reads = np.array([3, 4, 0, 0], np.float32)
+    feature = Vector("dogs", Origin("fake"), {2: Direction(V, norm=4.0, threshold=1.5, probe=reads)}, 2)
+    steered = Scoring.of(feature, 2, [Knob(feature, 2, 10.0)])
+    np.testing.assert_allclose(steered.watch.vector, [0.6, 0.8, 0, 0], rtol=1e-6)
+    assert steered.midpoint == pytest.approx(1.5 + 10.0 * 2 * 0.8)  # what v adds along the probe
+    assert steered.reach == 0.0  # the decoder's length is no distance between poles
+
+
 def test_scores_are_by_the_last_knob_unless_something_else_is_named() -> None:
     knobs = [Knob(FITTED, 2, 1.0), Knob(CONTROL, 2, 1.0)]
     by_knob, by_vector, by_watch = (Scoring.by(probe, knobs) for probe in (None, FITTED, Watch(3, V)))

@@ -101,6 +101,19 @@ def test_a_direction_turned_round_is_another() -> None:
     assert (direction.threshold, direction.measures) == (-0.5, {})
 
 
+def test_a_probe_stays_with_a_scaled_direction_only() -> None:
+    direction = dataclasses.replace(KIND.directions[2], probe=unit(1, 1))
+    read = dataclasses.replace(KIND, directions={2: direction})
+    for factor in (2.0, -2.0):
+        (scaled,) = arithmetic.scale(read, factor).directions.values()
+        assert scaled.probe is not None
+        np.testing.assert_allclose(scaled.unit, np.sign(factor) * unit(1, 1), rtol=1e-6)
+        assert scaled.threshold == np.sign(factor) * 0.5
+    for combined in (arithmetic.add(read, LONG), arithmetic.orthogonalise(read, LONG)):
+        assert combined.directions[2].probe is None
+        assert combined.directions[2].threshold == 0
+
+
 def test_formulas_are_grouped_as_they_were_made() -> None:
     assert arithmetic.subtract(KIND, arithmetic.add(KIND, LONG)).concept == "kind - (kind + long)"
     assert arithmetic.scale(arithmetic.add(KIND, LONG), -1).concept == "-(kind + long)"

@@ -6,6 +6,7 @@ import json
 import tempfile
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.fake import FakeEngine
 from localprobe.vectors import files as vector_files
+from localprobe.vectors import metadata
 from localprobe.vectors.vector import Direction, Origin, Vector, checked
 
 
@@ -40,6 +42,50 @@ def test_a_vector_survives_its_file(engine: FakeEngine, tmp_path: Path) -> None:
         again = read.directions[b]
         assert again.vector.tobytes() == direction.vector.tobytes()
         assert (again.norm, again.threshold, again.scale, again.measures) == (2.0, 0.5, 9.0, {"auroc": 0.9})
+
+
+def test_a_probe_survives_its_file(engine: FakeEngine, tmp_path: Path) -> None:
+    reads = np.random.default_rng(7).standard_normal(engine.info.width).astype(np.float32)
+    vector = made(engine)
+    vector = replace(vector, directions={**vector.directions, 3: replace(vector.directions[3], probe=reads)})
+    for name in ("v.safetensors", "v.npz"):
+        vector_files.export(vector, tmp_path / name)
+        again = vector_files.load(tmp_path / name)
+        assert again.directions[1].probe is None
+        np.testing.assert_array_equal(again.directions[3].probe, reads)
+
+
+def test_a_vector_without_probes_is_written_as_ever(engine: FakeEngine) -> None:
+    """Runs are named by the bytes of vector files."""
+    about = json.loads(metadata.text_of(made(engine)))
+    assert about["format"] == 1
+    assert list(about["directions"]["1"]) == ["norm", "threshold", "scale", "measures"]
+    assert list(metadata.tensors_of(made(engine))) == ["direction.1", "direction.3"]
+
+
+def test_a_probe_that_is_missing_odd_or_of_another_width_is_refused(engine: FakeEngine, tmp_path: Path) -> None:
+    vector, path = made(engine, (3,)), tmp_path / "v.safetensors"
+    vector = replace(vector, directions={3: replace(vector.directions[3], probe=np.ones(32, np.float32))})
+    held, text = metadata.tensors_of(vector), {metadata.KEY: metadata.text_of(vector)}
+    for tensors, complaint in (
+        ({"direction.3": held["direction.3"]}, "do not agree about probe.3"),
+        ({**held, "probe.4": held["probe.3"]}, "do not agree about probe.4"),
+        ({**held, "probe.3": np.ones(31, np.float32)}, "probe.3 has the shape"),
+        ({**held, "probe.3": np.zeros(32, np.float32)}, "the probe at layer 3 is zero"),
+    ):
+        save_file(tensors, path, metadata=text)
+        with pytest.raises(VectorError, match=complaint):
+            vector_files.load(path)
+
+
+def test_a_control_vector_holds_no_probe_and_no_threshold_along_it(engine: FakeEngine, tmp_path: Path) -> None:
+    vector = made(engine)
+    vector = replace(
+        vector, directions={**vector.directions, 3: replace(vector.directions[3], probe=np.ones(32, np.float32))}
+    )
+    vector_files.export(vector, tmp_path / "v.gguf")
+    again = vector_files.load(tmp_path / "v.gguf")
+    assert [(b, d.probe, d.threshold) for b, d in again.directions.items()] == [(1, None, 0.5), (3, None, 0.0)]
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

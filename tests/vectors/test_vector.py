@@ -119,3 +119,13 @@ def test_they_are_shown_in_one_line(engine: FakeEngine) -> None:
     assert repr(vector) == "<Vector 'kindness' for fake: layers 1, 3, best 3>"
     assert repr(vector.origin) == "<Origin fake: mean-difference, mean, fake, 2 pairs>"
     assert repr(LONG) == "<Direction of width 4: |v| 5, norm 1, threshold 0, scale 40>"
+    read = dataclasses.replace(LONG, probe=np.ones(4, np.float32))
+    assert repr(read).endswith("scale 40, read by a probe of its own>")
+
+
+def test_what_reads_a_direction_has_length_1() -> None:
+    assert LONG.probe_cosine == pytest.approx(1)
+    np.testing.assert_allclose(LONG.unit, LONG.vector / 5)
+    read = dataclasses.replace(LONG, probe=np.array([0, 0, 2, 0], np.float32))
+    assert read.unit.tolist() == [0, 0, 1, 0]
+    assert read.probe_cosine == pytest.approx(float(LONG.vector[2]) / 5)

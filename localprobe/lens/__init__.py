@@ -1,0 +1,1 @@
+"""What residuals and directions say in the model's own vocabulary."""
