@@ -29,9 +29,10 @@ Play = Callable[..., None]
 
 @pytest.fixture(scope="session", autouse=True)
 def measured(own_folders: Path) -> None:
-    """The fake model's scale, which an app would measure on its first load, as quickly as its canary."""
+    """The fake model's scale and mean, which an app would measure on its first load, as quickly as its canary."""
     engine = FakeEngine()
     memo.keep("scale", scale.key(engine), [float(4 + layer) for layer in range(engine.info.layers)])
+    memo.keep("mean", scale.key(engine), [0.0] * engine.info.layers * engine.info.width)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -242,8 +242,7 @@ class LocalprobeApp(App[None]):
         kept = await asyncio.to_thread(first_vector.kept, info)
         present = [(vector.concept, vector.origin) for vector in self.vectors]
         self.vectors += [vector for vector in kept if (vector.concept, vector.origin) not in present]
-        for line in await spoken.look_up_again(self.talk, model):
-            self.notify(line, severity="warning")
+        self._tell_all(spoken.look_up_again(self.talk, model))
         for knob in [knob for knob in self.talk.knobs if not first_vector.fits(knob.vector, info)]:
             self.talk.knobs.remove(knob)
             self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it was removed from the panel.")
@@ -269,15 +268,15 @@ class LocalprobeApp(App[None]):
         try:
             for text in opening.steering:
                 await spoken.fit_missing(self.talk, model, spoken.names_in(text))
-                await self._tell_all(spoken.steer(self.talk, text))
+                self._tell_all(spoken.steer(self.talk, text))
             for text in opening.conditions:
                 await spoken.fit_missing(self.talk, model, spoken.probes_in(text))
-                await self._tell_all(spoken.watch_for(self.talk, text))
+                self._tell_all(spoken.watch_for(self.talk, text))
         except LocalprobeError as error:
             self.show_error(error)
 
-    async def _tell_all(self, notices: Awaitable[list[str]]) -> None:
-        for notice in await notices:
+    def _tell_all(self, notices: Iterable[str]) -> None:
+        for notice in notices:
             self.notify(notice, severity="warning")
 
     @work(exclusive=True, group="ranges")

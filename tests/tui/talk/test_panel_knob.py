@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from localprobe.errors import UsageError
@@ -100,15 +102,11 @@ def test_only_an_addition_has_a_usable_range(kindness: Vector) -> None:
 
 
 def test_a_vector_whose_name_the_language_cannot_write_still_steers(kindness: Vector, model: Model) -> None:
-    from dataclasses import replace
-
     (knob,) = PanelKnob(replace(kindness, concept=" "), 2, 0.2).engine_knobs(model)
     assert knob.dose(model.scale) == pytest.approx(0.2)
 
 
 def test_an_engine_that_cannot_ablate_is_told_in_one_line(kindness: Vector) -> None:
-    from dataclasses import replace
-
     engine = FakeEngine()
     able = replace(engine.info.capabilities, operators=("add",))
     engine.info = replace(engine.info, capabilities=able)

@@ -56,8 +56,8 @@ class KnobActions(ShellScreen):
     def _say(self, knob: PanelKnob | None) -> None:
         """Type terms of the steering language, to add them or in place of a knob."""
 
-        async def accept(text: str) -> None:
-            for warning in await spoken.steer(self.talk, text, knob):
+        def accept(text: str) -> None:
+            for warning in spoken.steer(self.talk, text, knob):
                 self.notify(warning, severity="warning")
             self.localprobe.look_up_ranges()
 
@@ -68,8 +68,8 @@ class KnobActions(ShellScreen):
     def action_watch_for(self) -> None:
         """Type a condition, of whose tokens the user is told."""
 
-        async def accept(text: str) -> None:
-            for warning in await spoken.watch_for(self.talk, text):
+        def accept(text: str) -> None:
+            for warning in spoken.watch_for(self.talk, text):
                 self.notify(warning, severity="warning")
 
         self.app.push_screen(SaidDialog("Watch for", "", "refusal > fpr 0.01", _WATCH, parse_watch, accept))

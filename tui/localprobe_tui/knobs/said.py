@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -45,7 +45,7 @@ class SaidDialog(ModalScreen[bool]):
         hint: str,
         about: str,
         read: Callable[[str], object],
-        accept: Callable[[str], Awaitable[None]],
+        accept: Callable[[str], None],
     ) -> None:
         super().__init__()
         self._title, self._value, self._hint, self._about = title, value, hint, about
@@ -68,13 +68,10 @@ class SaidDialog(ModalScreen[bool]):
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
-        if event.value.strip():
-            self._take(event.value)
-
-    @work(exclusive=True)
-    async def _take(self, text: str) -> None:
+        if not event.value.strip():
+            return
         try:
-            await self._accept(text)
+            self._accept(event.value)
         except LocalprobeError as error:
             self._tell(str(error), error=True)
         else:

@@ -1,21 +1,18 @@
-"""The knobs of the answer that is being generated, and what it reads."""
+"""The knobs of the answer that is being generated, and the probes that it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe_tui.talk.panel_knob import PanelKnob
 
 if TYPE_CHECKING:
-    from localprobe.engine import Watch
     from localprobe.model import Model
     from localprobe.steering.gates import Alarm, PromptGate, TokenGate
     from localprobe.steering.knob import Knob
 
-R = TypeVar("R", "TokenGate | PromptGate", "Alarm")
 WAITS = "The change waits for the next answer."
 
 
@@ -24,14 +21,11 @@ class Running:
 
     def __init__(self, model: Model, panel: Iterable[PanelKnob], alarms: Iterable[Alarm]) -> None:
         """LocalprobeError if the model cannot be steered so."""
+        self.alarms = tuple(alarms)
         self._model = model
-        self._read: dict[tuple[int, bytes], Watch] = {}  # the projections that gates and alarms read
-        self._knobs = {
-            id(each): [replace(knob, gates=tuple(map(self._begun, knob.gates))) for knob in each.engine_knobs(model)]
-            for each in panel
-            if each.steers
-        }
-        self.alarms = tuple(map(self._begun, alarms))
+        self._knobs = {id(each): each.engine_knobs(model) for each in panel if each.steers}
+        gates = [gate for knob in self.knobs for gate in knob.gates if _by_token(gate)]
+        self._read = {reader.watch.content for reader in (*gates, *self.alarms)}
 
     @property
     def knobs(self) -> list[Knob]:
@@ -44,31 +38,24 @@ class Running:
         turned: dict[int, list[Knob]] = {}
         for each in panel:
             try:
-                turned[id(each)] = list(map(self._joining, each.engine_knobs(self._model))) if each.steers else []
+                turned[id(each)] = self._joining(each) if each.steers else []
             except LocalprobeError as error:
                 tell(f"{error}. {WAITS}")
                 turned[id(each)] = self._knobs.get(id(each), [])
         self._knobs = turned
         return self.knobs
 
-    def _joining(self, knob: Knob) -> Knob:
-        """A knob whose gates read what the answer reads; UsageError if one reads something else. A gate on the prompt
-        reads nothing of the answer."""
-        from localprobe.steering.gates import TokenGate
-
-        for gate in knob.gates:
-            if isinstance(gate, TokenGate) and _key(gate.watch) not in self._read:
+    def _joining(self, panel_knob: PanelKnob) -> list[Knob]:
+        """The knobs of one that was turned; UsageError if a gate reads what the answer does not."""
+        knobs = panel_knob.engine_knobs(self._model)
+        for gate in (gate for knob in knobs for gate in knob.gates):
+            if _by_token(gate) and gate.watch.content not in self._read:
                 raise UsageError(f"this answer does not read the probe of {gate.name!r}")
-        return replace(knob, gates=tuple(map(self._shared, knob.gates)))
-
-    def _begun(self, reader: R) -> R:
-        self._read.setdefault(_key(reader.watch), reader.watch)
-        return self._shared(reader)
-
-    def _shared(self, reader: R) -> R:
-        """A gate or an alarm that reads the same projection as another: the decode loop tells them by identity."""
-        return replace(reader, watch=self._read.get(_key(reader.watch), reader.watch))
+        return knobs
 
 
-def _key(watch: Watch) -> tuple[int, bytes]:
-    return watch.layer, watch.vector.tobytes()
+def _by_token(gate: TokenGate | PromptGate) -> bool:
+    """Whether a gate reads the answer; one on the prompt does not."""
+    from localprobe.steering.gates import TokenGate
+
+    return isinstance(gate, TokenGate)

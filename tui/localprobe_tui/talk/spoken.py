@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localprobe_tui.talk.controller import ChatController
 
 
-async def steer(talk: ChatController, text: str, instead: PanelKnob | None = None) -> list[str]:
+def steer(talk: ChatController, text: str, instead: PanelKnob | None = None) -> list[str]:
     """Put the terms of a steering expression on the panel, the first one in place of a knob if one is given; returns
     warnings. UsageError if the text is none, or if the model cannot be steered so."""
 
@@ -29,7 +29,6 @@ async def steer(talk: ChatController, text: str, instead: PanelKnob | None = Non
 
     own = {} if instead is None else {instead.name: instead.vector, **instead.vectors}
     expression, model = parse(text), _model(talk)
-    await _measured(talk, model, expression.terms)
     with _warned() as warned:
         knobs = [knob_of(term, expression.text, model, find) for term in expression.terms]
     at = len(talk.knobs)
@@ -41,7 +40,7 @@ async def steer(talk: ChatController, text: str, instead: PanelKnob | None = Non
     return warned
 
 
-async def watch_for(talk: ChatController, text: str) -> list[str]:
+def watch_for(talk: ChatController, text: str) -> list[str]:
     """Watch for a condition, or for a probe alone, from the next answer on; returns warnings. UsageError if the text is
     none, or if the model has no such probe."""
     model = _model(talk)
@@ -105,14 +104,13 @@ async def fit_missing(talk: ChatController, model: Model, names: Iterable[str]) 
                 talk.vectors.append(await talk.session.call(first_vector.named, model, name))
 
 
-async def look_up_again(talk: ChatController, model: Model) -> list[str]:
+def look_up_again(talk: ChatController, model: Model) -> list[str]:
     """Look up the names of what was typed for a model that has just been loaded. What it cannot be steered by, or
     watched for, leaves the panel; returns a line about each."""
     lines, find = [], finder(talk, model)
     for knob in [knob for knob in talk.knobs if knob.typed is not None]:
         term = knob.term
         try:
-            await _measured(talk, model, [term])
             knob.become(knob_of(term, str(term), model, find))
         except LocalprobeError as error:
             talk.knobs.remove(knob)
@@ -141,13 +139,6 @@ def finder(talk: ChatController, model: Model) -> Find:
             raise
 
     return find
-
-
-async def _measured(talk: ChatController, model: Model, terms: Iterable[TermExpression]) -> None:
-    """Let the engine's thread measure what the terms need: resolving them must not call the engine."""
-    if any(term.target == "mean" for term in terms) and "neutral_mean" not in vars(model):
-        with talk.session.reserved("measuring the mean residual of neutral texts"):
-            await talk.session.call(lambda: model.neutral_mean)
 
 
 @contextmanager
