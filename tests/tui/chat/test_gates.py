@@ -109,8 +109,10 @@ def test_a_text_that_the_prompt_lacks_is_told_and_the_answer_goes_on(play: Play)
         turn = await tokens(app, pilot)
         await add(app, pilot, '0.2 kindness on "friend"')
         await wait_until(pilot, lambda: "the prompt does not contain 'friend'" in screen(app).replace("\n", " "))
-        await tokens(app, pilot)
         assert len(turn.parts) == 1
+        await pilot.press("right_square_bracket")  # which the first knob does all the same
+        await wait_until(pilot, lambda: len(turn.parts) == 2)
+        assert [knob.steering for knob in turn.parts[1].knobs] == ["0.05 kindness @2"]
         await pilot.press("ctrl+s")
 
     play(scene)
@@ -144,6 +146,22 @@ def test_a_probe_that_fires_is_told_once_per_answer_marked_and_counted(play: Pla
     assert [alert["token"] for alert in answer["alerts"]] == list(range(6))
     assert answer["gates"] == []
     assert not {"gates", "alerts"} & set(answer["how"])
+
+
+def test_the_unsteered_answer_beside_is_watched_too_and_has_no_gates(play: Play) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        app.talk.sampling = type(app.talk.sampling)(tokens=6, temperature=0)
+        await add(app, pilot, f"0.2 kindness @3 when {ALWAYS}")
+        await add(app, pilot, ALWAYS, key="ctrl+l")
+        await pilot.press("ctrl+b")
+        steered = await answered(app, pilot)
+        plain = app.talk.chat.turns[steered.beside or ""]
+        assert (len(steered.gates), len(plain.gates)) == (1, 0)
+        assert (len(steered.alerts), len(plain.alerts)) == (6, 6)
+        told = {f"{ALWAYS} fired at token 1", f"{ALWAYS} fired at token 1 of the unsteered answer"}
+        await wait_until(pilot, lambda: told <= {note.message.partition(": ")[0] for note in app._notifications})
+
+    play(scene)
 
 
 def test_an_export_shows_where_gates_turned(play: Play, tmp_path: Path) -> None:

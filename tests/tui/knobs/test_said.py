@@ -87,6 +87,7 @@ def test_what_is_wrong_is_shown_with_its_column_while_it_is_typed(play: Play) ->
         ("0.2 envy", "column 5: no vector 'envy': it is neither a file nor a name"),
         ("0.2 calm @77", "column 5: layer 77 is out of range: fake has layers 0 to 5"),
         ("0.2 calm when envy > 1", "column 15: no vector 'envy'"),
+        ("cap calm < fpr 0.05", "column 5: vector 'calm' has no threshold for fpr 0.05 at layer 2: run localprobe"),
     ],
 )
 def test_what_the_model_cannot_be_steered_by_is_told_when_it_is_added(play: Play, text: str, told: str) -> None:

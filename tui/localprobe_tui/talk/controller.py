@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from localprobe.chats.recorder import AnswerRecorder
 from localprobe.chats.store import ChatWriter
 from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
-from localprobe.errors import LocalprobeError, UsageError
+from localprobe.errors import UsageError
 from localprobe_tui.talk.alarms import PanelAlarm
 from localprobe_tui.talk.notices import Alerts, Notices
 from localprobe_tui.talk.panel_knob import PanelKnob
@@ -200,6 +200,7 @@ class ChatController:
             self._tell()
             steps = self._steps(model, turns, knobs, self._running.alarms, continued is not None)
             alerts = Alerts(turns, self.notices)
+            self.notices.begin()
             try:
                 async with aclosing(self.session.iterate(lambda: steps)) as stream:
                     async for at, events, steered in stream:
@@ -271,14 +272,18 @@ class ChatController:
                     yield time.perf_counter(), talk.stop(), None
                 elif (new_knobs := self._turn_to) is not None:
                     self._turn_to = None
-                    try:
-                        talk.steer(steering(new_knobs, talk.place))
-                    except (
-                        LocalprobeError
-                    ) as error:  # such as a text that the prompt lacks: the answer goes on as it was
-                        self.notices.add(f"{error}. {WAITS}")
-                        continue
-                    yield time.perf_counter(), [], new_knobs
+                    placed = [knob for knob in new_knobs if self._has_place(knob, talk.place)]
+                    talk.steer(steering(placed, talk.place))
+                    yield time.perf_counter(), [], placed
+
+    def _has_place(self, knob: Knob, place: Place) -> bool:
+        """Whether a knob that is turned in mid-answer can act in it; tells the user if not."""
+        try:
+            knob.terms(place)
+        except UsageError as error:  # its text is not in the prompt
+            self.notices.add(f"{error}. {WAITS}")
+            return False
+        return True
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
         from localprobe.steering.knob import watch

@@ -12,18 +12,24 @@ if TYPE_CHECKING:
 
 
 class Notices:
-    """Collects lines, from any thread, until the screen takes them."""
+    """Collects lines, from any thread, until the screen takes them; each once per answer."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque()
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin an answer: what was told in the last one may be told again."""
+        self._told.clear()
 
     def add(self, line: str) -> None:
-        """Have the user told, unless the same is to be told already."""
-        if line not in self._lines:
+        """Have the user told, once per answer."""
+        if line not in self._told:
+            self._told.add(line)
             self._lines.append(line)
 
     def take(self) -> Iterator[str]:
-        """The lines so far, each once."""
+        """The lines so far."""
         while self._lines:
             yield self._lines.popleft()
 
