@@ -32,8 +32,8 @@ class KnobRecord:
     alpha: float
     positions: str
     steering: str = ""
-    """What it does, as a term of the steering language; empty in chats of 0.1.0, whose knobs all add, and for a knob that
-    is not of a term and does more than add."""
+    """What it does, as a term of the steering language; empty in chats of 0.1.0, whose knobs all add, and for a knob
+    that is not of a term and does more than add."""
 
     @classmethod
     def of(cls, knob: Knob, scale: FloatArray) -> KnobRecord:
