@@ -61,6 +61,7 @@ def test_scale_and_mean_are_measured_in_the_load_even_where_nothing_can_be_kept(
         return np.ones(layers, np.float32), np.full((layers, width), 2, np.float32)
 
     monkeypatch.setattr(memo, "recall", lambda *_: None)
+    monkeypatch.setattr(memo, "keep", lambda *_: None)
     monkeypatch.setattr(scale, "measure", measure)
 
     async def scene(session: EngineSession) -> None:

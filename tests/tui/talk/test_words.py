@@ -15,10 +15,13 @@ def test_additions_are_told_by_dose_and_layer_and_the_rest_in_the_steering_langu
         record(""),
         record("-0.4 kind @3 response", "kind", 3, -0.4, -2.0),
         record("ablate calm"),
-        record("0.2 calm @1,3 when kind > 1", layer=1),
-        record("0.2 calm @1,3 when kind > 1", layer=3),
+        record("0.2 calm @1,3", layer=1),
+        record("0.2 calm @1,3", layer=3),
+        record("0.2 calm @1 when kind > 1", layer=1),
     ]
-    assert words.in_words(knobs) == "calm +0.20 @2, kind -0.40 @3, ablate calm, 0.2 calm @1,3 when kind > 1"
+    assert words.in_words(knobs) == (
+        "calm +0.20 @2, kind -0.40 @3, ablate calm, 0.2 calm @1,3, 0.2 calm @1 when kind > 1"
+    )
     assert words.in_words([]) == "unsteered"
 
 

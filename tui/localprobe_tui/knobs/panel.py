@@ -136,7 +136,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         self.query_one("#watch", Links).update(where, layout=False)
         poles = f"\u00b1{read.norm / 2:.1f} are its two poles" if read.norm else "its poles are not known"
         lines = [Content.styled(poles, "dim"), *map(_line, last)]
-        if added := [turn.parts[-1].added for turn in last if turn.parts and abs(turn.parts[-1].added) >= 0.05]:
+        if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
             lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
         if any(words.conditional(turn.parts[-1].knobs) for turn in last if turn.parts):
             lines.append(Content.styled("with what is added only at times", "dim"))

@@ -80,7 +80,8 @@ def _only_adds(steering: str) -> bool:
     """Whether a term is told whole by its vector, its strength and its layer."""
     terms = _terms(steering)
     return not steering or any(
-        term.operator == "add" and not (_sometimes(term) or term.source is not None) for term in terms
+        term.operator == "add" and not (_sometimes(term) or term.layers.every or len(term.layers.indices) > 1)
+        for term in terms
     )
 
 
