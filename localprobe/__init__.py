@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from localprobe.version import __version__
 
 if TYPE_CHECKING:
-    from localprobe.api import bake, concept, fit, load, validate, vector
+    from localprobe.api import bake, calibrate, concept, fit, load, validate, vector
     from localprobe.contrast.pair_set import PairSet, pairs
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import LoadOptions, Sampler
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from localprobe.lens.result import Lens
     from localprobe.model import Model
     from localprobe.probing.arrays import validate_arrays
+    from localprobe.probing.calibrate import CalibrationReport
     from localprobe.probing.config import ProbeConfig
     from localprobe.probing.report import ProbeReport
     from localprobe.steering.knob import Knob
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Direction, Vector
 
 _EXPORTS = {
-    "localprobe.api": ("bake", "concept", "fit", "load", "validate", "vector"),
+    "localprobe.api": ("bake", "calibrate", "concept", "fit", "load", "validate", "vector"),
     "localprobe.contrast.pair_set": ("PairSet", "pairs"),
     "localprobe.contrast.pairs": ("Pair",),
     "localprobe.engine": ("LoadOptions", "Sampler"),
@@ -67,6 +68,7 @@ _EXPORTS = {
     "localprobe.lens.result": ("Lens",),
     "localprobe.model": ("Model",),
     "localprobe.probing.arrays": ("validate_arrays",),
+    "localprobe.probing.calibrate": ("CalibrationReport",),
     "localprobe.probing.config": ("ProbeConfig",),
     "localprobe.probing.report": ("ProbeReport",),
     "localprobe.steering.knob": ("Knob",),
@@ -81,6 +83,7 @@ __all__ = [
     "LDA",
     "PCA",
     "Answer",
+    "CalibrationReport",
     "CanaryFailed",
     "DataError",
     "Direction",
@@ -107,6 +110,7 @@ __all__ = [
     "VectorError",
     "__version__",
     "bake",
+    "calibrate",
     "concept",
     "fit",
     "load",

@@ -1,4 +1,4 @@
-"""The functions of `import localprobe as lp`: load, fit, validate, concept, bake.
+"""The functions of `import localprobe as lp`: load, fit, validate, calibrate, concept, bake.
 
 Their results are recorded as runs, like those of the command line.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localprobe.concepts.written import Writing
     from localprobe.engine import LoadOptions
     from localprobe.model import Model
+    from localprobe.probing.calibrate import CalibrationReport
     from localprobe.probing.named import Reference
     from localprobe.probing.report import ProbeReport
     from localprobe.vectors.vector import Vector
@@ -111,6 +112,41 @@ def validate(
     )
     report = validate_probe(model, direction, texts, capturing=capturing, progress=progress)
     return _recorded(report, "validate", unseen) if record else report
+
+
+def calibrate(
+    model: Model,
+    probe: Reference,
+    fpr: float = 0.01,
+    texts: str | Path | Sequence[str] | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    answers: int = 0,
+    tokens: int = 60,
+    positives: str | Path | None = None,
+    seed: int = 0,
+    capturing: Callable[[Amount], None] = lambda amount: None,
+) -> CalibrationReport:
+    """Find the scores above which neutral tokens and texts lie at a false-positive rate, at `layers` or the probe's
+    best one; see `localprobe.probing.calibration`.
+
+    `texts` are neutral texts, or their file or set; with `answers`, questions that the model answers so many times, in
+    at most `tokens` tokens. Shipped ones if None. `positives` names pairs for the true-positive rate; the set that
+    ships for the concept if None. The thresholds are kept in the file of a probe given by file or by name; for a vector
+    in memory they are in the report's. Raises UsageError, VectorError, or DataError for too few texts.
+    """
+    from localprobe.probing import calibrate as calibration
+    from localprobe.vectors.vector import Vector
+
+    if not isinstance(probe, Vector):
+        calibration.check(probe, fpr)
+    neutral = calibration.Neutral.read(texts, answers=answers, tokens=tokens, seed=seed)
+    direction = vector(probe, model)
+    pairs_of = calibration.positives_of(direction, positives)
+    report = calibration.calibrate(
+        model, direction, fpr, neutral, layers=layers, positives=pairs_of, capturing=capturing
+    )
+    return calibration.keep(report, probe, model.info)
 
 
 def concept(

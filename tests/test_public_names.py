@@ -12,6 +12,7 @@ import localprobe as lp
 
 NAMES = [
     "Answer",
+    "CalibrationReport",
     "CanaryFailed",
     "DataError",
     "Direction",
@@ -40,6 +41,7 @@ NAMES = [
     "VectorError",
     "__version__",
     "bake",
+    "calibrate",
     "concept",
     "fit",
     "load",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from localprobe.generation.answer import AnswerBuilder
 
@@ -15,6 +16,49 @@ if TYPE_CHECKING:
 
 _WINDOW = 32  # tokens that the rate is taken over
 _CHECK = 32  # tokens between two checks of whether an answer degenerates
+_DIGITS = 5  # of a score that is kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a turn held when its answer began, or was continued."""
+
+    tokens: int
+    content: str
+    gates: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, turn: Turn) -> _Before:
+        tokens = len(turn.pieces)
+        state = {change.gate: change.open for change in turn.gates}
+        # Gates on tokens are closed where an answer begins, and so where it is continued.
+        closed = [_gate(tokens, gate, False, None) for gate, is_open in state.items() if is_open and _by_token(gate)]
+        return cls(tokens, turn.content, [*turn.details.get("gates", []), *closed], turn.details.get("alerts", []))
+
+    def tell(self, turn: Turn, answer: AnswerBuilder) -> None:
+        """Write the gates and alerts of the answer so far into its turn."""
+        at = self.tokens
+        if gates := self.gates + [_gate(at + e.index, e.gate, e.open, e.score) for e in answer.gates]:
+            turn.details["gates"] = gates
+        if alerts := self.alerts + [_alert(at + e.index, e.probe, e.score) for e in answer.alerts]:
+            turn.details["alerts"] = alerts
+
+
+def _gate(token: int, gate: str, is_open: bool, score: float | None) -> dict[str, Any]:
+    """The JSON of a `GateRecord`."""
+    kept = None if score is None else round(score, _DIGITS)
+    return {"token": token, "gate": gate, "open": is_open, "score": kept}
+
+
+def _alert(token: int, probe: str, score: float) -> dict[str, Any]:
+    """The JSON of an `AlertRecord`."""
+    return {"token": token, "probe": probe, "score": round(score, _DIGITS)}
+
+
+def _by_token(gate: str) -> bool:
+    """Whether a gate opens and closes by the scores of tokens, from its name in the steering language."""
+    return gate.startswith("when ")
 
 
 class AnswerRecorder:
@@ -28,7 +72,7 @@ class AnswerRecorder:
         self.first_token = 0.0
         """Seconds until the first token."""
         self._answers = [AnswerBuilder() for _ in turns]
-        self._before = [(len(turn.pieces), turn.content) for turn in turns]
+        self._before = [_Before.of(turn) for turn in turns]
         self._start = time.perf_counter()
         self._times: deque[float] = deque(maxlen=_WINDOW)
 
@@ -36,11 +80,12 @@ class AnswerRecorder:
         """Record the events of a step. `at` is when the engine gave them (`time.perf_counter`)."""
         for event in events:
             self._answers[event.row].take(event)
-        for turn, answer, (tokens, content) in zip(self.turns, self._answers, self._before, strict=True):
-            turn.pieces[tokens:] = answer.pieces
-            turn.scores[tokens:] = answer.scores
-            turn.content = content + answer.text
+        for turn, answer, before in zip(self.turns, self._answers, self._before, strict=True):
+            turn.pieces[before.tokens :] = answer.pieces
+            turn.scores[before.tokens :] = answer.scores
+            turn.content = before.content + answer.text
             turn.reason = answer.reason or ""
+            before.tell(turn, answer)
         self._time(at)
         self._check()
 

@@ -210,6 +210,8 @@ def _describe(turn: Turn, about: Any) -> bool:
     fields = from_json(_About, json.loads(about))
     if len(fields.pieces) != len(fields.scores):
         raise ValueError("its tokens and their scores differ in number")
+    told = Turn("assistant", "", details=fields.how)
+    _ = told.gates, told.alerts  # raise
     turn.pieces = fields.pieces
     turn.scores = [math.nan if score is None else score for score in fields.scores]
     turn.parts, turn.reading, turn.reason = fields.parts, fields.reading, fields.reason

@@ -9,8 +9,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from localprobe.errors import UsageError
+from localprobe.store.json_values import from_json
 
 if TYPE_CHECKING:
     from localprobe.engine import FloatArray, Info, Watch
@@ -27,11 +31,30 @@ class KnobRecord:
     dose: float
     alpha: float
     positions: str
+    steering: str = ""
+    """What it does, as a term of the steering language; empty in chats of 0.1.0, whose knobs all add, and for a knob
+    that is not of a term and does more than add."""
 
     @classmethod
     def of(cls, knob: Knob, scale: FloatArray) -> KnobRecord:
         """The record of a knob on a model of residual lengths `scale` (layers,); strengths to four decimals."""
-        return cls(knob.vector.concept, knob.layer, round(knob.dose(scale), 4), round(knob.alpha, 4), knob.positions)
+        dose, alpha = round(knob.dose(scale), 4), round(knob.alpha, 4)
+        return cls(knob.vector.concept, knob.layer, dose, alpha, knob.positions, knob.text or _addition(knob, dose))
+
+
+def _addition(knob: Knob, dose: float) -> str:
+    """A knob that only adds, in the steering language; empty for another one, and where the language has no words for
+    it: a dose that is not finite, a vector without a name."""
+    from localprobe.steering.expression import TermExpression
+    from localprobe.steering.places import Layers, Positions
+
+    if knob.operator != "add" or knob.gates or knob.layers or knob.source is not None:
+        return ""
+    with suppress(UsageError):
+        place = Positions.parse(knob.positions)
+        names, layers = (knob.vector.concept,), Layers((knob.layer,))
+        return str(TermExpression("add", dose, "dose", names, layers=layers, positions=place, tokens=knob.tokens))
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +64,8 @@ class SteeredPart:
     start: int
     knobs: tuple[KnobRecord, ...] = ()
     added: float = 0.0
-    """What the knobs add to a score directly: the projection of alpha * v on the direction that is read."""
+    """What the knobs add to a score directly: the projection of alpha * v on the direction that is read. Not counted is
+    what acts at some tokens only, under a gate or `for N tokens`: scores contain it."""
     scored: int = 0
     """The first token whose score contains `added`: the token before `start`, if the knob was turned in mid-answer."""
 
@@ -54,6 +78,30 @@ class SteeredPart:
 
         added = round(direct_effect(knobs, watched), 4) if watched else 0.0
         return cls(start, tuple(KnobRecord.of(knob, scale) for knob in knobs), added, scored)
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """A condition of the steering that began or ceased to hold in an answer."""
+
+    token: int
+    """The first token of the answer whose own position it affects."""
+    gate: str
+    """The condition in words: `when calm > 2.31`, `outside thinking`."""
+    open: bool
+    score: float | None
+    """What decided: the score of the token before, or of the prompt; None where no probe decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """A token of an answer at which a watched-for probe fired."""
+
+    token: int
+    probe: str
+    """The condition in words: `refusal > 2.31`."""
+    score: float
+    """Without what additions contribute directly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +148,21 @@ class Turn:
     beside: str | None = None
     """The answer that was generated in the same batch."""
     details: dict[str, Any] = field(default_factory=dict)
-    """Model, engine, sampler and seed that an answer was generated with, and at what rate."""
+    """Model, engine, sampler and seed that an answer was generated with, and at what rate; its `gates` and `alerts`."""
+
+    @property
+    def gates(self) -> list[GateRecord]:
+        """When conditions of the steering began and ceased to hold."""
+        return from_json(list[GateRecord], self.details.get("gates", []))
+
+    @property
+    def alerts(self) -> list[AlertRecord]:
+        """The tokens at which watched-for probes fired."""
+        return from_json(list[AlertRecord], self.details.get("alerts", []))
 
     def own(self) -> list[float]:
-        """Scores less what the knobs add to them directly: the model's own response."""
+        """Scores less what the knobs add to them directly, as far as `SteeredPart.added` counts it: the model's own
+        response."""
         own = list(self.scores)
         ends = [*(part.scored for part in self.parts[1:]), len(own)]
         for part, end in zip(self.parts, ends, strict=False):  # a question has no parts

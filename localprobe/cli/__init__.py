@@ -29,6 +29,7 @@ _COMMANDS = {
     "fit": ("fit", "Fit a direction for every layer on contrast pairs."),
     "validate": ("validate", "Test a probe: intervals, baselines, permutations, and a verdict in words."),
     "compare": ("compare", "Compare models, engines and quantisations on the same texts."),
+    "calibrate": ("calibrate", "Find the threshold of a probe that has a false-positive rate on neutral texts."),
     "correlate": ("correlate", "Correlate probe scores with rated behaviour."),
     "sweep": ("sweep", "Steer at many strengths, layers and prompts, and measure the answers."),
     "audit": ("audit", "Measure others' steered texts: success, coherence, degeneration."),

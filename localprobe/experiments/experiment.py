@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -25,6 +25,7 @@ from localprobe.probing.config import ProbeConfig
 from localprobe.store.json_values import to_json
 from localprobe.text_metrics.word_lists import WordLists
 from localprobe.vectors import files
+from localprobe.vectors.calibrated_file import without
 from localprobe.vectors.vector import Vector
 
 Arm: TypeAlias = Literal["vector", "random", "system", "both", "ablate", "random-ablate"]
@@ -122,14 +123,18 @@ class VectorChoice:
     models: tuple[str, ...] = ()
     """Names of the models that it is for; empty for all."""
     sha256: str = field(init=False)
-    """Its identity in runs and cells: the hash of the file, or of the layers and tensors of a vector in memory."""
+    """Its identity in runs and cells: the hash of the file, without its calibrations, or of the layers and tensors of a
+    vector in memory."""
 
     def __post_init__(self) -> None:
         if sum(source is not None for source in (self.file, self.fit, self.vector)) != 1:
             raise UsageError(f"vector {self.name}: give one of `file`, `fit` and `vector`")
         path = self.file or self.fit
-        computed = file_hash(path) if path else vector_hash(self.vector) if self.vector else ""
+        computed = self._file_hash(path) if path else vector_hash(self.vector) if self.vector else ""
         object.__setattr__(self, "sha256", computed)
+
+    def _file_hash(self, path: Path) -> str:
+        return file_hash(path, without) if self.file else file_hash(path)
 
     def is_for(self, model: str) -> bool:
         """Whether it is meant for the model of that name."""
@@ -141,7 +146,7 @@ class VectorChoice:
             return self.vector
         if self.file is None:
             raise UsageError(f"vector {self.name} is fitted on a model: it has no file")
-        if file_hash(self.file) != self.sha256:
+        if self._file_hash(self.file) != self.sha256:
             raise VectorError(f"{self.file} has changed since the sweep began: start the sweep again")
         return files.load(self.file)
 
@@ -246,10 +251,11 @@ def sha256(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits. DataError if it cannot be read."""
+def file_hash(path: Path, identity: Callable[[bytes], bytes] = bytes) -> str:
+    """SHA-256 of a file's bytes, or of what `identity` leaves of them, 64 hexadecimal digits. DataError if it cannot be
+    read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(identity(path.read_bytes())).hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 

@@ -216,7 +216,7 @@ class Decoding:
             if row.run < len(row.ids):
                 if self._asked:
                     events.append(Score(row.number, row.run, values[: self._asked]))
-                if len(self._watch) > self._asked:
+                if self._alarms or row.gates.reads:
                     events += self._judged(row, values)
                 row.run += 1
         return events

@@ -40,6 +40,11 @@ class RowGates:
         """The projections that its gates read."""
         return [gate.watch for gate in self._gates.values() if isinstance(gate, TokenGate)]
 
+    @property
+    def reads(self) -> bool:
+        """Whether a gate reads scores."""
+        return any(isinstance(gate, TokenGate) for gate in self._gates.values())
+
     def steering(self) -> Steering:
         """The terms that act now, as an engine takes them."""
         return tuple(

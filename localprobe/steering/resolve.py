@@ -220,15 +220,18 @@ class _Resolver:
         if bound.value is not None:
             return bound.value
         assert bound.fpr is not None
-        from localprobe.vectors.calibration import calibration  # type: ignore[import-not-found, unused-ignore]
+        from localprobe.vectors.calibration import calibration
 
         try:
-            known = calibration(probe, bound.fpr, layer=layer, unit="token" if tokens is None else "text")
+            if tokens is None:
+                known = calibration(probe, bound.fpr, layer=layer)
+            else:  # the message is scored on its own, as the plain texts of a calibration are
+                known = calibration(probe, bound.fpr, layer=layer, unit="text", kind="texts")
         except LocalprobeError as error:
             raise at(self.text, column, str(error)) from error
         if notice := known.notice(probe.concept, self.model.info):
             warnings.warn(notice, LocalprobeWarning, stacklevel=6)
-        return float(known.at(tokens))
+        return known.at(tokens)
 
 
 def _column(term: TermExpression, number: int) -> int:

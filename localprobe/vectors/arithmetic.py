@@ -148,7 +148,7 @@ def _scaled(vector: Vector, factors: Mapping[int, float]) -> Vector:
         else:
             probe = None if direction.probe is None else -direction.probe
             directions[layer] = replace(
-                direction, vector=values, threshold=-direction.threshold, measures={}, probe=probe
+                direction, vector=values, threshold=-direction.threshold, measures={}, probe=probe, calibrations=()
             )
     if min(factors.values()) > 0:
         return replace(vector, directions=directions)

@@ -17,12 +17,15 @@ from localprobe.engine import FloatArray
 from localprobe.errors import DataError, VectorError
 from localprobe.store.safe_json import parse
 from localprobe.suggest import one_line, shown
+from localprobe.vectors.calibrated import Calibration
 from localprobe.vectors.vector import Direction, Origin, Vector, checked, steering
 
 FORMAT = 2
 """The newest format. A vector without probes is written as format 1, byte for byte as ever."""
 KEY = "localprobe"
 """Key under which a file holds the metadata."""
+CALIBRATIONS = "calibrations"
+"""Key of a direction's calibrations, which only calibrated ones have."""
 LARGEST = 1 << 25
 """The most numbers in all directions of a file: 126 layers of width 16,384 are 2 million."""
 _TENSOR, _PROBE = "direction.", "probe."
@@ -43,6 +46,8 @@ def tensors_of(vector: Vector) -> dict[str, FloatArray]:
 
 def text_of(vector: Vector) -> str:
     """All of a vector except its tensors, as ASCII JSON."""
+    from localprobe.store.json_values import to_json
+
     probes = any(direction.probe is not None for direction in vector.directions.values())
     about = {
         "format": FORMAT if probes else 1,
@@ -56,6 +61,7 @@ def text_of(vector: Vector) -> str:
                 "scale": float(d.scale),
                 "measures": {name: float(value) for name, value in d.measures.items()},
                 **({} if d.probe is None else {"probe": True}),
+                **({CALIBRATIONS: to_json(d.calibrations)} if d.calibrations else {}),
             }
             for b, d in sorted(vector.directions.items())
         },
@@ -157,12 +163,15 @@ def _probe(tensors: Mapping[str, FloatArray], layer: int) -> FloatArray | None:
 
 
 def _direction(vector: FloatArray, details: dict[str, Any], probe: FloatArray | None) -> Direction:
+    from localprobe.store.json_values import from_json
+
     numbers = {name: float(details[name]) for name in ("norm", "threshold", "scale")}
     for name, value in numbers.items():
         if not math.isfinite(value) or (value < 0 and name != "threshold"):  # both others are lengths
             raise ValueError(f"{name} {value}")
     measures = {str(name): float(value) for name, value in details["measures"].items()}
-    return Direction(vector, **numbers, measures=measures, probe=probe)
+    calibrations = from_json(tuple[Calibration, ...], details.get(CALIBRATIONS, []))
+    return Direction(vector, **numbers, measures=measures, probe=probe, calibrations=calibrations)
 
 
 def check_directions(directions: Mapping[int, Direction]) -> None:

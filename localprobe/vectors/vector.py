@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from localprobe.chat_template import template_key
 from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
+from localprobe.vectors.calibrated import Calibration
 from localprobe.version import __version__
 
 SCALE_TOLERANCE = 0.1
@@ -102,6 +103,9 @@ class Direction:
     probe: FloatArray | None = None
     """(width,) float32: what reads the concept, where that is not the direction itself. A sparse autoencoder writes a
     feature along a row of its decoder and reads it along a column of its encoder."""
+
+    calibrations: tuple[Calibration, ...] = ()
+    """Thresholds of known false-positive rates, see `localprobe.vectors.calibrated`."""
 
     @property
     def unit(self) -> FloatArray:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from localprobe.chats.recorder import AnswerRecorder
-from localprobe.chats.turns import KnobRecord, SteeredPart, Turn
-from localprobe.generation.events import Event, Finished, Score, Token
+from localprobe.chats.turns import AlertRecord, GateRecord, KnobRecord, SteeredPart, Turn
+from localprobe.generation.events import Alert, Event, Finished, GateChange, Score, Token
 
 
 def token(index: int, text: str, row: int = 0) -> Token:
@@ -79,3 +79,40 @@ def test_of_several_changes_before_one_token_the_last_one_counts() -> None:
     recorder.mark(SteeredPart(4, (high,)))
     recorder.mark(SteeredPart(6, (high,)))
     assert turn.parts == [SteeredPart(0), SteeredPart(4, (high,))]
+
+
+def test_gates_that_turn_and_probes_that_fire_are_kept_with_their_tokens() -> None:
+    turn = Turn("assistant", "")
+    decided = GateChange(0, 0, "if harm > 2", False, 0.5)
+    opened = GateChange(0, 2, "when calm > 1", True, 1.234567)
+    fired = Alert(0, 1, "harm > 2", 2.5, 2.0)
+    record(AnswerRecorder([turn]), [decided, token(0, "a")], [token(1, "b")], [fired, opened, token(2, "c")])
+    assert turn.gates == [GateRecord(0, "if harm > 2", False, 0.5), GateRecord(2, "when calm > 1", True, 1.23457)]
+    assert turn.alerts == [AlertRecord(1, "harm > 2", 2.5)]
+
+
+def test_an_answer_without_gates_and_alarms_keeps_no_word_of_them() -> None:
+    turn = Turn("assistant", "")
+    record(AnswerRecorder([turn]), [token(0, "a")], [Finished(0, "length", "")])
+    assert not {"gates", "alerts"} & set(turn.details)
+
+
+def test_a_gate_that_is_open_when_an_answer_ends_is_closed_where_it_is_continued() -> None:
+    turn = Turn("assistant", "ab", pieces=["a", "b"], scores=[1.0, 2.0])
+    kept = [
+        {"token": 0, "gate": "if harm > 2", "open": True, "score": 3.0},
+        {"token": 1, "gate": "when calm > 1", "open": True, "score": 1.5},
+    ]
+    turn.details = {"gates": list(kept), "alerts": [{"token": 1, "probe": "harm > 2", "score": 3.0}]}
+    again = [GateChange(0, 0, "if harm > 2", True, 3.0), token(0, "c")]
+    record(
+        AnswerRecorder([turn]), again, [Alert(0, 0, "harm > 2", 4.0, 2.0), GateChange(0, 1, "when calm > 1", True, 2.0)]
+    )
+    assert [(each.token, each.gate, each.open) for each in turn.gates] == [
+        (0, "if harm > 2", True),
+        (1, "when calm > 1", True),
+        (2, "when calm > 1", False),
+        (2, "if harm > 2", True),
+        (3, "when calm > 1", True),
+    ]
+    assert turn.alerts == [AlertRecord(1, "harm > 2", 3.0), AlertRecord(2, "harm > 2", 4.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sqlite3
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from localprobe.chats.store import SCHEMA, Chats
-from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
+from localprobe.chats.turns import AlertRecord, Chat, GateRecord, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import LocalprobeError
 from localprobe.store.damaged import DamagedRow
 
@@ -227,6 +228,46 @@ def test_an_answer_whose_scores_are_damaged_keeps_its_text(tmp_path: Path, about
     assert [turn.content for turn in read] == [question.content, "To be heard."]
     assert read[-1].pieces == ["To be heard."]
     assert [math.isnan(score) for score in read[-1].scores] == [True]
+
+
+def test_gates_alerts_and_steering_are_read_as_they_were_written(tmp_path: Path) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    answer = one.path()[-1]
+    gated = KnobRecord("empathy", 19, 0.22, 48.3, "all", "0.22 empathy @19 when calm > 1")
+    answer.parts = [SteeredPart(0, (gated,))]
+    answer.details["gates"] = [{"token": 1, "gate": "when calm > 1", "open": True, "score": None}]
+    answer.details["alerts"] = [{"token": 0, "probe": "harm > 2", "score": 2.5}]
+    chats.write(one, answer)
+    read = chats.read(one.id).path()[-1]
+    assert read.parts == answer.parts
+    assert read.gates == [GateRecord(1, "when calm > 1", True, None)]
+    assert read.alerts == [AlertRecord(0, "harm > 2", 2.5)]
+
+
+def test_a_chat_that_was_kept_before_there_were_gates_is_read(tmp_path: Path) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    answer = one.path()[-1]
+    with sqlite3.connect(chats.path) as database:
+        about = json.loads(database.execute("SELECT about FROM turn WHERE id = ?", [answer.id]).fetchone()[0])
+        for part in about["parts"]:
+            for knob in part["knobs"]:
+                del knob["steering"]
+        database.execute("UPDATE turn SET about = ? WHERE id = ?", [json.dumps(about), answer.id])
+    read = chats.read(one.id).path()[-1]
+    assert read.parts[1].knobs == (KNOB,)
+    assert (read.gates, read.alerts) == ([], [])
+
+
+@pytest.mark.parametrize("how", [{"gates": 7}, {"gates": [{"token": "x"}]}, {"alerts": [1]}])
+def test_an_answer_whose_gates_are_damaged_keeps_its_text(tmp_path: Path, how: dict[str, Any]) -> None:
+    chats, one, _ = two_chats(tmp_path)
+    answer = one.path()[-1]
+    with sqlite3.connect(chats.path) as database:
+        about = json.loads(database.execute("SELECT about FROM turn WHERE id = ?", [answer.id]).fetchone()[0])
+        database.execute("UPDATE turn SET about = ? WHERE id = ?", [json.dumps(about | {"how": how}), answer.id])
+    with pytest.warns(DamagedRow, match=rf"^message '{answer.id}' of a chat in .* its text was kept, without scores$"):
+        read = chats.read(one.id).path()[-1]
+    assert (read.content, read.gates, read.alerts) == ("To be heard.", [], [])
 
 
 def test_as_many_tokens_as_scores_are_read(tmp_path: Path) -> None:

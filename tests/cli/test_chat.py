@@ -183,3 +183,23 @@ def test_a_kill_waits_until_the_answer_is_saved(number: signal.Signals) -> None:
         assert done == ["saved", "ended"]
     finally:
         signal.signal(number, before)
+
+
+def test_expressions_steer_and_conditions_are_watched(chat, vector_file: Path) -> None:  # type: ignore[no-untyped-def]
+    name = f'"{vector_file}"'
+    steered = chat("Hello\n", "--steer", f"0.3 {name} when {name} > -1e9", "--watch", f"{name} > -1e9")
+    assert "kindness at layer 2: dose +0.300" in steered.err
+    assert "[from token 1: when " in steered.err
+    assert "fires (" in steered.err
+    typed = chat(f"/steer 0.3 {name} when {name} > -1e9\n/watch {name} > -1e9\nHello\n")
+    assert typed.out == steered.out
+    assert "fires (" in typed.err
+    undone = chat(f"/steer 0.3 {name}\n/steer\nHello\n")
+    assert undone.out == chat("Hello\n").out
+
+
+def test_a_fault_in_a_typed_expression_leaves_the_steering_as_it_was(chat, vector_file: Path) -> None:  # type: ignore[no-untyped-def]
+    told = chat(f'/steer 0.3 "{vector_file}"\n/steer 0.3 gone\n/watch calm >\nHello\n')
+    assert "column 5: no vector 'gone'" in told.err
+    assert "column 7" in told.err
+    assert told.out == chat(f'/steer 0.3 "{vector_file}"\nHello\n').out

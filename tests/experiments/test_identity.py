@@ -13,13 +13,15 @@ import pytest
 from localprobe.contrast.pairs import PAIR_SETS
 from localprobe.engine import Info
 from localprobe.errors import UsageError, VectorError
-from localprobe.experiments.experiment import Experiment, ModelChoice, VectorChoice, adapted, sha256
+from localprobe.experiments.experiment import Experiment, ModelChoice, VectorChoice, adapted, file_hash, sha256
 from localprobe.experiments.experiment_file import EXPERIMENTS, read_experiment
 from localprobe.experiments.fitted import recipe
 from localprobe.experiments.grid import Grid, Steered
 from localprobe.probing.config import ProbeConfig
 from localprobe.vectors import files
+from localprobe.vectors.calibrated_file import keep
 from localprobe.vectors.vector import Direction, Origin, Vector
+from tests.vectors.test_calibration import measured
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -203,6 +205,16 @@ class TestVectors:
         files.save(vector(2.0), path)
         with pytest.raises(VectorError, match="has changed since the sweep began"):
             choice.load()
+
+    def test_a_calibration_changes_no_name(self, experiment: Experiment, tmp_path: Path) -> None:
+        path = tmp_path / "kind.safetensors"
+        files.save(vector(1.0), path)
+        before = VectorChoice("kind", file=path)
+        keep(path, {2: (measured(),)})
+        after = VectorChoice("kind", file=path)
+        assert before.sha256 == after.sha256 != file_hash(path)
+        assert before.load().directions[2].calibrations == (measured(),)
+        assert replace(experiment, vectors=(before,)).run == replace(experiment, vectors=(after,)).run
 
     def test_it_has_one_source(self, tmp_path: Path) -> None:
         none: dict[str, Any] = {}

@@ -228,6 +228,15 @@ def test_turning_a_knob_in_mid_answer_keeps_the_state_of_its_gate(engine: FakeEn
     assert [np.linalg.norm(t.delta) for t in steering if t.covers(prompt + 7)] == pytest.approx([6.0])
 
 
+def test_a_gate_added_in_mid_answer_may_read_what_is_watched_anyway(engine: FakeEngine) -> None:
+    decoding = Decoding(engine, [request(engine)], [PROBE])
+    for _ in range(4):
+        decoding.step()
+    decoding.steer(0, (gated(PUSH, (TokenGate("calm > x", PROBE, opens=-1e9, closes=-1e9),)),))
+    changes = [event for event in run(decoding) if isinstance(event, GateChange)]
+    assert [(change.index, change.open) for change in changes] == [(4, True)]
+
+
 def test_a_gate_on_a_probe_that_is_not_read_waits_for_the_next_answer(engine: FakeEngine) -> None:
     decoding = Decoding(engine, [request(engine)], [PROBE])
     decoding.step()

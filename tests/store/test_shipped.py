@@ -21,7 +21,7 @@ from localprobe.text_metrics.word_lists import WORD_LISTS
     ("kind", "names"),
     [
         (PAIR_SETS, ["certainty", "empathy", "formality", "optimism"]),
-        (TEXT_SETS, ["neutral"]),
+        (TEXT_SETS, ["everyday", "neutral", "questions"]),
         (RATED_SETS, ["completions"]),
         (KEYWORD_LISTS, ["empathy"]),
         (WORD_LISTS, ["certainty", "empathy", "formality", "optimism"]),

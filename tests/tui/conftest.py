@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -28,9 +29,10 @@ Play = Callable[..., None]
 
 @pytest.fixture(scope="session", autouse=True)
 def measured(own_folders: Path) -> None:
-    """The fake model's scale, which an app would measure on its first load, as quickly as its canary."""
+    """The fake model's scale and mean, which an app would measure on its first load, as quickly as its canary."""
     engine = FakeEngine()
     memo.keep("scale", scale.key(engine), [float(4 + layer) for layer in range(engine.info.layers)])
+    memo.keep("mean", scale.key(engine), [0.0] * engine.info.layers * engine.info.width)
 
 
 @pytest.fixture(autouse=True)
@@ -47,16 +49,21 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture
-def kindness() -> Vector:
-    """A vector for the fake model, at every layer."""
+def made(concept: str, seed: int) -> Vector:
+    """A vector for the fake model, at every layer; its best one is 2."""
     engine = FakeEngine()
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     directions = {}
     for layer in range(engine.info.layers):
         v = random.standard_normal(engine.info.width).astype(np.float32)
         directions[layer] = Direction(v / np.linalg.norm(v), norm=2.0, measures={"auroc": 0.9})
-    return Vector("kindness", Origin.of(engine.info, method="test", pooling="mean"), directions, 2)
+    return Vector(concept, Origin.of(engine.info, method="test", pooling="mean"), directions, 2)
+
+
+@pytest.fixture
+def kindness() -> Vector:
+    """A vector for the fake model, at every layer."""
+    return made("kindness", 0)
 
 
 @pytest.fixture
@@ -64,6 +71,15 @@ def vector_file(own_data: Path, kindness: Vector) -> Path:
     """The vector in the folder where the app looks for vectors."""
     path = own_data / "vectors" / "kindness.safetensors"
     vector_files.save(kindness, path)
+    return path
+
+
+@pytest.fixture
+def calm_file(own_data: Path) -> Path:
+    """A second vector in that folder, older than the first, so that it is not the one that the app begins with."""
+    path = own_data / "vectors" / "calm.safetensors"
+    vector_files.save(made("calm", 1), path)
+    os.utime(path, (1, 1))
     return path
 
 

@@ -157,16 +157,19 @@ def _faults(tree: ast.AST) -> Iterator[str]:
 TITLES = {"title", "f'enter opens · [@click=screen.delete]ctrl+d deletes[/] · {closes()}'"}
 """Titles whose parts are all our own."""
 FIXED = {
+    "_ADD",
     "_HINT",
     "strength",
     "switch",
     "knob.place",
-    "knob.positions",
+    "knob.does",
     "talk.applies",
     "read.layer",
     "name",
-    "knob.dose",
     "suffix",
+    "knob.unit",
+    "number",
+    "fired[alarm.text] or ''",
     "colour",
     "expect",
 }

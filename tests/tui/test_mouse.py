@@ -33,7 +33,7 @@ async def click(app: LocalprobeApp, pilot: Pilot[None], words: str) -> None:
 def test_no_line_of_the_panel_that_can_be_clicked_moves_once_it_is_drawn(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clicked = ("+ add a vector", "a turn applies to", "temp 0.7", "system none", "split view")
+    clicked = ("+ add a vector", "a turn applies to", "temp 0.7", "system none", "split view", "+ watch for")
     choose = discovery.choose
 
     async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:

@@ -29,7 +29,7 @@ from localprobe_tui.engine.work import on_the_loop
 from localprobe_tui.settings import config
 from localprobe_tui.settings.keys_sheet import KeysSheet
 from localprobe_tui.settings.themes import COLOURLESS, THEMES
-from localprobe_tui.talk import first_vector, usable
+from localprobe_tui.talk import first_vector, spoken, usable
 from localprobe_tui.talk.controller import ChatController
 from localprobe_tui.talk.opening import Opening
 from localprobe_tui.terminal import on_hangup, on_warning, outliving
@@ -77,11 +77,11 @@ class LocalprobeApp(App[None]):
         self.session = session or EngineSession()
         self._state = self.session.state
         self._unkept: LocalprobeError | None = None
-        self.vectors: list[Vector] = []
-        """Directions that the chat can steer with."""
         self.session_changed: Signal[None] = Signal(self, "session")
         self._first = load
         self.talk = ChatController(self.session, self._open_chats())
+        self.vectors = self.talk.vectors
+        """Directions that the chat can steer with."""
         self._opening = opening or Opening()
         self._given: Vector | None = None  # its vector, until a model is loaded
         self.talk.chat.system = self._opening.system
@@ -157,7 +157,7 @@ class LocalprobeApp(App[None]):
         if vector not in self.vectors:
             self.vectors.append(vector)
         self.switch_mode("chat")
-        self._look_up_ranges()
+        self.look_up_ranges()
 
     def offer_model(self) -> None:
         """Show why there is no model, and offer to load one."""
@@ -242,6 +242,7 @@ class LocalprobeApp(App[None]):
         kept = await asyncio.to_thread(first_vector.kept, info)
         present = [(vector.concept, vector.origin) for vector in self.vectors]
         self.vectors += [vector for vector in kept if (vector.concept, vector.origin) not in present]
+        self._tell_all(spoken.look_up_again(self.talk, model))
         for knob in [knob for knob in self.talk.knobs if not first_vector.fits(knob.vector, info)]:
             self.talk.knobs.remove(knob)
             self.notify(f"The vector {knob.vector.concept!r} does not fit {info.model}: it was removed from the panel.")
@@ -256,12 +257,30 @@ class LocalprobeApp(App[None]):
         except LocalprobeError as error:
             self.show_error(error)
         self._given = self._named = None
+        await self._say_opening(model)
         if not self.talk.knobs and (fitting := [vector for vector in kept if first_vector.fits(vector, info)]):
             self.talk.add(fitting[0])
-        self._look_up_ranges()
+        self.look_up_ranges()
+
+    async def _say_opening(self, model: Model) -> None:
+        """Put what the command line says in the steering language on the panel, once."""
+        opening, self._opening = self._opening, Opening()
+        try:
+            for text in opening.steering:
+                await spoken.fit_missing(self.talk, model, spoken.names_in(text))
+                self._tell_all(spoken.steer(self.talk, text))
+            for text in opening.conditions:
+                await spoken.fit_missing(self.talk, model, spoken.probes_in(text))
+                self._tell_all(spoken.watch_for(self.talk, text))
+        except LocalprobeError as error:
+            self.show_error(error)
+
+    def _tell_all(self, notices: Iterable[str]) -> None:
+        for notice in notices:
+            self.notify(notice, severity="warning")
 
     @work(exclusive=True, group="ranges")
-    async def _look_up_ranges(self) -> None:
+    async def look_up_ranges(self) -> None:
         await usable.look_up(self.talk)
 
     def _open_chats(self) -> Chats | None:

@@ -27,7 +27,7 @@ def binding_ids(app: type[DOMNode]) -> frozenset[str]:
     """The ids of the bindings that a user can set in `config.toml`: of the app, and of its screens and widgets."""
     from localprobe_tui.chat.prompt import PromptBox
     from localprobe_tui.chat.screen import ChatScreen
-    from localprobe_tui.knobs.card import KnobCard
+    from localprobe_tui.knobs.card import KnobCard, Said
     from localprobe_tui.models.screen import ModelList, ModelsScreen
     from localprobe_tui.probing.screen import ProbingScreen
     from localprobe_tui.runs.run_list import RunList
@@ -37,7 +37,7 @@ def binding_ids(app: type[DOMNode]) -> frozenset[str]:
     screens = ChatScreen, ProbingScreen, RunsScreen, ModelsScreen
     bindings = [
         binding
-        for node in (app, *screens, KnobCard, ModelList, PromptBox, RunList, Slider)
+        for node in (app, *screens, KnobCard, ModelList, PromptBox, RunList, Said, Slider)
         for binding in node.BINDINGS
     ]
     return frozenset(binding.id for binding in bindings if isinstance(binding, Binding) and binding.id)

@@ -40,6 +40,9 @@ class Shell(Protocol):
     def use_vector(self, vector: Vector) -> None:
         """Add a direction to the chat, and show the chat."""
 
+    def look_up_ranges(self) -> object:
+        """Look up the doses that sweeps found usable, for the knobs of the chat."""
+
     def show_error(self, error: LocalprobeError) -> None:
         """Show an error in a dialog."""
 

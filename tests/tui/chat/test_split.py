@@ -89,7 +89,9 @@ def test_the_chat_goes_on_from_the_answer_that_is_chosen(play: Play) -> None:
         assert app.talk.chat.path()[-1] is steered.turn
         await pilot.press("alt+left")
         assert app.talk.chat.path()[-1] is plain.turn
-        await wait_until(pilot, lambda: app.query(AnswerView).first().has_class("-kept"))
+        await wait_until(
+            pilot, lambda: app.query("AnswerView.-kept") and app.query(AnswerView).first().has_class("-kept")
+        )
         await pilot.press(*"and", "enter")
         await wait_until(pilot, lambda: len(app.talk.chat.path()) == 4 and not app.talk.answering)
         assert app.talk.chat.path()[1] is plain.turn

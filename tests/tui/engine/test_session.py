@@ -50,20 +50,27 @@ def test_a_model_is_loaded_and_its_stages_are_told() -> None:
     run(scene)
 
 
-def test_the_scale_is_measured_in_the_load_even_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scale_and_mean_are_measured_in_the_load_even_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     measured: list[str] = []
 
-    def measure(engine: Engine) -> FloatArray:
+    def measure(engine: Engine) -> tuple[FloatArray, FloatArray]:
         measured.append(engine.info.model)
-        return np.ones(engine.info.layers, np.float32)
+        layers, width = engine.info.layers, engine.info.width
+        return np.ones(layers, np.float32), np.full((layers, width), 2, np.float32)
 
     monkeypatch.setattr(memo, "recall", lambda *_: None)
+    monkeypatch.setattr(memo, "keep", lambda *_: None)
     monkeypatch.setattr(scale, "measure", measure)
 
     async def scene(session: EngineSession) -> None:
         model = await session.load(FAKE)
+        assert measured
+        measured.clear()
         assert model.scale.tolist() == [1.0] * model.info.layers
-        assert measured == ["fake"]
+        assert (model.neutral_mean == 2).all()
+        assert measured == []  # what is measured later would call the engine from the screen's thread
 
     run(scene)
 

@@ -126,7 +126,7 @@ def test_layer_positions_and_switch_are_keys_of_the_knob(play: Play) -> None:
         assert app.talk.knobs[0].positions == "prompt"
         await pilot.press("space")
         assert not app.talk.knobs[0].on
-        await wait_until(pilot, lambda: "○ kindness" in screen(app))
+        await wait_until(pilot, lambda: "○ add kindness" in screen(app))
         await pilot.press("l")
         await wait_until(pilot, lambda: isinstance(app.screen, Choose))
         await wait_until(pilot, lambda: "AUROC 0.900   best" in screen(app))

@@ -170,7 +170,25 @@ def test_what_the_command_line_gives_is_what_the_chat_begins_with(vector_file: P
         assert (app.talk.chat.system, app.talk.sampling.tokens) == ("Be brief.", 9)
         assert len(app.talk.knobs) == 1
 
-    opened(Opening(vector_file, 1, None, -3.0, "response", "Be brief.", 9, 0.2, 5), scene)
+    opened(Opening(vector_file, 1, None, -3.0, "response", (), (), "Be brief.", 9, 0.2, 5), scene)
+
+
+def test_what_the_command_line_says_in_words_is_on_the_panel(vector_file: Path) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: app.talk.alarms)
+        assert [str(knob.term) for knob in app.talk.knobs] == ["ablate kindness", "0.1 kindness @3"]
+        await wait_until(pilot, lambda: "ablate kindness  @all from 2" in screen(app))
+        await wait_until(pilot, lambda: "⚑ kindness > 2" in screen(app))
+
+    steering = ("ablate kindness; 0.1 kindness @3",)
+    opened(Opening(steering=steering, conditions=("kindness > 2",)), scene)
+
+
+def test_a_name_in_the_command_lines_words_that_is_none_is_told(vector_file: Path) -> None:
+    async def scene(app: LocalprobeApp, pilot: Pilot[None]) -> None:
+        assert "column 8: no vector 'envy'" in await message(pilot)
+
+    opened(Opening(steering=("ablate envy",)), scene)
 
 
 def test_a_vector_of_another_width_is_told_and_the_chat_is_there(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from textual.style import Style
 
 from localprobe.steering.tint import SPREAD
 from localprobe.terminal_text import visible
-from localprobe_tui.talk import panel_knob
+from localprobe_tui.talk import words as said
 from localprobe_tui.widgets.growing import Growing, GrowsDown
 from localprobe_tui.widgets.links import link
 from localprobe_tui.widgets.plain import Static
@@ -75,7 +75,8 @@ class AnswerView(Vertical, GrowsDown):
         """Redraw the turn; it costs nothing without new tokens."""
         turn = self.turn
         self._going = going
-        new = (len(turn.pieces), len(turn.content), len(turn.parts), turn.reason, self._known())
+        told = sum(len(turn.details.get(name, [])) for name in ("gates", "alerts"))
+        new = (len(turn.pieces), len(turn.content), len(turn.parts), turn.reason, self._known(), told)
         state = (*new, self.tinted, going, self.size.width)
         if state == self._painted or not self.is_mounted:
             return
@@ -103,19 +104,24 @@ class AnswerView(Vertical, GrowsDown):
 
     def _head(self) -> Content:
         parts = self.turn.parts
-        words = " → ".join(panel_knob.in_words(part.knobs) for part in parts) or "unsteered"
+        words = " → ".join(said.in_words(part.knobs) for part in parts) or "unsteered"
         return Content.assemble(words, arrows(self.turn, *self._place))
 
     def _body(self, going: bool) -> Content:
-        """The text, every token in the style of its score, and each later dose where it took effect."""
+        """The text, every token in the style of its score; each later dose where it took effect, gates where they
+        turned, and a flag and reversed colours where a probe fired."""
         spans: list[Span] = []
         text = ""
-        marks = {part.start: panel_knob.in_words(part.knobs) for part in self.turn.parts if part.start}
-        for number, (piece, style) in enumerate(self._styled()):
-            if number in marks:
-                mark = f" [{marks[number]}] "
-                spans.append(Span(len(text), len(text) + len(mark), "dim bold"))
+        marks = {part.start: said.in_words(part.knobs) for part in self.turn.parts if part.start}
+        gates, fired = said.turned(self.turn), {alert.token for alert in self.turn.alerts}
+        for number, (piece, tint) in enumerate(self._styled()):
+            before = [(f" [{marks[number]}] ", "dim bold")] if number in marks else []
+            before += [(f"⟦{gate}⟧", "dim") for gate in gates.get(number, [])]
+            before += [("⚑", "bold")] if number in fired and number - 1 not in fired else []
+            for mark, look in before:
+                spans.append(Span(len(text), len(text) + len(mark), look))
                 text += mark
+            style = (tint or Style()) + Style(reverse=True) if number in fired else tint
             if style is not None and piece:
                 if spans and spans[-1].end == len(text) and spans[-1].style == style:
                     start = spans.pop().start
@@ -156,6 +162,7 @@ class AnswerView(Vertical, GrowsDown):
         if reasons := self.turn.details.get("degenerate"):
             words.append(f"The text degenerates: {', '.join(reasons)}.")
         words += self.turn.details.get("beyond", [])
+        words += [f"{line}." for line in said.alarm_lines(self.turn)] if not self._going else []
         return "⚠ " + " ".join(words) if words else ""
 
 

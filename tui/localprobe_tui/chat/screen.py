@@ -65,6 +65,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
         Binding("ctrl+g", "scenario", "Scenario", id="chat.scenario", show=False),
         Binding("alt+left", "variant(-1)", "Earlier answer", id="chat.earlier", show=False),
         Binding("alt+right", "variant(1)", "Later answer", id="chat.later", show=False),
+        Binding("ctrl+e", "add_steering", "Add steering", id="chat.steer", show=False, priority=True),
+        Binding("ctrl+l", "watch_for", "Watch for a probe", id="chat.watch_for", show=False, priority=True),
         Binding("f5", "type_dose", "Type a dose", id="chat.type_dose", show=False, priority=True),
         Binding("f6", "sampling", "Sampling", id="chat.sampling", show=False, priority=True),
         Binding("f7", "system", "System prompt", id="chat.system", show=False, priority=True),
@@ -119,13 +121,15 @@ class ChatScreen(ChatActions, KnobActions, Page):
         if talk.writer.trouble is not None and str(talk.writer.trouble) != self._told:
             self._told = str(talk.writer.trouble)
             self.notify(f"{talk.writer.trouble}. Trying again.", severity="error")
+        for line in talk.notices.take():
+            self.notify(line, severity="warning")
         self._pace()
 
     async def _show_numbers(self) -> None:
         """Update the numbers around the transcript. Textual redraws everything between two changes."""
         panel = self.query_one("#body > KnobsPanel", KnobsPanel)
         if self.talk.answering:
-            panel.show_probe()
+            panel.show_live()
         else:
             await panel.show()
         self.query_one(KnobLine).show()
@@ -182,7 +186,10 @@ class ChatScreen(ChatActions, KnobActions, Page):
             self.notify("There is no vector to turn: add one.")
             return
         focused = [card.knob for card in self.query(KnobCard) if card.has_focus_within]
-        [*focused, *self.talk.knobs][0].turn(step)
+        knob = [*focused, *self.talk.knobs][0]
+        if knob.operator == "cap":
+            self.notify(f"{knob.does!r} has bounds instead of a strength: edit its text.")
+        knob.turn(step)
         self.talk.changed()
 
     def _locked(self) -> bool:
@@ -208,8 +215,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
             self.app.push_screen(KnobsSheet())
         elif panel.has_focus_within:
             self.query_one(PromptBox).focus()
-        elif sliders := panel.query(Slider):
-            sliders.first().focus()
+        elif fields := [field for field in panel.query("Slider, Said") if field.focusable]:
+            next((field for field in fields if isinstance(field, Slider)), fields[0]).focus()
 
     def action_type_dose(self) -> None:
         if cards := self.query(KnobCard):
@@ -256,6 +263,8 @@ class ChatScreen(ChatActions, KnobActions, Page):
             ("Branch", "Continue in a new chat that begins as this one", self.action_branch),
             ("Scenario", "Put a scenario of the paper into the prompt", self.action_scenario),
             ("Add a vector", "Steer with one more direction", self.action_add_vector),
+            ("Add steering", "Add, ablate or cap, in the steering language (^e)", self.action_add_steering),
+            ("Watch for a probe", "Be told of the tokens at which it fires (^l)", self.action_watch_for),
             ("Fit empathy", "Fit the bundled contrast set on this model", self.action_fit),
             ("Probe's layer", "Where the first knob's vector is read", self.action_watch),
             ("When turning a knob applies", "To the next token, or to the next answer", self.action_applies),

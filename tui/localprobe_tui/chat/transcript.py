@@ -110,5 +110,7 @@ _HINT = """\
 Say something below. The knobs steer the answer while it is generated: [b]\\[[/b] and [b]][/b] turn the first one.
 
 [b]ctrl+b[/b] answers twice, unsteered and steered, side by side.
+[b]ctrl+e[/b] steers in words: ablate refusal, or 0.2 empathy when calm > 1.5.
+[b]ctrl+l[/b] watches for a probe: you are told of the tokens at which it fires.
 [b]ctrl+g[/b] puts a scenario of the paper into the prompt.
 [b]ctrl+p[/b] finds everything else, [b]?[/b] shows the keys."""

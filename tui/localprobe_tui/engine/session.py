@@ -166,6 +166,7 @@ class EngineSession:
         self._thread.close(_PATIENCE)
 
     def _load(self, loader: Loader) -> Model:
+        from localprobe.capture.scale import residual_mean
         from localprobe.model import Model
 
         with closing(loader.stages()) as stages:
@@ -175,7 +176,8 @@ class EngineSession:
                     self.model = None
         model = Model(loader.engine)
         assert loader.scale is not None  # it was requested
-        model.scale = loader.scale  # kept: where the cache cannot be written, measuring it again would stop the screen
+        # Kept: measured later, they would stop the screen, and call the engine from its thread.
+        model.scale, model.neutral_mean = loader.scale, residual_mean(loader.engine)
         return model
 
     def _submit(self, function: Callable[[], T]) -> asyncio.Future[Outcome[T]]:

@@ -9,13 +9,28 @@ from textual import on, work
 from textual.widgets import Button
 
 from localprobe.errors import Cancelled, LocalprobeError
+from localprobe.steering.parser import parse, parse_watch
 from localprobe.vectors.library import Library, is_path
 from localprobe_tui.knobs.card import KnobCard, layer_line
+from localprobe_tui.knobs.said import SaidDialog
 from localprobe_tui.knobs.sampling_sheet import SamplingSheet
 from localprobe_tui.shell import ShellScreen, errors_shown
-from localprobe_tui.talk import first_vector
+from localprobe_tui.talk import first_vector, spoken
+from localprobe_tui.talk.panel_knob import PanelKnob
 from localprobe_tui.widgets.dialogs import Choose, Working
 from localprobe_tui.widgets.sheets import TextSheet
+
+_STEERING = """\
+0.2 empathy    ablate refusal    ablate 0.5 refusal to mean
+cap empathy [-1, 2]    set empathy to 2    alpha 20 empathy
+and after each, in any order:
+@18  @3,9  @all    response  prompt  first 5  on "my friend"
+when calm > 1.5 until 0.5    if harmful > 3    outside thinking
+Several are separated by + or ;"""
+_WATCH = """\
+refusal > 2.5    calm@12 < 0.5    refusal > fpr 0.01
+fpr 0.01 is the score that 1 of 100 neutral tokens exceeds;
+a probe alone means that. It applies from the next answer on."""
 
 
 class KnobActions(ShellScreen):
@@ -28,6 +43,40 @@ class KnobActions(ShellScreen):
     @on(KnobCard.Removed)
     def _knob_removed(self, event: KnobCard.Removed) -> None:
         self.talk.knobs.remove(event.knob)
+        self.talk.changed()
+
+    @on(KnobCard.Edited)
+    def _knob_edited(self, event: KnobCard.Edited) -> None:
+        self._say(event.knob)
+
+    def action_add_steering(self) -> None:
+        """Type what is done to the residuals, where, and when."""
+        self._say(None)
+
+    def _say(self, knob: PanelKnob | None) -> None:
+        """Type terms of the steering language, to add them or in place of a knob."""
+
+        def accept(text: str) -> None:
+            for warning in spoken.steer(self.talk, text, knob):
+                self.notify(warning, severity="warning")
+            self.localprobe.look_up_ranges()
+
+        title = "Add steering" if knob is None else "Edit steering"
+        text = "" if knob is None else str(knob.term)
+        self.app.push_screen(SaidDialog(title, text, "0.2 empathy when calm > 1.5", _STEERING, parse, accept))
+
+    def action_watch_for(self) -> None:
+        """Type a condition, of whose tokens the user is told."""
+
+        def accept(text: str) -> None:
+            for warning in spoken.watch_for(self.talk, text):
+                self.notify(warning, severity="warning")
+
+        self.app.push_screen(SaidDialog("Watch for", "", "refusal > fpr 0.01", _WATCH, parse_watch, accept))
+
+    def action_unwatch(self, number: int) -> None:
+        """Watch for one of the conditions no longer."""
+        del self.talk.alarms[number]
         self.talk.changed()
 
     @work

@@ -30,9 +30,8 @@ class KnobLine(Links):
         """Draw the knobs as they are now."""
         parts = []
         for knob in self._talk.knobs:
-            alpha = None if knob.layer is None else knob.alpha(self._talk.model)
-            alpha_text = "" if alpha is None else f" (alpha {alpha:+.1f})"
             state = knob.range() if knob.on else "off"
-            parts.append(f"{knob.vector.concept} {knob.strength}{alpha_text} {state}".rstrip())
+            parts.append(f"{knob.line(self._talk.model)} {state}".rstrip())
+        parts += [f"⚑ {alarm.text}" for alarm in self._talk.alarms]
         words = " · ".join([*(parts or ["no vector"]), self._talk.sampling.summary()])
         self.update(Content.from_markup("[@click=do('knobs')]$words[/]", words=words), layout=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Button
 
 from localprobe_tui.knobs.card import KnobCard
+from localprobe_tui.talk import words
 from localprobe_tui.widgets.links import Links
 from localprobe_tui.widgets.plain import Static
 from localprobe_tui.widgets.scores import spark
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from localprobe.chats.turns import Turn
     from localprobe_tui.talk.controller import ChatController
 
+_ADD = "[@click=do('add_vector')]+ add a vector[/]  [@click=do('add_steering')]+ in words ^e[/]"
 _FIT = "Fit empathy on this model"
 
 
@@ -34,7 +37,8 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         & Button { margin: 0 1; height: 1; border: none; min-width: 10; }
         & #knobs { height: auto; min-height: 5; }
         & #probe { padding: 0 1; }
-        & #applies, & #settings { margin: 0 0 1 0; }
+        & #applies, & #settings, & #alarms { margin: 0 0 1 0; }
+        & #alarms { text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
     # `#knobs` has the height of a card even when empty, and the probe, which grows, is last: no line may move away
@@ -48,10 +52,11 @@ class KnobsPanel(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         yield Static("Steering", classes="title")
         yield Vertical(id="knobs")
-        yield Links(Content.from_markup("[@click=do('add_vector')]+ add a vector[/]"), classes="line")
+        yield Links(Content.from_markup(_ADD), classes="line")
         yield Links(id="applies", classes="line")
         yield Static("Answers", classes="title")
         yield Links(id="settings", classes="line")
+        yield Links(id="alarms", classes="line")
         yield Static("Probe", classes="title", id="probe-title")
         yield Links(id="watch", classes="line")
         yield Static(id="probe")
@@ -64,10 +69,8 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         talk = self._talk
         if self._shown != talk.knobs:
             self._shown = list(talk.knobs)
-            knobs = self.query_one("#knobs")
             with self.app.batch_update():
-                await knobs.remove_children()
-                await knobs.mount_all([KnobCard(knob, talk) for knob in talk.knobs] or _without())
+                await self._show_cards()
         for card in self.query(KnobCard):
             card.show()
         for button in self.query("#fit"):
@@ -75,7 +78,7 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         self.query_one("#applies", Links).update(
             Content.from_markup(f"[@click=do('applies')]a turn applies to the[/] [b]{talk.applies}[/b]")
         )
-        self.show_probe()
+        self.show_live()
         system = " ".join(talk.chat.system.split())
         self.query_one("#settings", Links).update(
             Content.from_markup(
@@ -87,7 +90,40 @@ class KnobsPanel(VerticalScroll, can_focus=False):
             )
         )
 
-    def show_probe(self) -> None:
+    async def _show_cards(self) -> None:
+        """Add and remove cards; those that stay keep the focus."""
+        place, knobs = self.query_one("#knobs"), self._talk.knobs
+        shown = {id(card.knob): card for card in self.query(KnobCard)}
+        await place.remove_children([each for each in place.children if getattr(each, "knob", None) not in knobs])
+        for at, knob in enumerate(knobs):
+            if id(knob) not in shown:
+                await place.mount(KnobCard(knob, self._talk), before=at if at < len(place.children) else None)
+        if not knobs:
+            await place.mount_all(_without())
+
+    def show_live(self) -> None:
+        """Draw what an answer that comes changes: gates, what was watched for, and the probe's scores."""
+        for card in self.query(KnobCard):
+            card.show_gates()
+        self._show_alarms()
+        self._show_probe()
+
+    def _show_alarms(self) -> None:
+        """Draw what is watched for, and how often it fired in the answers of the chat."""
+        fired = Counter(alert.probe for turn in self._talk.chat.path() for alert in turn.alerts)
+        lines = [
+            Content.from_markup(
+                f"[@click=do('unwatch({number})') dim]✕[/] ⚑ $text  [$text-warning]$times[/]",
+                text=alarm.text,
+                times=f"fired {fired[alarm.text]}" if fired[alarm.text] else "",
+            )
+            for number, alarm in enumerate(self._talk.alarms)
+        ]
+        add = Content.from_markup("[@click=do('watch_for')]+ watch for a probe ^l[/]")
+        alarms = self.query_one("#alarms", Links)
+        alarms.update(Content("\n").join([add, *lines]), layout=len(lines) + 1 != alarms.size.height)
+
+    def _show_probe(self) -> None:
         """Draw the probe's scores of the answers at the end of the chat."""
         talk = self._talk
         read = talk.reading()
@@ -98,9 +134,12 @@ class KnobsPanel(VerticalScroll, can_focus=False):
         last = self._last()
         where = Content.from_markup(f"[@click=do('watch')]$concept at layer {read.layer}[/]", concept=read.concept)
         self.query_one("#watch", Links).update(where, layout=False)
-        lines = [Content.styled(f"\u00b1{read.norm / 2:.1f} are its two poles", "dim"), *map(_line, last)]
+        poles = f"\u00b1{read.norm / 2:.1f} are its two poles" if read.norm else "its poles are not known"
+        lines = [Content.styled(poles, "dim"), *map(_line, last)]
         if added := [turn.parts[-1].added for turn in last if turn.parts and turn.parts[-1].added]:
             lines.append(Content.styled(f"without the {added[-1]:+.1f} that was added", "dim"))
+        if any(words.conditional(turn.parts[-1].knobs) for turn in last if turn.parts):
+            lines.append(Content.styled("with what is added only at times", "dim"))
         probe = self.query_one("#probe", Static)
         probe.update(Content("\n").join(lines), layout=len(lines) != probe.size.height)
 

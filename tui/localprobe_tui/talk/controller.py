@@ -14,7 +14,10 @@ from localprobe.chats.recorder import AnswerRecorder
 from localprobe.chats.store import ChatWriter
 from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import UsageError
+from localprobe_tui.talk.alarms import PanelAlarm
+from localprobe_tui.talk.notices import Alerts, Notices
 from localprobe_tui.talk.panel_knob import PanelKnob
+from localprobe_tui.talk.running import WAITS, Running
 from localprobe_tui.talk.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from localprobe.generation.conversation import Conversation
     from localprobe.generation.events import Event
     from localprobe.model import Model
+    from localprobe.steering.gates import Alarm
     from localprobe.steering.knob import Knob
     from localprobe.steering.positions import Place
     from localprobe.vectors.vector import Vector
@@ -53,18 +57,25 @@ class ChatController:
         """Context positions that the chat uses."""
         self.watched: int | None = None
         """The layer that answers are scored at; None means a little above the first knob's layer."""
+        self.alarms: list[PanelAlarm] = []
+        """What is watched for, from the next answer on."""
+        self.vectors: list[Vector] = []
+        """Directions that were loaded or fitted, which names stand for where the library has none."""
+        self.notices = Notices()
+        """Lines that the screen shows the user."""
         self.writer = ChatWriter(chats)
-        self._session = session
+        self.session = session
+        """The engine."""
         self._listeners: list[Callable[[], None]] = []
         self._conversation: Conversation | None = None
-        self._model: Model | None = None
         self._stopping = False
         self._turn_to: list[Knob] | None = None  # new knobs for the engine's thread
+        self._running: Running | None = None  # the knobs of the answer that is being generated
 
     @property
     def model(self) -> Model | None:
         """The session's model."""
-        return self._session.model
+        return self.session.model
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change of the chat. It must be quick: a token is a change."""
@@ -76,19 +87,19 @@ class ChatController:
 
     async def send(self, text: str) -> None:
         """Send a message and generate the answer. It replaces a last message that got no answer."""
-        self.chat.model = self._session.free().info.model
+        self.chat.model = self.session.free().info.model
         last = self.chat.path()[-1:]
         parent = last[0].parent if last and last[0].role == "user" else self.chat.leaf
         await self._answer(self.chat.add(Turn("user", text, parent)))
 
     async def regenerate(self) -> None:
         """Answer the last message again; the old answer stays beside the new one."""
-        self._session.free()
+        self.session.free()
         await self._answer(self._last_question())
 
     async def edit(self, text: str) -> None:
         """Replace the last message and generate its answer; the old message stays as a sibling."""
-        self._session.free()
+        self.session.free()
         await self._answer(self.chat.add(Turn("user", text, self._last_question().parent)))
 
     async def go_on(self) -> None:
@@ -104,8 +115,8 @@ class ChatController:
 
     def changed(self) -> None:
         """React to a changed knob or setting; a running answer follows from its next token if `applies` says so."""
-        if self.answering and self._model is not None and self.applies == "next token":
-            self._turn_to = self.engine_knobs(self._model)
+        if self.answering and self._running is not None and self.applies == "next token":
+            self._turn_to = self._running.turn(self.knobs, self.notices.add)
         self._tell()
 
     def add(self, vector: Vector) -> tuple[str, ...]:
@@ -121,9 +132,13 @@ class ChatController:
         self._tell()
         return warnings
 
-    def engine_knobs(self, model: Model) -> list[Knob]:
-        """The knobs that steer now."""
-        return [knob for panel_knob in self.knobs if panel_knob.steers for knob in panel_knob.engine_knobs(model)]
+    @property
+    def last(self) -> Turn | None:
+        """The answer at the end of the chat; the steered one while two are generated."""
+        if self.answering:
+            return self.answering[0]
+        path = self.chat.path()
+        return path[-1] if path and path[-1].role == "assistant" else None
 
     def reading(self) -> Reading | None:
         """What answers are scored with: the first knob's direction."""
@@ -168,10 +183,11 @@ class ChatController:
             talk.take(talk.answers.index(turn.content))
 
     async def _answer(self, question: Turn, continued: Turn | None = None) -> None:
-        model = self._session.free()
-        with self._session.reserved("answering in the chat"):
-            self._model, self._stopping, self._turn_to = model, False, None
-            knobs = self.engine_knobs(model)
+        model = self.session.free()
+        with self.session.reserved("answering in the chat"):
+            self._stopping, self._turn_to = False, None
+            self._running = Running(model, self.knobs, [alarm.alarm(model) for alarm in self.alarms])
+            knobs = self._running.knobs
             turns = (continued,) if continued else self._turns(question, knobs, model)
             recorder = AnswerRecorder(turns)
             if continued:
@@ -182,14 +198,17 @@ class ChatController:
             self.answering = turns
             self._save(question, *turns)
             self._tell()
-            steps = self._steps(model, turns, knobs, continued is not None)
+            steps = self._steps(model, turns, knobs, self._running.alarms, continued is not None)
+            alerts = Alerts(turns, self.notices)
+            self.notices.begin()
             try:
-                async with aclosing(self._session.iterate(lambda: steps)) as stream:
+                async with aclosing(self.session.iterate(lambda: steps)) as stream:
                     async for at, events, steered in stream:
                         if steered is not None:
                             recorder.mark(self._part(turns[0], steered, model, live=True))
                         if events:
                             recorder.take(events, at)
+                            alerts.take(events)
                             self.rate, self.first_token = recorder.rate, recorder.first_token
                         self._tell()
                         if self.writer.due:
@@ -221,7 +240,7 @@ class ChatController:
         return {**self.sampling.details(model.info), "key": key}
 
     def _steps(
-        self, model: Model, turns: Sequence[Turn], knobs: list[Knob], continued: bool
+        self, model: Model, turns: Sequence[Turn], knobs: list[Knob], alarms: Sequence[Alarm], continued: bool
     ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
         """Yield (time, events of a step, changed knobs or None), in the engine's thread."""
         from localprobe.chat_template import Message
@@ -234,7 +253,7 @@ class ChatController:
         path = self.chat.path(answer.id if continued else answer.parent)
         system = [Message("system", self.chat.system)] if self.chat.system else []
         talk.messages = [*system, *(Message(turn.role, turn.content) for turn in path)]
-        talk.watch = self._watch(answer.reading)
+        talk.watch, talk.alarms = self._watch(answer.reading), tuple(alarms)
 
         def steer(place: Place) -> Steering:
             return steering(knobs, place)
@@ -253,8 +272,18 @@ class ChatController:
                     yield time.perf_counter(), talk.stop(), None
                 elif (new_knobs := self._turn_to) is not None:
                     self._turn_to = None
-                    talk.steer(steering(new_knobs, talk.place))
-                    yield time.perf_counter(), [], new_knobs
+                    placed = [knob for knob in new_knobs if self._has_place(knob, talk.place)]
+                    talk.steer(steering(placed, talk.place))
+                    yield time.perf_counter(), [], placed
+
+    def _has_place(self, knob: Knob, place: Place) -> bool:
+        """Whether a knob that is turned in mid-answer can act in it; tells the user if not."""
+        try:
+            knob.terms(place)
+        except UsageError as error:  # its text is not in the prompt
+            self.notices.add(f"{error}. {WAITS}")
+            return False
+        return True
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
         from localprobe.steering.knob import watch

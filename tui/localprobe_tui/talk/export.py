@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localprobe_tui.talk import panel_knob
+from localprobe_tui.talk.words import alarm_lines, in_words, turned
 
 if TYPE_CHECKING:
     from localprobe.chats.turns import Chat, Turn
@@ -34,10 +34,10 @@ def markdown(chat: Chat) -> str:
     if chat.system:
         lines += ["", f"System prompt: {chat.system}"]
     for turn in chat.path():
-        lines += ["", "## You" if turn.role == "user" else f"## {_heading(turn)}", "", _marked(turn)]
+        lines += ["", "## You" if turn.role == "user" else f"## {_heading(turn)}", "", _marked(turn), *_alarms(turn)]
         other = chat.turns.get(turn.beside or "")
         if other is not None:
-            lines += ["", f"### Beside it: {_heading(other)}", "", _marked(other)]
+            lines += ["", f"### Beside it: {_heading(other)}", "", _marked(other), *_alarms(other)]
     return "\n".join(lines) + "\n"
 
 
@@ -45,7 +45,8 @@ def jsonl(chat: Chat) -> str:
     """One line per message; the answers of a split view have lines too.
 
     `tokens` are [text, score], where the score is the raw projection on the direction of `reading`. Each of `parts` has
-    its first token, its knobs, and what they add to a score directly.
+    its first token, its knobs, and what they add to a score directly. `gates` are the conditions that began or ceased
+    to hold, and `alerts` the tokens at which a watched-for probe fired.
     """
     lines = []
     for turn in chat.path():
@@ -61,8 +62,10 @@ def jsonl(chat: Chat) -> str:
                     "tokens": list(zip(message.pieces, scores, strict=True)),
                     "reading": asdict(message.reading) if message.reading else None,
                     "parts": [asdict(part) for part in message.parts],
+                    "gates": [asdict(change) for change in message.gates],
+                    "alerts": [asdict(alert) for alert in message.alerts],
                     "reason": message.reason,
-                    "how": message.details,
+                    "how": {key: value for key, value in message.details.items() if key not in ("gates", "alerts")},
                 }
             )
     first = {"title": chat.title, "model": chat.model, "system": chat.system}
@@ -70,7 +73,7 @@ def jsonl(chat: Chat) -> str:
 
 
 def _heading(turn: Turn) -> str:
-    steered = " → ".join(panel_knob.in_words(part.knobs) for part in turn.parts) or "unsteered"
+    steered = " → ".join(in_words(part.knobs) for part in turn.parts) or "unsteered"
     scores = [score for score in turn.scores if not math.isnan(score)]
     if not scores or turn.reading is None:
         return steered
@@ -78,8 +81,16 @@ def _heading(turn: Turn) -> str:
 
 
 def _marked(turn: Turn) -> str:
-    """The text, with each later dose where it took effect."""
+    """The text, with each later dose where it took effect, and gates where they turned."""
     if not turn.pieces:
         return turn.content
-    marks = {part.start: f" **[{panel_knob.in_words(part.knobs)}]** " for part in turn.parts if part.start}
+    marks = {part.start: f" **[{in_words(part.knobs)}]** " for part in turn.parts if part.start}
+    for token, gates in turned(turn).items():
+        marks[token] = marks.get(token, "") + "".join(f" **⟦{gate}⟧** " for gate in gates)
     return "".join(marks.get(number, "") + piece for number, piece in enumerate(turn.pieces))
+
+
+def _alarms(turn: Turn) -> list[str]:
+    """What was watched for and fired, as a list."""
+    lines = [f"- ⚑ {line}" for line in alarm_lines(turn)]
+    return ["", *lines] if lines else []

@@ -19,10 +19,11 @@ def closes(action: str = "dismiss(None)") -> str:
 
 
 class Links(Static):
-    """`[@click=do('layer')]19[/]` runs `action_layer` of the nearest ancestor that has it."""
+    """`[@click=do('layer')]19[/]` runs `action_layer` of the nearest ancestor that has it; `do('drop(2)')` passes 2
+    on."""
 
     async def action_do(self, action: str) -> None:
         for ancestor in self.ancestors:
-            if hasattr(ancestor, f"action_{action}"):
+            if hasattr(ancestor, f"action_{action.partition('(')[0]}"):
                 await self.app.run_action(action, default_namespace=ancestor)
                 return

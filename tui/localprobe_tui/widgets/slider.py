@@ -1,4 +1,4 @@
-"""A slider for a signed number, worked by mouse and keys."""
+"""A slider for a number, signed or from 0 on, worked by mouse and keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ FINE, COARSE = 0.01, 0.05
 
 
 class Slider(Widget, can_focus=True):
-    """`-0.5 ─────┼───●─── +0.5`. Values typed elsewhere may lie beyond the ends; the knob then stands at the end."""
+    """`-0.5 ─────┼───●─── +0.5`, or `0 ├─────●─── 1`. Values typed elsewhere may lie beyond the ends; the knob then
+    stands at the end."""
 
     DEFAULT_CSS = """
     Slider { height: 1; width: 1fr; color: $foreground; }
@@ -35,6 +36,8 @@ class Slider(Widget, can_focus=True):
 
     value: reactive[float] = reactive(0.0)
     reach: reactive[float] = reactive(0.5)
+    signed: reactive[bool] = reactive(True)
+    """Whether it reaches as far below 0 as above."""
 
     @dataclass
     class Changed(Message):
@@ -48,12 +51,12 @@ class Slider(Widget, can_focus=True):
         self.set_reactive(Slider.value, value)
 
     def render(self) -> Content:
-        left, right = f"-{self.reach:g} ", f" +{self.reach:g}"
-        width = self._track
-        line = ["─"] * width
-        line[width // 2] = "┼"
+        left, right = self._labels
+        zero = self._zero
+        line = ["─"] * self._track
+        line[zero] = "┼" if self.signed else "├"
         at = self._cell(self.value)
-        low, high = sorted((at, width // 2))
+        low, high = sorted((at, zero))
         line[at] = "●"
         track = "".join(line)
         return Content.assemble(
@@ -65,14 +68,14 @@ class Slider(Widget, can_focus=True):
         )
 
     def action_move(self, step: float) -> None:
-        self.turn(self.value + step * 2 * self.reach)
+        self.turn(self.value + step * (self.reach - self._low))
 
     def action_zero(self) -> None:
         self.turn(0.0)
 
     def turn(self, value: float) -> None:
         """Move to a value as the user does."""
-        value = round(max(-self.reach, min(self.reach, value)), 3) if abs(value) > self.reach else round(value, 3)
+        value = round(max(self._low, min(self.reach, value)), 3)
         if value != self.value:
             self.value = value + 0.0
             self.post_message(self.Changed(self.value))
@@ -97,17 +100,33 @@ class Slider(Widget, can_focus=True):
         self.action_move(-FINE)
 
     @property
+    def _low(self) -> float:
+        return -self.reach if self.signed else 0.0
+
+    @property
+    def _labels(self) -> tuple[str, str]:
+        return (f"-{self.reach:g} ", f" +{self.reach:g}") if self.signed else ("0 ", f" {self.reach:g}")
+
+    @property
     def _track(self) -> int:
-        """Cells between the labels: odd, so that zero is a cell."""
-        width = max(5, self.size.width - 2 * (len(f"{self.reach:g}") + 2))
-        return width - (width + 1) % 2
+        """Cells between the labels: odd if it is signed, so that zero is a cell."""
+        width = max(5, self.size.width - sum(map(len, self._labels)))
+        return width - (width + 1) % 2 if self.signed else width
+
+    @property
+    def _zero(self) -> int:
+        """The cell of 0."""
+        return self._track // 2 if self.signed else 0
+
+    @property
+    def _span(self) -> int:
+        """Cells from 0 to the end."""
+        return self._track - 1 - self._zero
 
     def _cell(self, value: float) -> int:
-        half = self._track // 2
-        cell = round(max(-1.0, min(1.0, value / self.reach)) * half)
-        return half + (cell if cell or not value else (1 if value > 0 else -1))  # a small dose is not none
+        cell = round(max(self._low / self.reach, min(1.0, value / self.reach)) * self._span)
+        return self._zero + (cell if cell or not value else (1 if value > 0 else -1))  # a small dose is not none
 
     def _drag(self, event: events.MouseEvent) -> None:
-        half = self._track // 2
-        offset = event.x - len(f"-{self.reach:g} ") - half
-        self.turn(max(-1.0, min(1.0, offset / half)) * self.reach)
+        offset = event.x - len(self._labels[0]) - self._zero
+        self.turn(max(-1.0, min(1.0, offset / self._span)) * self.reach)
