@@ -70,13 +70,13 @@ class Strengths:
 
 
 def shares(values: Iterable[float] | None, arms: Collection[str]) -> tuple[float, ...]:
-    """The shares that the ablating arms take away, ascending and without 0, which is the unsteered answer; all of it
-    (1.0) if none are given, and none if no arm ablates. UsageError for a share outside [0, 1], or that no arm uses."""
+    """The shares of the ablating arms, ascending and without 0, which is the unsteered answer; all of it (1.0) if not
+    given. UsageError for a share outside [0, 1], or that no arm uses."""
     if not set(ABLATING) & set(arms):
         if values is not None:
             raise UsageError(f"`shares` are of the arms {' and '.join(ABLATING)}, and `arms` has neither")
         return ()
-    listed = (1.0,) if values is None else tuple(map(float, values))
+    listed = [1.0] if values is None else [float(value) for value in values]
     if wrong := [share for share in listed if not 0 <= share <= 1]:
         raise UsageError(f"`shares` holds {wrong[0]:g}: give shares from 0 to 1; 1 takes all of the direction away")
     if not (ordered := tuple(sorted(set(listed) - {0.0}))):
@@ -226,15 +226,14 @@ class Experiment:
     steering: tuple[str, ...] = ()
     """Steering expressions in their canonical form: each is a condition of its own."""
     others: tuple[VectorChoice, ...] = ()
-    """Vectors that only the expressions name: files, and vectors of the library."""
+    """Vectors that only the expressions name."""
 
     def content(self) -> dict[str, Any]:
         """As JSON values, with hashes in place of files: stored with a run, and the source of its id. What 0.1.0 did
         not know is left out where it is not used, so that run ids stay."""
         content: dict[str, Any] = to_json(replace(self, models=(), vectors=(), others=()))
-        content["models"] = [model.content() for model in self.models]
-        content["vectors"] = [vector.content() for vector in self.vectors]
-        content["others"] = [vector.content() for vector in self.others]
+        for name in ("models", "vectors", "others"):
+            content[name] = [choice.content() for choice in getattr(self, name)]
         unused = [name for name in ("shares", "steering", "others") if not content[name]]
         return {name: value for name, value in content.items() if name not in unused}
 
@@ -252,8 +251,7 @@ def sha256(content: object) -> str:
 
 
 def file_hash(path: Path, identity: Callable[[bytes], bytes] = bytes) -> str:
-    """SHA-256 of a file's bytes, or of what `identity` leaves of them, 64 hexadecimal digits. DataError if it cannot be
-    read."""
+    """SHA-256 of a file's bytes, or of what `identity` leaves of them, in hexadecimal. DataError if unreadable."""
     try:
         return hashlib.sha256(identity(path.read_bytes())).hexdigest()
     except OSError as error:

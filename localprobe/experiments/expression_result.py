@@ -25,6 +25,8 @@ class ExpressionFacts:
     """The layer of the second reading."""
     identities: Mapping[str, str]
     """Of each vector and probe that it names: a hash of its file, or of its pairs and how it was fitted."""
+    thresholds: tuple[float, ...] = ()
+    """The bounds of its caps and gates on this model, calibrated ones included, in the order of the expression."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from localprobe.engine import Info, Operator
@@ -16,6 +17,7 @@ from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.experiments.experiment import ABLATING, Experiment, ModelChoice, VectorChoice
 from localprobe.model import Model
 from localprobe.steering.expression import Expression
+from localprobe.steering.gates import TokenGate
 from localprobe.steering.knob import Knob
 from localprobe.steering.lexer import at
 from localprobe.steering.parser import parse
@@ -23,6 +25,9 @@ from localprobe.store.names import is_file, path_of
 from localprobe.vectors import files
 from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
+
+_TOKENS = 32
+"""Length of a prompt at which the threshold of a gate on prompts, which depends on it, is recorded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,16 @@ class Resolved:
     """The layer of that vector's direction."""
     operator: str
     """What its terms do: `add`, `ablate`, `cap`, `keep-norm`, several joined by ` + `."""
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The bounds of its caps and gates on this model, calibrated ones included, in the order of the expression."""
+        found = []
+        for knob in self.knobs:
+            found += [bound for bound in (knob.low, knob.high) if isfinite(bound)]
+            for gate in knob.gates:
+                found += [gate.opens, gate.closes] if isinstance(gate, TokenGate) else [gate.bound(_TOKENS)]
+        return found
 
 
 def canonical(texts: Sequence[str]) -> tuple[str, ...]:

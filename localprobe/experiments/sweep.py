@@ -26,7 +26,7 @@ from localprobe.experiments import judge, model_measures
 from localprobe.experiments.cells import CellAnswer, Cells
 from localprobe.experiments.experiment import Experiment, ModelChoice
 from localprobe.experiments.expressions import check_operators, resolved
-from localprobe.experiments.facts import expression_facts, vector_facts
+from localprobe.experiments.facts import check_thresholds, expression_facts, vector_facts
 from localprobe.experiments.fitted import steered
 from localprobe.experiments.generation import check_positions, check_prompts, generate
 from localprobe.experiments.grid import Cell, Grid, count, shard
@@ -174,6 +174,7 @@ class _Sweep:
             **({"expressions": expression_facts(grid)} if grid.expressions else {}),
         }
         before = self._facts.get(_place(facts), {})
+        check_thresholds(before, facts, self._id)
         old_rates = {name: before.get(name) for name in ("rate", "measuring")}
         self._facts[_place(facts)] = {**facts, **old_rates, **rates}
         self._keep(self._runs.get(self._id).result)

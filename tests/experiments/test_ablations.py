@@ -25,6 +25,7 @@ from localprobe.experiments.merge import merge
 from localprobe.experiments.result import SweepResult
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
+from localprobe.steering import resolve
 from localprobe.steering.knob import Knob
 from localprobe.store.json_values import from_json
 from localprobe.store.runs import Runs
@@ -311,6 +312,22 @@ class TestSweeps:
         with pytest.raises(UsageError, match=r"prompt raw: .*now"):
             sweep.run(experiment, runs, load=loaded)
         assert not Cells(runs, experiment.run).keys()
+
+
+@pytest.mark.slow
+def test_a_vector_that_was_calibrated_anew_does_not_go_on_under_another_threshold(
+    write: Write, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = read_experiment(write('steering = ["0.1 kindness when kindness > fpr 0.01"]'))
+    bound = [1.0]
+    monkeypatch.setattr(resolve._Resolver, "_number", lambda *_, **__: bound[0])
+    run = sweep.run(experiment, runs, load=loaded)
+    assert run.result["models"][0]["expressions"][0]["thresholds"] == [1.0, 1.0]
+    bound[0] = 1.001  # as another machine may measure it
+    sweep.run(experiment, runs, load=loaded)
+    bound[0] = 2.0
+    with pytest.raises(UsageError, match=r"thresholds of .* have changed since the sweep began, from .* to 2, 2"):
+        sweep.run(experiment, runs, load=loaded)
 
 
 def from_library(about: object) -> Vector:
