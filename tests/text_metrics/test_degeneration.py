@@ -18,7 +18,9 @@ SENTENCE = "I walk over the bridge and look for the man with the lamp. "
 
 
 def shipped_texts(fields: tuple[str, ...] = ("positive", "negative", "text")) -> list[str]:
-    lines = [line for path in sorted(DATA.rglob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Texts of all sets but `everyday`, which holds code, tables and lists on purpose."""
+    paths = [path for path in sorted(DATA.rglob("*.jsonl")) if path.stem != "everyday"]
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     return [record[name] for record in map(json.loads, lines) for name in fields if name in record]
 
 
