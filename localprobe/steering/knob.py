@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from localprobe.errors import UsageError
 from localprobe.steering.gates import Gate, PromptGate, ThinkingGate, TokenGate, gated
 from localprobe.steering.places import Positions
 from localprobe.steering.positions import Place, spans, within, without
+from localprobe.suggest import shown
 from localprobe.vectors.vector import Direction, Vector, length, times
 
 
@@ -180,6 +182,8 @@ def strength(alpha: float | None, dose: float | None) -> float:
     strengths = [value for value in (alpha, dose) if value is not None]
     if len(strengths) != 1:
         raise UsageError("give one strength, either `dose` or `alpha`, not both")
+    if not isinstance(strengths[0], Real):
+        raise UsageError(f"strength {shown(strengths[0])} is of type {type(strengths[0]).__name__}: give a number")
     if not np.isfinite(strengths[0]):
         raise UsageError(f"strength {strengths[0]} is not a finite number")
     return strengths[0]
