@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -9,7 +10,7 @@ from numbers import Real
 import numpy as np
 
 from localprobe.engine import Coordinates, FloatArray, Operator, Steering, Term, Watch
-from localprobe.errors import UsageError
+from localprobe.errors import LocalprobeWarning, UsageError
 from localprobe.steering.gates import Gate, PromptGate, ThinkingGate, TokenGate, gated
 from localprobe.steering.places import Positions
 from localprobe.steering.positions import Place, spans, within, without
@@ -97,6 +98,9 @@ class Knob:
         """The spans that it acts at, and the gates of each besides its own."""
         positions, last = Positions.parse(self.positions), place.length - 1
         found = spans(positions, place)
+        if positions.kind == "positions" and not found and not place.continued:
+            nothing = f"{positions} hold no token of a prompt of {place.length}: nothing is steered there"
+            warnings.warn(nothing, LocalprobeWarning, stacklevel=4)
         if self.tokens is not None:
             found = within(found, 0, last + self.tokens)
         if not positions.outside_thinking:

@@ -234,3 +234,18 @@ def test_generate_answers_unsteered_and_watches(run: Run, vector_file: Path) -> 
     assert [alert["token"] for alert in watched["alerts"]] == [
         i for i, score in enumerate(watched["scores"]) if score < 0
     ]
+
+
+def test_an_argument_may_begin_with_a_negative_number(run: Run, vector_file: Path) -> None:
+    ran = run("steer", f"-.1 {vector_file}", "-5 degrees is cold", *FAKE, "--tokens", 4, "--json")
+    told = json.loads(ran.out)
+    assert told["prompt"] == "-5 degrees is cold"
+    assert told["knobs"][0]["dose"] == pytest.approx(-0.1)
+    ran = run("generate", "-5 degrees", "--steer", f"-0.1 {vector_file}", *FAKE, "--tokens", 4, "--json")
+    assert (json.loads(ran.out)["prompt"], ran.status) == ("-5 degrees", 0)
+
+
+def test_positions_that_a_prompt_lacks_are_told_of(run: Run, vector_file: Path) -> None:
+    ran = run("generate", "Hello", "--steer", f"0.2 {vector_file} positions 900:910", *FAKE, "--tokens", 4)
+    assert "warning: positions 900:910 hold no token of a prompt of " in ran.err
+    assert "), positions 900:910, fake on fake]" in ran.err
