@@ -104,7 +104,9 @@ def _is_expression(text: str) -> bool:
     from localprobe.store.names import exists
 
     words = text.split()
-    return len(words) > 1 and (words[0] in ACTIONS or words[0][0] in "+-.0123456789") and not exists(Path(text))
+    return (
+        len(words) > 1 and (words[0].lower() in ACTIONS or words[0][0] in "#+-.0123456789") and not exists(Path(text))
+    )
 
 
 def _expressed(first: Sequence[str], prompt: str, chosen: Chosen, options: dict[str, Any]) -> None:

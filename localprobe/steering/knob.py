@@ -184,7 +184,9 @@ def _reaches_answer(positions: str) -> bool:
 def strength(alpha: float | None, dose: float | None) -> float:
     """Whichever of alpha and dose is given; UsageError for both, neither, or a value that is not finite."""
     strengths = [value for value in (alpha, dose) if value is not None]
-    if len(strengths) != 1:
+    if not strengths:
+        raise UsageError("give one strength, either `dose` or `alpha`")
+    if len(strengths) > 1:
         raise UsageError("give one strength, either `dose` or `alpha`, not both")
     if not isinstance(strengths[0], Real):
         raise UsageError(f"strength {shown(strengths[0])} is of type {type(strengths[0]).__name__}: give a number")

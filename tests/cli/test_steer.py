@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_answer(run: Run, vector_file: Path) -> Non
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        ([], "give one strength, either --dose or --alpha"),
+        ([], "give one strength, either --dose or --alpha\n"),
         (["--dose", "0.1", "--alpha", "1"], "either --dose or --alpha, not both"),
         (["--dose", "nan"], "strength nan is not a finite number"),
         (["--dose", "0.1", "--layer", "3"], "kindness has no direction at layer 3: it has layers 2, 4"),
@@ -249,3 +249,10 @@ def test_positions_that_a_prompt_lacks_are_told_of(run: Run, vector_file: Path) 
     ran = run("generate", "Hello", "--steer", f"0.2 {vector_file} positions 900:910", *FAKE, "--tokens", 4)
     assert "warning: positions 900:910 hold no token of a prompt of " in ran.err
     assert "), positions 900:910, fake on fake]" in ran.err
+
+
+@pytest.mark.parametrize("expression", ["# a comment\n0.2 FILE", "Ablate FILE"])
+def test_what_begins_as_an_expression_is_read_as_one(run: Run, vector_file: Path, expression: str) -> None:
+    ran = run("steer", expression.replace("FILE", f'"{vector_file}"'), "Hello", *FAKE, "--tokens", 2)
+    assert "strength" not in ran.err
+    assert ran.status == 0 or "column 1: 'Ablate' begins no term" in ran.err
