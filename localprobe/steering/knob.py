@@ -149,7 +149,8 @@ def orthonormal(vectors: list[FloatArray]) -> FloatArray:
 def aimed(basis: FloatArray, vectors: Sequence[FloatArray], target: float) -> FloatArray:
     """The coordinates (k,) float32 in a basis at which the projection on every vector of length 1 is `target`."""
     units = np.stack([vector / length(vector) for vector in vectors]).astype(np.float64)  # (k, width)
-    return np.linalg.solve(units @ basis.T, np.full(len(units), target)).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is not finite is refused before an engine gets it
+        return np.linalg.solve(units @ basis.T, np.full(len(units), target)).astype(np.float32)
 
 
 def steering(knobs: Iterable[Knob], place: Place) -> Steering:

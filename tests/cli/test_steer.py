@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +257,12 @@ def test_what_begins_as_an_expression_is_read_as_one(run: Run, vector_file: Path
     ran = run("steer", expression.replace("FILE", f'"{vector_file}"'), "Hello", *FAKE, "--tokens", 2)
     assert "strength" not in ran.err
     assert ran.status == 0 or "column 1: 'Ablate' begins no term" in ran.err
+
+
+@pytest.mark.parametrize("expression", ["alpha 1e300 FILE", "ablate FILE to 1e39"])
+def test_a_strength_beyond_float32_is_one_line(run: Run, vector_file: Path, expression: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        ran = run("steer", expression.replace("FILE", f'"{vector_file}"'), "Hello", *FAKE, "--tokens", 2)
+    assert ran.status == 2
+    assert ran.err.splitlines()[-1].startswith("localprobe: the ")
