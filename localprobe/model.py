@@ -43,6 +43,7 @@ from localprobe.steering.gates import Alarm
 from localprobe.steering.knob import Knob
 from localprobe.steering.resolve import Find
 from localprobe.steering.scoring import Scoring
+from localprobe.suggest import shown
 from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
 
@@ -315,7 +316,7 @@ class Model:
             else:
                 requests.append(prompt)
         scoring = Scoring.by(watch, knobs)
-        told = [self.alarm(alarm) if isinstance(alarm, str) else alarm for alarm in alarms]
+        told = self._alarms(alarms)
         if scoring is None:
             return collect(self.generate(requests, alarms=told), len(requests))
         events = self.generate(requests, [scoring.watch], alarms=told)
@@ -334,7 +335,7 @@ class Model:
         if isinstance(steer, Vector):
             knobs = self.knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         elif (layer, alpha, dose) == (None, None, None):
-            knobs = [steer] if isinstance(steer, Knob) else list(steer or ())
+            knobs = _listed(steer)
         else:
             raise UsageError("`dose`, `alpha` and `layer` are for a vector: give one as `steer`")
         notices = [line for turned in knobs for line in turned.vector.check_compatible(self.info)]
@@ -343,6 +344,11 @@ class Model:
         for line in dict.fromkeys(notices):
             warnings.warn(line, stacklevel=4)
         return knobs
+
+    def _alarms(self, alarms: Sequence[Alarm | str]) -> list[Alarm]:
+        if isinstance(alarms, str | Alarm):
+            alarms = [alarms]
+        return [alarm if isinstance(alarm, Alarm) else self.alarm(alarm) for alarm in alarms]
 
     def request(
         self,
@@ -388,3 +394,16 @@ class Model:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _listed(steer: Knob | Sequence[Knob] | None) -> list[Knob]:
+    """Knobs as a list. UsageError for what steers nothing, as Python code may pass it."""
+    if steer is None or isinstance(steer, Knob):
+        return [] if steer is None else [steer]
+    knobs = list(steer) if isinstance(steer, Iterable) else [steer]
+    if not all(isinstance(each, Knob) for each in knobs):
+        raise UsageError(
+            f"`steer` is {shown(steer)}: give a steering expression, a vector, its name or path, or knobs "
+            "(several expressions are one, with ';' between them)"
+        )
+    return knobs

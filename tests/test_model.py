@@ -168,3 +168,29 @@ def test_requests_are_generated_as_they_stand(engine: FakeEngine) -> None:
     short, long = Model(engine).answers([Request(ids, tokens=3), Request(ids, tokens=6)], seed=5, tokens=100)
     assert short.ids.tolist() == long.ids.tolist()[:3]
     assert len(long) == 6
+
+
+@pytest.mark.parametrize("steer", [5, True, ["0.2 kindness"], b"0.2 kindness", {"a": 1}, [None], np.zeros(3)])
+def test_what_steers_nothing_is_refused_in_one_line(engine: FakeEngine, steer: object) -> None:
+    with pytest.raises(UsageError, match=r"^`steer` is .*: give a steering expression, a vector, .*$"):
+        Model(engine).answer("Hello", steer=steer)  # type: ignore[arg-type]
+
+
+def test_numbers_and_texts_of_another_type_are_refused_in_one_line(engine: FakeEngine) -> None:
+    model, vector = Model(engine), kindness(engine)
+    with pytest.raises(UsageError, match=r"^strength '0\.2' is of type str: give a number$"):
+        model.answer("Hello", steer=vector, dose="0.2")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^5 is of type int: give a text of the steering language$"):
+        model.answer("Hello", steer=vector, dose=0.2, positions=5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^None is of type NoneType: "):
+        model.steering(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^5 is of type int: "):
+        model.answer("Hello", alarms=[5])  # type: ignore[list-item]
+
+
+def test_one_alarm_needs_no_list(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(engine)
+    monkeypatch.setattr(model, "_find", lambda name: kindness(engine))
+    alone = model.answer("Hello", alarms="kindness > -100", tokens=4)
+    assert len(alone.alerts) == 4
+    assert alone.alerts == model.answer("Hello", alarms=["kindness > -100"], tokens=4).alerts

@@ -149,10 +149,11 @@ class Context:
 
 
 def _at_outputs(work: Work, top: int, outputs: NDArray[np.bool_]) -> Work:
-    """The same work, with edits at the top block indexed by output."""
+    """The same work, with edits at the top block indexed by output; without them where they reach no output."""
     if top not in work.edits or outputs.all():
         return work
-    return replace(work, edits={**work.edits, top: picked(work.edits[top], outputs)})
+    below, kept = {b: edits for b, edits in work.edits.items() if b != top}, picked(work.edits[top], outputs)
+    return replace(work, edits={**below, top: kept} if kept else below)
 
 
 def _create(model: LlamaModel, context: Context, tap: Tap) -> Any:

@@ -40,7 +40,7 @@ def bake(
 
     `model` is a name, a Hugging Face folder or a GGUF file, which is converted. Each of `vectors` is a vector, a file
     or a name in the library, and its direction is that of `layer`, or of its best layer; several are removed as the
-    subspace that they span. `share` s in [0, 1] of it is removed: W' = W - s D D^T W. At share 1 this is the weight
+    subspace that they span. `share` s in (0, 1] of it is removed: W' = W - s D D^T W. At share 1 this is the weight
     orthogonalisation of Arditi et al. 2024 (arXiv:2406.11717), equal in exact arithmetic to projecting D out of the
     embedding and of every attention and MLP output while the model runs. An embedding that is also the unembedding is
     untied, so that the unembedding stays.
@@ -53,8 +53,8 @@ def bake(
     check, EngineError.
     """
     output = output.expanduser().absolute()
-    if not 0 <= share <= 1:
-        raise UsageError(f"`share` {share:g} is out of range: give a number from 0 to 1")
+    if not 0 < share <= 1:
+        raise UsageError(f"`share` {share:g} is out of range: give a number above 0, up to 1")
     if not vectors:
         raise UsageError("there is no vector: give at least one")
     check_output(output)

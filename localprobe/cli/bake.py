@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write: a new or an empty one."
 )
-@click.option("--share", type=float, default=1.0, show_default=True, help="Part of the direction to remove, 0 to 1.")
+@click.option("--share", type=float, default=1.0, show_default=True, help="Part of the direction to remove, up to 1.")
 @click.option("--layer", type=int, help="Layer whose direction is removed; the vector's best one if not given.")
 @click.option("--no-check", is_flag=True, help="Do not load the result to see that nothing is left.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
@@ -35,7 +35,7 @@ def bake(
 
     \b
     localprobe bake smollm2-135m empathy -o smollm2-without-empathy
-    localprobe chat --plain --model ./smollm2-without-empathy
+    localprobe chat --plain ./smollm2-without-empathy
     """
     from localprobe.baking import bake as bake_model
     from localprobe.cli.show import loading
@@ -73,7 +73,7 @@ def _lines(baked: Baked, output: Path) -> list[str]:
     return [
         *lines,
         f"{'checked' if baked.check else 'NOT CHECKED'}: {note.checked(baked).removeprefix('no: ')}",
-        f"use: localprobe chat --model {shlex.quote(str(baked.output))}",
+        f"use: localprobe chat {shlex.quote(str(baked.output))}",
     ]
 
 

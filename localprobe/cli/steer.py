@@ -10,7 +10,16 @@ import click
 
 from localprobe.cli.options import Chosen, loaded_with, model_options
 from localprobe.cli.output import say, say_json
-from localprobe.cli.steering import Steered, describe, described, events_json, say_events, steered, steering_options
+from localprobe.cli.steering import (
+    Signed,
+    Steered,
+    describe,
+    described,
+    events_json,
+    say_events,
+    steered,
+    steering_options,
+)
 from localprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ def _generation_options(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(cls=Signed)
 @click.argument("vector")
 @click.argument("prompt", required=False)
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
@@ -71,7 +80,7 @@ def steer(vector: str, prompt: str | None, chosen: Chosen, **options: Any) -> No
         _by_vector(vector, prompt, chosen, options)
 
 
-@click.command()
+@click.command(cls=Signed)
 @click.argument("prompt")
 @steering_options
 @_generation_options
@@ -95,7 +104,9 @@ def _is_expression(text: str) -> bool:
     from localprobe.store.names import exists
 
     words = text.split()
-    return len(words) > 1 and (words[0] in ACTIONS or words[0][0] in "+-.0123456789") and not exists(Path(text))
+    return (
+        len(words) > 1 and (words[0].lower() in ACTIONS or words[0][0] in "#+-.0123456789") and not exists(Path(text))
+    )
 
 
 def _expressed(first: Sequence[str], prompt: str, chosen: Chosen, options: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Vector
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SIGNED = re.compile(r"-\.?\d\S*\s+\S")  # with more words, so that it is no option's value
+_HIDDEN = "\ue000"  # private use: before an argument, so that its minus begins no option
 _TOLD = 12  # events of an answer that are told one by one
 
 
@@ -71,6 +74,21 @@ def steered(
         yield Steered(model, knobs, [model.alarm(text, find=find) for text in conditions])
 
 
+class Signed(click.Command):
+    """A command whose arguments may begin with a negative number, as `-0.1 formality` does, and are then no options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, [_HIDDEN + arg if _SIGNED.match(arg) else arg for arg in args])
+        ctx.params = {name: _revealed(value) for name, value in ctx.params.items()}
+        return rest
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_revealed, value))
+    return value.removeprefix(_HIDDEN) if isinstance(value, str) else value
+
+
 class Finder:
     """Finds vectors by file or name, each once; a name that ships and was never fitted on this model is fitted."""
 
@@ -118,7 +136,7 @@ def describe(model: Model, knob: Knob) -> str:
     source = "" if knob.source is None else f", its direction at layer {knob.source}"
     conditions = "".join(f", {gate.name}" for gate in knob.gates)
     limit = "" if knob.tokens is None else f", for {knob.tokens} tokens"
-    rest = f"positions {knob.positions}{limit}{conditions}"
+    rest = f"{_where(knob.positions)}{limit}{conditions}"
     concepts = ", ".join([knob.vector.concept, *(vector.concept for vector in knob.others)])
     match knob.operator:
         case "ablate":
@@ -129,6 +147,10 @@ def describe(model: Model, knob: Knob) -> str:
     norm = ", keeping the norm" if knob.operator == "keep-norm" else ""
     strength = f"dose {knob.dose(model.scale):+.3f} (alpha {knob.alpha:+.2f})"
     return f"{concepts} at {where}: {strength}{norm}{source}, {rest}"
+
+
+def _where(positions: str) -> str:
+    return positions if positions.startswith("positions ") else f"positions {positions}"
 
 
 def described(model: Model, knob: Knob) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Conversation:
             _common_prefix(self._ids, ids), len(ids) - 1
         )  # the last position is run again to predict the next token
         asked = next((message.content for message in self.messages[::-1] if message.role == "user"), "")
-        self.place = PromptPlace.of(self.engine, ids, start, asked)
+        self.place = PromptPlace.of(self.engine, ids, start, asked, continued=True)
         terms = (*ended(self._steering, start), *(steering(self.place) if steering else ()))
         yield from self._generate([Request(ids, terms, sampler or Sampler(), key, tokens)], said)
 

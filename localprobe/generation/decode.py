@@ -115,7 +115,7 @@ class Decoding:
         """
         for row in (*self._live, *self._waiting):
             if row.number == number:
-                gates = RowGates(self._engine, steering, row.gates)
+                gates = RowGates(self._engine, steering, row.whole.tolist(), row.gates)
                 if not {watch.content for watch in gates.watches} <= {watch.content for watch in self._watch}:
                     raise UsageError(
                         "a gate on another probe cannot be added to an answer that has begun: send it again"
@@ -188,7 +188,7 @@ class Decoding:
             at_limit="length" if limit == request.tokens else "context",
             detokenizer=Detokenizer(self._engine.decode),
             stops=StopStrings(request.stops),
-            gates=(gates := RowGates(self._engine, request.steering)),
+            gates=(gates := RowGates(self._engine, request.steering, request.ids.tolist())),
             steering=gates.steering(),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -19,8 +19,11 @@ Scores: TypeAlias = dict[Hashable, float]
 class RowGates:
     """The gates of one row's terms, and whether each is open."""
 
-    def __init__(self, engine: Engine, wanted: Steering, before: RowGates | None = None) -> None:
-        """`wanted` may hold `GatedTerm`s. Gates of the same name as in `before` keep their state."""
+    def __init__(
+        self, engine: Engine, wanted: Steering, ids: Iterable[int] = (), before: RowGates | None = None
+    ) -> None:
+        """`wanted` may hold `GatedTerm`s; `ids` are the row's tokens so far, in which a thought may have been opened.
+        Gates of the same name as in `before` keep their state."""
         self.wanted = wanted
         self.turned = False
         """Whether a gate has opened or closed since the row was last steered."""
@@ -33,7 +36,10 @@ class RowGates:
         thinks = [gate for gate in self._gates.values() if isinstance(gate, ThinkingGate)]
         if thinks and self._thinking is None:
             self._thinking = Thinking(engine)
-            self._thinking.inside = thinks[0].inside
+            if before or thinks[0].inside:  # what opened a thought says what closes it
+                for token in ids:
+                    self._thinking.push(token)
+                self._open.update((gate.name, not self._thinking.inside) for gate in thinks)
 
     @property
     def watches(self) -> list[Watch]:

@@ -29,9 +29,11 @@ class PromptPlace(Place):
     _scores: dict[Hashable, tuple[float, int]] = field(default_factory=dict, kw_only=True)
 
     @classmethod
-    def of(cls, engine: Engine, ids: IntArray, start: int = 0, message: str = "") -> PromptPlace:
+    def of(
+        cls, engine: Engine, ids: IntArray, start: int = 0, message: str = "", *, continued: bool = False
+    ) -> PromptPlace:
         """The place of a prompt (n,) int32, whose positions from `start` on are new."""
-        return cls(len(ids), start, engine=engine, ids=ids, message=message)
+        return cls(len(ids), start, engine=engine, ids=ids, message=message, continued=continued)
 
     def find(self, text: str) -> Sequence[Span]:
         detokenizer = Detokenizer(self.engine.decode)
@@ -42,7 +44,7 @@ class PromptPlace(Place):
             first, last = np.searchsorted(ends, [at, at + len(text) - 1], side="right").tolist()
             found.append((self.start + first, min(self.start + last + 1, self.length)))
             at = whole.find(text, at + len(text))
-        if not found:
+        if not found and not self.continued:  # the message that may hold it was steered when it was answered
             raise UsageError(f"the prompt does not contain {shown(text)}, where the steering is to act")
         return found
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
 from localprobe.engine import Coordinates, FloatArray, Operator, Steering, Term, Watch
-from localprobe.errors import UsageError
+from localprobe.errors import LocalprobeWarning, UsageError
 from localprobe.steering.gates import Gate, PromptGate, ThinkingGate, TokenGate, gated
 from localprobe.steering.places import Positions
 from localprobe.steering.positions import Place, spans, within, without
+from localprobe.suggest import shown
 from localprobe.vectors.vector import Direction, Vector, length, times
 
 
@@ -95,6 +98,9 @@ class Knob:
         """The spans that it acts at, and the gates of each besides its own."""
         positions, last = Positions.parse(self.positions), place.length - 1
         found = spans(positions, place)
+        if positions.kind == "positions" and not found and not place.continued:
+            nothing = f"{positions} hold no token of a prompt of {place.length}: nothing is steered there"
+            warnings.warn(nothing, LocalprobeWarning, stacklevel=4)
         if self.tokens is not None:
             found = within(found, 0, last + self.tokens)
         if not positions.outside_thinking:
@@ -143,7 +149,8 @@ def orthonormal(vectors: list[FloatArray]) -> FloatArray:
 def aimed(basis: FloatArray, vectors: Sequence[FloatArray], target: float) -> FloatArray:
     """The coordinates (k,) float32 in a basis at which the projection on every vector of length 1 is `target`."""
     units = np.stack([vector / length(vector) for vector in vectors]).astype(np.float64)  # (k, width)
-    return np.linalg.solve(units @ basis.T, np.full(len(units), target)).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is not finite is refused before an engine gets it
+        return np.linalg.solve(units @ basis.T, np.full(len(units), target)).astype(np.float32)
 
 
 def steering(knobs: Iterable[Knob], place: Place) -> Steering:
@@ -178,8 +185,12 @@ def _reaches_answer(positions: str) -> bool:
 def strength(alpha: float | None, dose: float | None) -> float:
     """Whichever of alpha and dose is given; UsageError for both, neither, or a value that is not finite."""
     strengths = [value for value in (alpha, dose) if value is not None]
-    if len(strengths) != 1:
+    if not strengths:
+        raise UsageError("give one strength, either `dose` or `alpha`")
+    if len(strengths) > 1:
         raise UsageError("give one strength, either `dose` or `alpha`, not both")
+    if not isinstance(strengths[0], Real):
+        raise UsageError(f"strength {shown(strengths[0])} is of type {type(strengths[0]).__name__}: give a number")
     if not np.isfinite(strengths[0]):
         raise UsageError(f"strength {strengths[0]} is not a finite number")
     return strengths[0]

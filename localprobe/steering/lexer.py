@@ -71,7 +71,9 @@ class Tokens:
     """The tokens of a text, read one by one, with the one that comes next in view."""
 
     def __init__(self, text: str) -> None:
-        """UsageError for a text that is longer than LONGEST."""
+        """UsageError for a text that is longer than LONGEST, and for what is no text."""
+        if not isinstance(text, str):
+            raise UsageError(f"{shown(text)} is of type {type(text).__name__}: give a text of the steering language")
         self.text = text
         self._place = 0
         if len(text) > LONGEST:

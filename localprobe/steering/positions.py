@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from localprobe.engine import FloatArray, Span, Term, Watch
 from localprobe.errors import UsageError
@@ -22,6 +22,8 @@ class Place:
     length: int
     """The prompt ends before this position."""
     start: int = 0
+    continued: bool = field(default=False, kw_only=True)
+    """An answer goes on here, so that the prompt may hold nothing new."""
 
     def find(self, text: str) -> Sequence[Span]:
         """The spans of the tokens of a text in the prompt. UsageError if it does not occur."""
@@ -43,6 +45,8 @@ def spans(positions: Positions, place: Place) -> list[tuple[int, int | None]]:
     token of the answer; `prompt` is everything before it. Spans that are empty are left out.
     """
     start, length = place.start, place.length
+    if place.continued and start == length - 1 and positions.kind not in ("all", "response"):
+        return []  # that position is the end of the answer so far
     match positions.kind:
         case "all":
             return [(start, None)]

@@ -44,7 +44,7 @@ class Steered(Protocol):
 
 def knobs(expression: Expression | str, model: Steered, find: Find) -> list[Knob]:
     """The knobs of an expression on a model, in its order. Raises UsageError in one line, with the column."""
-    if isinstance(expression, str):
+    if not isinstance(expression, Expression):
         expression = parse(expression)
     resolver = _Resolver(expression.text or str(expression), model, find)
     return [knob for term in expression.terms for knob in resolver.knobs(term)]

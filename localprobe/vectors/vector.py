@@ -243,7 +243,8 @@ class Vector:
 
 def times(alpha: float, vector: NDArray[Any]) -> FloatArray:
     """alpha * vector in float32, (width,): what steering adds to a residual."""
-    return np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused before an engine gets it
+        return np.asarray(np.float32(alpha) * np.asarray(vector, dtype=np.float32), dtype=np.float32)
 
 
 def length(vector: FloatArray) -> float:

@@ -40,10 +40,10 @@ def refusal(kind: type[LocalprobeError], *arguments: Any, **named: Any) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5, float("nan")])
 def test_a_share_out_of_range(share: float, vector: Made, llama: Path, tmp_path: Path) -> None:
     line = refusal(UsageError, str(llama), [vector()], tmp_path / "baked", share=share)
-    assert line == f"`share` {share:g} is out of range: give a number from 0 to 1"
+    assert line == f"`share` {share:g} is out of range: give a number above 0, up to 1"
 
 
 def test_no_vector_a_missing_file_an_unknown_name_and_a_missing_layer(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localprobe.cli.chat import chat
 from localprobe.testing.tiny import tiny_folder
 from localprobe.vectors import files
 from localprobe.vectors.vector import Direction, Origin, Vector
@@ -40,7 +41,8 @@ def test_what_was_changed_and_what_was_not(run: Run, source: Path, calm: Path, t
         "not changed: the unembedding, now a tensor of its own, norms, and what reads the residual stream",
     ]
     assert lines[3].startswith("checked: on torch in float32, 256 tokens, 4 layers: the residuals have at most ")
-    assert lines[4:] == [f"use: localprobe chat --model {output}"]
+    assert lines[4:] == [f"use: localprobe chat {output}"]
+    assert chat.make_context("chat", [str(output)]).params["model"] == str(output)  # the command line takes that
 
 
 def test_a_share_of_another_layer_without_a_check_as_json(run: Run, source: Path, calm: Path, tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_refusals_are_one_line_with_the_flag(run: Run, source: Path, calm: Path,
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == f"localprobe: {source} exists already: give as --output a folder that does not, or an empty one\n"
     ran = run("bake", source, calm, "-o", tmp_path / "baked", "--share", 2)
-    assert ran.err == "localprobe: --share 2 is out of range: give a number from 0 to 1\n"
+    assert ran.err == "localprobe: --share 2 is out of range: give a number above 0, up to 1\n"
     ran = run("bake", "fake", calm, "-o", tmp_path / "baked")
     assert ran.status == 2
     assert "'fake'" in ran.err

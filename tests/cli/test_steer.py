@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_the_same_seed_gives_the_same_answer(run: Run, vector_file: Path) -> Non
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        ([], "give one strength, either --dose or --alpha"),
+        ([], "give one strength, either --dose or --alpha\n"),
         (["--dose", "0.1", "--alpha", "1"], "either --dose or --alpha, not both"),
         (["--dose", "nan"], "strength nan is not a finite number"),
         (["--dose", "0.1", "--layer", "3"], "kindness has no direction at layer 3: it has layers 2, 4"),
@@ -234,3 +235,34 @@ def test_generate_answers_unsteered_and_watches(run: Run, vector_file: Path) -> 
     assert [alert["token"] for alert in watched["alerts"]] == [
         i for i, score in enumerate(watched["scores"]) if score < 0
     ]
+
+
+def test_an_argument_may_begin_with_a_negative_number(run: Run, vector_file: Path) -> None:
+    ran = run("steer", f"-.1 {vector_file}", "-5 degrees is cold", *FAKE, "--tokens", 4, "--json")
+    told = json.loads(ran.out)
+    assert told["prompt"] == "-5 degrees is cold"
+    assert told["knobs"][0]["dose"] == pytest.approx(-0.1)
+    ran = run("generate", "-5 degrees", "--steer", f"-0.1 {vector_file}", *FAKE, "--tokens", 4, "--json")
+    assert (json.loads(ran.out)["prompt"], ran.status) == ("-5 degrees", 0)
+
+
+def test_positions_that_a_prompt_lacks_are_told_of(run: Run, vector_file: Path) -> None:
+    ran = run("generate", "Hello", "--steer", f"0.2 {vector_file} positions 900:910", *FAKE, "--tokens", 4)
+    assert "warning: positions 900:910 hold no token of a prompt of " in ran.err
+    assert "), positions 900:910, fake on fake]" in ran.err
+
+
+@pytest.mark.parametrize("expression", ["# a comment\n0.2 FILE", "Ablate FILE"])
+def test_what_begins_as_an_expression_is_read_as_one(run: Run, vector_file: Path, expression: str) -> None:
+    ran = run("steer", expression.replace("FILE", f'"{vector_file}"'), "Hello", *FAKE, "--tokens", 2)
+    assert "strength" not in ran.err
+    assert ran.status == 0 or "column 1: 'Ablate' begins no term" in ran.err
+
+
+@pytest.mark.parametrize("expression", ["alpha 1e300 FILE", "ablate FILE to 1e39"])
+def test_a_strength_beyond_float32_is_one_line(run: Run, vector_file: Path, expression: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        ran = run("steer", expression.replace("FILE", f'"{vector_file}"'), "Hello", *FAKE, "--tokens", 2)
+    assert ran.status == 2
+    assert ran.err.splitlines()[-1].startswith("localprobe: the ")

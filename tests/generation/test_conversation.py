@@ -231,3 +231,18 @@ def test_what_the_template_drops_of_an_earlier_answer_is_not_in_the_next_prompt(
     assert chat.messages[-1].content not in whole.text
     list(chat.say("Second", sampler=WARM, tokens=1))
     assert chat._ids[: chat.prompt] == encode_chat(engine, whole).tolist()
+
+
+@pytest.mark.parametrize("positions", ['on "Hello"', "first 5", "last 2", "positions 0:3", "prompt"])
+def test_an_answer_goes_on_with_its_message_steered_as_it_was(engine: FakeEngine, positions: str) -> None:
+    v, greedy = np.ones(engine.info.width, np.float32), Sampler(temperature=0)
+
+    def steering(place: Place) -> Steering:
+        return tuple(term(2, v, 3.0, span) for span in spans(Positions.parse(positions), place))
+
+    whole, chat = Conversation(engine), Conversation(engine)
+    expected = [e.id for e in whole.say("Hello", steering, sampler=greedy, tokens=12) if isinstance(e, Token)]
+    first = [e.id for e in chat.say("Hello", steering, sampler=greedy, tokens=5) if isinstance(e, Token)]
+    rest = [e.id for e in flat(chat.go_on(steering, sampler=greedy, tokens=7)) if isinstance(e, Token)]
+    assert [*first, *rest] == expected
+    assert [(t.start, t.stop) for t in chat._steering] == [(t.start, t.stop) for t in whole._steering]

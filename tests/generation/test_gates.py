@@ -193,6 +193,32 @@ def test_terms_outside_thinking_rest_while_the_model_thinks(engine: FakeEngine) 
     assert covered == "A<think>"  # the letter after each mark is predicted from its last one
 
 
+def test_a_thought_that_the_prompt_opens_ends_at_its_closing_mark(engine: FakeEngine) -> None:
+    ids, thought = engine.encode("Q<think>\n"), "so</thinking>much</think>"
+    term = gated(replace(PUSH, start=len(ids) - 1), (ThinkingGate(inside=True),))
+    decoding = Decoding(engine, [Request(ids, (term,), WARM, "a", 40)])
+    assert scripted(decoding, engine, thought + "B") == [(0, False), (len(thought) - 1, True)]
+
+
+@pytest.mark.parametrize(("said", "open_"), [("<think>so", False), ("<think>so</think>B", True)])
+def test_a_term_outside_thinking_that_is_added_in_mid_answer_knows_the_thought(
+    engine: FakeEngine, said: str, open_: bool
+) -> None:
+    decoding = Decoding(engine, [request(engine, tokens=30)])
+    scripted(decoding, engine, said)
+    decoding.steer(0, (gated(replace(PUSH, start=3), (ThinkingGate(),)),))
+    assert bool(decoding._rows[0].gates.steering()) is open_
+
+
+def scripted(decoding: Decoding, engine: FakeEngine, script: str) -> list[tuple[int, bool]]:
+    """Let the model write a text; the token and the state of each change of a gate."""
+    events: list[Event] = []
+    for token in engine.encode(script).tolist()[1 if engine.info.bos is not None else 0 :]:
+        _sample(decoding, token)
+        events += decoding.step()
+    return [(event.index, event.open) for event in events if isinstance(event, GateChange)]
+
+
 def _sample(decoding: Decoding, token: int) -> None:
     """Let the next step sample this token."""
     stream = decoding._stream

@@ -161,6 +161,19 @@ class OperatorContract(StreamChecks):
             self.agrees(engine, prompt, played, row, self.watches(engine))
         stream.close()
 
+    @pytest.mark.parametrize("name", OPERATORS)
+    def test_the_last_layer_may_be_steered_at_the_beginning_of_a_prompt_alone(self, engine: Engine, name: str) -> None:
+        """An engine may compute the last layer's residuals at the prompt's end only, where the term does not act."""
+        operator, make = OPERATORS[name]
+        self.able(engine, operator)
+        self.needs(engine, "span_steering", "decoding")
+        last = engine.info.layers - 1
+        prompt = Prompt(text_ids(engine, 0, LENGTH), (replace(make(engine, last), start=1, stop=4),), PLAIN)
+        stream = engine.open([prompt], room=3)
+        played = play(stream, 3, 1)
+        self.agrees(engine, prompt, played, 0, ())
+        stream.close()
+
     def _steerings(self, engine: Engine) -> list[Steering]:
         """Unsteered, added, and every operator that the engine has, at spans of their own and mixed: up to 16 rows."""
         layer, last = middle(engine), engine.info.layers - 1
