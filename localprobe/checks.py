@@ -71,6 +71,8 @@ def check_coordinates(info: Info, wanted: Coordinates) -> None:
         raise UsageError(f"the target {wanted.target.tolist()} is not one finite number per direction")
     if not 0 <= wanted.share <= 1:
         raise UsageError(f"the share to ablate is {wanted.share}: give a number from 0 to 1")
+    if any(np.isfinite(bound) and abs(bound) > np.finfo(np.float32).max for bound in (wanted.low, wanted.high)):
+        raise UsageError(f"the bounds [{wanted.low:g}, {wanted.high:g}] are beyond float32: give smaller ones")
     if not wanted.low <= wanted.high or wanted.low == float("inf") or wanted.high == float("-inf"):
         raise UsageError(f"the bounds [{wanted.low:g}, {wanted.high:g}] hold no number")
 

@@ -70,6 +70,11 @@ class _Resolver:
         first, column = vectors[0], _column(term, 0)
         layers, source = self._layers(term, first, column)
         self._check_directions(term, vectors, layers if source is None else (source,))
+        if term.tokens is not None and term.positions.kind not in ("all", "response"):
+            limit = (
+                f"'for {term.tokens} tokens' limits the answer, which positions {term.positions.kind!r} do not reach"
+            )
+            raise at(self.text, term.column, limit)
         base = Knob(
             first,
             layers[0],
@@ -118,7 +123,7 @@ class _Resolver:
         the mean of all residuals, without which a model may break, and not the concept."""
         direction = vector.directions[layer]
         off = abs(float(self.model.neutral_mean[layer] @ (direction.vector / direction.length)) - float(term.target))
-        if direction.threshold and off > direction.norm:
+        if term.strength and direction.threshold and off > direction.norm:
             warnings.warn(
                 f"at layer {layer} neutral text lies {off:.3g} from there along {term.vectors[0]!r}, "
                 f"{off / direction.norm:.2g} times the distance of its poles: 'to mean' removes only what varies",

@@ -30,12 +30,12 @@ def calibration(
     for wanted in (kind,) if kind else ("answers", "texts"):
         if wanted in found:
             return found[wanted]
-    of = f" for {unit}s" if unit == "text" else ""
+    of = " of whole texts" if unit == "text" else ""
     asked = f"--fpr {fpr:g}{'' if layer == vector.best else f' --layer {layer}'}"
     answers = f" --answers {max(120, 5 / fpr) if unit == 'text' else 120:.0f}" if kind == "answers" else ""
     raise VectorError(
         f"vector {vector.concept!r} has no threshold{of} for fpr {fpr:g} at layer {layer}"
-        f"{f' of {kind}' if kind else ''}: run localprobe calibrate {vector.concept} {asked}{answers}"
+        f"{' from answers' if kind == 'answers' else ''}: run localprobe calibrate {vector.concept} {asked}{answers}"
     )
 
 
