@@ -64,7 +64,7 @@ class TestThreshold:
         )
         with pytest.raises(VectorError, match=r"at layer 1: run localprobe calibrate empathy --fpr 0.01 --layer 1$"):
             threshold(vector(measured()), 0.01, layer=1)
-        with pytest.raises(VectorError, match=r"of answers: .* --fpr 0.01 --answers 120$"):
+        with pytest.raises(VectorError, match=r"from answers: .* --fpr 0.01 --answers 120$"):
             calibration(vector(measured()), 0.01, kind="answers")
 
     @pytest.mark.parametrize("fpr", [0.0, -1.0, 0.51, float("nan")])
