@@ -154,7 +154,7 @@ def test_what_cannot_be_resumed_is_captured_and_steered_but_not_decoded(architec
     prompts = random_ids(23, 9, 31)
     outputs = engine.forward([Row(ids, full=tuple(range(len(ids)))) for ids in prompts], range(engine.info.layers))
     for ids, output in zip(prompts, outputs, strict=True):
-        np.testing.assert_allclose(output.full, own_view(model, ids)[1], atol=1e-4)
+        np.testing.assert_allclose(output.full, own_view(model, ids)[1], atol=1e-3)  # nats
         alone = engine.forward([Row(ids)], range(engine.info.layers))[0].residuals
         np.testing.assert_allclose(output.residuals, alone, atol=1e-4 * np.abs(alone).max())
     assert all(check.passed for check in canary.run(engine))
