@@ -120,7 +120,7 @@ async def wait_for(predicate: Callable[[], object]) -> None:
 @pytest.mark.timeout(600)
 def test_load_steer_fit_stop_and_quit(terminal: Terminal, own_data: Path) -> None:
     terminal.see("Say something below")
-    terminal.see("smollm2-135m · Q4_1 · llama", "● kindness  layer 12")
+    terminal.see("smollm2-135m · Q4_1 · llama", "● add kindness  layer 12")
     terminal.keys("C-b")
     terminal.see("on: unsteered beside")
     terminal.text("]]]]")
