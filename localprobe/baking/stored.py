@@ -5,9 +5,6 @@ The files are read as bytes because numpy has no bfloat16, whose numbers are the
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from localprobe.baking.subspace import Basis, without
 from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe.models.checkpoint import read_header
+from localprobe.store import safetensors_file
 from localprobe.suggest import shown
 
 _RAW: dict[str, np.dtype[Any]] = {
@@ -149,27 +147,15 @@ class Written:
 
 def write(path: Path, written: Sequence[Written], metadata: dict[str, str], count: Callable[[int], None]) -> str:
     """Write a safetensors file, flushed to the disk. Returns its SHA-256; `count` is called with bytes just written."""
-    digest, start = hashlib.sha256(), _header(written, metadata)
-    with path.open("wb") as file:
-        file.write(start)
-        digest.update(start)
-        for tensor in written:
-            for piece in tensor.pieces():
-                file.write(piece)
-                digest.update(piece)
-                count(memoryview(piece).nbytes)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
+    pieces = (piece for tensor in written for piece in tensor.pieces())
+    return safetensors_file.write(path, _header(written, metadata), pieces, count)
 
 
-def _header(written: Sequence[Written], metadata: dict[str, str]) -> bytes:
+def _header(written: Sequence[Written], metadata: dict[str, str]) -> dict[str, Any]:
     entries: dict[str, Any] = {"__metadata__": metadata}
     at = 0
     for tensor in written:
         end = at + tensor.like.size
         entries[tensor.name] = {"dtype": tensor.like.dtype, "shape": tensor.like.shape, "data_offsets": [at, end]}
         at = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # aligns the data
-    return len(text).to_bytes(8, "little") + text
+    return entries

@@ -1,14 +1,8 @@
-"""Tensors of a GGUF file, dequantised a few rows at a time and written as safetensors shards.
-
-The safetensors format is written here because its library needs a whole shard in memory and numpy has no bfloat16: 8
-bytes with the length of a JSON header, the header (each tensor's type, shape and place), then the bytes.
-"""
+"""Tensors of a GGUF file, dequantised a few rows at a time and written as safetensors shards."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,6 +14,7 @@ from localprobe.engine import FloatArray
 from localprobe.errors import CorruptFile, UnsupportedModel
 from localprobe.gguf.header import Header, TensorInfo
 from localprobe.gguf.names import Source
+from localprobe.store import safetensors_file
 
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 DTYPE_BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -94,22 +89,11 @@ def _write_shard(
     header: Header, shard: Sequence[Source], path: Path, dtype: Dtype, written: Callable[[int], None]
 ) -> str:
     """Write one file. Returns its SHA-256."""
-    digest, start = hashlib.sha256(), _safetensors_header(shard, dtype)
-    with path.open("wb") as file:
-        file.write(start)
-        digest.update(start)
-        for source in shard:
-            for chunk in _chunks(header, source):
-                data = _cast(header, source, chunk, dtype)
-                file.write(data.data)
-                digest.update(data.data)
-                written(data.nbytes)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
+    pieces = (_cast(header, source, chunk, dtype).data for source in shard for chunk in _chunks(header, source))
+    return safetensors_file.write(path, _safetensors_header(shard, dtype), pieces, written)
 
 
-def _safetensors_header(shard: Sequence[Source], dtype: Dtype) -> bytes:
+def _safetensors_header(shard: Sequence[Source], dtype: Dtype) -> dict[str, Any]:
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for source in shard:
@@ -117,9 +101,7 @@ def _safetensors_header(shard: Sequence[Source], dtype: Dtype) -> bytes:
         shape = list(source.info.shape)
         entries[source.name] = {"dtype": _SAFETENSORS_NAMES[dtype], "shape": shape, "data_offsets": [at, end]}
         at = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # aligns the data
-    return len(text).to_bytes(8, "little") + text
+    return entries
 
 
 def _chunks(header: Header, source: Source, numbers: int = _CHUNK) -> Iterator[FloatArray]:

@@ -15,13 +15,13 @@ from typing import Any
 from localprobe.errors import VectorError
 from localprobe.store.files import write_whole
 from localprobe.store.json_values import to_json
+from localprobe.store.safetensors_file import packed_header
 from localprobe.vectors import files, metadata
 from localprobe.vectors.calibrated import Calibration, merged
 from localprobe.vectors.vector import Vector
 
 _SIZE = 8
-"""Bytes at the beginning of a safetensors file that hold the length of its header, which is padded to a multiple of
-it."""
+"""Bytes at the beginning of a safetensors file that hold the length of its header."""
 _MARK = metadata.CALIBRATIONS.encode()
 
 
@@ -80,13 +80,10 @@ def without(data: bytes) -> bytes:
 
 
 def _edited(data: bytes, edit: Callable[[dict[str, Any]], None]) -> bytes:
-    """The bytes of a safetensors file whose metadata of directions have been edited. The header is written as
-    safetensors writes it: compact, in its order, padded with spaces."""
+    """The bytes of a safetensors file whose metadata of directions have been edited."""
     size = int.from_bytes(data[:_SIZE], "little")
     header = json.loads(data[_SIZE : _SIZE + size])
     about = json.loads(header["__metadata__"][metadata.KEY])
     edit(about["directions"])
     header["__metadata__"][metadata.KEY] = json.dumps(about)
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _SIZE)
-    return len(text).to_bytes(_SIZE, "little") + text + data[_SIZE + size :]
+    return packed_header(header) + data[_SIZE + size :]
