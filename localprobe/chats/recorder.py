@@ -71,7 +71,8 @@ class AnswerRecorder:
         """Tokens per second of each row."""
         self.first_token = 0.0
         """Seconds until the first token."""
-        self._answers = [AnswerBuilder() for _ in turns]
+        self.answers = [AnswerBuilder() for _ in turns]
+        """What is generated, from where a continued answer goes on."""
         self._before = [_Before.of(turn) for turn in turns]
         self._start = time.perf_counter()
         self._times: deque[float] = deque(maxlen=_WINDOW)
@@ -79,8 +80,8 @@ class AnswerRecorder:
     def take(self, events: Sequence[Event], at: float) -> None:
         """Record the events of a step. `at` is when the engine gave them (`time.perf_counter`)."""
         for event in events:
-            self._answers[event.row].take(event)
-        for turn, answer, before in zip(self.turns, self._answers, self._before, strict=True):
+            self.answers[event.row].take(event)
+        for turn, answer, before in zip(self.turns, self.answers, self._before, strict=True):
             turn.pieces[before.tokens :] = answer.pieces
             turn.scores[before.tokens :] = answer.scores
             turn.content = before.content + answer.text

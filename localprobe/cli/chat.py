@@ -9,7 +9,7 @@ import click
 
 from localprobe.cli.options import Chosen, loaded_with, model_argument
 from localprobe.cli.output import say
-from localprobe.cli.steering import check_texts, steered, steering_options
+from localprobe.cli.steering import Resolver, check_texts, loaded_for, positions_option, steering_options
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
 @click.option("--alpha", type=float, help="Strength as the paper's coefficient, instead of a dose.")
 @click.option("--layer", "-l", type=int, help="Layer to steer; the vector's own choice if not given.")
-@click.option(
-    "--positions",
-    default="all",
-    show_default=True,
-    help='Where: all, prompt, response, "first 5", ... of the language.',
-)
+@positions_option
 @steering_options
 @click.option("--system", default="", help="System prompt.")
 @click.option(
@@ -65,11 +60,11 @@ def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
     from localprobe.store.text_files import InputLines
 
     if options["vector"] is None:
-        with steered(chosen, options["steering"], options["conditions"]) as ready:
-            PlainChat(ready.model, None, options, _writer()).run(InputLines())
+        with loaded_for(chosen, options["steering"], options["conditions"]) as resolver:
+            PlainChat(resolver, None, options, _writer()).run(InputLines())
         return
     with loaded_with(chosen, options["vector"]) as (model, vector):
-        PlainChat(model, vector, options, _writer()).run(InputLines())
+        PlainChat(Resolver(model), vector, options, _writer()).run(InputLines())
 
 
 def _writer() -> ChatWriter:

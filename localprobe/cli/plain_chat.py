@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from localprobe.cli.output import say, say_error
-from localprobe.cli.steering import Finder, describe, say_events
+from localprobe.cli.steering import Resolver, describe, say_events
 from localprobe.errors import LocalprobeError, UsageError
 
 if TYPE_CHECKING:
     from localprobe.chats.store import ChatWriter
     from localprobe.chats.turns import Reading, SteeredPart, Turn
     from localprobe.generation.events import Event
-    from localprobe.model import Model
     from localprobe.steering.knob import Knob
     from localprobe.vectors.vector import Vector
 
@@ -36,15 +35,15 @@ HELP = """\
 class PlainChat:
     """A chat, line by line. `options` are those of `localprobe chat`."""
 
-    def __init__(self, model: Model, vector: Vector | None, options: dict[str, Any], writer: ChatWriter) -> None:
+    def __init__(self, resolver: Resolver, vector: Vector | None, options: dict[str, Any], writer: ChatWriter) -> None:
         from localprobe.chats.turns import Chat
 
-        self._model, self._vector, self._options = model, vector, options
+        self._resolver, self._vector, self._options = resolver, vector, options
+        self._model = model = resolver.model
         self._knobs: list[Knob] = []
-        self._find = Finder(model)
-        self._expressed = [knob for text in options["steering"] for knob in model.steering(text, find=self._find)]
+        self._expressed = resolver.knobs(options["steering"])
         self._talk = model.conversation()
-        self._talk.alarms = tuple(model.alarm(text, find=self._find) for text in options["conditions"])
+        self._talk.alarms = tuple(resolver.alarms(options["conditions"]))
         self._chat = Chat(model=model.info.model, system=options["system"])
         self._writer = writer
         if vector is not None:
@@ -87,7 +86,7 @@ class PlainChat:
             case "/steer":
                 self._steer(value)
             case "/watch":
-                self._talk.alarms = (self._model.alarm(value, find=self._find),) if value.strip() else ()
+                self._talk.alarms = tuple(self._resolver.alarms([value])) if value.strip() else ()
             case "/regenerate":
                 self._again()
             case "/continue":
@@ -101,7 +100,7 @@ class PlainChat:
 
     def _steer(self, text: str) -> None:
         """Replace the steering expression by another; nothing changes if it cannot be read."""
-        self._expressed = self._model.steering(text, find=self._find) if text.strip() else []
+        self._expressed = self._resolver.knobs([text]) if text.strip() else []
         for line in [describe(self._model, knob) for knob in self._expressed] or ["no steering expression"]:
             say(f"[{line}]", err=True)
 
@@ -181,11 +180,10 @@ class PlainChat:
         """Print an answer while it is generated, and save it. Ctrl-C ends it; the text so far is saved."""
         from localprobe.chats.recorder import AnswerRecorder
         from localprobe.engine import Sampler
-        from localprobe.generation.answer import AnswerBuilder
         from localprobe.generation.events import text_of
-        from localprobe.steering.knob import steering, watch
+        from localprobe.steering.knob import steering
 
-        self._talk.watch = (watch(self._steers[-1].vector, self._steers[-1].read_at),) if self._steers else ()
+        self._talk.watch = (self._steers[-1].watch,) if self._steers else ()
         recorder, start, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
             lambda place: steering(self._steers, place),
@@ -193,15 +191,12 @@ class PlainChat:
             key=key,
             tokens=self._options["tokens"],
         )
-        told = AnswerBuilder()
         with _interrupted() as interrupted:
             try:
                 for events in steps:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
                     self._chat.add(answer)
                     recorder.take(step, time.perf_counter())
-                    for event in step:
-                        told.take(event)
                     say("".join(map(text_of, step)), nl=False)
                     if self._writer.due:
                         self._writer.write(self._chat, answer)
@@ -209,6 +204,7 @@ class PlainChat:
                 if answer.id in self._chat.turns:
                     self._writer.write(self._chat, answer)
         say()
+        told = recorder.answers[0]
         say_events(told.gates, told.alerts, answer.pieces, first=before)
         count = len(answer.pieces) - before
         scores = [score for score in answer.scores[before:] if not math.isnan(score)]

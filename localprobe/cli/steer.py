@@ -11,13 +11,15 @@ import click
 from localprobe.cli.options import Chosen, loaded_with, model_options
 from localprobe.cli.output import say, say_json
 from localprobe.cli.steering import (
+    Resolver,
     Signed,
-    Steered,
+    check_texts,
     describe,
     described,
     events_json,
+    loaded_for,
+    positions_option,
     say_events,
-    steered,
     steering_options,
 )
 from localprobe.errors import UsageError
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from localprobe.engine import Watch
     from localprobe.generation.answer import Answer
     from localprobe.model import Model
+    from localprobe.steering.gates import Alarm
+    from localprobe.steering.knob import Knob
 
 _GENERATION = [
     click.option("--system", default="", help="System prompt."),
@@ -49,12 +53,7 @@ def _generation_options(command: Any) -> Any:
 @click.option("--dose", type=float, help="Strength in residual lengths: alpha * |v| / median |h|. 0.25 is strong.")
 @click.option("--alpha", type=float, help="Strength as the paper's coefficient, instead of a dose.")
 @click.option("--layer", "-l", type=int, help="Layer to steer; the vector's own choice if not given.")
-@click.option(
-    "--positions",
-    default="all",
-    show_default=True,
-    help='Where: all, prompt, response, "first 5", ... of the language.',
-)
+@positions_option
 @steering_options
 @_generation_options
 @model_options
@@ -92,8 +91,8 @@ def generate(prompt: str, chosen: Chosen, **options: Any) -> None:
     localprobe generate "My friend sounds sad." --watch "empathy > fpr 0.01"
     localprobe generate "My friend sounds sad." --steer "ablate empathy to mean" --json
     """
-    with steered(chosen, options["steering"], options["conditions"], _prompt_check(prompt, options)) as ready:
-        _answer(ready, prompt, options)
+    with loaded_for(chosen, options["steering"], options["conditions"], _prompt_check(prompt, options)) as resolver:
+        _answer(resolver, resolver.knobs(options["steering"]), prompt, options)
 
 
 def _is_expression(text: str) -> bool:
@@ -115,13 +114,12 @@ def _expressed(first: Sequence[str], prompt: str, chosen: Chosen, options: dict[
             raise UsageError(f"`{name}` is for a vector: write it into the steering expression")
     if options["positions"] != "all":
         raise UsageError("`positions` is for a vector: write it into the steering expression")
-    steering = (*first, *options["steering"])
-    with steered(chosen, steering, options["conditions"], _prompt_check(prompt, options)) as ready:
-        _answer(ready, prompt, options)
+    expressions = (*first, *options["steering"])
+    with loaded_for(chosen, expressions, options["conditions"], _prompt_check(prompt, options)) as resolver:
+        _answer(resolver, resolver.knobs(expressions), prompt, options)
 
 
 def _by_vector(vector: str, prompt: str, chosen: Chosen, options: dict[str, Any]) -> None:
-    from localprobe.cli.steering import Finder, check_texts
     from localprobe.steering.knob import strength
     from localprobe.steering.places import Positions
 
@@ -129,13 +127,11 @@ def _by_vector(vector: str, prompt: str, chosen: Chosen, options: dict[str, Any]
     Positions.parse(options["positions"])
     check_texts(options["steering"], options["conditions"])
     with loaded_with(chosen, vector, _prompt_check(prompt, options)) as (model, direction):
-        find = Finder(model)
+        resolver = Resolver(model)
         knobs = model.knobs(direction, **{name: options[name] for name in ("layer", "alpha", "dose", "positions")})
         for warning in direction.check_scale(model.scale, [knob.layer for knob in knobs]):
             say(f"warning: {warning}", err=True)
-        more = [knob for text in options["steering"] for knob in model.steering(text, find=find)]
-        alarms = [model.alarm(text, find=find) for text in options["conditions"]]
-        _answer(Steered(model, [*more, *knobs], alarms), prompt, options)
+        _answer(resolver, [*resolver.knobs(options["steering"]), *knobs], prompt, options)
 
 
 def _prompt_check(prompt: str, options: dict[str, Any]) -> Any:
@@ -143,15 +139,16 @@ def _prompt_check(prompt: str, options: dict[str, Any]) -> Any:
     return lambda model: model.ids(prompt, system=options["system"], raw=options["raw"])
 
 
-def _answer(ready: Steered, prompt: str, options: dict[str, Any]) -> None:
+def _answer(resolver: Resolver, knobs: Sequence[Knob], prompt: str, options: dict[str, Any]) -> None:
     from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.generation.events import text_of
 
-    model, probe = ready.model, _probe(ready)
+    model, alarms = resolver.model, resolver.alarms(options["conditions"])
+    probe = _probe(knobs, alarms)
     request = model.request(
         prompt,
-        ready.knobs,
+        knobs,
         system=options["system"],
         raw=options["raw"],
         sampler=Sampler(temperature=options["temperature"]),
@@ -159,12 +156,12 @@ def _answer(ready: Steered, prompt: str, options: dict[str, Any]) -> None:
         tokens=options["tokens"],
     )
     place = f"{model.info.model} on {model.info.engine}"
-    for line in [describe(model, knob) for knob in ready.knobs] or ["unsteered"]:
+    for line in [describe(model, knob) for knob in knobs] or ["unsteered"]:
         say(f"[{line}, {place}]", err=True)
     row = AnswerBuilder()
     start = time.perf_counter()
     try:
-        for event in model.generate([request], [probe] if probe else [], alarms=ready.alarms):
+        for event in model.generate([request], [probe] if probe else [], alarms=alarms):
             row.take(event)
             if not options["as_json"]:
                 say(text_of(event), nl=False)
@@ -173,7 +170,7 @@ def _answer(ready: Steered, prompt: str, options: dict[str, Any]) -> None:
             raise
     answer, seconds = row.answer(), time.perf_counter() - start
     if options["as_json"]:
-        say_json(_result(ready, prompt, options, answer, seconds))
+        say_json(_result(model, knobs, prompt, options, answer, seconds))
         return
     say()
     say_events(answer.gates, answer.alerts, answer.pieces)
@@ -181,25 +178,21 @@ def _answer(ready: Steered, prompt: str, options: dict[str, Any]) -> None:
     say(f"[{mean}{len(answer)} tokens, {len(answer) / seconds:.1f} tok/s, {answer.reason}]", err=True)
 
 
-def _probe(ready: Steered) -> Watch | None:
+def _probe(knobs: Sequence[Knob], alarms: Sequence[Alarm]) -> Watch | None:
     """What scores the answer: the last knob's direction, or the first probe that is watched for."""
-    from localprobe.steering.knob import watch
-
-    if ready.knobs:
-        last = ready.knobs[-1]
-        return watch(last.vector, last.read_at)
-    return ready.alarms[0].watch if ready.alarms else None
+    return knobs[-1].watch if knobs else alarms[0].watch if alarms else None
 
 
-def _result(ready: Steered, prompt: str, options: dict[str, Any], answer: Answer, seconds: float) -> dict[str, Any]:
-    model: Model = ready.model
+def _result(
+    model: Model, knobs: Sequence[Knob], prompt: str, options: dict[str, Any], answer: Answer, seconds: float
+) -> dict[str, Any]:
     return {
         "model": model.info.model,
         "engine": model.info.engine,
         "template_args": list(model.info.template_args),
         "prompt": prompt,
         "system": options["system"],
-        "knobs": [described(model, knob) for knob in ready.knobs],
+        "knobs": [described(model, knob) for knob in knobs],
         "temperature": options["temperature"],
         "seed": options["seed"],
         "text": answer.text,

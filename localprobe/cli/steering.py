@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,31 +46,52 @@ def steering_options(command: F) -> F:
     return steer(watch(command))
 
 
-@dataclass(frozen=True, slots=True)
-class Steered:
-    """A loaded model, the knobs of its steering, and the alarms to watch for."""
+def positions_option(command: F) -> F:
+    """`--positions`, in the words of the steering language."""
+    words = 'Where: all, prompt, response, "first 5", ... of the language.'
+    return click.option("--positions", default="all", show_default=True, help=words)(command)
 
-    model: Model
-    knobs: list[Knob]
-    alarms: list[Alarm]
+
+class Resolver:
+    """Turns expressions and conditions into knobs and alarms of a loaded model. A vector is a file or a name, found
+    once; a name that ships and was never fitted on this model is fitted."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._found: dict[str, Vector] = {}
+
+    def knobs(self, expressions: Iterable[str]) -> list[Knob]:
+        """The knobs of expressions, in their order."""
+        return [knob for text in expressions for knob in self.model.steering(text, find=self._find)]
+
+    def alarms(self, conditions: Iterable[str]) -> list[Alarm]:
+        """The alarms of conditions."""
+        return [self.model.alarm(text, find=self._find) for text in conditions]
+
+    def _find(self, name: str) -> Vector:
+        from localprobe.cli.show import capturing
+        from localprobe.probing.named import vector_for
+
+        if name not in self._found:
+            with capturing() as amounts:
+                notify = partial(say, err=True)
+                self._found[name] = vector_for(self.model, name, notify=notify, capturing=amounts)
+        return self._found[name]
 
 
 @contextmanager
-def steered(
+def loaded_for(
     chosen: Chosen,
-    steering: Sequence[str],
+    expressions: Sequence[str],
     conditions: Sequence[str],
     check: Callable[[Model], object] = lambda model: None,
-) -> Iterator[Steered]:
-    """Load the model that the user named, or that of the first vector, for a `with` block, and turn expressions and
-    conditions into knobs and alarms of it. They are read before anything is loaded; `check` runs before a vector is
-    fitted and may raise."""
-    names = check_texts(steering, conditions)
+) -> Iterator[Resolver]:
+    """Load the model that the user named, or that of the first vector, for a `with` block. Expressions and conditions
+    are read before; `check` runs before a vector is fitted and may raise."""
+    names = check_texts(expressions, conditions)
     with chosen.of(_origin(names)).load() as model:
         check(model)
-        find = Finder(model)
-        knobs = [knob for text in steering for knob in model.steering(text, find=find)]
-        yield Steered(model, knobs, [model.alarm(text, find=find) for text in conditions])
+        yield Resolver(model)
 
 
 class Signed(click.Command):
@@ -87,24 +107,6 @@ def _revealed(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_revealed, value))
     return value.removeprefix(_HIDDEN) if isinstance(value, str) else value
-
-
-class Finder:
-    """Finds vectors by file or name, each once; a name that ships and was never fitted on this model is fitted."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._found: dict[str, Vector] = {}
-
-    def __call__(self, name: str) -> Vector:
-        from localprobe.cli.show import capturing
-        from localprobe.probing.named import vector_for
-
-        if name not in self._found:
-            with capturing() as amounts:
-                notify = partial(say, err=True)
-                self._found[name] = vector_for(self._model, name, notify=notify, capturing=amounts)
-        return self._found[name]
 
 
 def check_texts(steering: Sequence[str], conditions: Sequence[str]) -> list[str]:

@@ -69,6 +69,11 @@ class Knob:
         return self.layer if self.layer in self.vector.directions or self.source is None else self.source
 
     @property
+    def watch(self) -> Watch:
+        """The projection that scores what it steers."""
+        return watch(self.vector, self.read_at)
+
+    @property
     def idle(self) -> bool:
         """Whether it leaves every residual as it is."""
         return self.operator != "cap" and self.alpha == 0
