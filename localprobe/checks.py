@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from localprobe.engine import Coordinates, FloatArray, Info, IntArray, Prompt, Row, Sampler, Span, Steering, Watch
+from localprobe.engine import (
+    Coordinates,
+    FloatArray,
+    Info,
+    IntArray,
+    Operator,
+    Prompt,
+    Row,
+    Sampler,
+    Span,
+    Steering,
+    Watch,
+)
 from localprobe.errors import UnsupportedModel, UsageError, VectorError
 
 
@@ -38,12 +50,9 @@ def check_vector(info: Info, vector: FloatArray, what: str = "vector") -> None:
 def check_steering(info: Info, steering: Steering) -> None:
     """Raises UsageError or VectorError if a term cannot be applied by this engine."""
     able = info.capabilities
+    check_operators(info, (term.operator for term in steering))
     for term in steering:
         check_layer(info, term.layer)
-        if term.operator not in able.operators:
-            raise UsageError(
-                f"{info.engine} cannot {term.operator}, only {', '.join(able.operators)}: use another engine"
-            )
         if term.coordinates is not None:
             check_coordinates(info, term.coordinates)
         else:
@@ -56,6 +65,13 @@ def check_steering(info: Info, steering: Steering) -> None:
             raise UsageError(f"steered positions [{term.start}, {term.stop}) are not a span")
         if not able.span_steering and (term.start, term.stop) != (0, None):
             raise UsageError(f"{info.engine} can only steer all positions: give positions `all`")
+
+
+def check_operators(info: Info, operators: Iterable[Operator]) -> None:
+    """Raises UsageError if this engine lacks one of the operators."""
+    able = info.capabilities.operators
+    if missing := sorted(set(operators) - set(able)):
+        raise UsageError(f"{info.engine} cannot {' or '.join(missing)}, only {', '.join(able)}: use another engine")
 
 
 def check_coordinates(info: Info, wanted: Coordinates) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
+from localprobe import checks
 from localprobe.engine import Info, Operator
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.experiments.experiment import ABLATING, Experiment, ModelChoice, VectorChoice
@@ -143,9 +144,7 @@ def operators(experiment: Experiment) -> set[Operator]:
 
 def check_operators(experiment: Experiment, info: Info) -> None:
     """UsageError, before vectors are fitted for an hour, if the engine lacks an operator."""
-    if missing := sorted(operators(experiment) - set(info.capabilities.operators)):
-        able = ", ".join(info.capabilities.operators)
-        raise UsageError(f"{info.engine} cannot {' or '.join(missing)}, only {able}: use another engine")
+    checks.check_operators(info, operators(experiment))
 
 
 def resolved(

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from localprobe.batches import ROWS
-from localprobe.checks import check_prompt_length, check_prompts
+from localprobe.checks import check_prompt_length, check_prompts, check_steering
 from localprobe.engine import Engine, FloatArray, Prompt, Steering, Stream, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
@@ -111,7 +111,7 @@ class Decoding:
     def steer(self, number: int, steering: Steering) -> None:
         """Change a row's steering for all positions not yet run. Gates of the same name keep their state.
 
-        UsageError for a gate on a probe that is not read in this batch.
+        UsageError for a gate on a probe that is not read in this batch, and for what the engine cannot do.
         """
         for row in (*self._live, *self._waiting):
             if row.number == number:
@@ -120,6 +120,7 @@ class Decoding:
                     raise UsageError(
                         "a gate on another probe cannot be added to an answer that has begun: send it again"
                     )
+                check_steering(self._engine.info, gates.all_terms)
                 row.gates = gates
                 self._steer_row(row)
 
@@ -181,6 +182,8 @@ class Decoding:
         if request.tokens < 1:
             raise UsageError(f"{request.tokens} tokens to generate: ask for at least 1")
         limit = min(request.tokens, space)
+        gates = RowGates(self._engine, request.steering, request.ids.tolist())
+        check_steering(info, gates.all_terms)  # also those that act only once a gate opens
         return Row(
             number=number,
             request=request,
@@ -188,7 +191,7 @@ class Decoding:
             at_limit="length" if limit == request.tokens else "context",
             detokenizer=Detokenizer(self._engine.decode),
             stops=StopStrings(request.stops),
-            gates=(gates := RowGates(self._engine, request.steering, request.ids.tolist())),
+            gates=gates,
             steering=gates.steering(),
         )
 

@@ -59,6 +59,11 @@ class RowGates:
             if not isinstance(term, GatedTerm) or all(self._open[gate.name] for gate in term.gates)
         )
 
+    @property
+    def all_terms(self) -> Steering:
+        """Every term, as an engine takes it once its gates are open."""
+        return tuple(term.plain if isinstance(term, GatedTerm) else term for term in self.wanted)
+
     def begin(self, row: int) -> list[Event]:
         """What was decided before the first token, and thoughts that the prompt left open."""
         events: list[Event] = []

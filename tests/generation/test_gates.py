@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from localprobe.engine import FloatArray, IntArray, Row, Sampler, Term, Watch
+from localprobe.engine import Capabilities, FloatArray, IntArray, Row, Sampler, Term, Watch
 from localprobe.errors import UsageError
 from localprobe.fake import FakeEngine
 from localprobe.generation.conversation import Conversation
@@ -284,3 +284,15 @@ def test_a_chat_reuses_its_cache_under_gates_and_repeats_what_each_token_had(eng
     assert chat._decoding is not None
     start = chat.prompt
     np.testing.assert_allclose(scores_of(events), captured(engine, chat._decoding, start), rtol=1e-3, atol=1e-4)
+
+
+def test_a_term_whose_gate_is_closed_is_checked_before_it_opens() -> None:
+    able = FakeEngine(capabilities=Capabilities())  # it can only add
+    never = TokenGate("calm > 1e9", PROBE, 1e9, 1e9)
+    turned = gated(replace(PUSH, keep_norm=True), (never,))
+    with pytest.raises(UsageError, match="fake cannot keep-norm, only add: use another engine"):
+        Decoding(able, [request(able, turned)], [PROBE])
+    decoding = Decoding(able, [request(able)], [PROBE])
+    decoding.step()
+    with pytest.raises(UsageError, match="fake cannot keep-norm, only add: use another engine"):
+        decoding.steer(0, (turned,))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from localprobe.chats.turns import Reading
+from localprobe.checks import check_operators
 from localprobe.errors import UsageError
 from localprobe.steering.expression import Expression, Operator, TermExpression, Unit
 from localprobe.steering.lexer import name_text, unusable
@@ -39,11 +40,11 @@ _NEXT: dict[tuple[Operator, bool], tuple[Operator, bool]] = {
 
 
 def check_able(knobs: Sequence[Knob], model: Model) -> None:
-    """UsageError if the model's engine lacks the operator of a knob: while it decodes, nothing checks that."""
-    able, engine = model.info.capabilities.operators, model.info.engine
-    for knob in knobs:
-        if knob.operator not in able:
-            raise UsageError(f"{engine} cannot {knob.operator}, only {', '.join(able)}: use another engine (F4)")
+    """UsageError if the model's engine lacks the operator of a knob."""
+    try:
+        check_operators(model.info, (knob.operator for knob in knobs))
+    except UsageError as error:
+        raise UsageError(f"{error} (F4)") from error
 
 
 @dataclass(slots=True, eq=False)
