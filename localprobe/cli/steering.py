@@ -134,7 +134,9 @@ def _origin(names: Sequence[str]) -> Any:
 
 def describe(model: Model, knob: Knob) -> str:
     """A knob in words: `empathy at layer 19: dose +0.200 (alpha +12.34), positions all`."""
-    where = f"layer {knob.layer}" if len(knob.reach) == 1 else f"layers {_joined(knob.reach)}"
+    from localprobe.vectors.vector import listed
+
+    where = f"layer {knob.layer}" if len(knob.reach) == 1 else f"layers {listed(knob.reach)}"
     source = "" if knob.source is None else f", its direction at layer {knob.source}"
     conditions = "".join(f", {gate.name}" for gate in knob.gates)
     limit = "" if knob.tokens is None else f", for {knob.tokens} tokens"
@@ -196,8 +198,3 @@ def events_json(gates: Sequence[GateChange], alerts: Sequence[Alert]) -> dict[st
         "gates": [{"token": g.index, "gate": g.gate, "open": g.open, "score": g.score} for g in gates],
         "alerts": [{"token": a.index, "probe": a.probe, "score": a.score, "threshold": a.threshold} for a in alerts],
     }
-
-
-def _joined(layers: Sequence[int]) -> str:
-    whole = list(layers) == list(range(layers[0], layers[-1] + 1)) and len(layers) > 2
-    return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from localprobe.steering.positions import Place
 from localprobe.suggest import shown
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # without slots: what knobs ask for again is kept
 class PromptPlace(Place):
     """A prompt of a model."""
 
@@ -36,9 +37,7 @@ class PromptPlace(Place):
         return cls(len(ids), start, engine=engine, ids=ids, message=message, continued=continued)
 
     def find(self, text: str) -> Sequence[Span]:
-        detokenizer = Detokenizer(self.engine.decode)
-        ends = np.cumsum([len(detokenizer.push(token)) for token in self.ids[self.start :].tolist()])
-        whole = self.engine.decode(self.ids[self.start :])
+        whole, ends = self._text
         found, at = [], whole.find(text)
         while at >= 0:
             first, last = np.searchsorted(ends, [at, at + len(text) - 1], side="right").tolist()
@@ -48,7 +47,18 @@ class PromptPlace(Place):
             raise UsageError(f"the prompt does not contain {shown(text)}, where the steering is to act")
         return found
 
+    @cached_property
+    def _text(self) -> tuple[str, IntArray]:
+        """The text of the new positions, and where in it each of their tokens ends."""
+        detokenizer, ids = Detokenizer(self.engine.decode), self.ids[self.start :]
+        ends = np.cumsum([len(detokenizer.push(token)) for token in ids.tolist()], dtype=np.int32)
+        return self.engine.decode(ids), ends
+
     def thoughts(self) -> Sequence[Span]:
+        return self._thoughts
+
+    @cached_property
+    def _thoughts(self) -> tuple[Span, ...]:
         return thoughts(self.engine, self.ids)
 
     def score(self, watch: Watch) -> tuple[float, int]:

@@ -15,6 +15,7 @@ from localprobe.steering.gates import Gate, PromptGate, ThinkingGate, TokenGate,
 from localprobe.steering.places import Positions
 from localprobe.steering.positions import Place, spans, within, without
 from localprobe.suggest import shown
+from localprobe.vectors.subspace import orthonormal
 from localprobe.vectors.vector import Direction, Vector, length, times
 
 
@@ -56,7 +57,11 @@ class Knob:
     @property
     def direction(self) -> Direction:
         """The direction that it acts along at `layer`."""
-        return self.vector.directions[self.layer if self.source is None else self.source]
+        return self.along(self.layer)
+
+    def along(self, layer: int) -> Direction:
+        """The direction that it acts along at one of its layers."""
+        return self.vector.directions[layer if self.source is None else self.source]
 
     @property
     def reach(self) -> tuple[int, ...]:
@@ -120,12 +125,12 @@ class Knob:
 
     def _edit(self, layer: int) -> Term:
         """What it does at a layer, at all positions."""
-        source = layer if self.source is None else self.source
-        direction = self.vector.directions[source].vector
+        direction = self.along(layer).vector
         if self.operator in ("add", "keep-norm"):
             return Term(layer, times(self.alpha, direction), keep_norm=self.operator == "keep-norm")
+        source = layer if self.source is None else self.source
         vectors = [direction, *(vector.directions[source].vector for vector in self.others)]
-        basis = orthonormal(vectors)
+        basis = ablation_basis(vectors)
         if self.operator == "cap":
             return Term.along(layer, Coordinates(basis, np.zeros(1, np.float32), low=self.low, high=self.high))
         if self.centre is not None:
@@ -140,15 +145,13 @@ class Knob:
         return f"<Knob {self.vector.concept!r} at {layers}: {strength}, positions {self.positions}>"
 
 
-def orthonormal(vectors: list[FloatArray]) -> FloatArray:
-    """An orthonormal basis (k, width) float32 of the subspace that vectors (width,) span; the first keeps its direction
-    and its sign. UsageError if one of them lies in the span of the others."""
-    columns = np.stack([vector.astype(np.float64) for vector in vectors], axis=1)  # (width, k)
-    columns /= np.linalg.norm(columns, axis=0)
-    basis, triangle = np.linalg.qr(columns)
-    if np.abs(np.diag(triangle)).min() < 1e-6:
+def ablation_basis(directions: Sequence[FloatArray]) -> FloatArray:
+    """An orthonormal basis (k, width) float32 of the subspace that directions (width,) span; the first keeps its
+    direction. UsageError if one of them lies in the span of the others."""
+    basis, outside = orthonormal(directions)
+    if outside.min() < 1e-6:
         raise UsageError("one of the vectors to ablate lies in the span of the others: leave it out")
-    return np.ascontiguousarray((basis * np.sign(np.diag(triangle))).T, dtype=np.float32)
+    return np.ascontiguousarray(basis.T, dtype=np.float32)
 
 
 def aimed(basis: FloatArray, vectors: Sequence[FloatArray], target: float) -> FloatArray:
@@ -174,7 +177,7 @@ def direct_effect(knobs: Iterable[Knob], watched: Watch) -> float:
     knobs without a condition that steer the positions of the answer at or below the watched layer."""
     return float(
         sum(
-            knob.alpha * (knob.vector.directions[layer if knob.source is None else knob.source].vector @ watched.vector)
+            knob.alpha * (knob.along(layer).vector @ watched.vector)
             for knob in knobs
             if knob.operator == "add" and not knob.gates and knob.tokens is None and _reaches_answer(knob.positions)
             for layer in knob.reach

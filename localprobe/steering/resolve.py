@@ -16,7 +16,7 @@ from localprobe.errors import LocalprobeError, LocalprobeWarning, UsageError
 from localprobe.steering import expression as said
 from localprobe.steering.expression import Bound, Condition, Expression, TermExpression
 from localprobe.steering.gates import Alarm, PromptGate, TokenGate
-from localprobe.steering.knob import Knob, orthonormal, watch
+from localprobe.steering.knob import Knob, ablation_basis, watch
 from localprobe.steering.lexer import at
 from localprobe.steering.parser import parse, parse_watch
 from localprobe.vectors.vector import Vector
@@ -55,7 +55,7 @@ def alarm(text: str, model: Steered, find: Find) -> Alarm:
     condition = parse_watch(text)
     resolver = _Resolver(text, model, find)
     probe, layer = resolver.probe(condition)
-    threshold = resolver.threshold(condition, condition.bound, probe, layer)
+    threshold = resolver.number(condition.bound, probe, layer, condition.column)
     return Alarm(str(condition), watch(probe, layer), threshold, condition.above)
 
 
@@ -114,7 +114,7 @@ class _Resolver:
                     )
                     raise at(self.text, _column(term, number), missing)
                 try:
-                    orthonormal([other.directions[layer].vector for other in vectors[: number + 1]])
+                    ablation_basis([other.directions[layer].vector for other in vectors[: number + 1]])
                 except UsageError as error:
                     raise at(self.text, _column(term, number), str(error)) from error
 
@@ -179,8 +179,8 @@ class _Resolver:
 
     def _bounds(self, term: TermExpression, vector: Vector, layer: int) -> tuple[float, float]:
         column = _column(term, 0)
-        low = -math.inf if term.low is None else self._number(term.low, vector, layer, column)
-        high = math.inf if term.high is None else self._number(term.high, vector, layer, column)
+        low = -math.inf if term.low is None else self.number(term.low, vector, layer, column)
+        high = math.inf if term.high is None else self.number(term.high, vector, layer, column)
         if low > high:
             raise at(self.text, column, f"no score lies between {low:.4g} and {high:.4g}: write the lower bound first")
         return low, high
@@ -191,16 +191,16 @@ class _Resolver:
         watched = watch(probe, layer)
         if isinstance(gate, said.PromptGate):
             bound = condition.bound
-            number = self._number(bound, probe, layer, condition.column, tokens=1)  # fails now, not at the first prompt
+            number = self.number(bound, probe, layer, condition.column, tokens=1)  # fails now, not at the first prompt
             if bound.fpr is None:
                 return PromptGate(str(gate), watched, lambda tokens: number, condition.above)
 
             def threshold(tokens: int) -> float:
-                return self._number(bound, probe, layer, condition.column, tokens=tokens)
+                return self.number(bound, probe, layer, condition.column, tokens=tokens)
 
             return PromptGate(str(gate), watched, threshold, condition.above)
-        opens = self.threshold(condition, condition.bound, probe, layer)
-        closes = opens if gate.until is None else self.threshold(condition, gate.until, probe, layer)
+        opens = self.number(condition.bound, probe, layer, condition.column)
+        closes = opens if gate.until is None else self.number(gate.until, probe, layer, condition.column)
         if (closes > opens) if condition.above else (closes < opens):
             raise at(self.text, condition.column, f"the gate closes at {closes:.4g}, before it opens at {opens:.4g}")
         return TokenGate(str(gate), watched, opens, closes, condition.above)
@@ -216,11 +216,7 @@ class _Resolver:
         except LocalprobeError as error:
             raise at(self.text, condition.column, str(error)) from error
 
-    def threshold(self, condition: Condition, bound: Bound, probe: Vector, layer: int) -> float:
-        """The score of a token that a bound stands for."""
-        return self._number(bound, probe, layer, condition.column)
-
-    def _number(self, bound: Bound, probe: Vector, layer: int, column: int, *, tokens: int | None = None) -> float:
+    def number(self, bound: Bound, probe: Vector, layer: int, column: int, *, tokens: int | None = None) -> float:
         """A bound as a score: of a token, or of the mean of so many `tokens`."""
         if bound.value is not None:
             return bound.value

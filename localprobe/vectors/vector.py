@@ -166,9 +166,7 @@ class Vector:
     @property
     def span(self) -> str:
         """Its layers as text: `0 to 29`, or `3, 8`."""
-        layers = sorted(self.directions)
-        whole = layers == list(range(layers[0], layers[-1] + 1)) and len(layers) > 2
-        return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
+        return listed(sorted(self.directions))
 
     def check_compatible(self, info: Info) -> tuple[str, ...]:
         """Check that the vector can steer or score a model; returns warnings for the user.
@@ -262,6 +260,12 @@ def steering(vectors: Mapping[int, NDArray[Any]]) -> tuple[dict[int, FloatArray]
     if zero and not left:
         raise VectorError(f"{at_layers(zero)} zero: it steers nothing")
     return left, (f"{at_layers(zero)} zero: left out",) if zero else ()
+
+
+def listed(layers: Sequence[int]) -> str:
+    """Ascending layers as text: `0 to 29`, or `3, 8`."""
+    whole = list(layers) == list(range(layers[0], layers[-1] + 1)) and len(layers) > 2
+    return f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
 
 
 def at_layers(layers: Sequence[int]) -> str:
