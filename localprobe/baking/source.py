@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localprobe.baking.families import refuse_norms
-from localprobe.errors import UnsupportedModel, VectorError
+from localprobe.errors import UnsupportedModel
 from localprobe.gguf.folder import MARK, source_of
 from localprobe.models.checkpoint import read_json
 from localprobe.models.weights import converted
@@ -79,31 +79,17 @@ def vectors_for(
     A name is looked up in the library: the vector fitted on these weights, or else on others of the same base model.
     VectorError if there is none, or if one has another width.
     """
-    library = library or Library()
-    found = [given if isinstance(given, Vector) else _named(library, str(given), weights) for given in references]
-    fitting = [vector.within(weights.name, layers, width) for vector in found]
-    notices = [notice for vector in fitting for notice in vector.notices]
-    notices += [
-        f"vector {vector.concept!r} was made for {vector.origin.model}, not for {weights.name}: expect little of it"
-        for vector in fitting
-        if not _made_for(vector, weights) and vector.origin.model
-    ]
-    return [replace(vector, notices=()) for vector in fitting], notices
+    library, target = library or Library(), _Target(weights.name, weights.fingerprint, layers, width)
+    found = [given if isinstance(given, Vector) else library.vector(given, target) for given in references]
+    notices = [notice for vector in found for notice in vector.check_compatible(target)]
+    return [replace(vector.within(target.model, layers, width), notices=()) for vector in found], notices
 
 
-def _named(library: Library, name: str, weights: Weights) -> Vector:
-    exact = library.path(name, weights.fingerprint)
-    if exact.is_file():
-        return files.load(exact)
-    named = library.named(name)
-    if fitting := [entry.vector for entry in named if _made_for(entry.vector, weights)]:
-        return fitting[0]
-    if not named:
-        raise VectorError(f"no vector {name!r}: it is neither a file nor a name of `localprobe vector list`")
-    kept = ", ".join(dict.fromkeys(entry.vector.origin.model for entry in named))
-    raise VectorError(f"the vector {name!r} is kept for {kept}, not for {weights.name}: fit one for it, or name a file")
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The model to bake, as `localprobe.vectors.vector.ModelShape` asks for it."""
 
-
-def _made_for(vector: Vector, weights: Weights) -> bool:
-    origin = vector.origin
-    return origin.weights == weights.fingerprint or (origin.model == weights.name and bool(origin.model))
+    model: str
+    weights: str
+    layers: int
+    width: int

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from localprobe.engine import Info
 from localprobe.errors import LocalprobeError, UsageError, VectorError
 from localprobe.store.names import cut, is_file, path_of
 from localprobe.vectors import files
-from localprobe.vectors.vector import Vector
+from localprobe.vectors.vector import ModelShape, Vector
 
 Skipped: TypeAlias = Callable[[str], None]
 """Told why a file was left out, in one line."""
@@ -37,7 +36,7 @@ class LibraryEntry:
     path: Path
     vector: Vector
 
-    def made_for(self, info: Info) -> bool:
+    def made_for(self, info: ModelShape) -> bool:
         """Whether it was fitted on these weights, or on others of the same base model."""
         origin = self.vector.origin
         if origin.width and origin.width != info.width:
@@ -90,14 +89,14 @@ class Library:
         paths = (path for path in self.folder.glob("*.safetensors") if path.stem.rpartition("@")[0] in stems)
         return [entry for entry in self._read(paths, skipped) if entry.name == name]
 
-    def find(self, name: str, info: Info) -> LibraryEntry | None:
+    def find(self, name: str, info: ModelShape) -> LibraryEntry | None:
         """The vector of a name for a model: fitted on its weights, or else on others of the same base model."""
         exact = self.path(name, info.weights)
         if exact.is_file():
             return LibraryEntry(name, exact, files.load(exact))
         return next((entry for entry in self.named(name) if entry.made_for(info)), None)
 
-    def vector(self, reference: str | Path, info: Info | None = None) -> Vector:
+    def vector(self, reference: str | Path, info: ModelShape | None = None) -> Vector:
         """The vector of a file, or of a name: the one for the model, or the only one of that name. VectorError if there
         is none, or if there are several and no model is given."""
         if is_path(reference):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,27 @@ from localprobe.engine import FloatArray, Info
 from localprobe.errors import UsageError, VectorError
 from localprobe.vectors.calibrated import Calibration
 from localprobe.version import __version__
+
+
+class ModelShape(Protocol):
+    """What decides whether a vector is of use to a model, loaded or not: `Info` has it."""
+
+    @property
+    def model(self) -> str:
+        """The base model's name."""
+        ...
+
+    @property
+    def weights(self) -> str:
+        """Hash of its weights."""
+        ...
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
 
 SCALE_TOLERANCE = 0.1
 """Relative difference between a file's residual lengths and a model's that gives a warning. Quantisations of one model
@@ -168,7 +189,7 @@ class Vector:
         """Its layers as text: `0 to 29`, or `3, 8`."""
         return listed(sorted(self.directions))
 
-    def check_compatible(self, info: Info) -> tuple[str, ...]:
+    def check_compatible(self, info: ModelShape) -> tuple[str, ...]:
         """Check that the vector can steer or score a model; returns warnings for the user.
 
         A different width, or a layer that the model does not have, raises VectorError. A different base model of the
@@ -181,7 +202,7 @@ class Vector:
         made = f"vector {self.concept!r} was made for {self.origin.model}, not for {info.model}: expect little of it"
         return (*notices, made)
 
-    def is_for(self, info: Info) -> bool:
+    def is_for(self, info: ModelShape) -> bool:
         """Whether it was made for this base model, as far as its file says."""
         return self.origin.weights == info.weights or self.origin.model in (info.model, "")
 
