@@ -102,6 +102,44 @@ class Edits:
     """(rows, 1, 1) float32; None if no row has bounds."""
     high: FloatArray | None = None
 
+    def shifts(self) -> list[Shift]:
+        """`coordinates`: the changes along each direction, which do not touch each other."""
+        assert self.basis is not None and self.target is not None and self.share is not None
+        count, bounds = self.basis.shape[1], None if self.low is None or self.high is None else (self.low, self.high)
+        pairs = zip(np.split(self.basis, count, axis=1), np.split(self.target, count, axis=2), strict=True)
+        return [Shift.of(direction, target, self.share, bounds) for direction, target in pairs]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shift:
+    """The change of the coordinate p along one direction d of each row, in numbers that an engine applies: without
+    bounds `h + p away + offset`, with them `h + (clip(q, low, high) - p) d`, where q is `pull[0] + pull[1] p`."""
+
+    direction: FloatArray
+    """(rows or 1, 1, width) float32: d; zeros for a row without an edit that shares no basis."""
+    away: FloatArray
+    """(rows, 1, width) float32: -s d."""
+    offset: FloatArray | None
+    """(rows, 1, width) float32: s m d; None if it is 0 in all rows."""
+    bounds: tuple[FloatArray, FloatArray] | None
+    """low and high, (rows, 1, 1) float32, infinite for a row without bounds; None if no row has any."""
+    pull: tuple[FloatArray, FloatArray] | None
+    """s m and 1 - s, (rows, 1, 1) float32; None if s is 0 in all rows, where q is p."""
+
+    @classmethod
+    def of(
+        cls, direction: FloatArray, target: FloatArray, share: FloatArray, bounds: tuple[FloatArray, FloatArray] | None
+    ) -> Shift:
+        """Of a direction (rows or 1, 1, width) to a target (rows, 1, 1) by a share (rows, 1, 1)."""
+        offset = share * target * direction
+        return cls(
+            np.ascontiguousarray(direction),
+            -share * direction,
+            offset if offset.any() else None,
+            bounds,
+            (share * target, 1 - share) if share.any() else None,
+        )
+
 
 def plan(rows: Sequence[Steering], starts: Sequence[int], lengths: Sequence[int]) -> dict[int, tuple[Edits, ...]]:
     """The edits of one pass by layer, in the order in which they are to be made.

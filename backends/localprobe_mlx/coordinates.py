@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import mlx.core as mx
-import numpy as np
 
-from localprobe.edits import Edits
-from localprobe.engine import FloatArray
+from localprobe import edits
 
 
 class Shift(Protocol):
@@ -69,13 +67,10 @@ class Shifts:
     """(rows, length, 1) bool; None for all columns."""
 
     @classmethod
-    def of(cls, edits: Edits) -> Shifts:
+    def of(cls, planned: edits.Edits) -> Shifts:
         """The edits of kind `coordinates`, on the device."""
-        assert edits.basis is not None and edits.target is not None
-        count = edits.basis.shape[1]
-        pairs = zip(np.split(edits.basis, count, axis=1), np.split(edits.target, count, axis=2), strict=True)
-        shifts = [_shift(edits, *pair) for pair in pairs]
-        return cls(shifts, None if edits.columns is None else mx.array(edits.columns))
+        columns = None if planned.columns is None else mx.array(planned.columns)
+        return cls([_shift(shift) for shift in planned.shifts()], columns)
 
     def to(self, hidden: mx.array) -> mx.array:
         """Edit a residual (rows, length, width); float32 in, float32 out."""
@@ -86,11 +81,10 @@ class Shifts:
         return moved if self.cover is None else mx.where(self.cover, moved, hidden)
 
 
-def _shift(edits: Edits, direction: FloatArray, target: FloatArray) -> Shift:
-    """The change along one direction (rows or 1, 1, width) to a target (rows, 1, 1)."""
-    assert edits.share is not None
-    if edits.low is None or edits.high is None:
-        offset = edits.share * target * direction
-        return Pull(mx.array(direction), mx.array(-edits.share * direction), mx.array(offset) if offset.any() else None)
-    pull = (mx.array(edits.share * target), mx.array(1 - edits.share)) if edits.share.any() else None
-    return Cap(mx.array(direction), mx.array(edits.low), mx.array(edits.high), pull)
+def _shift(shift: edits.Shift) -> Shift:
+    if shift.bounds is None:
+        offset = None if shift.offset is None else mx.array(shift.offset)
+        return Pull(mx.array(shift.direction), mx.array(shift.away), offset)
+    low, high = map(mx.array, shift.bounds)
+    pull = shift.pull and (mx.array(shift.pull[0]), mx.array(shift.pull[1]))
+    return Cap(mx.array(shift.direction), low, high, pull)

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from localprobe.edits import Edits
+from localprobe import edits
 from localprobe.engine import FloatArray
 
 
@@ -70,13 +69,10 @@ class Shifts:
     """(rows, columns, 1) bool; None for all columns."""
 
     @classmethod
-    def of(cls, edits: Edits, device: torch.device) -> Shifts:
+    def of(cls, planned: edits.Edits, device: torch.device) -> Shifts:
         """The edits of kind `coordinates`, on a device."""
-        assert edits.basis is not None and edits.target is not None
-        columns = None if edits.columns is None else torch.from_numpy(edits.columns).to(device, non_blocking=True)
-        count = edits.basis.shape[1]
-        pairs = zip(np.split(edits.basis, count, axis=1), np.split(edits.target, count, axis=2), strict=True)
-        return cls([_shift(edits, *pair, device) for pair in pairs], columns)
+        columns = None if planned.columns is None else torch.from_numpy(planned.columns).to(device, non_blocking=True)
+        return cls([_shift(shift, device) for shift in planned.shifts()], columns)
 
     def to(self, hidden: Tensor) -> Tensor:
         """Edit a residual (rows, columns, width); float32 in, float32 out."""
@@ -87,15 +83,11 @@ class Shifts:
         return moved if self.columns is None else torch.where(self.columns, moved, hidden)
 
 
-def _shift(edits: Edits, direction: FloatArray, target: FloatArray, device: torch.device) -> Shift:
-    """The change along one direction (rows or 1, 1, width) to a target (rows, 1, 1)."""
-
+def _shift(shift: edits.Shift, device: torch.device) -> Shift:
     def on(values: FloatArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+        return torch.from_numpy(values).to(device, non_blocking=True)
 
-    assert edits.share is not None
-    if edits.low is None or edits.high is None:
-        offset = edits.share * target * direction
-        return Pull(on(direction), on(-edits.share * direction), on(offset) if offset.any() else None)
-    pull = (on(edits.share * target), on(1 - edits.share)) if edits.share.any() else None
-    return Cap(on(direction), on(edits.low), on(edits.high), pull)
+    if shift.bounds is None:
+        return Pull(on(shift.direction), on(shift.away), None if shift.offset is None else on(shift.offset))
+    low, high = map(on, shift.bounds)
+    return Cap(on(shift.direction), low, high, shift.pull and (on(shift.pull[0]), on(shift.pull[1])))
