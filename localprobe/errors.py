@@ -22,6 +22,12 @@
 A message says what was wrong, with the value, and what to do now. Tracebacks are for bugs.
 """
 
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LocalprobeError(Exception):
     """Base of all errors meant to be read by a user: one line, no traceback."""
@@ -30,6 +36,17 @@ class LocalprobeError(Exception):
 class LocalprobeWarning(UserWarning):
     """Something that a user must know and that does not stop the work, such as a damaged row that was skipped: one
     line. The command line prints it, the app shows it."""
+
+
+@contextmanager
+def caught_warnings() -> Iterator[list[str]]:
+    """Collects the warnings of the block as lines, each once, for a caller that shows them in its own way. The list is
+    filled when the block ends."""
+    lines: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield lines
+    lines += dict.fromkeys(str(warning.message) for warning in caught)
 
 
 class UsageError(LocalprobeError, ValueError):

@@ -6,7 +6,6 @@ in as `others`, by their bytes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from localprobe import checks
 from localprobe.engine import Info, Operator
-from localprobe.errors import LocalprobeError, UsageError, VectorError
+from localprobe.errors import LocalprobeError, UsageError, VectorError, caught_warnings
 from localprobe.experiments.experiment import ABLATING, Experiment, ModelChoice, VectorChoice
 from localprobe.model import Model
 from localprobe.steering.expression import Expression
@@ -152,10 +151,9 @@ def resolved(
 ) -> tuple[Resolved, ...]:
     """The expressions on a loaded model; `vectors` has the identity and the vector of each name. Notices about vectors
     go to `notify`. UsageError, with the column, for what does not work on this model."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with caught_warnings() as lines:
         found = tuple(_resolved(parse(text), model, vectors) for text in experiment.steering)
-    for line in dict.fromkeys(str(warning.message) for warning in caught):
+    for line in lines:
         notify(f"warning: {line}")
     return found
 

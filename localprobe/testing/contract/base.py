@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from localprobe.engine import Engine, FloatArray, IntArray, Output, Row, Term
+from localprobe.engine import Engine, FloatArray, IntArray, Output, Row, Steering, Term
 from localprobe.testing.texts import TEXTS
 
 
@@ -135,3 +135,9 @@ def unit(engine: Engine, seed: int) -> FloatArray:
 
 def random_uniforms(seed: int, steps: int, rows: int) -> NDArray[np.float64]:
     return np.random.default_rng(seed).random((steps, rows))
+
+
+def with_and_without(engine: Engine, steering: Steering, length: int = 9) -> tuple[FloatArray, FloatArray]:
+    """Residuals of all layers (layers, length, width) of a text, without and with the steering."""
+    row, layers = Row(text_ids(engine, 0, length)), range(engine.info.layers)
+    return one(engine, row, layers).residuals, one(engine, replace(row, steering=steering), layers).residuals

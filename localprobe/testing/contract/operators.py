@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from localprobe.edits import edited
-from localprobe.engine import Coordinates, Engine, FloatArray, Operator, Prompt, Row, Steering, Term
-from localprobe.testing.contract.base import middle, one, strong_delta, text_ids, unit
+from localprobe.engine import Coordinates, Engine, Operator, Prompt, Row, Steering, Term
+from localprobe.testing.contract.base import middle, one, strong_delta, text_ids, unit, with_and_without
 from localprobe.testing.contract.stream import PLAIN, StreamChecks, play
 
 LENGTH = 9
@@ -73,7 +73,7 @@ class OperatorContract(StreamChecks):
         last = engine.info.layers - 1
         layer = {"first": engine.info.capabilities.first_layer, "middle": middle(engine), "last": last}[where]
         term = make(engine, layer)
-        plain, steered = self._pair(engine, (term,))
+        plain, steered = with_and_without(engine, (term,))
         np.testing.assert_array_equal(plain[:layer], steered[:layer])
         self.close_residuals(engine, steered[layer], edited(plain[layer], term))
         assert not np.allclose(steered[layer], plain[layer], rtol=1e-3)
@@ -90,7 +90,7 @@ class OperatorContract(StreamChecks):
         start, stop = SPANS[span]
         layer = middle(engine)
         term = replace(make(engine, layer), start=start, stop=stop)
-        plain, steered = self._pair(engine, (term,))
+        plain, steered = with_and_without(engine, (term,))
         covered = np.array([term.covers(position) for position in range(LENGTH)])
         np.testing.assert_array_equal(plain[layer, ~covered], steered[layer, ~covered])
         self.close_residuals(engine, steered[layer, covered], edited(plain[layer, covered], term))
@@ -114,8 +114,8 @@ class OperatorContract(StreamChecks):
     def test_ablating_twice_equals_once(self, engine: Engine) -> None:
         self.able(engine, "ablate")
         layer = middle(engine)
-        _, once = self._pair(engine, (subspace(engine, layer),))
-        _, twice = self._pair(engine, (subspace(engine, layer), subspace(engine, layer)))
+        _, once = with_and_without(engine, (subspace(engine, layer),))
+        _, twice = with_and_without(engine, (subspace(engine, layer), subspace(engine, layer)))
         self.close_residuals(engine, twice[layer], once[layer])
 
     def test_terms_at_one_layer_act_in_their_order(self, engine: Engine) -> None:
@@ -124,7 +124,7 @@ class OperatorContract(StreamChecks):
         add = Term(layer, 2 * strong_delta(engine, layer, 5))  # along the ablated direction
         terms = (add, ablated(engine, layer), rescaled(engine, layer), capped(engine, layer, 0.0, 0.1, seed=7))
         for steering in (terms, terms[::-1], (ablated(engine, layer), add)):
-            plain, steered = self._pair(engine, steering)
+            plain, steered = with_and_without(engine, steering)
             expected = plain[layer]
             for term in steering:
                 expected = edited(expected, term)
@@ -133,7 +133,7 @@ class OperatorContract(StreamChecks):
     def test_ablation_at_every_layer_leaves_nothing_along_the_direction(self, engine: Engine) -> None:
         self.able(engine, "ablate")
         layers = range(engine.info.capabilities.first_layer, engine.info.layers)
-        _, steered = self._pair(engine, tuple(ablated(engine, layer) for layer in layers))
+        _, steered = with_and_without(engine, tuple(ablated(engine, layer) for layer in layers))
         norms = np.linalg.norm(steered, axis=-1)[layers[0] :]
         along = np.abs(steered @ unit(engine, 5))[layers[0] :]
         assert (along <= self.within(engine).residual * norms).all()
@@ -186,8 +186,3 @@ class OperatorContract(StreamChecks):
             for make in able
         ]
         return [*plain, *whole, *mixed]
-
-    def _pair(self, engine: Engine, steering: Steering) -> tuple[FloatArray, FloatArray]:
-        """Residuals of all layers (layers, LENGTH, width), without and with the steering."""
-        row, layers = Row(text_ids(engine, 0, LENGTH)), range(engine.info.layers)
-        return one(engine, row, layers).residuals, one(engine, replace(row, steering=steering), layers).residuals

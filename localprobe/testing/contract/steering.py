@@ -15,6 +15,7 @@ from localprobe.testing.contract.base import (
     one,
     strong_delta,
     text_ids,
+    with_and_without,
 )
 
 LENGTH = 9
@@ -55,7 +56,7 @@ class SteeringContract(ContractBase):
         last = engine.info.layers - 1
         layer = {"first": engine.info.capabilities.first_layer, "middle": middle(engine), "last": last}[where]
         delta = strong_delta(engine, layer)
-        plain, steered = self._pair(engine, (Term(layer, delta),))
+        plain, steered = with_and_without(engine, (Term(layer, delta),))
         np.testing.assert_array_equal(plain[:layer], steered[:layer])
         self._moved_by(engine, plain[layer], steered[layer], delta)
         for above in range(layer + 1, last + 1):
@@ -79,7 +80,7 @@ class SteeringContract(ContractBase):
         start, stop = SPANS[name]
         layer, last = middle(engine), engine.info.layers - 1
         term = Term(layer, strong_delta(engine, layer), start, stop)
-        plain, steered = self._pair(engine, (term,))
+        plain, steered = with_and_without(engine, (term,))
         covered = np.array([term.covers(position) for position in range(LENGTH)])
         np.testing.assert_array_equal(plain[layer, ~covered], steered[layer, ~covered])
         self._moved_by(engine, plain[layer, covered], steered[layer, covered], term.delta)
@@ -90,14 +91,14 @@ class SteeringContract(ContractBase):
     def test_terms_at_one_layer_add_up(self, engine: Engine) -> None:
         layer = middle(engine)
         one_delta, other = strong_delta(engine, layer, 1), strong_delta(engine, layer, 2)
-        plain, steered = self._pair(engine, (Term(layer, one_delta), Term(layer, other)))
+        plain, steered = with_and_without(engine, (Term(layer, one_delta), Term(layer, other)))
         self._moved_by(engine, plain[layer], steered[layer], one_delta + other)
 
     def test_overlapping_spans_add_up(self, engine: Engine) -> None:
         self.needs(engine, "span_steering")
         layer = middle(engine)
         one_delta, other = strong_delta(engine, layer, 1), strong_delta(engine, layer, 2)
-        plain, steered = self._pair(engine, (Term(layer, one_delta, 0, 6), Term(layer, other, 3, None)))
+        plain, steered = with_and_without(engine, (Term(layer, one_delta, 0, 6), Term(layer, other, 3, None)))
         self._moved_by(engine, plain[layer, :3], steered[layer, :3], one_delta)
         self._moved_by(engine, plain[layer, 3:6], steered[layer, 3:6], one_delta + other)
         self._moved_by(engine, plain[layer, 6:], steered[layer, 6:], other)
@@ -107,9 +108,9 @@ class SteeringContract(ContractBase):
         if lower == upper:
             pytest.skip("only one layer can be steered")
         low, high = Term(lower, strong_delta(engine, lower, 1)), Term(upper, strong_delta(engine, upper, 2))
-        plain, both = self._pair(engine, (high, low))
+        plain, both = with_and_without(engine, (high, low))
         self._moved_by(engine, plain[lower], both[lower], low.delta)
-        _, only_low = self._pair(engine, (low,))
+        _, only_low = with_and_without(engine, (low,))
         self._moved_by(engine, only_low[upper], both[upper], high.delta)
 
     def test_pooled_and_stopped_residuals_are_steered_too(self, engine: Engine) -> None:
@@ -155,12 +156,6 @@ class SteeringContract(ContractBase):
             covered = np.array([term.covers(position) for position in range(length)])
             self._moved_by(engine, before.residuals[0, covered], after.residuals[0, covered], term.delta)
             np.testing.assert_array_equal(before.residuals[0, ~covered], after.residuals[0, ~covered])
-
-    def _pair(self, engine: Engine, steering: Steering) -> tuple[FloatArray, FloatArray]:
-        """Residuals of all layers (layers, LENGTH, width), without and with the steering."""
-        row, layers = Row(text_ids(engine, 0, LENGTH)), range(engine.info.layers)
-        steered = replace(row, steering=steering)
-        return one(engine, row, layers).residuals, one(engine, steered, layers).residuals
 
     def _moved_by(self, engine: Engine, plain: FloatArray, steered: FloatArray, delta: FloatArray) -> None:
         """Assert that residuals (..., width) moved by `delta` (width,), to the rounding of their dtype."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from localprobe.errors import LocalprobeError, UsageError
+from localprobe.errors import LocalprobeError, UsageError, caught_warnings
 from localprobe.steering.expression import Expression, TermExpression
 from localprobe.steering.parser import parse, parse_watch
 from localprobe_tui.talk import first_vector
@@ -29,7 +28,7 @@ def steer(talk: ChatController, text: str, instead: PanelKnob | None = None) -> 
 
     own = {} if instead is None else {instead.name: instead.vector, **instead.vectors}
     expression, model = parse(text), _model(talk)
-    with _warned() as warned:
+    with caught_warnings() as warned:
         knobs = [knob_of(term, expression.text, model, find) for term in expression.terms]
     at = len(talk.knobs)
     if instead is not None and instead in talk.knobs:
@@ -44,7 +43,7 @@ def watch_for(talk: ChatController, text: str) -> list[str]:
     """Watch for a condition, or for a probe alone, from the next answer on; returns warnings. UsageError if the text is
     none, or if the model has no such probe."""
     model = _model(talk)
-    with _warned() as warned:
+    with caught_warnings() as warned:
         alarm = PanelAlarm.said(text, model, finder(talk, model))
     if alarm.text in [other.text for other in talk.alarms]:
         raise UsageError(f"{alarm.text} is watched for already")
@@ -139,16 +138,6 @@ def finder(talk: ChatController, model: Model) -> Find:
             raise
 
     return find
-
-
-@contextmanager
-def _warned() -> Iterator[list[str]]:
-    """Collects the warnings of the block, such as of a vector that was made for another model."""
-    lines: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield lines
-    lines += dict.fromkeys(str(warning.message) for warning in caught)
 
 
 def _model(talk: ChatController) -> Model:
