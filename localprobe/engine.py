@@ -52,6 +52,9 @@ class Capabilities:
     """A pass without logits ends after the deepest of the requested layers."""
     reuse: bool = True
     """`open` can resume from an earlier stream's cache. If not, the core prefills again."""
+    join: bool = False
+    """Rows may join a stream that decodes, and positions be held for later rows: `open` takes a `reserve`. If not, a
+    server refuses the engine."""
     first_layer: int = 0
     """The lowest layer that can be steered."""
     no_decoding: str = ""
@@ -254,7 +257,33 @@ class Prompt:
     copies: int = 1
     """How many adjacent rows of the stream start from this prompt, prefilled once."""
     keep: int = 0
-    """With `reuse`: the number of leading positions that are kept from the same row of the old stream; keep < n."""
+    """The number of leading positions that are already in a cache, keep < n: with `reuse`, in the same row of the old
+    stream; with `held`, among the held positions."""
+    held: int | None = None
+    """For `Stream.join` and `Stream.prefill`: the number of held positions that the prompt begins with. They are copied
+    and stay held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What a stream that rows may join needs memory for."""
+
+    rows: int
+    """The most rows at a time; prefixes that are held count as rows."""
+    tokens: int
+    """The most positions of all rows, with the room that each was given, and of held prefixes together."""
+    longest: int
+    """The most tokens that a row will hold. It decides the side of `Info.rope_length` that all rows must be on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Positions that a stream keeps in its cache apart from its rows."""
+
+    number: int
+    """Names them in this stream; never given twice."""
+    scores: FloatArray
+    """(n - keep, watches) float32: projections of the positions that were computed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -314,6 +343,36 @@ class Stream(Protocol):
         """Take finished rows out of the batch."""
         ...
 
+    def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
+        """Prefill prompts into a stream that was opened with a `reserve`: their rows come after those there are, and each
+        may grow by `room` tokens. Returns scores as `prompt_scores` gives them.
+
+        Tokens sampled last are run first; their scores come with the next `step` or `settle`, in which rows that have
+        just joined have NaN. Nothing of the other rows changes.
+
+        Raises OutOfMemory if the reserve or the memory has no place; the other rows go on.
+        """
+        ...
+
+    def prefill(self, prompt: Prompt) -> Held:
+        """Run a prompt that no row decodes yet, and hold its positions: the beginning of a long prompt, or one that
+        many share. Its sampler, `copies` and later positions of its steering do not matter. Raises as `join`."""
+        ...
+
+    def hold(self, row: int, length: int) -> int:
+        """Hold the first `length` positions of a row, at least 1 and at most those that were run. Returns their number.
+        Raises as `join`."""
+        ...
+
+    def release(self, held: int) -> None:
+        """Free held positions."""
+        ...
+
+    def watch(self, watch: Sequence[Watch]) -> None:
+        """Read these projections instead, from the next token run on. Scores that wait for the next step are given for
+        those of them that were read before, NaN for the others."""
+        ...
+
     def close(self) -> None:
         """Free the cache. Any other call on a closed stream raises LocalprobeError; closing twice is fine."""
         ...
@@ -356,8 +415,11 @@ class Engine(Protocol):
         room: int,
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
+        reserve: Reserve | None = None,
     ) -> Stream:
         """Prefill prompts and return the stream that decodes them; each row may grow by `room` tokens.
+
+        With `reserve`, rows may join later, `prompts` may be empty, and what rows leave behind is used again.
 
         With `reuse`, row i resumes row i of that stream (which has the same number of rows; copies=1): its first `keep`
         positions stay in the cache, and the old stream is closed. The core has checked that tokens and steering of

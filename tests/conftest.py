@@ -12,9 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from localprobe.fake import FakeEngine
+
+# The same examples in every run, so that what passed here passes elsewhere. `--hypothesis-profile=random` draws new ones.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_collection_finish() -> None:

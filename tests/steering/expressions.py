@@ -38,7 +38,7 @@ def places(draw: st.DrawFn) -> Positions:
     """Positions of every kind."""
     outside = draw(st.booleans())
     first, length = draw(st.integers(-50, 50)), draw(_count)
-    stop = first + length if first >= 0 or first + length < 0 else None
+    stop = min(first + length, LARGEST) if first >= 0 or first + length < 0 else None
     sliced = st.sampled_from([(first, stop), (first, None), (None, length), (None, -length), (None, None)])
     match draw(st.sampled_from(["all", "prompt", "response", "first", "last", "positions", "on"])):
         case "first":
