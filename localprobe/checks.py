@@ -13,6 +13,7 @@ from localprobe.engine import (
     IntArray,
     Operator,
     Prompt,
+    Reserve,
     Row,
     Sampler,
     Span,
@@ -129,6 +130,22 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
             raise UsageError(f"a prompt needs at least 1 copy, not {prompt.copies}")
         if not 0 <= prompt.keep < len(prompt.ids):
             raise UsageError(f"cannot keep {prompt.keep} of {len(prompt.ids)} positions: the last one is run again")
+
+
+def check_join(info: Info, prompt: Prompt, room: int, reserve: Reserve) -> None:
+    """Raises UsageError or VectorError if a prompt may not join a stream with that reserve, whatever else is in it."""
+    check_prompts(info, [prompt], room)
+    length = len(prompt.ids) + room
+    if info.is_long(len(prompt.ids)) != info.is_long(reserve.longest):
+        raise UsageError(
+            f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors: a prompt of "
+            f"{len(prompt.ids)} tokens cannot join rows on the other side"
+        )
+    if prompt.copies > reserve.rows or length > reserve.tokens:
+        raise UsageError(
+            f"{prompt.copies} rows of {length} tokens: the stream has memory for {reserve.rows} rows and "
+            f"{reserve.tokens} tokens at most"
+        )
 
 
 def check_decoding(info: Info) -> None:

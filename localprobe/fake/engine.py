@@ -20,6 +20,7 @@ from localprobe.engine import (
     IntArray,
     Output,
     Prompt,
+    Reserve,
     Row,
     Steering,
     Stream,
@@ -27,11 +28,10 @@ from localprobe.engine import (
 )
 from localprobe.errors import UsageError
 from localprobe.fake import tokenizer
-from localprobe.fake.stream import FakeStream
+from localprobe.fake.stream import LONG_BASE, FakeStream
 from localprobe.fake.transformer import BASE, CONTEXT, LAYERS, WIDTH, Cache, Transformer
 from localprobe.sampling import log_softmax
 
-_LONG_BASE = 30.0  # of the RoPE of rows beyond `rope_length`: far from the usual one, so that a mix of the two shows
 Fault: TypeAlias = Literal["steering ignored", "decode unsteered"]
 
 
@@ -49,7 +49,7 @@ class FakeEngine:
         *,
         seed: int = 0,
         context: int = CONTEXT,
-        capabilities: Capabilities = Capabilities(operators=OPERATORS),
+        capabilities: Capabilities = Capabilities(operators=OPERATORS, join=True),
         delay: float = 0.0,
         fault: Fault | None = None,
         template_args: tuple[str, ...] = (),
@@ -124,8 +124,11 @@ class FakeEngine:
         room: int,
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
+        reserve: Reserve | None = None,
     ) -> FakeStream:
         check_decoding(self.info)
+        if reserve and not self.info.capabilities.join:
+            raise UsageError("rows cannot join a stream of this engine: open without `reserve`")
         self._refuse_unable(prompt.steering for prompt in prompts)
         if reuse is None:
             caches = [self._cache(len(prompt.ids), len(prompt.ids) + room) for prompt in prompts]
@@ -138,6 +141,8 @@ class FakeEngine:
             prompts,
             caches,
             watch,
+            room=room,
+            reserve=reserve,
             delay=self._delay,
             fault=self._fault,
             rope_length=self.info.rope_length,
@@ -148,7 +153,7 @@ class FakeEngine:
 
     def _cache(self, length: int, capacity: int) -> Cache:
         """An empty cache for a row that begins with `length` tokens."""
-        return Cache(capacity, _LONG_BASE if self.info.is_long(length) else BASE)
+        return Cache(capacity, LONG_BASE if self.info.is_long(length) else BASE)
 
     def _refuse_unable(self, steerings: Iterable[Steering]) -> None:
         """Raise for what the capabilities exclude; the core should never request it."""

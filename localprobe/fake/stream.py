@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.checks import check_growth
-from localprobe.engine import FloatArray, Prompt, Sampler, Steering, Step, Watch
-from localprobe.errors import UsageError
-from localprobe.fake.transformer import Cache, Transformer
+from localprobe.engine import FloatArray, Held, Prompt, Reserve, Sampler, Steering, Step, Watch
+from localprobe.errors import OutOfMemory, UsageError
+from localprobe.fake.transformer import BASE, Cache, Transformer
 from localprobe.sampling import sample
+from localprobe.watches import arranged
+
+
+LONG_BASE = 30.0  # of the RoPE of rows beyond `rope_length`: far from the usual one, so that a mix of the two shows
 
 
 @dataclass(slots=True)
@@ -25,6 +29,8 @@ class _Row:
     """(vocabulary,): next-token logits after the last token run."""
     pending: int | None = None
     """The token sampled last, if it has not been run yet."""
+    late: FloatArray | None = None
+    """(watches,): scores of a token that was run when another row joined."""
 
 
 class FakeStream:
@@ -37,6 +43,8 @@ class FakeStream:
         caches: Sequence[Cache],
         watch: Sequence[Watch],
         *,
+        room: int,
+        reserve: Reserve | None = None,
         delay: float = 0.0,
         fault: str | None = None,
         rope_length: int | None = None,
@@ -47,7 +55,13 @@ class FakeStream:
         self._fault = fault
         self._rope_length = rope_length
         self._rows: list[_Row] = []
+        self._reserve = reserve
+        self._base = LONG_BASE if rope_length and reserve and reserve.longest > rope_length else BASE
+        self._held: dict[int, Cache] = {}
+        self._holds = 0  # numbers given so far
         self._closed = False
+        if reserve:
+            self._check_reserve([(len(prompt.ids) + room, prompt.copies) for prompt in prompts])
         self._prompt_scores = [self._prefill(prompt, cache) for prompt, cache in zip(prompts, caches, strict=True)]
 
     @property
@@ -59,6 +73,8 @@ class FakeStream:
         self._refuse_closed()
         if self._delay:
             time.sleep(self._delay)
+        if not self._rows:
+            raise UsageError("this stream has no rows to decode")
         scores = self._run_pending()
         logits = np.stack([row.logits for row in self._rows])  # (rows, vocabulary)
         ids, logprobs = sample(logits, [row.sampler for row in self._rows], uniforms)
@@ -80,9 +96,62 @@ class FakeStream:
         self._refuse_closed()
         self._rows = [row for number, row in enumerate(self._rows) if number not in rows]
 
+    def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
+        self._refuse_closed()
+        self._check_reserve([(len(prompt.ids) + room, prompt.copies) for prompt in prompts])
+        for row, scores in zip(self._rows, self._run_pending(), strict=True):
+            row.late = scores
+        return [self._prefill(prompt, self._begin(prompt, room)) for prompt in prompts]
+
+    def prefill(self, prompt: Prompt) -> Held:
+        self._refuse_closed()
+        self._check_reserve([(len(prompt.ids), 1)])
+        cache = self._begin(prompt, 0)
+        residuals = self._model.run(prompt.ids[cache.length :], cache, prompt.steering)  # (layers, n - keep, width)
+        return Held(self._keep(cache), self._project(residuals))
+
+    def hold(self, row: int, length: int) -> int:
+        self._refuse_closed()
+        self._check_reserve([(length, 1)])
+        return self._keep(self._rows[row].cache.grown(length, length))
+
+    def release(self, held: int) -> None:
+        self._refuse_closed()
+        del self._held[held]
+
+    def watch(self, watch: Sequence[Watch]) -> None:
+        self._refuse_closed()
+        for row in self._rows:
+            if row.late is not None:
+                row.late = arranged(row.late[None], self._watch, watch)[0]
+        self._watch = tuple(watch)
+
     def close(self) -> None:
         self._closed = True
         self._rows = []
+        self._held = {}
+
+    def _begin(self, prompt: Prompt, room: int) -> Cache:
+        """A cache for a prompt, with what it takes from held positions."""
+        capacity = len(prompt.ids) + room
+        return (
+            Cache(capacity, self._base) if prompt.held is None else self._held[prompt.held].grown(capacity, prompt.keep)
+        )
+
+    def _keep(self, cache: Cache) -> int:
+        self._holds += 1
+        self._held[self._holds] = cache
+        return self._holds
+
+    def _check_reserve(self, more: Sequence[tuple[int, int]]) -> None:
+        """Raise OutOfMemory if there is no place for rows of these (tokens, copies) besides what there is."""
+        if self._reserve is None:
+            raise UsageError("no row can join this stream: open it with `reserve`")
+        caches = [*(row.cache for row in self._rows), *self._held.values()]
+        rows = len(caches) + sum(copies for _, copies in more)
+        tokens = sum(cache.keys.shape[1] for cache in caches) + sum(length * copies for length, copies in more)
+        if rows > self._reserve.rows or tokens > self._reserve.tokens:
+            raise OutOfMemory(f"{rows} rows of {tokens} tokens in all: the stream is for {self._reserve}")
 
     def take_caches(self, prompts: Sequence[Prompt], room: int) -> list[Cache]:
         """Hand the caches, cut to what each of `prompts` keeps, to a new stream, and close this one."""
@@ -110,6 +179,8 @@ class FakeStream:
         if any(row.pending is not None for row in self._rows):
             check_growth(self._rope_length, [row.cache.length for row in self._rows])
         for number, row in enumerate(self._rows):
+            if row.late is not None:
+                scores[number], row.late = row.late, None
             if row.pending is None:
                 continue
             if row.cache.length == row.cache.keys.shape[1]:

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from localprobe.engine import (
     FloatArray,
+    Held,
     Info,
     IntArray,
     LoadOptions,
     Output,
     Prompt,
+    Reserve,
     Row,
     Steering,
     Step,
@@ -150,10 +152,11 @@ class RemoteEngine:
         room: int,
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
+        reserve: Reserve | None = None,
     ) -> RemoteStream:
         if reuse is not None and not (isinstance(reuse, RemoteStream) and reuse.engine is self):
             raise UsageError("a stream of another engine cannot be reused: open without `reuse`")
-        return RemoteStream(self, self._process, prompts, room=room, watch=watch, reuse=reuse)
+        return RemoteStream(self, self._process, prompts, room=room, watch=watch, reuse=reuse, reserve=reserve)
 
     def kill(self) -> None:
         """End the child at once, whatever it is doing, from any thread. Every call then raises EngineCrashed."""
@@ -181,6 +184,7 @@ class RemoteStream:
         room: int,
         watch: Sequence[Watch],
         reuse: RemoteStream | None,
+        reserve: Reserve | None,
     ) -> None:
         self.engine = engine  # must not end before its streams
         self._process = process
@@ -189,7 +193,7 @@ class RemoteStream:
         self._closing.atexit = False  # at exit the whole child ends
         old = None if reuse is None else reuse._open_number()
         try:
-            scores = self._call("open", tuple(prompts), room, tuple(watch), old)
+            scores = self._call("open", tuple(prompts), room, tuple(watch), old, reserve)
         except BaseException:
             if reuse is not None and not self._closing.alive:  # interrupted: the child may have used it or not
                 reuse.close()
@@ -222,6 +226,25 @@ class RemoteStream:
     def drop(self, rows: Sequence[int]) -> None:
         self._call("drop", tuple(rows))
         self._last = [last for row, last in enumerate(self._last) if row not in set(rows)]
+
+    def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
+        scores: tuple[FloatArray, ...] = self._call("join", tuple(prompts), room)
+        self._last += [-1] * sum(prompt.copies for prompt in prompts)
+        return scores
+
+    def prefill(self, prompt: Prompt) -> Held:
+        held: Held = self._call("prefill", prompt)
+        return held
+
+    def hold(self, row: int, length: int) -> int:
+        held: int = self._call("hold", row, length)
+        return held
+
+    def release(self, held: int) -> None:
+        self._call("release", held)
+
+    def watch(self, watch: Sequence[Watch]) -> None:
+        self._call("watch", tuple(watch))
 
     def close(self) -> None:
         self._closing()

@@ -16,11 +16,13 @@ from localprobe.engine import (
     Backend,
     Engine,
     FloatArray,
+    Held,
     Info,
     IntArray,
     LoadOptions,
     Output,
     Prompt,
+    Reserve,
     Row,
     Steering,
     Step,
@@ -54,10 +56,17 @@ class Session:
         return self._engine.forward(rows, layers)
 
     def open(
-        self, number: int, prompts: tuple[Prompt, ...], room: int, watch: tuple[Watch, ...], reuse: int | None
+        self,
+        number: int,
+        prompts: tuple[Prompt, ...],
+        room: int,
+        watch: tuple[Watch, ...],
+        reuse: int | None,
+        reserve: Reserve | None,
     ) -> tuple[FloatArray, ...]:
         old = None if reuse is None else self._streams[reuse]
-        stream = self._streams[number] = self._engine.open(prompts, room=room, watch=watch, reuse=old)
+        more = {"reserve": reserve} if reserve else {}  # engines of others may not know the argument
+        stream = self._streams[number] = self._engine.open(prompts, room=room, watch=watch, reuse=old, **more)
         if reuse is not None:
             del self._streams[reuse]
         return tuple(stream.prompt_scores)
@@ -81,6 +90,21 @@ class Session:
 
     def drop(self, number: int, rows: tuple[int, ...]) -> None:
         self._streams[number].drop(rows)
+
+    def join(self, number: int, prompts: tuple[Prompt, ...], room: int) -> tuple[FloatArray, ...]:
+        return tuple(self._streams[number].join(prompts, room))
+
+    def prefill(self, number: int, prompt: Prompt) -> Held:
+        return self._streams[number].prefill(prompt)
+
+    def hold(self, number: int, row: int, length: int) -> int:
+        return self._streams[number].hold(row, length)
+
+    def release(self, number: int, held: int) -> None:
+        self._streams[number].release(held)
+
+    def watch(self, number: int, watch: tuple[Watch, ...]) -> None:
+        self._streams[number].watch(watch)
 
     def close(self, number: int) -> None:
         """Close a stream, if its `open` succeeded."""

@@ -17,6 +17,7 @@ from localprobe.testing.contract.base import Tolerance
 from localprobe.testing.contract.decoding import DecodingContract
 from localprobe.testing.contract.decoding_steered import SteeredDecodingContract
 from localprobe.testing.contract.forward import ForwardContract
+from localprobe.testing.contract.joining import JoinContract
 from localprobe.testing.contract.operators import OperatorContract
 from localprobe.testing.contract.reuse import ReuseContract
 from localprobe.testing.contract.steering import SteeringContract
@@ -32,6 +33,7 @@ class EngineContract(
     DecodingContract,
     SteeredDecodingContract,
     ReuseContract,
+    JoinContract,
     OperatorContract,
 ):
     """The whole suite. Override the fixture `engine`, and `tolerance` only if that of the dtype is too strict."""

@@ -40,7 +40,7 @@ class ContractBase:
 
     tolerance: Tolerance | None = None
     """None uses the tolerance of the engine's dtype."""
-    streams = ("DecodingContract", "SteeredDecodingContract", "ReuseContract")
+    streams = ("DecodingContract", "SteeredDecodingContract", "ReuseContract", "JoinContract")
     """The parts of the suite that decode."""
 
     @pytest.fixture(scope="class")
