@@ -344,8 +344,8 @@ class Stream(Protocol):
         ...
 
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
-        """Prefill prompts into a stream that was opened with a `reserve`: their rows come after those there are, and each
-        may grow by `room` tokens. Returns scores as `prompt_scores` gives them.
+        """Prefill prompts into a stream that was opened with a `reserve`: their rows come after those there are, and
+        each may grow by `room` tokens. Returns scores as `prompt_scores` gives them.
 
         Tokens sampled last are run first; their scores come with the next `step` or `settle`, in which rows that have
         just joined have NaN. Nothing of the other rows changes.

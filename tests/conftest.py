@@ -17,7 +17,7 @@ import pytest
 
 from localprobe.fake import FakeEngine
 
-# The same examples in every run, so that what passed here passes elsewhere. `--hypothesis-profile=random` draws new ones.
+# The same examples in every run, so that what passed here passes elsewhere; `--hypothesis-profile=random` draws others.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.load_profile("same")

@@ -16,7 +16,6 @@ from localprobe.fake.transformer import BASE, Cache, Transformer
 from localprobe.sampling import sample
 from localprobe.watches import arranged
 
-
 LONG_BASE = 30.0  # of the RoPE of rows beyond `rope_length`: far from the usual one, so that a mix of the two shows
 
 
