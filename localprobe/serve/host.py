@@ -3,102 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from localprobe.engines.loading import Loader, end
+from localprobe.engines.loading import Loader, Stage, end
 from localprobe.engines.spec import ModelSpec
-from localprobe.errors import Cancelled, UsageError, first_line
-from localprobe.model import Model
-from localprobe.serve.errors import ApiError, api_error
+from localprobe.errors import EngineCrashed, LocalprobeError, first_line
+from localprobe.serve.errors import ApiError
+from localprobe.serve.hosted import Hosted, Slot
 
 if TYPE_CHECKING:
-    from localprobe.engine import Engine, Info
+    from localprobe.engine import Engine
     from localprobe.scheduling.job import Limits
-    from localprobe.scheduling.scheduler import Scheduler
 
-T = TypeVar("T")
-State: TypeAlias = Literal["unloaded", "loading", "ready", "failed"]
-Load: TypeAlias = Callable[["Slot"], "Engine"]
+__all__ = ["Host", "Hosted", "Slot", "load_in_child"]
 
-_LOOK = 0.25  # seconds between two looks at whether an engine still lives
-_SOON = 5  # seconds after which a request may come again
-_TRIES = 5  # crashes in a row until a model is given up
-_STEADY = 60.0  # seconds that an engine lives until its next crash is a first one
-_WAITS = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before a reload, by crashes in a row
+Load: TypeAlias = Callable[[Slot], "Engine"]
 
-
-class Hosted:
-    """A loaded model, and the scheduler that all of its work goes through."""
-
-    def __init__(self, spec: ModelSpec, engine: Engine, limits: Limits) -> None:
-        from localprobe.scheduling.scheduler import Scheduler
-
-        self.spec = spec
-        self.model = Model(engine)
-        """To be used on the scheduler's thread only; see `run`."""
-        self.scheduler: Scheduler = Scheduler(engine, limits)
-        self.created = int(time.time())
-        """When it was loaded, in seconds since 1970."""
-        self.used = time.monotonic()
-
-    @property
-    def name(self) -> str:
-        """What the API calls it."""
-        return self.info.model
-
-    @property
-    def info(self) -> Info:
-        return self.model.info
-
-    @property
-    def idle(self) -> bool:
-        """Whether it answers nothing now."""
-        stats = self.scheduler.stats
-        return not stats.rows and not stats.waiting
-
-    @property
-    def dead(self) -> Exception | None:
-        """Why its engine cannot answer any more; None if it can."""
-        return self.scheduler.broken or _ended(self.model.engine)
-
-    async def run(self, work: Callable[[Model], T]) -> T:
-        """Other work with the model, between two steps of the answers. Raises ApiError."""
-        try:
-            return await asyncio.wrap_future(self.scheduler.call(lambda: work(self.model)))
-        except Exception as error:
-            raise api_error(error) from error
-
-    def close(self, grace: float = 0.0) -> None:
-        """Let running answers go on for `grace` seconds, then end the engine."""
-        self.scheduler.close(grace)
-        end(self.model.engine)
+SOON = 5  # seconds after which a request that came during a load may come again
+_LOOK = 0.25  # seconds between two looks at whether the engines still live
+_WAITS = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before each reload of crashes in a row; then the model is given up
+_STEADY = 120.0  # seconds that an engine lives until its next crash counts as a first one
+_ORDER = ("ready", "loading", "failed", "unloaded")
+_log = logging.getLogger("localprobe.serve")
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
-    """A model that the server knows, loaded or not."""
+def load_in_child(slot: Slot) -> Engine:
+    """Load a model in a child process, checked and measured; the slot says how far it is."""
 
-    spec: ModelSpec
-    state: State = "unloaded"
-    doing: str = ""
-    """The stage of its load, for a user."""
-    error: str = ""
-    """Why it failed, or why it is loaded again."""
-    hosted: Hosted | None = None
-    crashes: int = 0
-    """In a row."""
-    loader: Loader | None = None
-    leaving: bool = False
-    changed: threading.Event = field(default_factory=threading.Event)
-    """Set when a load has ended, well or not."""
+    def report(stage: Stage) -> None:
+        slot.doing = f"{stage.name} ({stage.done / stage.total:.0%})" if stage.total else stage.name
 
-    def goes_by(self, name: str) -> bool:
-        """Whether the API calls it so."""
-        return name == self.spec.name or (self.hosted is not None and name == self.hosted.name)
+    slot.loader = Loader(slot.spec, remote=True, measure=True, report=report)
+    return slot.loader.load()
 
 
 class Host:
@@ -111,14 +52,13 @@ class Host:
         *,
         resident: int = 1,
         load_on_request: bool = False,
-        load: Load | None = None,
+        load: Load = load_in_child,
     ) -> None:
-        """Of `specs`, the first `resident` are loaded by `start`. `load` gives the engine of a model; by default it is
-        started in a child and checked."""
+        """Of `specs`, at least one, the first `resident` are loaded by `start`. `load` gives the engine of a model."""
         self.default = ""
-        """The steering of requests that name none; an expression, or empty."""
-        self._limits, self._resident, self._load_on_request = limits, resident, load_on_request
-        self._load = load or load_in_child
+        """The steering of requests that name none: an expression, or empty."""
+        self._limits, self._most, self._on_request, self._load = limits, resident, load_on_request, load
+        self._usual = specs[0]
         self._slots = [Slot(spec) for spec in specs]
         self._lock = threading.RLock()
         self._closing = threading.Event()
@@ -126,6 +66,192 @@ class Host:
     def start(self) -> None:
         """Begin to load, in the background."""
         with self._lock:
-            for slot in self._slots[: self._resident]:
+            for slot in self._slots[: self._most]:
                 self._begin(slot)
         threading.Thread(target=self._watch, name="localprobe watch", daemon=True).start()
+
+    def hosted(self, name: str | None = None) -> Hosted:
+        """A loaded model by its name, or the one that was asked for last. ApiError: 404 for one that is not loaded,
+        503 for one that is being loaded or that failed."""
+        with self._lock:
+            slot = self._slot(name)
+            self._look(slot)
+            if slot.hosted is not None:
+                slot.hosted.used = time.monotonic()
+                return slot.hosted
+            if slot.state == "unloaded" and self._on_request:
+                self._make_room()
+                self._begin(slot)
+            raise _not_ready(slot)
+
+    def slots(self) -> list[Slot]:
+        """Every model that the server knows."""
+        with self._lock:
+            return list(self._slots)
+
+    def status(self) -> tuple[bool, dict[str, Any]]:
+        """Whether a model is ready, and the state of all as JSON values."""
+        slots = self.slots()
+        for slot in slots:
+            self._look(slot)
+        states = {slot.state for slot in slots}
+        status = "ok" if "ready" in states else next(state for state in _ORDER if state in states)
+        return status == "ok", {
+            "status": status,
+            "models": [
+                {"id": s.name, "state": s.state, "stage": s.doing or None, "error": s.error or None} for s in slots
+            ],
+        }
+
+    async def load(self, name: str, engine: str | None = None) -> Hosted:
+        """Load a model, and wait for it. ApiError if it cannot be loaded."""
+        with self._lock:
+            slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
+            if slot is None:
+                slot = Slot(replace(self._usual, name=name, engine=engine))
+            elif engine not in (None, slot.spec.engine):
+                self.unload(name)
+                slot.spec = replace(slot.spec, engine=engine)
+            if slot.state in ("unloaded", "failed"):
+                self._make_room()
+                slot.crashes = 0
+                self._begin(slot)
+            if slot not in self._slots:
+                self._slots.append(slot)
+        while slot.state == "loading":
+            await asyncio.sleep(_LOOK / 5)
+        if slot.hosted is None:
+            raise _not_ready(slot)
+        return slot.hosted
+
+    def unload(self, name: str) -> None:
+        """Free a model, or end its load; its running answers fail. ApiError 404 for one that is not loaded."""
+        with self._lock:
+            slot = self._slot(name)
+            if slot.state == "unloaded":
+                raise _not_ready(slot)
+            self._free(slot)
+
+    def close(self, grace: float = 0.0) -> None:
+        """Let running answers go on for `grace` seconds, then free every model."""
+        self._closing.set()
+        until = time.monotonic() + grace
+        for slot in self.slots():
+            with self._lock:
+                hosted, loader, slot.hosted, slot.state = slot.hosted, slot.loader, None, "unloaded"
+                slot.loads += 1
+            if hosted is not None:
+                hosted.close(max(0.0, until - time.monotonic()))
+            elif loader is not None:
+                loader.cancel()
+
+    def _slot(self, name: str | None) -> Slot:
+        if name is None:
+            return min(self._slots, key=lambda s: (_ORDER.index(s.state), -(s.hosted.used if s.hosted else 0.0)))
+        slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
+        if slot is None:
+            known = ", ".join(slot.name for slot in self._slots)
+            raise ApiError(404, f"no model {name!r} here, but {known}", code="model_not_found", param="model")
+        return slot
+
+    def _begin(self, slot: Slot, wait: float = 0.0, dead: Hosted | None = None) -> None:
+        """Load a model on a thread of its own, once the engine before it is freed."""
+        slot.state, slot.hosted, slot.doing = "loading", None, "waiting" if wait else "starting"
+        slot.loads += 1
+        arguments = (slot, slot.loads, wait, dead)
+        threading.Thread(target=self._run, args=arguments, name=f"load {slot.spec.name}", daemon=True).start()
+
+    def _run(self, slot: Slot, load: int, wait: float, dead: Hosted | None) -> None:
+        if dead is not None:
+            dead.close()
+        if self._closing.wait(wait) or slot.loads != load:
+            return
+        try:
+            engine = self._load(slot)
+            try:
+                hosted = Hosted(engine, self._limits)
+            except BaseException:
+                end(engine)
+                raise
+        except Exception as error:
+            self._failed(slot, load, error)
+            return
+        with self._lock:
+            if given_up := slot.loads != load:
+                slot = Slot(slot.spec)  # the slot is another load's now
+            slot.state, slot.hosted, slot.doing, slot.error = "ready", hosted, "", ""
+        if given_up:
+            hosted.close()
+        else:
+            _log.info("%s is loaded on %s", hosted.name, hosted.info.engine)
+
+    def _failed(self, slot: Slot, load: int, error: Exception) -> None:
+        with self._lock:
+            if slot.loads != load:
+                return
+            if slot.crashes and isinstance(error, EngineCrashed):
+                self._reload(slot, error)
+                return
+            slot.state, slot.doing, slot.error = "failed", "", first_line(error)
+        bug = None if isinstance(error, LocalprobeError) else error
+        _log.error("%s cannot be loaded: %s", slot.spec.name, first_line(error), exc_info=bug)
+
+    def _look(self, slot: Slot) -> None:
+        """Load a model again whose engine has died."""
+        with self._lock:
+            hosted = slot.hosted
+            if hosted is None or not (error := hosted.dead):
+                return
+            if time.monotonic() - hosted.began > _STEADY:
+                slot.crashes = 0
+            self._reload(slot, error, hosted)
+
+    def _reload(self, slot: Slot, error: Exception, dead: Hosted | None = None) -> None:
+        slot.crashes += 1
+        slot.error = first_line(error)
+        _log.error("%s: %s", slot.name, slot.error)
+        if slot.crashes > len(_WAITS):
+            slot.state, slot.hosted, slot.doing = "failed", None, ""
+            slot.error = f"the engine failed {slot.crashes} times in a row, the last time so: {slot.error}"
+            if dead is not None:
+                threading.Thread(target=dead.close, daemon=True).start()
+        else:
+            self._begin(slot, _WAITS[slot.crashes - 1], dead)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_LOOK):
+            for slot in self.slots():
+                self._look(slot)
+
+    def _make_room(self) -> None:
+        """Free the model that was idle for the longest, if there is no room for one more. ApiError 503 if none is."""
+        loaded = [slot for slot in self._slots if slot.state in ("ready", "loading")]
+        if len(loaded) < self._most:
+            return
+        idle = [slot for slot in loaded if slot.hosted and slot.hosted.idle]
+        if not idle:
+            message = f"there is no room for another model: {', '.join(s.name for s in loaded)} answers; send it again"
+            raise ApiError(503, message, code="no_room", retry_after=SOON)
+        self._free(min(idle, key=lambda slot: slot.hosted.used if slot.hosted else 0.0))
+
+    def _free(self, slot: Slot) -> None:
+        hosted, loader = slot.hosted, slot.loader
+        slot.state, slot.hosted, slot.doing, slot.error = "unloaded", None, "", ""
+        slot.loads += 1
+        if hosted is not None:
+            hosted.close()
+        elif loader is not None:
+            loader.cancel()
+
+
+def _not_ready(slot: Slot) -> ApiError:
+    """Why a model cannot answer now."""
+    match slot.state:
+        case "unloaded":
+            message = f"the model {slot.name!r} is not loaded: load it with POST /v1/models/load"
+            return ApiError(404, message, code="model_not_found", param="model")
+        case "failed":
+            return ApiError(503, f"{slot.name} cannot be loaded: {slot.error}", code="model_failed")
+    why = f", since {slot.error}" if slot.error else ""
+    stage = f": {slot.doing}" if slot.doing else ""
+    return ApiError(503, f"{slot.name} is being loaded{why}{stage}", code="model_loading", retry_after=SOON)

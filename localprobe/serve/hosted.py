@@ -1,0 +1,106 @@
+"""A model that a server knows, and what answers once it is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+from localprobe.engines.loading import end
+from localprobe.errors import EngineCrashed, UnsupportedModel
+from localprobe.model import Model
+from localprobe.serve.errors import api_error
+
+if TYPE_CHECKING:
+    from localprobe.engine import Engine, Info
+    from localprobe.engines.loading import Loader
+    from localprobe.engines.spec import ModelSpec
+    from localprobe.scheduling.job import Limits
+    from localprobe.scheduling.scheduler import Scheduler
+
+T = TypeVar("T")
+State: TypeAlias = Literal["unloaded", "loading", "ready", "failed"]
+
+
+class Hosted:
+    """A loaded model, and the scheduler that all of its work goes through."""
+
+    def __init__(self, engine: Engine, limits: Limits) -> None:
+        from localprobe.scheduling.scheduler import Scheduler
+
+        info = engine.info
+        if not info.capabilities.join:
+            raise UnsupportedModel(
+                f"{info.model}: no request can join others on the engine {info.engine}: take another"
+            )
+        self.model = Model(engine)
+        """To be used on the scheduler's thread only; see `run`."""
+        self.scheduler: Scheduler = Scheduler(engine, limits)
+        self.created = int(time.time())
+        """When it was loaded, in seconds since 1970."""
+        self.began = self.used = time.monotonic()
+        """When it was loaded, and asked for last."""
+
+    @property
+    def name(self) -> str:
+        """What the API calls it."""
+        return self.info.model
+
+    @property
+    def info(self) -> Info:
+        return self.model.info
+
+    @property
+    def idle(self) -> bool:
+        """Whether it answers nothing now."""
+        stats = self.scheduler.stats
+        return not stats.rows and not stats.waiting
+
+    @property
+    def dead(self) -> Exception | None:
+        """Why its engine cannot answer any more; None if it can."""
+        if self.scheduler.broken or getattr(self.model.engine, "alive", True):
+            return self.scheduler.broken
+        return EngineCrashed(f"the {self.info.engine} engine's process has ended")
+
+    async def run(self, work: Callable[[Model], T]) -> T:
+        """Other work with the model, between two steps of the answers. Raises ApiError."""
+        try:
+            return await asyncio.wrap_future(self.scheduler.call(lambda: work(self.model)))
+        except Exception as error:
+            raise api_error(error) from error
+
+    def close(self, grace: float = 0.0) -> None:
+        """Let running answers go on for `grace` seconds, then end the engine."""
+        self.scheduler.close(grace)
+        end(self.model.engine)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A model that a server knows, loaded or not. `Host` changes it under its lock."""
+
+    spec: ModelSpec
+    state: State = "unloaded"
+    doing: str = ""
+    """The stage of its load, for a user."""
+    error: str = ""
+    """Why it failed, or why it is being loaded again."""
+    hosted: Hosted | None = None
+    """While it is ready."""
+    crashes: int = 0
+    """In a row."""
+    loader: Loader | None = None
+    loads: int = 0
+    """Counts its loads, so that one that was given up is told from the next."""
+
+    @property
+    def name(self) -> str:
+        """What the API calls it."""
+        return self.hosted.name if self.hosted else self.spec.name
+
+    def goes_by(self, name: str) -> bool:
+        """Whether a request that names a model so means it."""
+        return name in (self.spec.name, self.name)
