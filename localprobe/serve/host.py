@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from localprobe.engines.loading import Loader, Stage, end
 from localprobe.engines.spec import ModelSpec
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Host", "Hosted", "Slot", "load_in_child"]
 
 Load: TypeAlias = Callable[[Slot], "Engine"]
+
+
+class Free(Protocol):
+    """Frees a model, after its running answers had `grace` seconds."""
+
+    def __call__(self, grace: float = 0.0) -> None: ...
+
 
 SOON = 5  # seconds after which a request that came during a load may come again
 _LOOK = 0.25  # seconds between two looks at whether the engines still live
@@ -42,6 +49,10 @@ def load_in_child(slot: Slot) -> Engine:
     return slot.loader.load()
 
 
+def _nothing(grace: float = 0.0) -> None:
+    """Frees nothing."""
+
+
 class Host:
     """The models of a server, and its default steering. Its methods may be called from any thread."""
 
@@ -57,7 +68,8 @@ class Host:
         """Of `specs`, at least one, the first `resident` are loaded by `start`. `load` gives the engine of a model."""
         self.default = ""
         """The steering of requests that name none: an expression, or empty."""
-        self._limits, self._most, self._on_request, self._load = limits, resident, load_on_request, load
+        self.loads_on_request = load_on_request
+        self._limits, self._most, self._load = limits, resident, load
         self._usual = specs[0]
         self._slots = [Slot(spec) for spec in specs]
         self._lock = threading.RLock()
@@ -79,9 +91,8 @@ class Host:
             if slot.hosted is not None:
                 slot.hosted.used = time.monotonic()
                 return slot.hosted
-            if slot.state == "unloaded" and self._on_request:
-                self._make_room()
-                self._begin(slot)
+            if slot.state == "unloaded" and self.loads_on_request:
+                self._begin(slot, before=self._make_room())
             raise _not_ready(slot)
 
     def slots(self) -> list[Slot]:
@@ -109,13 +120,13 @@ class Host:
             slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
             if slot is None:
                 slot = Slot(replace(self._usual, name=name, engine=engine))
-            elif engine not in (None, slot.spec.engine):
-                self.unload(name)
+            before: Free = _nothing
+            if engine not in (None, slot.spec.engine):
+                before = self._taken_out(slot)
                 slot.spec = replace(slot.spec, engine=engine)
             if slot.state in ("unloaded", "failed"):
-                self._make_room()
                 slot.crashes = 0
-                self._begin(slot)
+                self._begin(slot, before=self._make_room() if before is _nothing else before)
             if slot not in self._slots:
                 self._slots.append(slot)
         while slot.state == "loading":
@@ -124,13 +135,15 @@ class Host:
             raise _not_ready(slot)
         return slot.hosted
 
-    def unload(self, name: str) -> None:
+    def unload(self, name: str) -> Slot:
         """Free a model, or end its load; its running answers fail. ApiError 404 for one that is not loaded."""
         with self._lock:
             slot = self._slot(name)
             if slot.state == "unloaded":
                 raise _not_ready(slot)
-            self._free(slot)
+            free = self._taken_out(slot)
+        free()
+        return slot
 
     def close(self, grace: float = 0.0) -> None:
         """Let running answers go on for `grace` seconds, then free every model."""
@@ -138,12 +151,8 @@ class Host:
         until = time.monotonic() + grace
         for slot in self.slots():
             with self._lock:
-                hosted, loader, slot.hosted, slot.state = slot.hosted, slot.loader, None, "unloaded"
-                slot.loads += 1
-            if hosted is not None:
-                hosted.close(max(0.0, until - time.monotonic()))
-            elif loader is not None:
-                loader.cancel()
+                free = self._taken_out(slot)
+            free(max(0.0, until - time.monotonic()))
 
     def _slot(self, name: str | None) -> Slot:
         if name is None:
@@ -154,36 +163,38 @@ class Host:
             raise ApiError(404, f"no model {name!r} here, but {known}", code="model_not_found", param="model")
         return slot
 
-    def _begin(self, slot: Slot, wait: float = 0.0, dead: Hosted | None = None) -> None:
-        """Load a model on a thread of its own, once the engine before it is freed."""
+    def _begin(self, slot: Slot, wait: float = 0.0, before: Free = _nothing) -> None:
+        """Load a model on a thread of its own, after `wait` seconds, and once what was there `before` is freed."""
         slot.state, slot.hosted, slot.doing = "loading", None, "waiting" if wait else "starting"
         slot.loads += 1
-        arguments = (slot, slot.loads, wait, dead)
+        arguments = (slot, slot.loads, wait, before)
         threading.Thread(target=self._run, args=arguments, name=f"load {slot.spec.name}", daemon=True).start()
 
-    def _run(self, slot: Slot, load: int, wait: float, dead: Hosted | None) -> None:
-        if dead is not None:
-            dead.close()
+    def _run(self, slot: Slot, load: int, wait: float, before: Free) -> None:
+        before()
         if self._closing.wait(wait) or slot.loads != load:
             return
         try:
-            engine = self._load(slot)
-            try:
-                hosted = Hosted(engine, self._limits)
-            except BaseException:
-                end(engine)
-                raise
+            hosted = self._loaded(slot)
         except Exception as error:
             self._failed(slot, load, error)
             return
         with self._lock:
-            if given_up := slot.loads != load:
-                slot = Slot(slot.spec)  # the slot is another load's now
-            slot.state, slot.hosted, slot.doing, slot.error = "ready", hosted, "", ""
-        if given_up:
-            hosted.close()
-        else:
+            wanted = slot.loads == load and not self._closing.is_set()
+            if wanted:
+                slot.state, slot.hosted, slot.doing, slot.error = "ready", hosted, "", ""
+        if wanted:
             _log.info("%s is loaded on %s", hosted.name, hosted.info.engine)
+        else:
+            hosted.close()
+
+    def _loaded(self, slot: Slot) -> Hosted:
+        engine = self._load(slot)
+        try:
+            return Hosted(engine, self._limits)
+        except BaseException:
+            end(engine)
+            raise
 
     def _failed(self, slot: Slot, load: int, error: Exception) -> None:
         with self._lock:
@@ -207,41 +218,47 @@ class Host:
             self._reload(slot, error, hosted)
 
     def _reload(self, slot: Slot, error: Exception, dead: Hosted | None = None) -> None:
+        free = dead.close if dead else _nothing
         slot.crashes += 1
         slot.error = first_line(error)
         _log.error("%s: %s", slot.name, slot.error)
         if slot.crashes > len(_WAITS):
             slot.state, slot.hosted, slot.doing = "failed", None, ""
             slot.error = f"the engine failed {slot.crashes} times in a row, the last time so: {slot.error}"
-            if dead is not None:
-                threading.Thread(target=dead.close, daemon=True).start()
+            threading.Thread(target=free, daemon=True).start()
         else:
-            self._begin(slot, _WAITS[slot.crashes - 1], dead)
+            self._begin(slot, _WAITS[slot.crashes - 1], free)
 
     def _watch(self) -> None:
         while not self._closing.wait(_LOOK):
             for slot in self.slots():
                 self._look(slot)
 
-    def _make_room(self) -> None:
-        """Free the model that was idle for the longest, if there is no room for one more. ApiError 503 if none is."""
+    def _make_room(self) -> Free:
+        """Take the model out that was idle for the longest, if there is no room for one more. ApiError 503 if none
+        is."""
         loaded = [slot for slot in self._slots if slot.state in ("ready", "loading")]
         if len(loaded) < self._most:
-            return
+            return _nothing
         idle = [slot for slot in loaded if slot.hosted and slot.hosted.idle]
         if not idle:
             message = f"there is no room for another model: {', '.join(s.name for s in loaded)} answers; send it again"
             raise ApiError(503, message, code="no_room", retry_after=SOON)
-        self._free(min(idle, key=lambda slot: slot.hosted.used if slot.hosted else 0.0))
+        return self._taken_out(min(idle, key=lambda slot: slot.hosted.used if slot.hosted else 0.0))
 
-    def _free(self, slot: Slot) -> None:
+    def _taken_out(self, slot: Slot) -> Free:
+        """Make a model unloaded; what is returned frees it, and waits for that."""
         hosted, loader = slot.hosted, slot.loader
         slot.state, slot.hosted, slot.doing, slot.error = "unloaded", None, "", ""
         slot.loads += 1
-        if hosted is not None:
-            hosted.close()
-        elif loader is not None:
-            loader.cancel()
+
+        def free(grace: float = 0.0) -> None:
+            if hosted is not None:
+                hosted.close(grace)
+            elif loader is not None:
+                loader.cancel()
+
+        return free
 
 
 def _not_ready(slot: Slot) -> ApiError:

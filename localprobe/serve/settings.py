@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from localprobe.scheduling.job import Limits
 
@@ -55,3 +56,21 @@ class Settings:
     """Origins whose pages may call the API."""
     log_prompts: bool = False
     """The access log holds the texts of requests and answers."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+    @property
+    def may_administer(self) -> bool:
+        """Whether a request that was let in may change the server."""
+        return bool(self.keys) or self.allow_admin or self.loopback
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own; a name is only if it is `localhost`."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

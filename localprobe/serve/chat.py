@@ -1,0 +1,129 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import UNSET
+from starlette.responses import Response
+
+from localprobe.chat_ids import encode_chat
+from localprobe.chat_template import Message, render
+from localprobe.checks import check_text
+from localprobe.model import Model
+from localprobe.serve.endpoint import Call, Endpoint
+from localprobe.serve.errors import ApiError
+from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
+from localprobe.serve.stream import Piece, chat_logprobs, chunked, collected, event_stream
+from localprobe.serve.types import (
+    AnswerMessage,
+    ChatAnswer,
+    ChatChoice,
+    ChatChunk,
+    ChatMessage,
+    ChatRequest,
+    ChunkChoice,
+    Delta,
+)
+
+
+async def complete_chat(call: Call[ChatRequest]) -> ChatAnswer | Response:
+    body, settings = call.body, call.settings
+    if len(body.messages) > settings.messages:
+        raise ApiError(400, f"more than {settings.messages} messages", param="messages")
+    if body.top_logprobs and not body.logprobs:
+        raise ApiError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
+    order = Order.of(
+        call,
+        lambda model: [encode_messages(model, body.messages)],
+        default=call.host.default,
+        texts=bool(body.logprobs),
+        top=body.top_logprobs or 0,
+    )
+    answering = Answering(call.host.hosted(body.model), order, new_id("chatcmpl"))
+    if body.stream:
+        steps = answering.steps(settings.deadline)
+        first = await unless_gone(call.request, anext(steps))
+        wanted = body.stream_options is not None and body.stream_options.include_usage
+        chunks = _Chunks(answering, usage=bool(wanted))
+        return event_stream(chunked(answering, steps, first, chunks.of, chunks.last if wanted else None))
+    answers = await unless_gone(call.request, collected(answering, settings.deadline))
+    return ChatAnswer(
+        answering.name,
+        answering.created,
+        answering.hosted.name,
+        [_choice(answering, index, answer) for index, answer in enumerate(answers)],
+        answering.usage,
+        answering.facts.applied,
+        answering.fingerprint,
+    )
+
+
+def encode_messages(model: Model, messages: Sequence[ChatMessage]) -> PromptText:
+    """A conversation in the model's chat template. UsageError for what the template cannot show."""
+    said = [Message("system" if m.role == "developer" else m.role, m.text) for m in messages]
+    check_text("a message", *(message.content for message in said))
+    ids = encode_chat(model.engine, render(model.info, said))
+    asked = next((message.content for message in reversed(said) if message.role == "user"), "")
+    return PromptText(ids, asked, "")
+
+
+def _choice(answering: Answering, index: int, answer: Piece) -> ChatChoice:
+    return ChatChoice(
+        index,
+        AnswerMessage(answer.text),
+        answer.finish or "stop",
+        chat_logprobs(answering, answer.tokens),
+        answer.extra or UNSET,
+    )
+
+
+class _Chunks:
+    """The chunks of a streamed answer: each answer begins with its role, and the first chunk tells the steering."""
+
+    def __init__(self, answering: Answering, *, usage: bool) -> None:
+        self._answering, self._usage = answering, usage
+        self._begun: set[int] = set()
+        self._told = False
+
+    def of(self, pieces: dict[int, Piece]) -> Iterator[ChatChunk]:
+        """The chunks of one step."""
+        for index, piece in pieces.items():
+            chunk = self._chunk([self._choice(index, piece)])
+            if not self._told:
+                self._told, chunk.localprobe = True, self._answering.facts.applied
+            yield chunk
+
+    def last(self) -> ChatChunk:
+        """The chunk that tells the usage."""
+        chunk = self._chunk([])
+        chunk.usage = self._answering.usage
+        return chunk
+
+    def _choice(self, index: int, piece: Piece) -> ChunkChoice:
+        delta = Delta(content=piece.text) if piece.text else Delta()
+        if index not in self._begun:
+            self._begun.add(index)
+            delta = Delta("assistant", piece.text)
+        logprobs = chat_logprobs(self._answering, piece.tokens) if piece.tokens else None
+        return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET)
+
+    def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
+        answering = self._answering
+        chunk = ChatChunk(answering.name, answering.created, answering.hosted.name, choices, answering.fingerprint)
+        chunk.usage = None if self._usage else UNSET
+        return chunk
+
+
+ENDPOINTS = [
+    Endpoint(
+        "POST",
+        "/v1/chat/completions",
+        complete_chat,
+        "Answer a conversation, steered or not",
+        body=ChatRequest,
+        answer=ChatAnswer,
+        gives=("text/event-stream",),
+        errors=(404, 429, 503, 504),
+    )
+]

@@ -1,0 +1,129 @@
+"""Events of a step as what each answer says more, and answers as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from starlette.responses import StreamingResponse
+
+from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
+from localprobe.serve.errors import api_error, envelope
+from localprobe.serve.generate import Answering
+from localprobe.serve.types import AlertEvent, ChatLogprobs, Extra, Finish, GateEvent, TokenLogprob, TopLogprob, encoded
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies must not hold chunks back
+_FINISH: dict[Reason, Finish] = {
+    "end": "stop",
+    "stop": "stop",
+    "stopped": "stop",
+    "length": "length",
+    "context": "length",
+}
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one answer says more, or all that it says."""
+
+    text: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    extra: Extra = field(default_factory=Extra)
+    finish: Finish | None = None
+
+    def add(self, other: Piece) -> None:
+        """Take what comes next."""
+        self.text += other.text
+        self.tokens += other.tokens
+        self.extra.add(other.extra)
+        self.finish = other.finish or self.finish
+
+
+def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
+    """What each answer says more, by its index. A score belongs to the token that it names, which came before."""
+    found: dict[int, Piece] = {}
+    for event in events:
+        piece = found.setdefault(event.row, Piece())
+        match event:
+            case Token():
+                piece.text += event.text
+                piece.tokens.append(event)
+            case Score():
+                # The shortest text that reads as the same float32 is what a person wants to see.
+                values = {name: float(str(value)) for name, value in zip(probes, event.values, strict=True)}
+                piece.extra.scores.append({"token": event.index, **values})
+            case GateChange():
+                piece.extra.gates.append(GateEvent(event.index, event.gate, event.open, event.score))
+            case Alert():
+                piece.extra.alerts.append(AlertEvent(event.index, event.probe, event.score, event.threshold))
+            case Finished():
+                piece.text += event.text
+                piece.finish = _FINISH[event.reason]
+    return found
+
+
+async def collected(answering: Answering, deadline: float) -> list[Piece]:
+    """All answers of a request, in their order."""
+    answers = [Piece() for _ in range(answering.order.answers)]
+    async for events in answering.steps(deadline):
+        for row, piece in pieces(events, answering.facts.probes).items():
+            answers[row].add(piece)
+    return answers
+
+
+def chat_logprobs(answering: Answering, tokens: Sequence[Token]) -> ChatLogprobs | None:
+    """The log-probabilities of tokens as chats tell them; None if they are not asked for."""
+    if not answering.order.texts:
+        return None
+
+    def entry(token: int, logprob: float) -> TopLogprob:
+        text = answering.texts[token]
+        return TopLogprob(text, logprob, None if "\ufffd" in text else list(text.encode()))
+
+    def one(token: Token) -> TokenLogprob:
+        own = entry(token.id, token.logprob)
+        return TokenLogprob(own.token, own.logprob, own.bytes, [entry(*other) for other in top(token)])
+
+    return ChatLogprobs([one(token) for token in tokens])
+
+
+def top(token: Token) -> Sequence[tuple[int, float]]:
+    """The most likely tokens at the place of one, and their log-probabilities."""
+    found: Sequence[tuple[int, float]] = getattr(token, "top", ())
+    return found
+
+
+def event_stream(chunks: AsyncIterator[Struct]) -> StreamingResponse:
+    """Chunks as server-sent events. An error after the first is an event too, and the last one."""
+
+    async def written() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in chunks:
+                yield b"data: " + encoded(chunk) + b"\n\n"
+        except Exception as error:
+            yield b"data: " + encoded(envelope(api_error(error))) + b"\n\n"
+        else:
+            yield b"data: [DONE]\n\n"
+
+    return StreamingResponse(written(), media_type="text/event-stream", headers=_HEADERS)
+
+
+async def chunked(
+    answering: Answering,
+    steps: AsyncIterator[Sequence[Event]],
+    first: Sequence[Event],
+    chunks: Callable[[dict[int, Piece]], Iterator[Struct]],
+    usage: Callable[[], Struct] | None,
+) -> AsyncIterator[Struct]:
+    """The chunks of an answer whose first events have come, then its usage, if that is asked for."""
+    try:
+        for chunk in chunks(pieces(first, answering.facts.probes)):
+            yield chunk
+        async for events in steps:
+            for chunk in chunks(pieces(events, answering.facts.probes)):
+                yield chunk
+        if usage is not None:
+            yield usage()
+    finally:
+        await steps.aclose()  # type: ignore[attr-defined]  # a generator: closing it cancels the job
