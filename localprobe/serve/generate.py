@@ -21,6 +21,7 @@ from localprobe.generation.place import PromptPlace
 from localprobe.generation.request import Request
 from localprobe.model import Model
 from localprobe.scheduling.job import Prepared
+from localprobe.serve import exchange
 from localprobe.serve.endpoint import Call
 from localprobe.serve.errors import ApiError, api_error
 from localprobe.serve.hosted import Hosted
@@ -124,6 +125,7 @@ class Answering:
         """The texts of single ids, as far as they were asked for."""
         self.tokens = 0
         """Tokens generated so far."""
+        self._exchange = exchange.current()
         self._reused = 0
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Sequence[Event] | Exception] = asyncio.Queue()
@@ -140,7 +142,9 @@ class Answering:
                 arrived = await self._arrived.get()
                 if isinstance(arrived, Exception):
                     raise api_error(arrived) from arrived
-                self.tokens += sum(isinstance(event, Token) for event in arrived)
+                generated = sum(isinstance(event, Token) for event in arrived)
+                self.tokens += generated
+                self._exchange.generated(generated)
                 left -= sum(isinstance(event, Finished) for event in arrived)
                 self._reused = getattr(job, "reused_tokens", 0)
                 yield arrived
@@ -199,6 +203,7 @@ class Answering:
         resolved.applied.notices = list(notices)
         tokens = sum(len(prompt.ids) for prompt in prompts)
         self.facts = Facts(resolved.applied, resolved.probes, tokens)
+        self._exchange.prompted(tokens, steered=bool(resolved.knobs))
         return prepared
 
     def _key(self, repeat: int) -> str:
