@@ -306,7 +306,8 @@ class Step:
     ids: IntArray
     """(rows,) int32: the tokens just sampled."""
     logprobs: FloatArray
-    """(rows,) float32: their log-probabilities under the steered model at temperature 1, before any cut."""
+    """(rows,) float32: their log-probabilities under the steered model at temperature 1, before any cut. Not finite in
+    a row whose predictions are not, which ends no other row."""
     scores: FloatArray
     """(rows, watches) float32: projections of the tokens sampled by the step *before*, whose residuals exist only
     now. NaN at the first step."""
