@@ -126,6 +126,10 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
         check_ids(info, prompt.ids, room)
         check_steering(info, prompt.steering)
         check_sampler(prompt.sampler)
+        if prompt.top and not info.capabilities.top:
+            raise UsageError(f"{info.engine} cannot list the most likely tokens: ask for none, or use another engine")
+        if prompt.top < 0:
+            raise UsageError(f"cannot list the {prompt.top} most likely tokens: ask for 0 or more")
         if prompt.copies < 1:
             raise UsageError(f"a prompt needs at least 1 copy, not {prompt.copies}")
         if not 0 <= prompt.keep < len(prompt.ids):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.engine import FloatArray, IntArray, Sampler
+from localprobe.engine import FloatArray, IntArray, Sampler, Top
 
 _BLOCK = 256
 _CHUNK = 64 * _BLOCK
@@ -67,6 +67,21 @@ def sample(
         token, norm = draw(line, top, sampler, float(uniform[row]))
         ids[row], logprobs[row] = token, line[token] - top - norm
     return ids, logprobs
+
+
+def most_likely(logits: FloatArray, count: int) -> Top:
+    """The `count` most likely tokens of each row of `logits` (rows, vocabulary), the most likely first, with their
+    log-probabilities at temperature 1."""
+    rows, size = logits.shape
+    count = min(count, size)
+    ids = np.empty((rows, count), np.int32)
+    logprobs = np.empty((rows, count), np.float32)
+    for row, line in enumerate(logits):
+        found = np.argpartition(line, size - count)[size - count :] if count < size else np.arange(size)
+        ids[row] = found[np.lexsort((found, -line[found]))]
+        top = line[ids[row, 0]]
+        logprobs[row] = line[ids[row]] - top - np.log(np.exp(line - top).sum(dtype=np.float64))
+    return Top(ids, logprobs)
 
 
 def _room(rows: int, size: int) -> FloatArray:

@@ -224,7 +224,7 @@ class Decoding:
             row.ending = "stop"
         elif len(row.ids) >= row.limit:
             row.ending = row.at_limit
-        sampled = Token(row.number, index, token, text, float(step.logprobs[at]))
+        sampled = Token(row.number, index, token, text, float(step.logprobs[at]), _listed(step, at, row.request.top))
         return [sampled, *row.gates.token(row.number, index, token)]
 
     def _stepped(self, scores: FloatArray) -> list[Event]:
@@ -277,7 +277,7 @@ class Decoding:
         self._stream.close()
         rows = [row for row in self._rows.values() if row in self._waiting]
         while True:
-            prompts = [Prompt(row.whole, row.steering, row.request.sampler) for row in rows]
+            prompts = [Prompt(row.whole, row.steering, row.request.sampler, top=row.request.top) for row in rows]
             room = max(1, *(row.limit - len(row.ids) for row in rows))
             try:
                 self._stream = self._open(prompts, room)
@@ -361,6 +361,14 @@ def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list
         kinds.setdefault((steering, space if space < most else None, engine.info.is_long(length)), []).append(i)
     waves = [rows[at : at + width] for rows in kinds.values() for at in range(0, len(rows), width)]
     return waves[::-1]
+
+
+def _listed(step: Step, at: int, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` most likely tokens of a step in row `at`."""
+    if not count or step.top is None:
+        return ()
+    ids, logprobs = step.top.ids[at, :count].tolist(), step.top.logprobs[at, :count].tolist()
+    return tuple(zip(ids, logprobs, strict=True))
 
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:

@@ -101,7 +101,8 @@ class Row:
 def prompt_of(rows: Sequence[Row], keep: int = 0, held: int | None = None) -> Prompt:
     """The prompt that rows start from which begin alike; its first `keep` positions are in a cache already."""
     first = rows[0]
-    return Prompt(first.request.ids, first.steering, first.request.sampler, len(rows), keep, held)
+    top = max(row.request.top for row in rows)
+    return Prompt(first.request.ids, first.steering, first.request.sampler, len(rows), keep, held, top)
 
 
 def watches_of(rows: Iterable[Row]) -> tuple[Watch, ...]:

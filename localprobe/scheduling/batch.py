@@ -37,6 +37,7 @@ class Batch(Decoding):
         self._leaving = leaving
         self.opened = 0
         """Names its stream, which held positions do not outlive."""
+        self._spoilt: set[int] = set()  # rows whose positions may hold NaN: nobody may begin with them
         super().__init__(engine, [], reserve=reserve)
 
     @property
@@ -128,13 +129,14 @@ class Batch(Decoding):
 
     def _leave(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            if row.ending:
+            if row.ending and row.number not in self._spoilt:
                 self._leaving(row.number)
         super()._leave(rows)
 
     def _forget(self, rows: Sequence[Row]) -> None:
         for row in rows:
             self._rows.pop(row.number, None)
+            self._spoilt.discard(row.number)
             self.prompt_scores.pop(row.number, None)
 
     def _not_finite(self, rows: Sequence[Row]) -> list[Event]:
@@ -143,6 +145,7 @@ class Batch(Decoding):
         except LocalprobeError as error:
             for row in rows:
                 row.ending = "stopped"
+                self._spoilt.add(row.number)
             return [Failed(row.number, str(error)) for row in rows]
 
     def _read(self, row: Row, gates: RowGates) -> None:
