@@ -29,6 +29,7 @@ _COUNTERS = {
     "reused_tokens": "Tokens of prompts that were in the cache",
     "steps": "Decode steps",
     "rows_stepped": "Rows of all decode steps; by steps, the mean width of a batch",
+    "steered_rows": "Those of these rows that were steered; by rows_stepped, their share",
     "gates": "Gates that opened or closed",
     "alerts": "Alerts",
     "failed": "Jobs that failed",
@@ -36,7 +37,6 @@ _COUNTERS = {
 }
 _GAUGES = {
     "rows": "Answers being decoded: the width of the batch now",
-    "steered": "Answers being decoded that are steered",
     "waiting": "Jobs that wait",
     "held": "Prefixes held in the cache",
 }
