@@ -126,6 +126,10 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
         check_ids(info, prompt.ids, room)
         check_steering(info, prompt.steering)
         check_sampler(prompt.sampler)
+        if prompt.top and not info.capabilities.top:
+            raise UsageError(f"{info.engine} cannot list the most likely tokens: ask for none, or use another engine")
+        if prompt.top < 0:
+            raise UsageError(f"cannot list the {prompt.top} most likely tokens: ask for 0 or more")
         if prompt.copies < 1:
             raise UsageError(f"a prompt needs at least 1 copy, not {prompt.copies}")
         if not 0 <= prompt.keep < len(prompt.ids):
@@ -164,7 +168,7 @@ def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ())
     on the other side. `held` are the lengths of the rows of the stream to reuse."""
     sides = [info.is_long(len(prompt.ids)) for prompt in prompts]
     why = f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors"
-    if any(sides) != all(sides):
+    if sides and any(sides) != all(sides):
         raise UsageError(f"{why}: decode prompts up to that length and longer ones in batches of their own")
     for prompt, side, length in zip(prompts, sides, held, strict=False):
         if prompt.keep and info.is_long(length) != side:

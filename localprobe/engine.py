@@ -48,6 +48,8 @@ class Capabilities:
     """A term may apply to some positions only. If not, only positions `all` are accepted."""
     operators: tuple[Operator, ...] = ("add",)
     """What terms may do. The core refuses the others by name."""
+    top: bool = False
+    """Steps report the most likely tokens. If not, the core refuses to list them."""
     early_stop: bool = True
     """A pass without logits ends after the deepest of the requested layers."""
     reuse: bool = True
@@ -262,6 +264,8 @@ class Prompt:
     held: int | None = None
     """For `Stream.join` and `Stream.prefill`: the number of held positions that the prompt begins with. They are copied
     and stay held."""
+    top: int = 0
+    """How many of the most likely tokens each step reports for its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,16 +304,29 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Top:
+    """The most likely next tokens of each row, the most likely first."""
+
+    ids: IntArray
+    """(rows, k) int32: k is the most that a live row asked for."""
+    logprobs: FloatArray
+    """(rows, k) float32, as `Step.logprobs`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One token for every live row of a stream."""
 
     ids: IntArray
     """(rows,) int32: the tokens just sampled."""
     logprobs: FloatArray
-    """(rows,) float32: their log-probabilities under the steered model at temperature 1, before any cut."""
+    """(rows,) float32: their log-probabilities under the steered model at temperature 1, before any cut. Not finite in
+    a row whose predictions are not, which ends no other row."""
     scores: FloatArray
     """(rows, watches) float32: projections of the tokens sampled by the step *before*, whose residuals exist only
     now. NaN at the first step."""
+    top: Top | None = None
+    """None if no row asked (`Prompt.top`). Needs `Capabilities.top`."""
 
 
 class Stream(Protocol):

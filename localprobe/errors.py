@@ -5,6 +5,7 @@
     ├── DataError                a file of texts, pairs or captures that cannot be read
     ├── VectorError              a direction that is broken or belongs to another model
     ├── Cancelled                the user ended a load or a fit
+    ├── QueueFull                a server has more requests waiting than it takes
     ├── EndpointError            a model server that refuses or fails; in generators/endpoint_errors.py
     ├── ModelError               weights that cannot be found, read or fitted into memory
     │   ├── UnknownModel         a name that is neither known, a folder, a file nor a hub id
@@ -63,6 +64,10 @@ class VectorError(LocalprobeError):
 
 class Cancelled(LocalprobeError):
     """The user ended the work before it was done."""
+
+
+class QueueFull(LocalprobeError):
+    """More requests wait than are taken on. Trying again later may help."""
 
 
 class ModelError(LocalprobeError):

@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.engine import FloatArray, IntArray, Sampler
-from localprobe.errors import EngineError
+from localprobe.engine import FloatArray, IntArray, Sampler, Top
 
 _BLOCK = 256
 _CHUNK = 64 * _BLOCK
@@ -53,8 +52,8 @@ def sample(
 ) -> tuple[IntArray, FloatArray]:
     """Draw one token per row from `logits` (rows, vocabulary).
 
-    Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1, before any cut. Raises
-    EngineError if logits are NaN or infinite, which steering too strongly can cause.
+    Returns ids (rows,) int32 and their log-probabilities (rows,) float32 at temperature 1, before any cut. A row whose
+    logits are NaN or infinite, which steering too strongly can cause, gets the id 0 and NaN.
     """
     ids = np.empty(len(samplers), np.int32)
     logprobs = np.empty(len(samplers), np.float32)
@@ -62,11 +61,27 @@ def sample(
         line = logits[row]
         top = line.max()
         if not math.isfinite(top):
-            raise EngineError(f"the logits of row {row} are not finite: steer less")
+            ids[row], logprobs[row] = 0, np.nan
+            continue
         draw = _draw if sampler.temperature == 0 or _cuts(sampler, len(line)) else _draw_uncut
         token, norm = draw(line, top, sampler, float(uniform[row]))
         ids[row], logprobs[row] = token, line[token] - top - norm
     return ids, logprobs
+
+
+def most_likely(logits: FloatArray, count: int) -> Top:
+    """The `count` most likely tokens of each row of `logits` (rows, vocabulary), the most likely first, with their
+    log-probabilities at temperature 1."""
+    rows, size = logits.shape
+    count = min(count, size)
+    ids = np.empty((rows, count), np.int32)
+    logprobs = np.empty((rows, count), np.float32)
+    for row, line in enumerate(logits):
+        found = np.argpartition(line, size - count)[size - count :] if count < size else np.arange(size)
+        ids[row] = found[np.lexsort((found, -line[found]))]
+        top = line[ids[row, 0]]
+        logprobs[row] = line[ids[row]] - top - np.log(np.exp(line - top).sum(dtype=np.float64))
+    return Top(ids, logprobs)
 
 
 def _room(rows: int, size: int) -> FloatArray:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localprobe.engine import Sampler
-from localprobe.sampling import log_softmax, sample, uniforms
+from localprobe.sampling import log_softmax, most_likely, sample, uniforms
 
 LOGITS = np.log(np.array([0.1, 0.4, 0.05, 0.3, 0.15], np.float32))
 ALMOST_ONE = np.nextafter(1, 0)
@@ -133,3 +133,11 @@ def by_definition(logits: list[float], sampler: Sampler) -> list[float]:
 
 def drawn(sampler: Sampler, uniform: float) -> int:
     return int(sample(LOGITS[None], [sampler], np.array([uniform]))[0][0])
+
+
+def test_the_most_likely_tokens_are_listed_with_their_log_probabilities() -> None:
+    logits = np.array([[0.0, 2.0, 1.0, 2.0], [5.0, -1.0, 0.0, 1.0]], np.float32)
+    top = most_likely(logits, 3)
+    assert top.ids.tolist() == [[1, 3, 2], [0, 3, 2]]
+    np.testing.assert_allclose(top.logprobs, np.take_along_axis(log_softmax(logits), top.ids, 1), rtol=1e-6)
+    assert most_likely(logits, 9).ids.shape == (2, 4)

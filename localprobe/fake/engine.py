@@ -49,7 +49,7 @@ class FakeEngine:
         *,
         seed: int = 0,
         context: int = CONTEXT,
-        capabilities: Capabilities = Capabilities(operators=OPERATORS, join=True),
+        capabilities: Capabilities = Capabilities(operators=OPERATORS, join=True, top=True),
         delay: float = 0.0,
         fault: Fault | None = None,
         template_args: tuple[str, ...] = (),

@@ -13,7 +13,7 @@ from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, Held, Prompt, Reserve, Sampler, Steering, Step, Watch
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe.fake.transformer import BASE, Cache, Transformer
-from localprobe.sampling import sample
+from localprobe.sampling import most_likely, sample
 from localprobe.watches import arranged
 
 LONG_BASE = 30.0  # of the RoPE of rows beyond `rope_length`: far from the usual one, so that a mix of the two shows
@@ -26,6 +26,7 @@ class _Row:
     sampler: Sampler
     logits: FloatArray
     """(vocabulary,): next-token logits after the last token run."""
+    top: int = 0
     pending: int | None = None
     """The token sampled last, if it has not been run yet."""
     late: FloatArray | None = None
@@ -79,7 +80,8 @@ class FakeStream:
         ids, logprobs = sample(logits, [row.sampler for row in self._rows], uniforms)
         for row, token in zip(self._rows, ids, strict=True):
             row.pending = int(token)
-        return Step(ids, logprobs, scores)
+        listed = max(row.top for row in self._rows)
+        return Step(ids, logprobs, scores, most_likely(logits, listed) if listed else None)
 
     def settle(self) -> FloatArray:
         self._refuse_closed()
@@ -169,7 +171,7 @@ class FakeStream:
         logits = self._model.logits(residuals[-1, -1])
         for copy in range(prompt.copies):
             own = cache if copy == 0 else cache.grown(cache.keys.shape[1], cache.length)
-            self._rows.append(_Row(own, prompt.steering, prompt.sampler, logits))
+            self._rows.append(_Row(own, prompt.steering, prompt.sampler, logits, prompt.top))
         return self._project(residuals)
 
     def _run_pending(self) -> FloatArray:

@@ -20,10 +20,10 @@ from localprobe.errors import UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.decode import Decoding, Request
 from localprobe.generation.events import Event, Token
-from localprobe.generation.gates import RowGates
 from localprobe.generation.place import PromptPlace
+from localprobe.generation.reuse import common_prefix, reusable
 from localprobe.steering.gates import Alarm
-from localprobe.steering.history import ended, same_until
+from localprobe.steering.history import ended
 from localprobe.steering.positions import Place
 
 _MARK = "\ue000answer\ue000"  # private use: no template or user writes it
@@ -135,7 +135,7 @@ class Conversation:
             self._prompt, self._turn = continued.rendered.text[: continued.start], 0
             self._before = None
         start = min(
-            _common_prefix(self._ids, ids), len(ids) - 1
+            common_prefix(self._ids, ids), len(ids) - 1
         )  # the last position is run again to predict the next token
         asked = next((message.content for message in self.messages[::-1] if message.role == "user"), "")
         self.place = PromptPlace.of(self.engine, ids, start, asked, continued=True)
@@ -211,7 +211,7 @@ class Conversation:
         old, keep = self._decoding, [0] * len(requests)
         self._decoding = None
         if old is not None and old.intact and old.rows == len(requests) and self.engine.info.capabilities.reuse:
-            keep = [_reusable(self.engine, *old.history(row), request) for row, request in enumerate(requests)]
+            keep = [reusable(self.engine, *old.history(row), request) for row, request in enumerate(requests)]
         if old is not None and not all(keep):
             old.close()
             old = None
@@ -231,7 +231,7 @@ class Conversation:
             tail = encode_chat(self.engine, rest)
             return np.concatenate([np.array(self._ids, dtype=np.int32), tail]), len(self._ids)
         ids = encode_chat(self.engine, render(self.engine.info, self.messages))
-        return ids, min(_common_prefix(self._ids, ids), len(ids) - 1)
+        return ids, min(common_prefix(self._ids, ids), len(ids) - 1)
 
     def _after_answer(self) -> Rendered | None:
         """The text that the template puts after the last answer, if it shows that after the unchanged last prompt.
@@ -255,20 +255,3 @@ def _flat(steps: Generator[list[Event]]) -> Iterator[Event]:
     with closing(steps):
         for events in steps:
             yield from events
-
-
-def _reusable(engine: Engine, held: Sequence[int], under: Steering, request: Request) -> int:
-    """The number of leading positions of a cached row that a request can reuse."""
-    info = engine.info
-    if info.is_long(len(held)) != info.is_long(len(request.ids)):
-        return 0  # its keys were rotated by other factors
-    steering = RowGates(engine, request.steering).steering()
-    same = same_until(under, steering, _common_prefix(held, request.ids))
-    return min(same, len(request.ids) - 1)
-
-
-def _common_prefix(a: Sequence[int], b: IntArray) -> int:
-    """Length of the common prefix of two rows of ids."""
-    n = min(len(a), len(b))
-    different = np.nonzero(np.asarray(a[:n], dtype=np.int32) != b[:n])[0]
-    return int(different[0]) if len(different) else n

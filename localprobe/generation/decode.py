@@ -17,12 +17,12 @@ import numpy as np
 
 from localprobe.batches import ROWS
 from localprobe.checks import check_prompt_length, check_prompts, check_steering
-from localprobe.engine import Engine, FloatArray, Prompt, Steering, Stream, Watch
+from localprobe.engine import Engine, FloatArray, Prompt, Reserve, Steering, Step, Stream, Watch
 from localprobe.errors import EngineError, OutOfMemory, UsageError
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
 from localprobe.generation.events import Event, Score, Token
 from localprobe.generation.gates import RowGates, fired, without_added
-from localprobe.generation.request import Request, Row
+from localprobe.generation.request import Request, Row, prompt_of, watches_of
 from localprobe.steering.gates import Alarm
 from localprobe.steering.history import begun, ended
 
@@ -36,7 +36,8 @@ class Decoding:
     and alarms read is in no `Score`.
 
     `numbers` are the rows' numbers in events (0, 1, ... by default). With `reuse`, row i resumes from the cache of row
-    i of an earlier decoding, of which the first `keep[i]` positions are kept.
+    i of an earlier decoding, of which the first `keep[i]` positions are kept. With a `reserve`, there may be no
+    requests yet, and a subclass lets rows join.
 
     Raises UsageError for a prompt that leaves no room in the context, OutOfMemory if the cache does not fit.
     """
@@ -51,31 +52,29 @@ class Decoding:
         reuse: Decoding | None = None,
         keep: Sequence[int] = (),
         alarms: Sequence[Alarm] = (),
+        reserve: Reserve | None = None,
     ) -> None:
         self._engine = engine
-        self._asked = len(watch)
-        self._alarms = tuple(alarms)
+        self._reserve = reserve
         self._end = frozenset(engine.info.eos)
         numbers = range(len(requests)) if numbers is None else numbers
-        self._rows = {number: self._row(number, request) for number, request in zip(numbers, requests, strict=True)}
-        rows = list(self._rows.values())
-        self._watch = _watches(watch, alarms, rows)
+        rows = [self._row(*row, watch, alarms) for row in zip(numbers, requests, strict=True)]
+        self._rows = {row.number: row for row in rows}
+        self._watch = watches_of(rows)
+        self._find_columns()
         self._begin = [event for row in rows for event in row.gates.begin(row.number)]
-        groups = _groups(rows) if reuse is None else [[i] for i in range(len(requests))]
-        prompts = [_prompt(rows[group[0]], len(group), keep[group[0]] if keep else 0) for group in groups]
-        room = max(row.limit for row in rows)
+        groups = _groups(rows) if reuse is None else [[row] for row in rows]
+        keeps = dict(zip(numbers, keep, strict=True)) if keep else {}
+        prompts = [prompt_of(group, keeps.get(group[0].number, 0)) for group in groups]
+        room = max((row.limit for row in rows), default=1)
         check_prompts(engine.info, prompts, room, self._watch)
-        old = reuse._stream if reuse else None
-        self._stream: Stream = engine.open(prompts, room=room, watch=self._watch, reuse=old)
-        self._live = [self._rows[numbers[i]] for group in groups for i in group]
+        self._stream: Stream = self._open(prompts, room, reuse._stream if reuse else None)
+        self._live = [row for group in groups for row in group]
         self._opened = len(self._live)
         self._waiting: list[Row] = []  # rows that have outgrown their stream
-        self.prompt_scores: dict[int, FloatArray] = {
-            numbers[i]: scores[:, : self._asked]
-            for group, scores in zip(groups, self._stream.prompt_scores, strict=True)
-            for i in group
-        }
+        self.prompt_scores: dict[int, FloatArray] = {}
         """Row number -> scores of its prompt (positions computed by the prefill, watches)."""
+        self._keep_scores(groups, self._stream.prompt_scores)
 
     @property
     def done(self) -> bool:
@@ -93,20 +92,21 @@ class Decoding:
             return events + self._stepped(self._stream.settle())
         step = self._stream.step(np.array([row.uniform() for row in self._live]))
         if not np.isfinite(step.logprobs).all():
-            raise EngineError(
-                f"{self._engine.info.model} gives predictions that are not finite in {self._engine.info.dtype}: "
-                "lower the dose, or load it with `dtype` float32"
-            )
+            finite = np.isfinite(step.logprobs).tolist()
+            events += self._not_finite([row for row, fine in zip(self._live, finite, strict=True) if not fine])
         going = [row for row in self._live if not row.ending]
-        sampled = {
-            row.number: (token, logprob)
-            for row, token, logprob in zip(self._live, step.ids.tolist(), step.logprobs.tolist(), strict=True)
-        }
+        sampled = {row.number: at for at, row in enumerate(self._live)}
         events += self._scored(step.scores)
         for row in going:
-            events += self._token(row, *sampled[row.number])
+            events += self._token(row, step, sampled[row.number])
         self._turn_gates()
         return events + self._finish()
+
+    def _not_finite(self, rows: Sequence[Row]) -> list[Event]:
+        raise EngineError(
+            f"{self._engine.info.model} gives predictions that are not finite in {self._engine.info.dtype}: "
+            "lower the dose, or load it with `dtype` float32"
+        )
 
     def steer(self, number: int, steering: Steering) -> None:
         """Change a row's steering for all positions not yet run. Gates of the same name keep their state.
@@ -116,13 +116,16 @@ class Decoding:
         for row in (*self._live, *self._waiting):
             if row.number == number:
                 gates = RowGates(self._engine, steering, row.whole.tolist(), row.gates)
-                if not {watch.content for watch in gates.watches} <= {watch.content for watch in self._watch}:
-                    raise UsageError(
-                        "a gate on another probe cannot be added to an answer that has begun: send it again"
-                    )
                 check_steering(self._engine.info, gates.all_terms)
+                self._read(row, gates)
                 row.gates = gates
+                self._find_columns()
                 self._steer_row(row)
+
+    def _read(self, row: Row, gates: RowGates) -> None:
+        """Have the stream read what a row's new gates need. UsageError if it cannot."""
+        if not {watch.content for watch in gates.watches} <= {watch.content for watch in self._watch}:
+            raise UsageError("a gate on another probe cannot be added to an answer that has begun: send it again")
 
     def _steer_row(self, row: Row) -> None:
         """Let the terms whose gates are open act from the next position on."""
@@ -142,7 +145,7 @@ class Decoding:
         for row in (*self._live, *self._waiting):
             row.ending = row.ending or "stopped"
         events = self._stepped(self._stream.settle()) if self._live else []
-        while self._waiting and self._watch:
+        while any(row.reads_scores for row in self._waiting):
             events += self._reopen()
         events += (row.finished() for row in self._waiting)  # without a score to compute they need no prefill
         self._waiting = []
@@ -175,7 +178,18 @@ class Decoding:
         """Free the cache."""
         self._stream.close()
 
-    def _row(self, number: int, request: Request) -> Row:
+    def _find_columns(self) -> None:
+        """Find what each row needs among the projections that the stream reads."""
+        places = {watch.content: place for place, watch in enumerate(self._watch)}
+        for row in self._rows.values():
+            row.columns = [places[watch.content] for watch in row.watch]
+            row.judged = [places[watch.content] for watch in row.reads]
+
+    def _keep_scores(self, groups: Sequence[Sequence[Row]], scores: Sequence[FloatArray]) -> None:
+        for group, own in zip(groups, scores, strict=True):
+            self.prompt_scores |= {row.number: own[:, row.columns] for row in group}
+
+    def _row(self, number: int, request: Request, watch: Sequence[Watch], alarms: Sequence[Alarm]) -> Row:
         info = self._engine.info
         check_prompt_length(info, request.ids)
         space = info.context - len(request.ids)
@@ -193,10 +207,13 @@ class Decoding:
             stops=StopStrings(request.stops),
             gates=gates,
             steering=gates.steering(),
+            watch=tuple(watch),
+            alarms=tuple(alarms),
         )
 
-    def _token(self, row: Row, token: int, logprob: float) -> list[Event]:
-        """Add a sampled token to its row; nothing for the end token."""
+    def _token(self, row: Row, step: Step, at: int) -> list[Event]:
+        """Add the token that a step sampled for its row, number `at` in the stream; nothing for the end token."""
+        token = int(step.ids[at])
         if token in self._end:
             row.ending = "end"
             return []
@@ -207,7 +224,8 @@ class Decoding:
             row.ending = "stop"
         elif len(row.ids) >= row.limit:
             row.ending = row.at_limit
-        return [Token(row.number, index, token, text, logprob), *row.gates.token(row.number, index, token)]
+        sampled = Token(row.number, index, token, text, float(step.logprobs[at]), _listed(step, at, row.request.top))
+        return [sampled, *row.gates.token(row.number, index, token)]
 
     def _stepped(self, scores: FloatArray) -> list[Event]:
         return self._scored(scores) + self._finish()
@@ -217,32 +235,36 @@ class Decoding:
         events: list[Event] = []
         for row, values in zip(self._live, scores, strict=True):
             if row.run < len(row.ids):
-                if self._asked:
-                    events.append(Score(row.number, row.run, values[: self._asked]))
-                if self._alarms or row.gates.reads:
-                    events += self._judged(row, values)
+                if row.columns:
+                    events.append(Score(row.number, row.run, values[row.columns]))
+                if row.judged:
+                    events += self._judged(row, values[row.judged])
                 row.run += 1
         return events
 
     def _judged(self, row: Row, values: FloatArray) -> list[Event]:
-        """What the scores (watches,) of the token run last mean to gates and alarms."""
-        scores = without_added(values, self._watch, row.steering, row.length)
-        alerts = fired(self._alarms, row.number, row.run, scores)
+        """What the scores (watches,) of what it reads, of the token run last, mean to gates and alarms."""
+        scores = without_added(values, row.reads, row.steering, row.length)
+        alerts = fired(row.alarms, row.number, row.run, scores)
         return alerts + row.gates.scored(row.number, row.run + 1, scores)
 
     def _finish(self) -> list[Event]:
         """Remove rows that have ended and whose scores are complete, and set those aside that outgrow the stream."""
-        over = [row for row in self._live if row.ending and (row.run == len(row.ids) or not self._watch)]
+        over = [row for row in self._live if row.ending and (row.run == len(row.ids) or not row.reads_scores)]
         outgrown = [row for row in self._live if self._outgrows(row) and row not in over]
         if not over and not outgrown:
             return []
-        gone = [i for i, row in enumerate(self._live) if row in over or row in outgrown]
-        self._live = [row for row in self._live if row not in over and row not in outgrown]
         self._waiting += outgrown
-        if self._live:  # the last rows stay in the cache for another decoding to reuse
+        self._leave([*over, *outgrown])
+        return [row.finished() for row in over]
+
+    def _leave(self, rows: Sequence[Row]) -> None:
+        """Take rows out of the stream."""
+        gone = [at for at, row in enumerate(self._live) if row in rows]
+        self._live = [row for row in self._live if row not in rows]
+        if self._live or self._reserve:  # else the last rows stay in the cache for another decoding to reuse
             self._stream.drop(gone)
             self._opened -= len(gone)
-        return [row.finished() for row in over]
 
     def _outgrows(self, row: Row) -> bool:
         """Whether running its last token would make it one of the rows that are rotated by other factors."""
@@ -255,10 +277,10 @@ class Decoding:
         self._stream.close()
         rows = [row for row in self._rows.values() if row in self._waiting]
         while True:
-            prompts = [Prompt(row.whole, row.steering, row.request.sampler) for row in rows]
+            prompts = [Prompt(row.whole, row.steering, row.request.sampler, top=row.request.top) for row in rows]
             room = max(1, *(row.limit - len(row.ids) for row in rows))
             try:
-                self._stream = self._engine.open(prompts, room=room, watch=self._watch)
+                self._stream = self._open(prompts, room)
                 break
             except OutOfMemory:
                 if len(rows) == 1:
@@ -267,6 +289,11 @@ class Decoding:
         self._waiting = [row for row in self._waiting if row not in rows]
         self._live, self._opened = rows, len(rows)
         return self._stepped(np.stack([scores[-1] for scores in self._stream.prompt_scores]))
+
+    def _open(self, prompts: Sequence[Prompt], room: int, reuse: Stream | None = None) -> Stream:
+        if self._reserve is None:  # engines of others may not know the argument
+            return self._engine.open(prompts, room=room, watch=self._watch, reuse=reuse)
+        return self._engine.open(prompts, room=room, watch=self._watch, reserve=self._reserve)
 
 
 def generate(
@@ -336,20 +363,18 @@ def _waves(engine: Engine, requests: Sequence[Request], width: int) -> list[list
     return waves[::-1]
 
 
-def _groups(rows: Sequence[Row]) -> list[list[int]]:
-    """Indices of rows that start from the same prompt, steered and sampled alike, in order of first appearance."""
-    groups: dict[object, list[int]] = {}
-    for i, row in enumerate(rows):
+def _listed(step: Step, at: int, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` most likely tokens of a step in row `at`."""
+    if not count or step.top is None:
+        return ()
+    ids, logprobs = step.top.ids[at, :count].tolist(), step.top.logprobs[at, :count].tolist()
+    return tuple(zip(ids, logprobs, strict=True))
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that start from the same prompt, steered and sampled alike, in order of first appearance."""
+    groups: dict[object, list[Row]] = {}
+    for row in rows:
         steering = tuple((t.layer, t.start, t.stop, t.content) for t in row.steering)
-        groups.setdefault((row.request.ids.tobytes(), steering, row.request.sampler), []).append(i)
+        groups.setdefault((row.request.ids.tobytes(), steering, row.request.sampler), []).append(row)
     return list(groups.values())
-
-
-def _prompt(row: Row, copies: int, keep: int) -> Prompt:
-    return Prompt(row.request.ids, row.steering, row.request.sampler, copies, keep)
-
-
-def _watches(watch: Sequence[Watch], alarms: Sequence[Alarm], rows: Sequence[Row]) -> tuple[Watch, ...]:
-    """What is asked for, then what alarms and gates read besides, each once."""
-    more = [alarm.watch for alarm in alarms] + [gate for row in rows for gate in row.gates.watches]
-    return (*watch, *{watched.content: watched for watched in more}.values())

@@ -22,6 +22,8 @@ class Token:
     text: str
     """Text that it adds: empty within a character or a possible stop string."""
     logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+    """The most likely tokens at its place, (id, log-probability), if they were asked for: the most likely first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +44,15 @@ class Finished:
     reason: Reason
     text: str
     """Text that was still held back: the answer is the row's texts and this one, joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row had to be given up, and its answer is incomplete. Only where rows join others; else it is raised."""
+
+    row: int
+    error: str
+    """One line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +87,4 @@ def text_of(event: Event) -> str:
     return event.text if isinstance(event, Token | Finished) else ""
 
 
-Event: TypeAlias = Token | Score | Finished | GateChange | Alert
+Event: TypeAlias = Token | Score | Finished | Failed | GateChange | Alert

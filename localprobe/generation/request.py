@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.engine import IntArray, Sampler, Steering
+from localprobe.engine import IntArray, Prompt, Sampler, Steering, Watch
 from localprobe.generation.detokenizer import Detokenizer, StopStrings
 from localprobe.generation.events import Finished, Reason
 from localprobe.generation.gates import RowGates
 from localprobe.sampling import uniforms
+from localprobe.steering.gates import Alarm
 
 _CHUNK = 64  # uniforms drawn at a time
 
@@ -31,6 +33,8 @@ class Request:
     """Maximum number of tokens to generate."""
     stops: tuple[str, ...] = ()
     """Stop strings: they end the answer and are not part of it."""
+    top: int = 0
+    """How many of the most likely tokens each `Token` lists."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +50,13 @@ class Row:
     gates: RowGates
     steering: Steering
     """The terms that each position was, or will be, computed under while the gates stay as they are."""
+    watch: tuple[Watch, ...] = ()
+    """What its scores are of."""
+    alarms: tuple[Alarm, ...] = ()
+    columns: list[int] = field(default_factory=list)
+    """Where its `watch` is among the projections that the stream reads."""
+    judged: list[int] = field(default_factory=list)
+    """Where what its alarms and gates read is."""
     ids: list[int] = field(default_factory=list)
     run: int = 0  # tokens of the answer that have been run
     ending: Reason | None = None
@@ -56,6 +67,17 @@ class Row:
         if at == 0:
             self.uniforms = uniforms(self.request.key, len(self.ids), _CHUNK)
         return float(self.uniforms[at])
+
+    @property
+    def reads(self) -> list[Watch]:
+        """What its alarms and gates read, each once."""
+        more = [*(alarm.watch for alarm in self.alarms), *self.gates.watches]
+        return list({watched.content: watched for watched in more}.values())
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether its last token must be run for a score."""
+        return bool(self.columns or self.judged)
 
     @property
     def length(self) -> int:
@@ -74,3 +96,16 @@ class Row:
             text, stopped = self.stops.push(self.detokenizer.flush())
             text = text if stopped else text + self.stops.flush()
         return Finished(self.number, self.ending or "end", text)
+
+
+def prompt_of(rows: Sequence[Row], keep: int = 0, held: int | None = None) -> Prompt:
+    """The prompt that rows start from which begin alike; its first `keep` positions are in a cache already."""
+    first = rows[0]
+    top = max(row.request.top for row in rows)
+    return Prompt(first.request.ids, first.steering, first.request.sampler, len(rows), keep, held, top)
+
+
+def watches_of(rows: Iterable[Row]) -> tuple[Watch, ...]:
+    """What rows need to be read, each once."""
+    wanted = [watched for row in rows for watched in (*row.watch, *row.reads)]
+    return tuple({watched.content: watched for watched in wanted}.values())

@@ -41,10 +41,10 @@ class Limits:
     """What a scheduler takes on."""
 
     rows: int = 16
-    """The most answers that are decoded at a time, held prefixes included."""
+    """The most answers that are decoded at a time."""
     tokens: int = 0
-    """The most positions of all answers and held prefixes together; 0 takes `rows` times 1024, but at least one
-    full context."""
+    """The most positions of all answers and held prefixes together. 0 takes 1024 per answer, at least one full context,
+    and less where memory is short."""
     waiting: int = 256
     """The most jobs that wait; `submit` raises QueueFull for one more."""
     piece: int = 256
@@ -59,8 +59,6 @@ class Stats:
 
     rows: int = 0
     """Answers being decoded."""
-    steered: int = 0
-    """Those of them that are steered now."""
     waiting: int = 0
     """Jobs that have not begun."""
     held: int = 0
@@ -76,6 +74,8 @@ class Stats:
     steps: int = 0
     rows_stepped: int = 0
     """Sum of the rows over all steps: by `steps`, the mean width of a batch."""
+    steered_rows: int = 0
+    """Of those, the rows that were steered."""
     gates: int = 0
     """Gates that opened or closed."""
     alerts: int = 0

@@ -110,6 +110,25 @@ class DecodingContract(StreamChecks):
             self.agrees(engine, prompt, played, row, watch)
         assert len({tuple(played.ids[:, row]) for row in range(3)}) > 1, "other uniforms give other answers"
 
+    def test_steps_list_the_most_likely_tokens(self, engine: Engine) -> None:
+        self.needs(engine, "top")
+        prompts = [Prompt(text_ids(engine, 0, 7), everywhere(engine), PLAIN, top=5), Prompt(text_ids(engine, 1, 4))]
+        stream = engine.open(prompts, room=4)
+        uniforms = random_uniforms(0, 4, 2)
+        steps = [stream.step(row) for row in uniforms[:3]]
+        stream.drop([0])
+        last = stream.step(uniforms[3, 1:])
+        stream.close()
+        assert last.top is None, "no row that is left asked for them"
+        ids = np.concatenate([prompts[0].ids, [step.ids[0] for step in steps]]).astype(np.int32)
+        full = one(engine, Row(ids, prompts[0].steering, full=(6, 7, 8))).full
+        for step, expected in zip(steps, full, strict=True):
+            assert step.top is not None
+            assert step.top.ids.shape == step.top.logprobs.shape == (2, 5)
+            assert (np.diff(step.top.logprobs) <= 0).all()
+            self.close_logprobs(engine, step.top.logprobs[0], np.sort(expected)[:-6:-1])
+            self.close_logprobs(engine, step.top.logprobs[0], expected[step.top.ids[0]])
+
     def test_a_row_may_grow_by_all_of_its_room(self, engine: Engine) -> None:
         prompts = [Prompt(text_ids(engine, 0, 9), sampler=PLAIN), Prompt(text_ids(engine, 1, 2), sampler=PLAIN)]
         stream = engine.open(prompts, room=3, watch=self.watches(engine))

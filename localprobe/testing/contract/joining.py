@@ -202,6 +202,18 @@ class JoinContract(StreamChecks):
             table.settle()
             self.right(engine, short, long)
 
+    def test_a_row_that_joins_may_ask_for_the_most_likely_tokens(self, engine: Engine) -> None:
+        self.needs(engine, "top")
+        with self.table(engine) as table:
+            table.join(Prompt(text_ids(engine, 0, 4), sampler=PLAIN))
+            assert table.stream.step(np.array([0.5])).top is None
+            prompt = Prompt(text_ids(engine, 2, 7), everywhere(engine), PLAIN, top=2)
+            table.join(prompt)
+            top = table.stream.step(np.array([0.5, 0.5])).top
+            assert top is not None
+            expected = one(engine, Row(prompt.ids, prompt.steering, full=(6,))).full[0]
+            self.close_logprobs(engine, top.logprobs[1], np.sort(expected)[:-3:-1])
+
     def test_copies_join_together(self, engine: Engine) -> None:
         with self.table(engine) as table:
             rows = table.join(Prompt(text_ids(engine, 0, 4), sampler=PLAIN))
