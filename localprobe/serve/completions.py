@@ -17,7 +17,7 @@ from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
-from localprobe.serve.stream import Piece, chunked, collected, event_stream, top
+from localprobe.serve.stream import Piece, chunked, collected, event_stream
 from localprobe.serve.types import CompletionRequest, TextAnswer, TextChoice, TextLogprobs
 
 MOST = 64  # answers of one request
@@ -119,7 +119,7 @@ class _Chunks:
         texts = [known[token.id] for token in tokens]
         *offsets, end = accumulate(map(len, texts), initial=self._length.get(index, 0))
         self._length[index] = end
-        likely = [{known[other]: logprob for other, logprob in top(token)} for token in tokens]
+        likely = [{known[other]: logprob for other, logprob in token.top} for token in tokens]
         return TextLogprobs(texts, [token.logprob for token in tokens], likely if order.top else None, offsets)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -21,7 +21,8 @@ from localprobe.serve.errors import ApiError, api_error, envelope
 from localprobe.serve.host import Host
 from localprobe.serve.settings import Settings
 
-B = TypeVar("B")
+T = TypeVar("T")
+B_co = TypeVar("B_co", covariant=True)
 Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE"]
 
 _log = logging.getLogger("localprobe.serve")
@@ -29,11 +30,11 @@ _PLACE = " - at `$"  # after it, msgspec says where in the body a fault is
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[B]):
+class Call(Generic[B_co]):
     """A request on its way through a handler."""
 
     request: Request
-    body: B
+    body: B_co
     """Decoded; None for an endpoint without `body`."""
     host: Host
     settings: Settings
@@ -95,10 +96,10 @@ class Endpoint:
         return Response(msgspec.json.encode(answer), self.status, media_type="application/json")
 
 
-def decode(body: bytes, kind: type[B]) -> B:
+def decode(body: bytes, kind: type[T]) -> T:
     """A JSON body as a type. ApiError 400 that names the field at fault."""
     try:
-        return cast(B, msgspec.json.decode(body, type=kind))
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(_PLACE)
         raise ApiError(400, _plain(message, place), param=_param(message, place)) from error

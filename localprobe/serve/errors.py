@@ -61,6 +61,8 @@ def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
 
 
 _STATUS: dict[type[LocalprobeError], tuple[int, str | None, int | None]] = {
+    core.QueueFull: (429, "queue_full", 1),
+    core.Cancelled: (503, "unavailable", 5),
     core.EngineCrashed: (503, "engine_crashed", 5),
     core.EngineStopped: (503, "engine_stopped", 5),
     core.OutOfMemory: (503, "out_of_memory", 5),

@@ -23,7 +23,7 @@ from localprobe.model import Model
 from localprobe.scheduling.job import Prepared
 from localprobe.serve import exchange
 from localprobe.serve.endpoint import Call
-from localprobe.serve.errors import ApiError, api_error
+from localprobe.serve.errors import api_error
 from localprobe.serve.hosted import Hosted
 from localprobe.serve.resolve import Wanted, noticing, read, resolve
 from localprobe.serve.types import Applied, CachedTokens, Generation, Usage
@@ -74,10 +74,6 @@ class Order:
         """What a body asks for, checked. ApiError 400."""
         body, settings = call.body, call.settings
         refuse_unsupported(body)
-        if top and "top" not in Request.__dataclass_fields__:
-            raise ApiError(
-                400, "top_logprobs is not supported yet: ask for 0", code="unsupported", param="top_logprobs"
-            )
         wanted = read(body.steering, body.probes, body.watch, default=default, most=settings.terms)
         return cls(
             wanted,
@@ -146,7 +142,7 @@ class Answering:
                 self.tokens += generated
                 self._exchange.generated(generated)
                 left -= sum(isinstance(event, Finished) for event in arrived)
-                self._reused = getattr(job, "reused_tokens", 0)
+                self._reused = job.reused
                 yield arrived
         finally:
             job.cancel()
@@ -180,7 +176,7 @@ class Answering:
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, arrived)
 
     def _learn(self, event: Token) -> None:
-        for token in (event.id, *(other for other, _ in getattr(event, "top", ()))):
+        for token in (event.id, *(other for other, _ in event.top)):
             if token not in self.texts:
                 self.texts[token] = self.hosted.model.engine.decode([token])
 
@@ -198,7 +194,7 @@ class Answering:
                 for _ in range(order.choices):
                     key = self._key(repeats[prompt.key])
                     repeats[prompt.key] += 1
-                    request = Request(prompt.ids, steering, order.sampler, key, order.tokens, order.stops)
+                    request = Request(prompt.ids, steering, order.sampler, key, order.tokens, order.stops, order.top)
                     prepared.append(Prepared(request, resolved.watch, resolved.alarms))
         resolved.applied.notices = list(notices)
         tokens = sum(len(prompt.ids) for prompt in prompts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from localprobe.engines.loading import end
-from localprobe.errors import EngineCrashed, UnsupportedModel
+from localprobe.errors import EngineCrashed
 from localprobe.model import Model
 from localprobe.serve.errors import api_error
 
@@ -28,13 +28,9 @@ class Hosted:
     """A loaded model, and the scheduler that all of its work goes through."""
 
     def __init__(self, engine: Engine, limits: Limits) -> None:
+        """Raises UsageError for an engine that requests cannot join."""
         from localprobe.scheduling.scheduler import Scheduler
 
-        info = engine.info
-        if not info.capabilities.join:
-            raise UnsupportedModel(
-                f"{info.model}: no request can join others on the engine {info.engine}: take another"
-            )
         self.model = Model(engine)
         """To be used on the scheduler's thread only; see `run`."""
         self.scheduler: Scheduler = Scheduler(engine, limits)

@@ -83,15 +83,9 @@ def chat_logprobs(answering: Answering, tokens: Sequence[Token]) -> ChatLogprobs
 
     def one(token: Token) -> TokenLogprob:
         own = entry(token.id, token.logprob)
-        return TokenLogprob(own.token, own.logprob, own.bytes, [entry(*other) for other in top(token)])
+        return TokenLogprob(own.token, own.logprob, own.bytes, [entry(*other) for other in token.top])
 
     return ChatLogprobs([one(token) for token in tokens])
-
-
-def top(token: Token) -> Sequence[tuple[int, float]]:
-    """The most likely tokens at the place of one, and their log-probabilities."""
-    found: Sequence[tuple[int, float]] = getattr(token, "top", ())
-    return found
 
 
 def event_stream(chunks: AsyncIterator[Struct]) -> StreamingResponse:

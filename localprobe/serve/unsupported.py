@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from localprobe.serve.errors import ApiError
-from localprobe.serve.types import ChatRequest, CompletionRequest
+from localprobe.serve.types import Generation
 
 _EMPTY: Callable[[Any], bool] = lambda value: not value  # noqa: E731
 _ZERO: Callable[[Any], bool] = lambda value: isinstance(value, int | float) and value == 0  # noqa: E731
@@ -33,7 +33,7 @@ NEUTRAL: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Field -> whether a value asks for nothing, and why others are refused."""
 
 
-def refuse_unsupported(body: ChatRequest | CompletionRequest) -> None:
+def refuse_unsupported(body: Generation) -> None:
     """ApiError 400 for the first field that asks for what cannot be done."""
     for name, (neutral, why) in NEUTRAL.items():
         value = getattr(body, name, None)
