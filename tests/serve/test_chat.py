@@ -130,9 +130,9 @@ def test_streamed_scores_join_their_tokens_by_number(server: Server, warm: Vecto
     extra = {"steering": [{"vector": "warm", "dose": 0.4, "positions": "response"}], "probes": ["warm"]}
     whole = server.client.chat.completions.create(**asked, extra_body=extra)
     chunks = list(server.client.chat.completions.create(**asked, extra_body=extra, stream=True))
-    told = [c.choices[0].model_extra["localprobe"]["scores"] for c in chunks if c.choices[0].model_extra]
+    told = [s for c in chunks if c.choices[0].model_extra for s in c.choices[0].model_extra["localprobe"]["scores"]]
     assert whole.choices[0].model_extra is not None
-    assert sum(told, []) == whole.choices[0].model_extra["localprobe"]["scores"]
+    assert told == whole.choices[0].model_extra["localprobe"]["scores"]
     first = chunks[0].model_extra
     assert first is not None
     assert first["localprobe"]["steering"] == "0.4 warm response"
