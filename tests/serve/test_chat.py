@@ -194,3 +194,15 @@ def test_an_unknown_model_is_not_found(server: Server) -> None:
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-9' here, but fake") as caught:
         server.client.chat.completions.create(model="gpt-9", messages=ASK)
     assert caught.value.code == "model_not_found"
+
+
+def test_samplers_at_their_limits_draw(server: Server) -> None:
+    coldest = server.chat(temperature=1e-300, max_tokens=5)["choices"][0]["message"]
+    assert coldest == server.chat(temperature=0, max_tokens=5)["choices"][0]["message"]
+    assert server.chat(temperature=100, top_k=2**31 - 1, top_p=1e-300, min_p=1)["choices"]
+
+
+def test_an_answer_that_is_null_is_an_empty_one(server: Server) -> None:
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}, {"role": "user", "content": "b"}]
+    empty = [*said[:1], {"role": "assistant", "content": ""}, *said[2:]]
+    assert server.chat(messages=said, seed=5)["choices"] == server.chat(messages=empty, seed=5)["choices"]
