@@ -15,9 +15,11 @@ import numpy as np
 import openai
 import uvicorn
 
-from localprobe.engine import Engine
+from localprobe.engine import Engine, IntArray, Step
 from localprobe.engines.spec import ModelSpec
+from localprobe.errors import EngineCrashed
 from localprobe.fake import FakeEngine
+from localprobe.fake.stream import FakeStream
 from localprobe.model import Model
 from localprobe.serve.app import create_app
 from localprobe.serve.host import Host
@@ -104,3 +106,29 @@ def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake") -> Vect
         vector = Vector(concept, Origin.of(info, method="mean-difference", pooling="mean"), directions, LAYER)
     Library().keep(vector)
     return vector
+
+
+class Mortal(FakeEngine):
+    """An engine that can be killed as a child can: set `alive` to False."""
+
+    alive = True
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        self.live()
+        return super().encode(text, template=template)
+
+    def open(self, *arguments: Any, **named: Any) -> FakeStream:
+        stream = super().open(*arguments, **named)
+        step = stream.step
+
+        def stepped(uniforms: Any) -> Step:
+            self.live()
+            return step(uniforms)
+
+        stream.step = stepped  # type: ignore[method-assign]
+        return stream
+
+    def live(self) -> None:
+        """Raise EngineCrashed if it is dead."""
+        if not self.alive:
+            raise EngineCrashed("the fake engine died; the model can be loaded again")
