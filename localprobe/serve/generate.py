@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -123,7 +123,7 @@ class Answering:
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Sequence[Event] | Exception] = asyncio.Queue()
 
-    async def steps(self, deadline: float) -> AsyncIterator[Sequence[Event]]:
+    async def steps(self, deadline: float) -> AsyncGenerator[Sequence[Event]]:
         """The events of each step, until all answers have finished. Closing it cancels them. Raises ApiError."""
         try:
             job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)

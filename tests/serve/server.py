@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -94,8 +94,8 @@ def wait_for(holds: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake") -> Vector:
-    """A random direction for each layer of the fake model, kept in the library."""
+def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake", weights: str = "") -> Vector:
+    """A random direction for each layer of the fake model, kept in the library; `weights` may be others."""
     with Model(FakeEngine(name)) as model:
         info = model.info
         random = np.random.default_rng(seed)
@@ -103,7 +103,8 @@ def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake") -> Vect
             layer: Direction((v / np.linalg.norm(v)).astype(np.float32))
             for layer, v in enumerate(random.normal(size=(info.layers, info.width)))
         }
-        vector = Vector(concept, Origin.of(info, method="mean-difference", pooling="mean"), directions, LAYER)
+        origin = Origin.of(info, method="mean-difference", pooling="mean")
+        vector = Vector(concept, replace(origin, weights=weights or origin.weights), directions, LAYER)
     Library().keep(vector)
     return vector
 
