@@ -58,11 +58,12 @@ def serving(
     *,
     load: Callable[[Slot], Engine] = lambda slot: FakeEngine(slot.spec.name),
     names: tuple[str, ...] = ("fake",),
+    engine: str = "fake",
     ready: bool = True,
 ) -> Iterator[Server]:
     """A server, `ready` unless its model is to be waited for."""
     host = Host(
-        [ModelSpec(name, "fake") for name in names],
+        [ModelSpec(name, engine) for name in names],
         settings.limits,
         resident=settings.resident,
         load_on_request=settings.load_on_request,
@@ -77,7 +78,7 @@ def serving(
     try:
         with httpx.Client(base_url=url, timeout=60) as client:
             if ready:
-                wait_for(lambda: host.status()[0])
+                wait_for(lambda: host.status()[0], 120)
             yield Server(url, host, client)
     finally:
         server.should_exit = True

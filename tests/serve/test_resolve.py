@@ -118,4 +118,4 @@ def test_warnings_are_notices_of_the_answer(server: Server) -> None:
     ones = Direction(np.ones(WIDTH, np.float32))
     Library().keep(Vector("deep", Origin("fake", width=WIDTH), {2: ones, LAYERS + 1: ones}, 2))
     notices = server.chat(steering="0.2 deep")["localprobe"]["notices"]
-    assert notices == ["vector 'deep': layer 7 past the last block of fake (5): left out"]
+    assert notices == ["vector 'deep': the direction at layer 7 is past the last block of fake (5): left out"]
