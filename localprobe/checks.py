@@ -164,7 +164,7 @@ def check_sides(info: Info, prompts: Sequence[Prompt], held: Sequence[int] = ())
     on the other side. `held` are the lengths of the rows of the stream to reuse."""
     sides = [info.is_long(len(prompt.ids)) for prompt in prompts]
     why = f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors"
-    if any(sides) != all(sides):
+    if len(set(sides)) > 1:
         raise UsageError(f"{why}: decode prompts up to that length and longer ones in batches of their own")
     for prompt, side, length in zip(prompts, sides, held, strict=False):
         if prompt.keep and info.is_long(length) != side:
