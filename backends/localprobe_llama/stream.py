@@ -249,14 +249,14 @@ class LlamaStream:
     def _steer_rows(self) -> None:
         """Choose how the rows are steered from now on."""
         if self._rows:
-            edited = self._steer(self._rows)
-            self._edits, self._planned = {}, 0 if edited else sys.maxsize
+            self._steer(self._rows)
 
     def _steer(self, rows: Sequence[DecodedRow]) -> bool:
         """Set the control vector if it can steer all rows, each from its position on; else they need edits."""
         deltas = control([(row.steering, row.length) for row in rows])
         served = deltas is not None and (self._model.controls or not deltas)
         self._open().control(deltas if deltas and served else {})
+        self._edits, self._planned = {}, sys.maxsize if served else 0
         return not served
 
     def _open(self) -> Context:
