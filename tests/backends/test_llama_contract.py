@@ -16,7 +16,6 @@ pytest.importorskip("llama_cpp")
 from tests.backends.llama_models import FLOAT16_CACHE, SUMS_IN_FLOAT16, load, tiny_mamba
 from tests.bundled import gemma, smollm2
 
-
 OF_MANY = {"test_rows_of_a_batch_have_their_own_operators"}
 """Tests that compare a row of a pass of more than a hundred tokens with the same row alone, which llama.cpp computes by
 other kernels (see `SUMS_IN_FLOAT16`); batches of one size are compared bit for bit in test_llama_operators.py."""
