@@ -15,7 +15,9 @@ from localprobe.errors import OutOfMemory, UsageError
 from localprobe.testing.tiny import tiny_gguf
 from localprobe.testing.tiny.configs import WINDOW
 
-llama_cpp = pytest.importorskip("llama_cpp")
+pytest.importorskip("llama_cpp")
+
+import llama_cpp
 
 from localprobe_llama import pool
 from localprobe_llama.context import Context
