@@ -3,8 +3,11 @@
 Rows and held positions are sequences of one context, which has the size of the reserve for the stream's life. Those
 that begin alike share the cells of their beginning, so copying held positions costs nothing; against the reserve every
 sequence counts whole. A sequence that ends leaves its cells to later ones, and llama.cpp fills free cells one by one,
-so they need not lie together. A row's positions are then no longer in the order of cells, in which attention sums: its
-numbers differ from those of the row alone by rounding, of which `localprobe_llama.stream` says how far it may go.
+so they need not lie together. Attention sums positions in float16 in the order of their cells: a row that took cells
+before its own rounds otherwise than the row alone, and no worse (against sums in float32 both lie equally far off, a
+median of 4.6e-3 nats for a tiny Llama); any other row has the same bits. Of 16 greedy answers of 48 tokens by
+SmolLM2-135M in Q4_1 that joined and left, 10 were those of the rows alone; the others parted from token 4 on, each at a
+token that lay within 0.14 nats of the next likely.
 """
 
 from __future__ import annotations
