@@ -5,7 +5,7 @@ that begin alike share the cells of their beginning, so copying held positions c
 sequence counts whole. A sequence that ends leaves its cells to later ones, and llama.cpp fills free cells one by one,
 so they need not lie together. Attention sums positions in float16 in the order of their cells: a row that took cells
 before its own rounds otherwise than the row alone, and no worse (against sums in float32 both lie equally far off, a
-median of 4.6e-3 nats for a tiny Llama); any other row has the same bits. Of 16 greedy answers of 48 tokens by
+median of 4.6e-3 nats for a tiny Llama); any other row is as in a batch. Of 16 greedy answers of 48 tokens by
 SmolLM2-135M in Q4_1 that joined and left, 10 were those of the rows alone; the others parted from token 4 on, each at a
 token that lay within 0.14 nats of the next likely.
 """
