@@ -42,9 +42,13 @@ class Place:
 
     def write(self, store: mx.array, new: mx.array) -> mx.array:
         """`store` (rows, heads, slots, size) with `new` (rows, heads, length, size) at this place."""
-        if self._ragged:
+        if self._ragged and store.shape[0] == len(self._starts):
             return mx.put_along_axis(store, mx.broadcast_to(self._slots, new.shape), new, axis=2)
-        store[self.rows, :, self.offset : self.end, :] = new
+        if self._ragged:  # there are spare rows after those of the pass
+            rows = mx.arange(len(self._starts))[:, None]
+            store[rows, :, self._slots[:, 0, :, 0]] = new.swapaxes(1, 2)
+        else:
+            store[self.rows, :, self.offset : self.end, :] = new
         return store
 
     def mask(self, window: int | None, as_array: bool) -> Any:
@@ -104,6 +108,11 @@ class LayerCache:
     def arrays(self) -> list[mx.array]:
         return self._stores
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and slots, spare ones included."""
+        return self._rows, self._slots
+
     def take(self, rows: mx.array) -> None:
         """Keep these rows, in this order; rows may be repeated."""
         self._rows = rows.size
@@ -116,6 +125,37 @@ class LayerCache:
             self._stores = [mx.pad(store, [(0, 0), (0, 0), (0, slots - self._slots), (0, 0)]) for store in self._stores]
             self._slots = slots
             mx.eval(self._stores)
+
+    def resize(self, rows: int, slots: int) -> None:
+        """Make it this size: the rows and slots after those go, and new ones are empty."""
+        if (rows, slots) != self.size:
+            spare = [(0, max(rows - self._rows, 0)), (0, 0), (0, max(slots - self._slots, 0)), (0, 0)]
+            # `contiguous`, because a slice would keep the whole array that it is a part of.
+            stores = [mx.contiguous(mx.pad(store[:rows, :, :slots], spare)) for store in self._stores]
+            mx.eval(stores)
+            self._stores, self._rows, self._slots = stores, rows, slots
+
+    def copied(self, row: int, length: int) -> LayerCache:
+        """A cache of one row of `length` slots, with that row's first positions."""
+        copy = LayerCache(self._window, 1, length)
+        copy._stores = self._slice(row, length)
+        return copy
+
+    def put(self, row: int, source: LayerCache, source_row: int, length: int) -> None:
+        """Copy the first `length` positions of a row of another cache, or of this one, into a row."""
+        # Evaluated before they are written: an array that something else reads would be copied as a whole.
+        parts = source._slice(source_row, length)
+        if not self._stores:
+            self._stores = [mx.zeros((self._rows, p.shape[1], self._slots, p.shape[3]), p.dtype) for p in parts]
+        for store, part in zip(self._stores, parts, strict=True):
+            store[row : row + 1, :, :length] = part
+        mx.eval(self._stores)
+
+    def _slice(self, row: int, length: int) -> list[mx.array]:
+        """Keys and values (1, heads, length, size) of one row, in arrays of their own."""
+        parts = [mx.contiguous(store[row : row + 1, :, :length]) for store in self._stores]
+        mx.eval(parts)
+        return parts
 
 
 class NoCache(LayerCache):
