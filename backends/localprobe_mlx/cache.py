@@ -42,13 +42,9 @@ class Place:
 
     def write(self, store: mx.array, new: mx.array) -> mx.array:
         """`store` (rows, heads, slots, size) with `new` (rows, heads, length, size) at this place."""
-        if self._ragged and store.shape[0] == len(self._starts):
+        if self._ragged:
             return mx.put_along_axis(store, mx.broadcast_to(self._slots, new.shape), new, axis=2)
-        if self._ragged:  # there are spare rows after those of the pass
-            rows = mx.arange(len(self._starts))[:, None]
-            store[rows, :, self._slots[:, 0, :, 0]] = new.swapaxes(1, 2)
-        else:
-            store[self.rows, :, self.offset : self.end, :] = new
+        store[self.rows, :, self.offset : self.end, :] = new
         return store
 
     def mask(self, window: int | None, as_array: bool) -> Any:
@@ -108,54 +104,56 @@ class LayerCache:
     def arrays(self) -> list[mx.array]:
         return self._stores
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and slots, spare ones included."""
-        return self._rows, self._slots
-
-    def take(self, rows: mx.array) -> None:
-        """Keep these rows, in this order; rows may be repeated."""
+    def take(self, rows: mx.array, slots: int | None = None) -> None:
+        """Keep these rows, in this order, and the first `slots` of each, None for all; rows may be repeated."""
         self._rows = rows.size
-        self._stores = [store[rows] for store in self._stores]
+        self._slots = min(slots or self._slots, self._slots)
+        self._stores = [store[:, :, : self._slots][rows] for store in self._stores]
         mx.eval(self._stores)  # layer by layer, so that only one layer is held twice
 
     def grow(self, slots: int) -> None:
         """Make room for positions up to `slots`."""
         if slots > self._slots:
-            self._stores = [mx.pad(store, [(0, 0), (0, 0), (0, slots - self._slots), (0, 0)]) for store in self._stores]
+            self._stores = [_padded(store, slots) for store in self._stores]
             self._slots = slots
             mx.eval(self._stores)
 
-    def resize(self, rows: int, slots: int) -> None:
-        """Make it this size: the rows and slots after those go, and new ones are empty."""
-        if (rows, slots) != self.size:
-            spare = [(0, max(rows - self._rows, 0)), (0, 0), (0, max(slots - self._slots, 0)), (0, 0)]
-            # `contiguous`, because a slice would keep the whole array that it is a part of.
-            stores = [mx.contiguous(mx.pad(store[:rows, :, :slots], spare)) for store in self._stores]
-            mx.eval(stores)
-            self._stores, self._rows, self._slots = stores, rows, slots
+    def append(self, other: LayerCache, rows: mx.array, slots: int) -> None:
+        """Put these rows of another cache after those of this one, all with at least `slots` slots."""
+        slots = max(slots, self._slots)
+        stores = [
+            mx.concatenate([_padded(store, slots), _padded(new[:, :, :slots][rows], slots)])
+            for store, new in zip(self._stores, other._stores, strict=True)
+        ]
+        mx.eval(stores)  # before it becomes the cache: if there is no memory for it, the old one stays
+        self._stores, self._rows, self._slots = stores, self._rows + rows.size, slots
+
+    def cut(self, rows: int) -> None:
+        """Keep the first rows, with no new memory."""
+        self._stores, self._rows = [store[:rows] for store in self._stores], min(rows, self._rows)
 
     def copied(self, row: int, length: int) -> LayerCache:
         """A cache of one row of `length` slots, with that row's first positions."""
         copy = LayerCache(self._window, 1, length)
-        copy._stores = self._slice(row, length)
+        # `contiguous`, because a slice would keep the whole array that it is a part of.
+        copy._stores = [mx.contiguous(store[row : row + 1, :, :length]) for store in self._stores]
+        mx.eval(copy._stores)
         return copy
 
-    def put(self, row: int, source: LayerCache, source_row: int, length: int) -> None:
-        """Copy the first `length` positions of a row of another cache, or of this one, into a row."""
-        # Evaluated before they are written: an array that something else reads would be copied as a whole.
-        parts = source._slice(source_row, length)
+    def put(self, row: int, source: LayerCache, length: int) -> None:
+        """Write the first `length` positions of a cache of one row into a row of this one."""
         if not self._stores:
-            self._stores = [mx.zeros((self._rows, p.shape[1], self._slots, p.shape[3]), p.dtype) for p in parts]
-        for store, part in zip(self._stores, parts, strict=True):
-            store[row : row + 1, :, :length] = part
+            self._stores = [
+                mx.zeros((self._rows, own.shape[1], self._slots, own.shape[3]), own.dtype) for own in source._stores
+            ]
+        for store, new in zip(self._stores, source._stores, strict=True):
+            store[row : row + 1, :, :length] = new[:, :, :length]
         mx.eval(self._stores)
 
-    def _slice(self, row: int, length: int) -> list[mx.array]:
-        """Keys and values (1, heads, length, size) of one row, in arrays of their own."""
-        parts = [mx.contiguous(store[row : row + 1, :, :length]) for store in self._stores]
-        mx.eval(parts)
-        return parts
+
+def _padded(store: mx.array, slots: int) -> mx.array:
+    """Keys or values (rows, heads, less slots, size) with empty slots after theirs."""
+    return mx.pad(store, [(0, 0), (0, 0), (0, slots - store.shape[2]), (0, 0)])
 
 
 class NoCache(LayerCache):

@@ -95,8 +95,7 @@ class Network:
         steerings: Steerings | None = None,
         long: bool = False,
     ) -> dict[int, mx.array]:
-        """Run ids (rows, length) at positions from `starts` on, up to the block `deepest`, and no further. The
-        caches may have more rows, which are left as they are.
+        """Run ids (rows, length) at positions from `starts` on, up to the block `deepest`, and no further.
 
         `long` says that the rows have, or will have after a prefill in parts, more than `rope_length` tokens.
         Returns residuals (rows, length, width) of `wanted` and `deepest`, in the model's dtype, not yet evaluated.
@@ -105,7 +104,7 @@ class Network:
         length = ids.shape[1]
         if min(starts) == max(starts) or self._ragged_axes is not None:
             edits = steerings.at(starts, length) if steerings else {}
-            place = Place(starts, length, rows=slice(0, len(starts)), mask_axes=self._ragged_axes or 1)
+            place = Place(starts, length, mask_axes=self._ragged_axes or 1)
             return self._run(ids, place, caches, Climb(deepest, wanted, edits))
         # The model does not support rows at different positions in one pass, so each row has its own pass.
         alone = []

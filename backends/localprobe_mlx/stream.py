@@ -44,8 +44,6 @@ class MlxStream:
     Once tokens are sampled, the device starts to run them while the caller reads them, so that the next step has its
     logits sooner. No token is sampled ahead of time. After `steer` the same tokens are simply run again, which
     overwrites their slots of the cache.
-
-    All arrays and lists of rows are in the order of their places in the caches; `Rows.order` gives a row's place.
     """
 
     def __init__(
@@ -120,7 +118,7 @@ class MlxStream:
     @property
     def lengths(self) -> Sequence[int]:
         """Positions in the cache, by row."""
-        return [self._lengths[place] for place in self._rows.order]
+        return self._lengths
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:
@@ -130,13 +128,13 @@ class MlxStream:
         return self._work(lambda: self._step(uniforms))
 
     def settle(self) -> FloatArray:
-        return self._work(lambda: np.array(self._land())[self._rows.order])
+        return self._work(lambda: np.array(self._land()))
 
     def steer(self, row: int, steering: Steering) -> None:
         self._work(lambda: self._steer(row, steering))
 
     def drop(self, rows: Sequence[int]) -> None:
-        self._work(lambda: self._drop(sorted(set(rows))))
+        self._work(lambda: self._drop(set(rows)))
 
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         return self._work(lambda: self._join(prompts, room), f"{len(prompts)} more prompts")
@@ -175,15 +173,14 @@ class MlxStream:
             raise UsageError("this stream has no rows left: open another")
         self._check_room()
         scores = self._land()
-        order = self._rows.order
-        ids, logprobs = self._sampler(self._logits, np.asarray(uniforms)[np.argsort(order)])
+        ids, logprobs = self._sampler(self._logits, uniforms)
         _begin(ids, logprobs, scores)
         self._pending = ids
         self._room = [room - 1 for room in self._room]
         if all(self._room) and self._network.rope_length not in self._lengths:
             self._ahead = self._run(ids)
             _begin(self._ahead.logits, self._ahead.scores)
-        return Step(np.array(ids)[order], np.array(logprobs)[order], np.array(scores)[order])
+        return Step(np.array(ids), np.array(logprobs), np.array(scores))
 
     def _land(self) -> mx.array:
         """Run the pending tokens into the cache. Returns scores (rows, watches) of the tokens sampled last, NaN if they
@@ -199,7 +196,7 @@ class MlxStream:
 
     def _run(self, ids: mx.array) -> _Run:
         """Run a token of each row, ids (rows,), at the position after those in the cache."""
-        check_growth(self._network.rope_length, self.lengths)
+        check_growth(self._network.rope_length, self._lengths)
         if self._beyond:
             self._check_room()
         last = self._network.layers - 1
@@ -216,26 +213,27 @@ class MlxStream:
         return _Run(self._network.logits(residuals[last][:, 0]), self._watches.scores(residuals)[:, 0])
 
     def _check_room(self) -> None:
-        for row, place in enumerate(self._rows.order):
-            if not self._room[place]:
-                raise UsageError(f"row {row} has no room for another token: drop it, or begin it with more room")
+        if not all(self._room):
+            raise UsageError(
+                f"row {self._room.index(0)} has no room for another token: drop it, or begin it with more room"
+            )
 
     def _steer(self, row: int, steering: Steering) -> None:
-        self._steerings.replace(int(self._rows.order[row]), steering)
+        self._steerings.replace(row, steering)
         self._ahead = None  # it ran under the old steering
 
-    def _drop(self, rows: Sequence[int]) -> None:
-        if not rows:
+    def _drop(self, rows: set[int]) -> None:
+        live = [row for row in range(len(self._lengths)) if row not in rows]
+        if len(live) == len(self._lengths):
             return
-        places = self._rows.drop(rows)
-        self._lengths = [self._lengths[place] for place in places]
-        self._room = [self._room[place] for place in places]
-        self._steerings, self._sampler = self._steerings.take(places), self._sampler.take(places)
-        index = mx.array(places, mx.int32)
+        index = mx.array(live, mx.int32)
+        self._rows.take(live)
+        self._lengths, self._room = [self._lengths[row] for row in live], [self._room[row] for row in live]
+        self._steerings, self._sampler = self._steerings.take(live), self._sampler.take(live)
         self._logits = self._logits[index]
-        self._pending = None if self._pending is None or not places else self._pending[index]
-        self._ahead = None if self._ahead is None or not places else self._ahead.take(index)
-        self._late = None if self._late is None or not places else self._late[index]
+        self._pending = None if self._pending is None or not live else self._pending[index]
+        self._ahead = None if self._ahead is None or not live else self._ahead.take(index)
+        self._late = None if self._late is None or not live else self._late[index]
 
     def _join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._rows.check(capacities(prompts, room))
@@ -244,7 +242,7 @@ class MlxStream:
             return []
         if self._lengths:
             self._late = self._land()
-            self._rows.make_place(capacities(prompts, room))
+            self._rows.check_memory(capacities(prompts, room))
         caches = self._rows.begin(prompts, 0 if self._lengths else room)
         return self._add(prompts, room, caches, self._prefill(prompts, caches))
 
@@ -264,8 +262,8 @@ class MlxStream:
         return Held(self._rows.keep(caches, len(prompt.ids)), filled.scores[0])
 
     def _hold(self, row: int, length: int) -> int:
-        if not 1 <= length <= self.lengths[row]:
-            raise UsageError(f"row {row} has run {self.lengths[row]} tokens, so {length} of them cannot be held")
+        if not 1 <= length <= self._lengths[row]:
+            raise UsageError(f"row {row} has run {self._lengths[row]} tokens, so {length} of them cannot be held")
         self._rows.check([length])
         return self._rows.hold(row, length)
 
@@ -280,6 +278,5 @@ class MlxStream:
 
     def _forget(self) -> None:
         self._rows.clear()
-        self._rows.release_all()
         self._logits = mx.zeros(0)
         self._pending = self._ahead = self._late = None
