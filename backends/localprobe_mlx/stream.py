@@ -137,7 +137,7 @@ class MlxStream:
         self._work(lambda: self._drop(set(rows)))
 
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
-        return self._work(lambda: self._join(prompts, room), f"{len(prompts)} more prompts")
+        return self._work(lambda: self._join(prompts, room), "a cache with more rows")
 
     def prefill(self, prompt: Prompt) -> Held:
         return self._work(lambda: self._hold_prompt(prompt), f"a prefix of {len(prompt.ids)} tokens")
