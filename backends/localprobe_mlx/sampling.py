@@ -34,6 +34,10 @@ class BatchSampler:
         """The samplers of some rows."""
         return BatchSampler([self._samplers[row] for row in rows])
 
+    def joined(self, samplers: Sequence[Sampler]) -> BatchSampler:
+        """With samplers for more rows."""
+        return BatchSampler([*self._samplers, *samplers])
+
     def __call__(self, logits: mx.array, uniforms: Any) -> tuple[mx.array, mx.array]:
         """Draw from logits (rows, vocabulary) float32 by uniforms (rows,) float64 in [0, 1), on the host.
 
