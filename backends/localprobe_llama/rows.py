@@ -20,6 +20,8 @@ class DecodedRow:
     limit: int
     steering: Steering
     sampler: Sampler
+    top: int
+    """How many of the most likely tokens its steps list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +39,4 @@ def rows_of(prompts: Sequence[Prompt], places: Sequence[Kept], room: int) -> Ite
         steering = effective(prompt.steering)
         for _ in range(prompt.copies):
             place = next(free)
-            yield DecodedRow(place.sequence, place.length, len(prompt.ids) + room, steering, prompt.sampler)
+            yield DecodedRow(place.sequence, place.length, len(prompt.ids) + room, steering, prompt.sampler, prompt.top)

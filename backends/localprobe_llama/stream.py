@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from localprobe.checks import check_growth
 from localprobe.engine import FloatArray, Held, IntArray, Prompt, Steering, Step, Watch
 from localprobe.errors import UsageError
-from localprobe.sampling import sample
+from localprobe.sampling import most_likely, sample
 from localprobe.watches import arranged
 from localprobe_llama.callback import Work
 from localprobe_llama.context import Context
@@ -76,7 +76,8 @@ class LlamaStream:
         scores = self._run_pending()
         ids, logprobs = sample(self._logits, [row.sampler for row in self._rows], uniforms)
         self._pending = ids
-        return Step(ids, logprobs, scores)
+        listed = max(row.top for row in self._rows)
+        return Step(ids, logprobs, scores, most_likely(self._logits, listed) if listed else None)
 
     def settle(self) -> FloatArray:
         self._open()

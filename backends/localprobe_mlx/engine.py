@@ -83,7 +83,7 @@ class MlxEngine:
             template_args=options.template_args,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
-            capabilities=Capabilities(operators=OPERATORS, join=True, no_decoding=network.no_decoding),
+            capabilities=Capabilities(operators=OPERATORS, join=True, top=True, no_decoding=network.no_decoding),
             notes=notes,
             rope_length=rope.length,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.checks import check_growth
-from localprobe.engine import FloatArray, Held, Prompt, Reserve, Steering, Step, Watch
+from localprobe.engine import FloatArray, Held, Prompt, Reserve, Steering, Step, Top, Watch
 from localprobe.errors import UsageError
 from localprobe.watches import arranged
 from localprobe_mlx.cache import LayerCache
@@ -95,7 +95,7 @@ class MlxStream:
         self._rows.add(prompts, room, caches)
         copies = copied(prompts)
         rows = [prompts[number] for number in copies]
-        self._sampler = self._sampler.joined([prompt.sampler for prompt in rows])
+        self._sampler = self._sampler.joined([prompt.sampler for prompt in rows], [prompt.top for prompt in rows])
         self._steerings = self._steerings.joined([prompt.steering for prompt in rows])
         self._lengths += [len(prompt.ids) for prompt in rows]
         self._room += [room + self._beyond] * len(rows)
@@ -174,13 +174,15 @@ class MlxStream:
         self._check_room()
         scores = self._land()
         ids, logprobs = self._sampler(self._logits, uniforms)
-        _begin(ids, logprobs, scores)
+        listed = self._sampler.listed(self._logits)
+        _begin(ids, logprobs, scores, *(listed or ()))
         self._pending = ids
         self._room = [room - 1 for room in self._room]
         if all(self._room) and self._network.rope_length not in self._lengths:
             self._ahead = self._run(ids)
             _begin(self._ahead.logits, self._ahead.scores)
-        return Step(np.array(ids), np.array(logprobs), np.array(scores))
+        top = Top(np.array(listed[0]), np.array(listed[1])) if listed else None
+        return Step(np.array(ids), np.array(logprobs), np.array(scores), top)
 
     def _land(self) -> mx.array:
         """Run the pending tokens into the cache. Returns scores (rows, watches) of the tokens sampled last, NaN if they

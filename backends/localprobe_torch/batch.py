@@ -35,7 +35,9 @@ class BatchStream(TorchStream):
         copies = [row for row, prompt in enumerate(prompts) for _ in range(prompt.copies)]
         self._order = np.arange(len(copies))
         self._steerings = [prompts[row].steering for row in copies]
-        self._sampler = BatchSampler([prompts[row].sampler for row in copies], network.device)
+        self._sampler = BatchSampler(
+            [prompts[row].sampler for row in copies], network.device, [prompts[row].top for row in copies]
+        )
         self._lengths = np.array([len(prompts[row].ids) for row in copies])
         self._columns = max(prompt.keep for prompt in prompts) + max(len(p.ids) - p.keep for p in prompts)
         self._capacity = max(int(self._lengths.max()) + room, self._columns)

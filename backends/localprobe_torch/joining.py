@@ -92,7 +92,8 @@ class JoinStream(TorchStream):
         self._lengths = np.append(self._lengths, [len(prompts[number].ids) for number in slots])
         self._steerings += [prompts[number].steering for number in slots]
         samplers = [*self._sampler.samplers, *(prompts[number].sampler for number in slots)]
-        self._sampler = BatchSampler(samplers, device)
+        tops = [*self._sampler.tops, *(prompts[number].top for number in slots)]
+        self._sampler = BatchSampler(samplers, device, tops)
         in_order = np.argsort(slots, kind="stable")  # the slots of each prompt's rows follow each other
         self._limits = np.append(self._limits, np.array(limits)[np.argsort(in_order)])
         self._order = np.append(self._order, first + in_order)

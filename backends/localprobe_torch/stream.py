@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from localprobe.checks import check_growth
-from localprobe.engine import FloatArray, Prompt, Steering, Step, Watch
+from localprobe.engine import FloatArray, Prompt, Steering, Step, Top, Watch
 from localprobe.errors import UsageError
 from localprobe.watches import arranged
 from localprobe_torch.kv import ColumnCache, Frame
@@ -105,11 +105,16 @@ class TorchStream:
             self._late = self._run_pending()
             logits = self.network.head(self._hidden)  # (rows, vocabulary)
             self._pending, logprobs = self._sampler.draw(logits, by_slot)
+            listed = self._sampler.listed(logits)
             # ids are below 2^24, so float32 holds them: everything crosses to the host at once
             packed = torch.cat([self._pending[:, None].float(), logprobs[:, None], self._late], -1).cpu().numpy()
         self._late = None
         packed = packed[self._order]
-        return Step(packed[:, 0].astype(np.int32), packed[:, 1], packed[:, 2:])
+        top = None
+        if listed is not None:
+            ids, likely = (part.cpu().numpy()[self._order] for part in listed)
+            top = Top(ids.astype(np.int32), likely)
+        return Step(packed[:, 0].astype(np.int32), packed[:, 1], packed[:, 2:], top)
 
     @torch.inference_mode()
     def settle(self) -> FloatArray:
