@@ -67,7 +67,8 @@ def test_the_second_signal_ends_it_at_once(second: signal.Signals) -> None:
         started(delay=0.05, grace=600.0) as server,
         server.http.stream("POST", "/v1/chat/completions", json=LONG) as answer,
     ):
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: the connection is closed with it
+        next(lines)
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: httpx.get(f"{server.url}/health", trust_env=False).status_code == 503)
         with pytest.raises(subprocess.TimeoutExpired):
