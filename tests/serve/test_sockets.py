@@ -17,6 +17,7 @@ def test_port_0_takes_one_and_names_it() -> None:
     try:
         host, port = sockets[0].getsockname()
         assert url(sockets) == f"http://{host}:{port}"
+        assert sockets[0].proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
         with socket.create_connection((host, port)):
             pass
     finally:
