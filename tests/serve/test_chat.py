@@ -130,9 +130,9 @@ def test_streamed_scores_join_their_tokens_by_number(server: Server, warm: Vecto
     extra = {"steering": [{"vector": "warm", "dose": 0.4, "positions": "response"}], "probes": ["warm"]}
     whole = server.client.chat.completions.create(**asked, extra_body=extra)
     chunks = list(server.client.chat.completions.create(**asked, extra_body=extra, stream=True))
-    told = [c.choices[0].model_extra["localprobe"]["scores"] for c in chunks if c.choices[0].model_extra]
+    told = [s for c in chunks if c.choices[0].model_extra for s in c.choices[0].model_extra["localprobe"]["scores"]]
     assert whole.choices[0].model_extra is not None
-    assert sum(told, []) == whole.choices[0].model_extra["localprobe"]["scores"]
+    assert told == whole.choices[0].model_extra["localprobe"]["scores"]
     first = chunks[0].model_extra
     assert first is not None
     assert first["localprobe"]["steering"] == "0.4 warm response"
@@ -194,3 +194,15 @@ def test_an_unknown_model_is_not_found(server: Server) -> None:
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-9' here, but fake") as caught:
         server.client.chat.completions.create(model="gpt-9", messages=ASK)
     assert caught.value.code == "model_not_found"
+
+
+def test_samplers_at_their_limits_draw(server: Server) -> None:
+    coldest = server.chat(temperature=1e-300, max_tokens=5)["choices"][0]["message"]
+    assert coldest == server.chat(temperature=0, max_tokens=5)["choices"][0]["message"]
+    assert server.chat(temperature=100, top_k=2**31 - 1, top_p=1e-300, min_p=1)["choices"]
+
+
+def test_an_answer_that_is_null_is_an_empty_one(server: Server) -> None:
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}, {"role": "user", "content": "b"}]
+    empty = [*said[:1], {"role": "assistant", "content": ""}, *said[2:]]
+    assert server.chat(messages=said, seed=5)["choices"] == server.chat(messages=empty, seed=5)["choices"]
