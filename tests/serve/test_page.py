@@ -18,6 +18,7 @@ from localprobe.fake import FakeEngine
 from localprobe.serve.app import ENDPOINTS
 from localprobe.serve.hosted import Slot
 from localprobe.serve.page import headers, html
+from tests.serve.process import started
 from tests.serve.scripted import chunk, scripted
 from tests.serve.server import LAYER, Server, serving
 
@@ -37,8 +38,7 @@ class Visit:
     def ask(self, text: str = "Hello") -> None:
         """Send a message, and wait for its answers."""
         self.page.fill("#message", text)
-        self.page.press("#message", "Enter")
-        self.page.wait_for_function("document.querySelectorAll('.answer').length")
+        self.page.press("#message", "Enter")  # hides the button at once
         self.page.wait_for_selector("#send:visible")
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
@@ -80,7 +80,7 @@ def visiting(browser: Any) -> Iterator[Visiting]:
 
     def visit(url: str, **options: Any) -> Visit:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)  # the first dose measures the fake model, and others may be busy
         visit = Visit(context.new_page())
         contexts.append(context)
         if not {"/v1/vectors", "/v1/steering"} <= {endpoint.path for endpoint in ENDPOINTS}:
@@ -96,7 +96,7 @@ def visiting(browser: Any) -> Iterator[Visiting]:
         visit.page.on("pageerror", lambda error: visit.faults.append(str(error)))
         visit.page.on("console", lambda said: visit.faults.append(said.text) if said.type == "error" else None)
         visit.page.goto(url)
-        visit.page.wait_for_selector("#model[data-state=ok]")
+        visit.page.wait_for_selector("#model[data-state=ok], #model[data-state=failed]")
         return visit
 
     yield visit
@@ -179,7 +179,9 @@ def test_tokens_are_tinted_by_their_own_score(visit: Visit, server: Server) -> N
         assert float(note["warm"]) == pytest.approx(scores[last], abs=1e-3)
         assert float(note["log-probability"].split()[0]) == pytest.approx(logprobs[last], abs=0.01)
     spread = float(visit.page.inner_text("#high"))
-    seen = "all => all.map((one) => [one.numbers.at(-1), one.dataset.sign, parseFloat(one.style.getPropertyValue('--t'))])"
+    seen = (
+        "all => all.map((one) => [one.numbers.at(-1), one.dataset.sign, parseFloat(one.style.getPropertyValue('--t'))])"
+    )
     for token, sign, share in visit.page.locator(".answer[data-side=steered] .token").evaluate_all(seen):
         assert sign == ("-" if scores[token] < 0 else "+")
         assert share == pytest.approx(100 * min(1, abs(scores[token]) / spread), abs=1)
@@ -191,14 +193,21 @@ def test_gates_and_alerts_are_shown_where_they_happen(visit: Visit, server: Serv
     visit.page.fill("#watch", "warm > 0.5")
     visit.steer("0.2 warm when brief > 0")
     visit.ask()
-    asked: dict[str, Any] = {"seed": 5, "max_tokens": 24, "steering": "0.2 warm when brief > 0", "watch": ["warm > 0.5"]}
+    asked: dict[str, Any] = {
+        "seed": 5,
+        "max_tokens": 24,
+        "steering": "0.2 warm when brief > 0",
+        "watch": ["warm > 0.5"],
+    }
     extra = server.chat(**asked)["choices"][0]["localprobe"]
     assert extra["gates"]
     assert extra["alerts"]
     answer = visit.page.locator(".answer[data-side=steered]")
     assert answer.locator(".mark[data-kind=gate]").count() == len(extra["gates"])
     assert answer.locator(".mark[data-kind=alert]").count() == len(extra["alerts"])
-    before = "all => all.map((one) => { let p = one; while (!p.answer) p = p.previousSibling; return p.numbers.at(-1); })"
+    before = (
+        "all => all.map((one) => { let p = one; while (!p.answer) p = p.previousSibling; return p.numbers.at(-1); })"
+    )
     places = answer.locator(".mark[data-kind=alert]").evaluate_all(before)
     assert sorted(places) == sorted(alert["token"] for alert in extra["alerts"])
     listed = answer.locator(".marks").evaluate("one => one.textContent")
@@ -317,14 +326,52 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     page.evaluate("document.activeElement.blur()")
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.textContent"))
+        reached.add(
+            page.evaluate(
+                "document.activeElement.id || document.activeElement.className || document.activeElement.textContent"
+            )
+        )
         shown = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert shown != "none" or page.evaluate("document.activeElement.closest('.box, .modes, body')") is not None
-    assert {"message", "send", "steering", "probe", "watch", "seed", "system", "key", "theme", "export", "token"} <= reached
+    assert {
+        "message",
+        "send",
+        "steering",
+        "probe",
+        "watch",
+        "seed",
+        "system",
+        "key",
+        "theme",
+        "export",
+        "token",
+    } <= reached
     page.locator(".token").first.focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("[...document.querySelectorAll('.token')].indexOf(document.activeElement)") == 1
     assert page.is_visible("#tip")
+
+
+@slow
+def test_a_key_is_asked_for_where_the_server_wants_one(visiting: Visiting) -> None:
+    with started(keys=["secret-key"]) as server:
+        visit = visiting(server.url)
+        page = visit.page
+        page.wait_for_selector("#model:text('a key is needed')")
+        assert "this server asks for an api key" in page.inner_text("#banner").lower()
+        for key, told in (("wrong", "is wrong"), ("\u00e9", "printable ASCII")):
+            page.fill("#key", key)
+            page.press("#key", "Tab")
+            page.wait_for_selector(f"#banner-text:text('{told}')")
+        page.fill("#key", "secret-key")
+        page.press("#key", "Tab")
+        page.wait_for_selector(".knob")
+        assert page.is_hidden("#banner")
+        page.fill("#tokens", "8")
+        visit.ask()
+        assert visit.text("plain")
+        assert [fault for fault in visit.faults if "401" not in fault] == []
+        visit.faults.clear()
 
 
 @slow
@@ -339,7 +386,7 @@ def test_loading_is_shown_and_the_page_goes_on_by_itself(visiting: Visiting, bro
     with serving(load=load, ready=False) as server:
         page = browser.new_page()
         page.goto(server.url)
-        page.wait_for_function("document.getElementById('banner-text').textContent.includes('reading weights')")
+        page.wait_for_selector("#banner-text:text('reading weights')")
         assert page.evaluate("document.getElementById('progress').value") == 0.4
         go.set()
         page.wait_for_selector("#model[data-state=ok]")
@@ -351,7 +398,9 @@ def test_loading_is_shown_and_the_page_goes_on_by_itself(visiting: Visiting, bro
 def test_events_are_read_in_any_split_of_their_bytes(visiting: Visiting) -> None:
     first = json.dumps(chunk("Zo\u00eb \U0001f642"), ensure_ascii=False).encode()
     second = json.dumps(chunk(" <b>bold</b>", finish_reason="stop")).encode().split(b", ", 1)
-    stream = b": a comment\r\n\r\nevent: message\r\ndata: " + first + b"\r\n\r\n"  # lines may end in CR LF, in CR, in LF
+    stream = (
+        b": a comment\r\n\r\nevent: message\r\ndata: " + first + b"\r\n\r\n"
+    )  # lines may end in CR LF, in CR, in LF
     stream += b"data:" + second[0] + b",\rdata: " + second[1] + b"\r\r" + b"data: [DONE]\n\n"
     with scripted(stream) as url:
         visit = visiting(url)
@@ -378,7 +427,9 @@ def test_a_connection_that_ends_early_keeps_the_text(visiting: Visiting, end: An
 
 @slow
 def test_an_error_in_mid_answer_keeps_the_text(visiting: Visiting) -> None:
-    error = {"error": {"message": "the engine's process has ended", "type": "server_error", "param": None, "code": None}}
+    error = {
+        "error": {"message": "the engine's process has ended", "type": "server_error", "param": None, "code": None}
+    }
     stream = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in (chunk("So far"), error))
     with scripted(stream) as url:
         visit = visiting(url)
