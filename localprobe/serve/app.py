@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from localprobe.serve import chat, completions, metrics, models, openapi
+from localprobe.serve import chat, completions, metrics, models, openapi, page
 from localprobe.serve.endpoint import Endpoint, failure
 from localprobe.serve.errors import ApiError, envelope
 from localprobe.serve.host import Host
@@ -22,6 +22,7 @@ ENDPOINTS: list[Endpoint] = [
     *completions.ENDPOINTS,
     *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,
+    *page.ENDPOINTS,
 ]
 """All of the API, in the order of the document."""
 
