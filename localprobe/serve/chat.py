@@ -14,7 +14,7 @@ from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
-from localprobe.serve.stream import Piece, chat_logprobs, chunked, collected, event_stream
+from localprobe.serve.stream import Piece, chat_logprobs, chunked, collected, event_stream, token_ids
 from localprobe.serve.types import (
     AnswerMessage,
     ChatAnswer,
@@ -75,6 +75,7 @@ def _choice(answering: Answering, index: int, answer: Piece) -> ChatChoice:
         answer.finish or "stop",
         chat_logprobs(answering, answer.tokens),
         answer.extra or UNSET,
+        token_ids(answering, answer.tokens),
     )
 
 
@@ -106,7 +107,8 @@ class _Chunks:
             self._begun.add(index)
             delta = Delta("assistant", piece.text)
         logprobs = chat_logprobs(self._answering, piece.tokens) if piece.tokens else None
-        return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET)
+        ids = token_ids(self._answering, piece.tokens)
+        return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
         answering = self._answering

@@ -17,7 +17,7 @@ from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
-from localprobe.serve.stream import Piece, chunked, collected, event_stream
+from localprobe.serve.stream import Piece, chunked, collected, event_stream, token_ids
 from localprobe.serve.types import CompletionRequest, TextAnswer, TextChoice, TextLogprobs
 
 MOST = 64  # answers of one request
@@ -109,7 +109,8 @@ class _Chunks:
     def choice(self, index: int, piece: Piece) -> TextChoice:
         """What an answer says more."""
         logprobs = self._logprobs(index, piece.tokens) if piece.tokens else None
-        return TextChoice(index, piece.text, piece.finish, logprobs, piece.extra or UNSET)
+        ids = token_ids(self._answering, piece.tokens)
+        return TextChoice(index, piece.text, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _logprobs(self, index: int, tokens: Sequence[Token]) -> TextLogprobs | None:
         """The log-probabilities of tokens; an offset counts the characters of the tokens before."""

@@ -60,6 +60,8 @@ class Order:
     sampler: Sampler
     tokens: int
     stops: tuple[str, ...]
+    ids: bool
+    """Whether the ids of the tokens are told."""
     seed: int | None
     texts: bool
     """Whether the text of each token is told, as log-probabilities need it."""
@@ -87,6 +89,7 @@ class Order:
             ),
             min(body.limit or settings.default_tokens, settings.max_tokens),
             tuple(stop for stop in body.stops if stop),
+            bool(body.return_token_ids),
             body.seed,
             texts,
             top,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import StreamingResponse
 
 from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
@@ -51,7 +52,8 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
                 piece.tokens.append(event)
             case Score():
                 # The shortest text that reads as the same float32 is what a person wants to see.
-                values = {name: float(str(value)) for name, value in zip(probes, event.values, strict=True)}
+                read = zip(probes, event.values, strict=True)
+                values = {name: float(str(value)) for name, value in read if not math.isnan(value)}
                 piece.extra.scores.append({"token": event.index, **values})
             case GateChange():
                 piece.extra.gates.append(GateEvent(event.index, event.gate, event.open, event.score))
@@ -59,7 +61,7 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
                 piece.extra.alerts.append(AlertEvent(event.index, event.probe, event.score, event.threshold))
             case Finished():
                 piece.text += event.text
-                piece.finish = _FINISH[event.reason]
+                piece.finish, piece.extra.reason = _FINISH[event.reason], event.reason
     return found
 
 
@@ -86,6 +88,11 @@ def chat_logprobs(answering: Answering, tokens: Sequence[Token]) -> ChatLogprobs
         return TokenLogprob(own.token, own.logprob, own.bytes, [entry(*other) for other in token.top])
 
     return ChatLogprobs([one(token) for token in tokens])
+
+
+def token_ids(answering: Answering, tokens: Sequence[Token]) -> list[int] | UnsetType:
+    """The ids of tokens, if they are asked for."""
+    return [token.id for token in tokens] if answering.order.ids else UNSET
 
 
 def event_stream(chunks: AsyncIterator[Struct]) -> StreamingResponse:
