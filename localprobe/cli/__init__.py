@@ -38,6 +38,7 @@ _COMMANDS = {
     "report": ("report", "Runs as one HTML page, as JSON or CSV."),
     "steer": ("steer", "Answer a prompt while steering: add, ablate or cap directions."),
     "generate": ("steer", "Answer a prompt, steered or not, and watch for probes."),
+    "serve": ("serve", "Serve a model over OpenAI's API, with steering and probes in every request."),
     "lens": ("lens", "Show what a model would say next after every layer, beside a probe's scores."),
     "vector": ("vector", "Inspect vectors, import them, add, subtract, scale and orthogonalise them."),
     "bake": ("bake", "Remove a direction from a model's weights, and write them as a folder."),

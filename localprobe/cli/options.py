@@ -97,17 +97,25 @@ class Labelled:
 
 def models_options(command: F) -> F:
     """One or more arguments `MODEL[@ENGINE][=LABEL]`, and how to load; the command gets them as a list, `models`."""
+    return _with_models(command, required=True, metavar="MODEL[@ENGINE][=LABEL]...")
 
+
+def any_models_options(command: F) -> F:
+    """Any number of arguments `MODEL[@ENGINE]`, and how to load; as `models_options`, where none is the bundled one."""
+    return _with_models(command, required=False, metavar="[MODEL[@ENGINE]]...")
+
+
+def _with_models(command: F, *, required: bool, metavar: str) -> F:
     @wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
         options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
         engine = kwargs.pop("engine")
-        models = [parsed(text, engine, options) for text in kwargs.pop("models")]
+        models = [parsed(text, engine, options) for text in kwargs.pop("models") or [BUNDLED]]
         return command(*args, models=models, **kwargs)
 
     for option in reversed(_OPTIONS[1:]):
         collected = option(collected)
-    return click.argument("models", nargs=-1, required=True, metavar="MODEL[@ENGINE][=LABEL]...")(collected)  # type: ignore[return-value]
+    return click.argument("models", nargs=-1, required=required, metavar=metavar)(collected)  # type: ignore[return-value]
 
 
 def parsed(text: str, engine: str | None, options: LoadOptions) -> Labelled:

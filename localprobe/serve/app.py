@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from localprobe.serve import chat, completions, models, openapi
+from localprobe.serve import chat, completions, metrics, models, openapi
 from localprobe.serve.endpoint import Endpoint, failure
 from localprobe.serve.errors import ApiError, envelope
 from localprobe.serve.host import Host
@@ -19,6 +19,7 @@ ENDPOINTS: list[Endpoint] = [
     *models.ENDPOINTS,
     *chat.ENDPOINTS,
     *completions.ENDPOINTS,
+    *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,
 ]
 """All of the API, in the order of the document."""
@@ -32,6 +33,7 @@ def create_app(host: Host, settings: Settings) -> Starlette:
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.state.host, app.state.settings, app.state.endpoints = host, settings, ENDPOINTS
+    app.state.metrics = metrics.Metrics(host)
     return app
 
 

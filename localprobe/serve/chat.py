@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Message, render
-from localprobe.checks import check_text
+from localprobe.checks import check_prompt_length, check_text
 from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
+from localprobe.serve.resolve import of_field
 from localprobe.serve.stream import Piece, chat_logprobs, chunked, collected, event_stream, token_ids
 from localprobe.serve.types import (
     AnswerMessage,
@@ -31,11 +32,14 @@ async def complete_chat(call: Call[ChatRequest]) -> ChatAnswer | Response:
     body, settings = call.body, call.settings
     if len(body.messages) > settings.messages:
         raise ApiError(400, f"more than {settings.messages} messages", param="messages")
+    for number, message in enumerate(body.messages):
+        if message.content is None and message.role != "assistant":
+            raise ApiError(400, f"a message of the {message.role} is null", param=f"messages[{number}].content")
     if body.top_logprobs and not body.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
     order = Order.of(
         call,
-        lambda model: [encode_messages(model, body.messages)],
+        lambda model: of_field("messages", lambda: [encode_messages(model, body.messages)]),
         default=call.host.default,
         texts=bool(body.logprobs),
         top=body.top_logprobs or 0,
@@ -64,6 +68,7 @@ def encode_messages(model: Model, messages: Sequence[ChatMessage]) -> PromptText
     said = [Message("system" if m.role == "developer" else m.role, m.text) for m in messages]
     check_text("a message", *(message.content for message in said))
     ids = encode_chat(model.engine, render(model.info, said))
+    check_prompt_length(model.info, ids)
     asked = next((message.content for message in reversed(said) if message.role == "user"), "")
     return PromptText(ids, asked, "")
 

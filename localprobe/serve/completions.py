@@ -9,14 +9,14 @@ import numpy as np
 from msgspec import UNSET
 from starlette.responses import Response
 
-from localprobe.checks import check_text
-from localprobe.engine import IntArray
+from localprobe.checks import check_prompt_length, check_text
 from localprobe.errors import UsageError
 from localprobe.generation.events import Token
 from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
+from localprobe.serve.resolve import of_field
 from localprobe.serve.stream import Piece, chunked, collected, event_stream, token_ids
 from localprobe.serve.types import CompletionRequest, TextAnswer, TextChoice, TextLogprobs
 
@@ -30,7 +30,7 @@ async def complete_text(call: Call[CompletionRequest]) -> TextAnswer | Response:
         raise ApiError(400, f"{len(prompts)} prompts with n {body.n or 1}: at most {MOST} answers a request", param="n")
     order = Order.of(
         call,
-        lambda model: [encode_prompt(model, prompt) for prompt in prompts],
+        lambda model: of_field("prompt", lambda: [encode_prompt(model, prompt) for prompt in prompts]),
         default=call.host.default,
         prompts=len(prompts),
         texts=body.logprobs is not None,
@@ -62,18 +62,20 @@ def read_prompts(prompt: str | Sequence[str | int | list[int]]) -> list[str | li
 
 
 def encode_prompt(model: Model, prompt: str | list[int]) -> PromptText:
-    """A prompt as it is. UsageError if it is empty, or holds an id that the model has not."""
+    """A prompt as it is. UsageError if it is empty or too long, or holds an id that the model has not."""
     if isinstance(prompt, str):
         if not prompt.strip():
             raise UsageError("the prompt is empty")
         check_text("the prompt", prompt)
-        return PromptText(model.engine.encode(prompt), prompt, prompt)
-    if not prompt:
-        raise UsageError("the prompt is empty: it has no ids")
-    if max(prompt) >= model.info.vocabulary:
-        raise UsageError(f"id {max(prompt)} is out of range: {model.info.model} has {model.info.vocabulary} ids")
-    ids: IntArray = np.array(prompt, dtype=np.int32)
-    return PromptText(ids, "", f"ids {prompt}")
+        encoded = PromptText(model.engine.encode(prompt), prompt, prompt)
+    else:
+        if not prompt:
+            raise UsageError("the prompt is empty: it has no ids")
+        if max(prompt) >= model.info.vocabulary:
+            raise UsageError(f"id {max(prompt)} is out of range: {model.info.model} has {model.info.vocabulary} ids")
+        encoded = PromptText(np.array(prompt, dtype=np.int32), "", f"ids {prompt}")
+    check_prompt_length(model.info, encoded.ids)
+    return encoded
 
 
 class _Chunks:

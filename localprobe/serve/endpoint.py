@@ -22,7 +22,7 @@ from localprobe.serve.host import Host
 from localprobe.serve.settings import Settings
 
 T = TypeVar("T")
-B = TypeVar("B", covariant=True)
+B_co = TypeVar("B_co", covariant=True)
 Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE"]
 
 _log = logging.getLogger("localprobe.serve")
@@ -30,11 +30,11 @@ _PLACE = " - at `$"  # after it, msgspec says where in the body a fault is
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[B]):
+class Call(Generic[B_co]):
     """A request on its way through a handler."""
 
     request: Request
-    body: B
+    body: B_co
     """Decoded; None for an endpoint without `body`."""
     host: Host
     settings: Settings

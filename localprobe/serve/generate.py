@@ -9,25 +9,27 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from localprobe.checks import check_prompt_length
-from localprobe.engine import IntArray, Sampler
+from localprobe.engine import IntArray, Sampler, Steering
 from localprobe.generation.events import Event, Finished, Token
 from localprobe.generation.place import PromptPlace
 from localprobe.generation.request import Request
 from localprobe.model import Model
 from localprobe.scheduling.job import Prepared
+from localprobe.serve import exchange
 from localprobe.serve.endpoint import Call
 from localprobe.serve.errors import api_error
 from localprobe.serve.hosted import Hosted
-from localprobe.serve.resolve import Wanted, noticing, read, resolve
+from localprobe.serve.resolve import Wanted, noticing, of_field, read, resolve
 from localprobe.serve.types import Applied, CachedTokens, Generation, Usage
 from localprobe.serve.unsupported import refuse_unsupported
 from localprobe.steering import knob
+from localprobe.steering.knob import Knob
 
 T = TypeVar("T")
 TEMPERATURE = 0.7
@@ -123,6 +125,7 @@ class Answering:
         """The texts of single ids, as far as they were asked for."""
         self.tokens = 0
         """Tokens generated so far."""
+        self._exchange = exchange.current()
         self._reused = 0
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Sequence[Event] | Exception] = asyncio.Queue()
@@ -139,7 +142,9 @@ class Answering:
                 arrived = await self._arrived.get()
                 if isinstance(arrived, Exception):
                     raise api_error(arrived) from arrived
-                self.tokens += sum(isinstance(event, Token) for event in arrived)
+                generated = sum(isinstance(event, Token) for event in arrived)
+                self.tokens += generated
+                self._exchange.generated(generated)
                 left -= sum(isinstance(event, Finished) for event in arrived)
                 self._reused = job.reused
                 yield arrived
@@ -187,9 +192,7 @@ class Answering:
             prompts = order.encode(model)
             prepared, repeats = [], Counter[str]()
             for prompt in prompts:
-                check_prompt_length(model.info, prompt.ids)
-                place = PromptPlace.of(model.engine, prompt.ids, message=prompt.message)
-                steering = knob.steering(resolved.knobs, place)
+                steering = of_field("steering", partial(_steering, model, resolved.knobs, prompt))
                 for _ in range(order.choices):
                     key = self._key(repeats[prompt.key])
                     repeats[prompt.key] += 1
@@ -198,12 +201,18 @@ class Answering:
         resolved.applied.notices = list(notices)
         tokens = sum(len(prompt.ids) for prompt in prompts)
         self.facts = Facts(resolved.applied, resolved.probes, tokens)
+        self._exchange.prompted(tokens, steered=bool(resolved.knobs))
         return prepared
 
     def _key(self, repeat: int) -> str:
         """The name of an answer's random numbers; with a seed, the one that `Model.answers` gives it."""
         seed = f"request {self.name}" if self.order.seed is None else f"seed {self.order.seed}"
         return seed + (f" again {repeat}" if repeat else "")
+
+
+def _steering(model: Model, knobs: Sequence[Knob], prompt: PromptText) -> Steering:
+    place = PromptPlace.of(model.engine, prompt.ids, message=prompt.message)
+    return knob.steering(knobs, place)
 
 
 async def unless_gone(request: HttpRequest, work: Awaitable[T]) -> T:

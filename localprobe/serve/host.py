@@ -220,6 +220,7 @@ class Host:
     def _reload(self, slot: Slot, error: Exception, dead: Hosted | None = None) -> None:
         free = dead.close if dead else _nothing
         slot.crashes += 1
+        slot.reloads += 1
         slot.error = first_line(error)
         _log.error("%s: %s", slot.name, slot.error)
         if slot.crashes > len(_WAITS):

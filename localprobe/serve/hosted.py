@@ -89,6 +89,8 @@ class Slot:
     crashes: int = 0
     """In a row."""
     loader: Loader | None = None
+    reloads: int = 0
+    """How often it was loaded again after its engine failed."""
     loads: int = 0
     """Counts its loads, so that one that was given up is told from the next."""
 

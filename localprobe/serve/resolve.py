@@ -59,14 +59,14 @@ def read(
 ) -> Wanted:
     """What a request asks for. ApiError 400, with the field at fault, for what cannot be read, for more than `most`
     terms, and for a path."""
-    expressions = _field("steering", lambda: read_steering(steering, default))
+    expressions = of_field("steering", lambda: read_steering(steering, default))
     if sum(len(expression.terms) for expression in expressions) > most:
         raise ApiError(400, f"steering has more than the {most} terms that this server takes", param="steering")
     if len(watch or ()) > most or len(probes or ()) > most:
         raise ApiError(400, f"more than the {most} probes that this server takes", param="probes")
-    read_probes = _field("probes", lambda: tuple((text, _probe(text)) for text in dict.fromkeys(probes or ())))
+    read_probes = of_field("probes", lambda: tuple((text, _probe(text)) for text in dict.fromkeys(probes or ())))
     conditions = tuple(dict.fromkeys(watch or ()))
-    _field("watch", lambda: [library_name(parse_watch(text).probe) for text in conditions])
+    of_field("watch", lambda: [library_name(parse_watch(text).probe) for text in conditions])
     return Wanted(expressions, read_probes, conditions)
 
 
@@ -86,9 +86,9 @@ def resolve(model: Model, wanted: Wanted) -> Resolved:
             found[name] = library_vector(name, model.info)
         return found[name]
 
-    knobs = _field("steering", lambda: [k for e in wanted.steering for k in model.steering(e, find=find)])
-    scored = _field("probes", lambda: [model.alarm(str(probe), find=find) for _, probe in wanted.probes])
-    alarms = _field("watch", lambda: [model.alarm(text, find=find) for text in wanted.watch])
+    knobs = of_field("steering", lambda: [k for e in wanted.steering for k in model.steering(e, find=find)])
+    scored = of_field("probes", lambda: [model.alarm(str(probe), find=find) for _, probe in wanted.probes])
+    alarms = of_field("watch", lambda: [model.alarm(text, find=find) for text in wanted.watch])
     text = "; ".join(map(str, wanted.steering))
     return Resolved(
         tuple(knobs),
@@ -200,7 +200,7 @@ def described(model: Model, knob: Knob) -> dict[str, Any]:
     }
 
 
-def _field(name: str, work: Callable[[], T]) -> T:
+def of_field(name: str, work: Callable[[], T]) -> T:
     """What `work` gives; its error names the field."""
     try:
         return work()

@@ -43,7 +43,11 @@ class Settings:
     upload: int = 256 * MEBIBYTE
     """The most bytes of a vector that is uploaded."""
     header_timeout: float = 15.0
+    """A request's head must come within it, and a body must not pause for longer."""
     body_timeout: float = 60.0
+    """A body must come within it; large ones get a second more for every 64 KiB."""
+    connections: int = 512
+    """The most connections that are answered at a time; fewer if the system allows this process fewer files."""
     keys: tuple[str, ...] = field(default=(), repr=False)
     """A request must carry one of them; empty asks for none, which only loopback addresses allow."""
     allow_upload: bool = False

@@ -17,6 +17,7 @@ Choices: TypeAlias = Annotated[int, Meta(ge=1, le=8)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 Stop: TypeAlias = str | Annotated[list[str], Meta(max_length=4)] | None
+Seed: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 
 
@@ -35,7 +36,8 @@ class ChatMessage(Strict):
     """A message of a conversation; `developer` is another word for `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | list[TextPart] | None = None
+    """Only an answer may be null, as if it were empty."""
     name: str | None = None
     """Ignored."""
     refusal: None = None
@@ -50,7 +52,7 @@ class ChatMessage(Strict):
     @property
     def text(self) -> str:
         """The content, parts joined."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
 
 
 class StreamOptions(Strict):
@@ -103,7 +105,7 @@ class Generation(Struct, forbid_unknown_fields=True, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Choices | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     """The same seed gives the same random numbers; without one they differ by request."""
     stop: Stop = None
     max_tokens: Count | None = None
@@ -112,7 +114,7 @@ class Generation(Struct, forbid_unknown_fields=True, kw_only=True):
     temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
     """0.7 if not given. 0 takes the most likely token."""
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=(1 << 31) - 1)] | None = None
     min_p: Share | None = None
     # Accepted, since they change nothing here.
     user: Any = None
