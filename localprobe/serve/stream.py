@@ -61,7 +61,8 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
                 piece.extra.alerts.append(AlertEvent(event.index, event.probe, event.score, event.threshold))
             case Finished():
                 piece.text += event.text
-                piece.finish, piece.extra.reason = _FINISH[event.reason], event.reason
+                piece.finish = _FINISH[event.reason]
+                piece.extra.reason = event.reason if event.reason in ("stop", "context") else None
     return found
 
 

@@ -217,7 +217,8 @@ class Extra(Struct, omit_defaults=True):
     gates: list[GateEvent] = []
     alerts: list[AlertEvent] = []
     reason: Reason | None = None
-    """Why the answer ended, where `finish_reason` says less: `end`, `stop`, `length` or `context`."""
+    """Why the answer ended, if not at the model's end token or the token limit, which `finish_reason` means otherwise:
+    `stop` (a stop string) or `context` (it is full)."""
 
     def __bool__(self) -> bool:
         return bool(self.scores or self.gates or self.alerts or self.reason)
