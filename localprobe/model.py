@@ -326,6 +326,31 @@ class Model:
         events = self.generate(requests, [scoring.watch], alarms=told)
         return collect(events, len(requests), scoring.midpoint, scoring.reach)
 
+    def stream(
+        self,
+        prompt: str,
+        *,
+        steer: Steer = None,
+        dose: float | None = None,
+        alpha: float | None = None,
+        layer: int | None = None,
+        positions: str = "all",
+        watch: Vector | Watch | None = None,
+        system: str = "",
+        raw: bool = False,
+        temperature: float = 0.7,
+        sampler: Sampler | None = None,
+        tokens: int = 200,
+        seed: int = 0,
+        alarms: Sequence[Alarm | str] = (),
+    ) -> Iterator[Event]:
+        """The events of an answer while it is generated; options as of `answer`. Closing the iterator ends it."""
+        knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
+        chosen, key = sampler or Sampler(temperature=temperature), f"seed {seed}"
+        request = self.request(prompt, knobs, system=system, raw=raw, sampler=chosen, key=key, tokens=tokens)
+        scoring = Scoring.by(watch, knobs)
+        return self.generate([request], [scoring.watch] if scoring else [], alarms=self._alarms(alarms))
+
     def _knobs(
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
     ) -> list[Knob]:

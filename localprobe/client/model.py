@@ -167,7 +167,7 @@ class RemoteModel(Model):
         seed: int = 0,
         alarms: Sequence[Alarm | str] = (),
     ) -> Iterator[Event]:
-        """The events of an answer while it is generated; options as of `answer`. Closing it ends the answer."""
+        """The events of an answer while it is generated; options as of `answer`. Closing the iterator ends it."""
         knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         asked = self._asked(
             knobs,
