@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -44,15 +44,22 @@ _MOST = 8  # answers to one prompt in a request
 _LOOK = 0.5  # seconds between two looks at whether a model is loaded
 
 
-def connect(url: str, key: str | None = None, *, model: str | None = None, timeout: float = TIMEOUT) -> RemoteModel:
+def connect(
+    url: str,
+    key: str | None = None,
+    *,
+    model: str | None = None,
+    timeout: float = TIMEOUT,
+    waiting: Callable[[str], None] = lambda why: None,
+) -> RemoteModel:
     """The model of a server at `http://HOST:PORT`, waited for while it is being loaded; `model` names one of several.
 
-    `key` None takes the one of LOCALPROBE_API_KEY; `timeout` is how many seconds the server may be silent. Raises
-    EndpointError if there is no such server or it refuses the key, UnknownModel, or ModelError for a failed load.
+    `key` None takes the one of LOCALPROBE_API_KEY; `timeout` is how many seconds the server may be silent. `waiting` is
+    called with how far a load is, now and then, and may raise to give up. Raises EndpointError if there is no such server or it refuses the key, UnknownModel, or ModelError for a failed load.
     """
     server = Server(url, key, timeout)
     try:
-        return RemoteModel(server, _ready(server, model, timeout))
+        return RemoteModel(server, _ready(server, model, timeout, waiting))
     except BaseException:
         server.close()
         raise
@@ -235,7 +242,7 @@ class _Shape:
         return np.zeros((self.info.layers, self.info.width), dtype=np.float32)
 
 
-def _ready(server: Server, name: str | None, patience: float) -> dict[str, Any]:
+def _ready(server: Server, name: str | None, patience: float, waiting: Callable[[str], None]) -> dict[str, Any]:
     """What the server says of a model, once it is loaded."""
     until = time.monotonic() + patience
     while True:
@@ -249,6 +256,7 @@ def _ready(server: Server, name: str | None, patience: float) -> dict[str, Any]:
         if about.get("state") != "loading" or time.monotonic() > until:
             why = about.get("error") or f"it is {about.get('state')}"
             raise UnknownModel(f"{found} cannot answer on {server.url}: {why}")
+        waiting(f"{found}: {about.get('stage') or 'loading'}")
         time.sleep(_LOOK)
 
 

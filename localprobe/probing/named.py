@@ -29,8 +29,9 @@ def vector_for(
     """The vector that a reference stands for on a model.
 
     A vector is returned as it is, and a path is read. A name is looked up in the library among the vectors for this
-    model (of a model on a server, in the server's library, and that is all); if there is none, and a contrast set of that name ships, the vector is fitted on that set and kept, with a
-    message to `notify`. Raises VectorError if there is neither, and what reading and fitting raise.
+    model; if there is none, and a contrast set of that name ships, the vector is fitted on that set and kept, with a
+    message to `notify`; a model on a server has the names of the server only. Raises VectorError if there is neither,
+    and what reading and fitting raise.
     """
     if isinstance(reference, Vector):
         return reference
