@@ -47,7 +47,7 @@ def connect(url: str, key: str | None = None, *, model: str | None = None, timeo
     server may be silent. Use the model as a context manager, or `close` it. Raises EndpointError if no server is there
     or it refuses the key, or UnknownModel.
     """
-    from localprobe.client.model import connect as connect_to
+    from localprobe.client.connecting import connect as connect_to
 
     return connect_to(url, key, model=model, timeout=timeout)
 

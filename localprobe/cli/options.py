@@ -49,7 +49,7 @@ class Chosen(ModelSpec):
 
     @contextmanager
     def _connected(self) -> Iterator[Model]:
-        from localprobe.client.model import connect
+        from localprobe.client.connecting import connect
 
         with connect(self.url, model=self.name if self.named else None) as model:
             yield model

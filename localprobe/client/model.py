@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -14,20 +13,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from localprobe.capture.residuals import Captured, Text
 from localprobe.checks import check_text
 from localprobe.client.answers import CHAT, TEXT, Answering, Asked, messages
 from localprobe.client.conversation import RemoteConversation
 from localprobe.client.described import info_of
 from localprobe.client.elsewhere import Elsewhere
 from localprobe.client.expressions import expression_of
-from localprobe.client.server import TIMEOUT, Server
+from localprobe.client.residuals import captured
+from localprobe.client.server import Server
 from localprobe.client.vectors import ServerVectors
 from localprobe.engine import FloatArray, Info, Sampler, Watch
-from localprobe.errors import LocalprobeWarning, UnknownModel, UsageError, caught_warnings
+from localprobe.errors import LocalprobeWarning, UsageError, caught_warnings
 from localprobe.generation.answer import Answer, AnswerBuilder
 from localprobe.generation.decode import Request
 from localprobe.generation.events import Event
-from localprobe.generators.endpoint_errors import EndpointError
 from localprobe.model import Model, Steer
 from localprobe.steering import resolve
 from localprobe.steering.expression import Expression
@@ -41,28 +41,6 @@ from localprobe.vectors.vector import Vector
 
 _AT_ONCE = 16  # requests that are sent at a time
 _MOST = 8  # answers to one prompt in a request
-_LOOK = 0.5  # seconds between two looks at whether a model is loaded
-
-
-def connect(
-    url: str,
-    key: str | None = None,
-    *,
-    model: str | None = None,
-    timeout: float = TIMEOUT,
-    waiting: Callable[[str], None] = lambda why: None,
-) -> RemoteModel:
-    """The model of a server at `http://HOST:PORT`, waited for while it is being loaded; `model` names one of several.
-
-    `key` None takes the one of LOCALPROBE_API_KEY; `timeout` is how many seconds the server may be silent. `waiting` is
-    called with how far a load is, now and then, and may raise to give up. Raises EndpointError if there is no such server or it refuses the key, UnknownModel, or ModelError for a failed load.
-    """
-    server = Server(url, key, timeout)
-    try:
-        return RemoteModel(server, _ready(server, model, timeout, waiting))
-    except BaseException:
-        server.close()
-        raise
 
 
 class RemoteModel(Model):
@@ -91,7 +69,7 @@ class RemoteModel(Model):
 
     def models(self) -> list[str]:
         """The models of the server that can answer."""
-        return _names(self.server)
+        return self.server.models()
 
     def vectors(self) -> list[dict[str, Any]]:
         """What the server says of each vector that it keeps: `id`, `concept`, `layers`, ..."""
@@ -188,6 +166,30 @@ class RemoteModel(Model):
         answering = Answering(self.server, asked, _prompt(_text(prompt), system, raw), TEXT if raw else CHAT)
         return _flat(answering)
 
+    def capture(
+        self,
+        texts: Iterable[Text],
+        layers: Sequence[int] | None = None,
+        pooling: str = "mean",
+        *,
+        limit: int | None = None,
+    ) -> Iterator[Captured]:
+        """Residuals of texts as a stream, in their order; as of `Model.capture`."""
+        return captured(self.server, self.info, texts, self.layers(layers), pooling, limit)
+
+    def pooled(
+        self,
+        texts: Sequence[Text],
+        layers: Sequence[int] | None = None,
+        pooling: str = "mean",
+        *,
+        limit: int | None = None,
+    ) -> FloatArray:
+        """Residuals of texts in their order, (texts, layers, width) float32."""
+        rows = [each.residuals for each in self.capture(texts, layers, pooling, limit=limit)]
+        shape = (len(texts), len(self.layers(layers)), self.info.width)
+        return np.array(rows, dtype=np.float32).reshape(shape)
+
     def conversation(self, system: str = "", watch: Sequence[Watch] = ()) -> RemoteConversation:
         """A new chat. It is sent whole with every turn; the server keeps what it can of what it computed."""
         talk = RemoteConversation(self, system)
@@ -240,40 +242,6 @@ class _Shape:
     @property
     def neutral_mean(self) -> FloatArray:
         return np.zeros((self.info.layers, self.info.width), dtype=np.float32)
-
-
-def _ready(server: Server, name: str | None, patience: float, waiting: Callable[[str], None]) -> dict[str, Any]:
-    """What the server says of a model, once it is loaded."""
-    until = time.monotonic() + patience
-    while True:
-        found = name or next(iter(_names(server)), None) or _loading(server)
-        described: dict[str, Any] = server.get(f"/v1/models/{found}")
-        about = described.get("localprobe")
-        if not isinstance(about, dict):
-            raise EndpointError(f"{server.url} says nothing of residuals: is it `localprobe serve`?")
-        if about.get("state") == "ready":
-            return described
-        if about.get("state") != "loading" or time.monotonic() > until:
-            why = about.get("error") or f"it is {about.get('state')}"
-            raise UnknownModel(f"{found} cannot answer on {server.url}: {why}")
-        waiting(f"{found}: {about.get('stage') or 'loading'}")
-        time.sleep(_LOOK)
-
-
-def _names(server: Server) -> list[str]:
-    listed = server.get("/v1/models")
-    try:
-        return [str(model["id"]) for model in listed["data"]]
-    except (KeyError, TypeError) as error:
-        raise EndpointError(f"{server.url} lists no models: is it `localprobe serve`?") from error
-
-
-def _loading(server: Server) -> str:
-    """The model that a server without a ready one is loading, or that failed."""
-    models = server.health().get("models", [])
-    if not models:
-        raise UnknownModel(f"{server.url} has no model")
-    return str(models[0]["id"])
 
 
 def _text(prompt: str | Request) -> str:

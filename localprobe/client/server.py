@@ -83,6 +83,14 @@ class Server:
         except httpx2.HTTPError as error:
             raise unreachable(self.url, error) from error
 
+    def models(self) -> list[str]:
+        """The models that can answer."""
+        listed = self.get("/v1/models")
+        try:
+            return [str(model["id"]) for model in listed["data"]]
+        except (KeyError, TypeError) as error:
+            raise unreadable(self.url, "a list without models") from error
+
     def health(self) -> dict[str, Any]:
         """The state of the server and its models, ready or not."""
         return dict(self._read_json(self._answered("GET", "/health")))

@@ -1,15 +1,17 @@
 """Stands in for /v1/vectors."""
 
 from __future__ import annotations
-from msgspec import Raw
-from starlette.responses import Response, JSONResponse
-from localprobe.serve.endpoint import Call, Endpoint
+
+import tempfile
+from pathlib import Path
+
+from starlette.responses import JSONResponse, Response
+
+from localprobe.serve.endpoint import Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.resolve import library_vector
 from localprobe.vectors import files
 from localprobe.vectors.library import Library
-import tempfile
-from pathlib import Path
 
 
 async def listed(call):

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 
 import localprobe as lp
 from localprobe.client.model import RemoteModel
 from localprobe.engine import Sampler
-from localprobe.errors import LocalprobeError, UnknownModel
-from localprobe.fake import FakeEngine
-from localprobe.generation.answer import Answer, AnswerBuilder, collect
+from localprobe.generation.answer import Answer, collect
 from localprobe.generation.events import Finished, Score, Token
-from localprobe.generators.endpoint_errors import EndpointError
 from localprobe.model import Model
 from localprobe.serve.settings import Settings
-from localprobe.vectors.vector import Direction, Origin, Vector
+from localprobe.vectors.vector import Vector
 from tests.serve.server import Server, serving
 
 PROMPT = "My friend sounds sad. What do I do?"
@@ -105,8 +100,8 @@ def test_what_needs_the_engine_is_refused_in_words(remote: RemoteModel) -> None:
 
 
 def test_the_servers_default_is_what_can_be_asked_for(library: Vector) -> None:
-    from tests.client.stand_in import ENDPOINTS
     from localprobe.serve import app
+    from tests.client.stand_in import ENDPOINTS
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "ENDPOINTS", [*app.ENDPOINTS, *ENDPOINTS])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from localprobe.client.model import RemoteModel, connect
+from localprobe.client.connecting import connect
+from localprobe.client.model import RemoteModel
 from localprobe.client.server import Server
 from localprobe.engines.loading import Stage
 from localprobe.errors import Cancelled, UsageError
