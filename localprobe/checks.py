@@ -22,6 +22,10 @@ from localprobe.engine import (
 )
 from localprobe.errors import UnsupportedModel, UsageError, VectorError
 
+LONGEST = 1e18
+"""The longest edit of a residual: the squares in a model's norms stay finite in float32. Beyond it a row turns into
+NaN, which in a cache that rows share can reach the others."""
+
 
 def check_text(what: str, *texts: str) -> None:
     """Raises UsageError if a text holds half a character (a lone surrogate), which no tokenizer takes."""
@@ -58,6 +62,10 @@ def check_steering(info: Info, steering: Steering) -> None:
             check_coordinates(info, term.coordinates)
         else:
             check_vector(info, term.delta, "steering vector")
+            if (length := float(np.linalg.norm(term.delta.astype(np.float64)))) > LONGEST:
+                raise UsageError(
+                    f"the steering adds a vector of length {length:g}: {LONGEST:g} is the most; lower the dose"
+                )
         if term.layer < able.first_layer:
             raise UsageError(
                 f"layer {term.layer} cannot be steered by {info.engine}: the lowest that can is {able.first_layer}"
@@ -88,8 +96,10 @@ def check_coordinates(info: Info, wanted: Coordinates) -> None:
         raise UsageError(f"the target {wanted.target.tolist()} is not one finite number per direction")
     if not 0 <= wanted.share <= 1:
         raise UsageError(f"the share to ablate is {wanted.share}: give a number from 0 to 1")
-    if any(np.isfinite(bound) and abs(bound) > np.finfo(np.float32).max for bound in (wanted.low, wanted.high)):
-        raise UsageError(f"the bounds [{wanted.low:g}, {wanted.high:g}] are beyond float32: give smaller ones")
+    if np.abs(wanted.target).max() > LONGEST:
+        raise UsageError(f"the target {wanted.target.tolist()} is beyond {LONGEST:g}: give a smaller one")
+    if any(np.isfinite(bound) and abs(bound) > LONGEST for bound in (wanted.low, wanted.high)):
+        raise UsageError(f"the bounds [{wanted.low:g}, {wanted.high:g}] are beyond {LONGEST:g}: give smaller ones")
     if not wanted.low <= wanted.high or wanted.low == float("inf") or wanted.high == float("-inf"):
         raise UsageError(f"the bounds [{wanted.low:g}, {wanted.high:g}] hold no number")
 

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from localprobe.engine import Engine, Steering
+from localprobe.engine import Engine
 from localprobe.errors import OutOfMemory
 from localprobe.generation.gates import RowGates
 from localprobe.scheduling.batch import Batch
-from localprobe.scheduling.job import Prepared
+from localprobe.scheduling.job import Group, Prepared
 from localprobe.scheduling.prefixes import Prefixes
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """Answers of a job that begin alike, on their way in."""
-
-    numbers: Sequence[int]
-    """The numbers of its rows in the batch."""
-    wanted: Sequence[Prepared]
-    steering: Steering
-    """The terms that act on the prompt."""
-    held: int | None = None
-    """Held positions that it begins with."""
-    keep: int = 0
-    """How many they are."""
-    own: bool = False
-    """Whether they are its own, to be freed once it has joined."""
-    reused: int = 0
-    """Positions that were in the cache when it began."""
-    stream: int = field(default=0)
-    """The stream that holds them; 0 before it has begun."""
 
 
 class Admission:

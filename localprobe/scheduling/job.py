@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from localprobe.engine import Watch
+from localprobe.engine import Steering, Watch
 from localprobe.generation.events import Event
 from localprobe.generation.request import Request
 from localprobe.steering.gates import Alarm
@@ -81,3 +81,81 @@ class Stats:
     alerts: int = 0
     failed: int = 0
     cancelled: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Answers of a job that begin alike, on their way in."""
+
+    numbers: Sequence[int]
+    """The numbers of its rows in the batch."""
+    wanted: Sequence[Prepared]
+    steering: Steering
+    """The terms that act on the prompt."""
+    held: int | None = None
+    """Held positions that it begins with."""
+    keep: int = 0
+    """How many they are."""
+    own: bool = False
+    """Whether they are its own, to be freed once it has joined."""
+    reused: int = 0
+    """Positions that were in the cache when it began."""
+    stream: int = 0
+    """The stream that holds them; 0 before it has begun."""
+
+
+class Commands(Protocol):
+    """What can be done to a job, on the scheduler's thread."""
+
+    def cancel(self, job: Job) -> None: ...
+
+    def stop(self, job: Job) -> None: ...
+
+    def steer(self, job: Job, steering: Steering) -> None: ...
+
+
+@dataclass(eq=False)
+class Job:
+    """Answers that were asked for together. `cancel`, `stop` and `steer` may be called from any thread, and take effect
+    before the next step; on a job that is over they do nothing."""
+
+    prepare: Callable[[], Sequence[Prepared]]
+    listener: Listener
+    deadline: float | None
+    """By `time.monotonic`."""
+    _post: Callable[[Callable[[], object]], None] = field(repr=False)
+    _commands: Commands = field(repr=False)
+    reused: int = 0
+    """Positions of its prompts that were in the cache."""
+    first: int = 0
+    """The number of its first row in the batch."""
+    unfinished: set[int] = field(default_factory=set)
+    """Numbers of its rows that have not ended."""
+    groups: list[Group] = field(default_factory=list)
+    """Its answers that have not joined."""
+    waits: bool = True
+    """Whether none of its rows has joined."""
+    over: bool = False
+
+    def cancel(self) -> None:
+        """End it now; no event follows."""
+        self._post(lambda: self._commands.cancel(self))
+
+    def stop(self) -> None:
+        """End its answers, keeping their text: they are `Finished` with reason `stopped`. If some have not begun, the
+        job fails with Cancelled."""
+        self._post(lambda: self._commands.stop(self))
+
+    def steer(self, steering: Steering) -> None:
+        """Change the steering of its answers for every position not yet run."""
+        self._post(lambda: self._commands.steer(self, steering))
+
+    def fail(self, error: Exception) -> None:
+        """Tell its listener that it is over."""
+        if not self.over:
+            self.over = True
+            self.listener.failed(error)
+
+    def late(self, now: float) -> bool:
+        """Whether its deadline has passed."""
+        return self.deadline is not None and now > self.deadline

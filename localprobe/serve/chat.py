@@ -15,7 +15,7 @@ from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
 from localprobe.serve.resolve import of_field
-from localprobe.serve.stream import Piece, chat_logprobs, chunked, collected, event_stream, token_ids
+from localprobe.serve.stream import Events, Piece, chat_logprobs, chunked, collected
 from localprobe.serve.types import (
     AnswerMessage,
     ChatAnswer,
@@ -50,7 +50,7 @@ async def complete_chat(call: Call[ChatRequest]) -> ChatAnswer | Response:
         first = await unless_gone(call.request, anext(steps))
         wanted = body.stream_options is not None and body.stream_options.include_usage
         chunks = _Chunks(answering, usage=bool(wanted))
-        return event_stream(chunked(answering, steps, first, chunks.of, chunks.last if wanted else None))
+        return Events(chunked(answering, steps, first, chunks.of, chunks.last if wanted else None))
     answers = await unless_gone(call.request, collected(answering, settings.deadline))
     return ChatAnswer(
         answering.name,
@@ -80,7 +80,7 @@ def _choice(answering: Answering, index: int, answer: Piece) -> ChatChoice:
         answer.finish or "stop",
         chat_logprobs(answering, answer.tokens),
         answer.extra or UNSET,
-        token_ids(answering, answer.tokens),
+        answering.ids(answer.tokens),
     )
 
 
@@ -112,7 +112,7 @@ class _Chunks:
             self._begun.add(index)
             delta = Delta("assistant", piece.text)
         logprobs = chat_logprobs(self._answering, piece.tokens) if piece.tokens else None
-        ids = token_ids(self._answering, piece.tokens)
+        ids = self._answering.ids(piece.tokens)
         return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:

@@ -17,7 +17,7 @@ from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
 from localprobe.serve.resolve import of_field
-from localprobe.serve.stream import Piece, chunked, collected, event_stream, token_ids
+from localprobe.serve.stream import Events, Piece, chunked, collected
 from localprobe.serve.types import CompletionRequest, TextAnswer, TextChoice, TextLogprobs
 
 MOST = 64  # answers of one request
@@ -42,7 +42,7 @@ async def complete_text(call: Call[CompletionRequest]) -> TextAnswer | Response:
         steps = answering.steps(settings.deadline)
         first = await unless_gone(call.request, anext(steps))
         chunks.usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-        return event_stream(chunked(answering, steps, first, chunks.of, chunks.last if chunks.usage else None))
+        return Events(chunked(answering, steps, first, chunks.of, chunks.last if chunks.usage else None))
     answers = await unless_gone(call.request, collected(answering, settings.deadline))
     whole = chunks.chunk([chunks.choice(index, answer) for index, answer in enumerate(answers)])
     whole.usage, whole.localprobe = answering.usage, answering.facts.applied
@@ -111,7 +111,7 @@ class _Chunks:
     def choice(self, index: int, piece: Piece) -> TextChoice:
         """What an answer says more."""
         logprobs = self._logprobs(index, piece.tokens) if piece.tokens else None
-        ids = token_ids(self._answering, piece.tokens)
+        ids = self._answering.ids(piece.tokens)
         return TextChoice(index, piece.text, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _logprobs(self, index: int, tokens: Sequence[Token]) -> TextLogprobs | None:

@@ -6,12 +6,13 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
@@ -33,6 +34,7 @@ from localprobe.steering.knob import Knob
 
 T = TypeVar("T")
 TEMPERATURE = 0.7
+_COLDEST = 1e-4  # below it the most likely token is drawn anyway, and quotients overflow float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,12 +85,7 @@ class Order:
             encode,
             prompts,
             body.n or 1,
-            Sampler(
-                TEMPERATURE if body.temperature is None else body.temperature,
-                body.top_k or 0,
-                1.0 if body.top_p is None else body.top_p,
-                body.min_p or 0.0,
-            ),
+            _sampler(body),
             min(body.limit or settings.default_tokens, settings.max_tokens),
             tuple(stop for stop in body.stops if stop),
             bool(body.return_token_ids),
@@ -130,7 +127,7 @@ class Answering:
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Sequence[Event] | Exception] = asyncio.Queue()
 
-    async def steps(self, deadline: float) -> AsyncIterator[Sequence[Event]]:
+    async def steps(self, deadline: float) -> AsyncGenerator[Sequence[Event]]:
         """The events of each step, until all answers have finished. Closing it cancels them. Raises ApiError."""
         try:
             job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
@@ -156,6 +153,10 @@ class Answering:
         """What the same seed gives the same answer on."""
         info = self.hosted.info
         return f"{info.engine}-{info.weights[:12]}"
+
+    def ids(self, tokens: Sequence[Token]) -> list[int] | UnsetType:
+        """The ids of tokens, if they are asked for."""
+        return [token.id for token in tokens] if self.order.ids else UNSET
 
     @property
     def usage(self) -> Usage:
@@ -208,6 +209,12 @@ class Answering:
         """The name of an answer's random numbers; with a seed, the one that `Model.answers` gives it."""
         seed = f"request {self.name}" if self.order.seed is None else f"seed {self.order.seed}"
         return seed + (f" again {repeat}" if repeat else "")
+
+
+def _sampler(body: Generation) -> Sampler:
+    temperature = TEMPERATURE if body.temperature is None else body.temperature
+    top_p = 1.0 if body.top_p is None else body.top_p
+    return Sampler(temperature if temperature >= _COLDEST else 0.0, body.top_k or 0, top_p, body.min_p or 0.0)
 
 
 def _steering(model: Model, knobs: Sequence[Knob], prompt: PromptText) -> Steering:

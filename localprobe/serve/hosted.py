@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from localprobe.engines.loading import end
-from localprobe.errors import EngineCrashed
+from localprobe.errors import LocalprobeError
 from localprobe.model import Model
 from localprobe.serve.errors import api_error
 
@@ -57,9 +58,11 @@ class Hosted:
     @property
     def dead(self) -> Exception | None:
         """Why its engine cannot answer any more; None if it can."""
-        if self.scheduler.broken or getattr(self.model.engine, "alive", True):
-            return self.scheduler.broken
-        return EngineCrashed(f"the {self.info.engine} engine's process has ended")
+        engine = self.model.engine
+        if not self.scheduler.broken and not getattr(engine, "alive", True):
+            with suppress(LocalprobeError):
+                self.scheduler.call(lambda: engine.encode("a"))  # tells the scheduler, whose answers then fail of it
+        return self.scheduler.broken
 
     async def run(self, work: Callable[[Model], T]) -> T:
         """Other work with the model, between two steps of the answers. Raises ApiError."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
 from localprobe.serve.errors import api_error, envelope
@@ -91,35 +93,42 @@ def chat_logprobs(answering: Answering, tokens: Sequence[Token]) -> ChatLogprobs
     return ChatLogprobs([one(token) for token in tokens])
 
 
-def token_ids(answering: Answering, tokens: Sequence[Token]) -> list[int] | UnsetType:
-    """The ids of tokens, if they are asked for."""
-    return [token.id for token in tokens] if answering.order.ids else UNSET
+class Events(StreamingResponse):
+    """Chunks as server-sent events. An error after the first is an event too, and the last one. However it ends, the
+    chunks are closed, which cancels what is still being generated."""
 
+    def __init__(self, chunks: AsyncGenerator[Struct]) -> None:
+        self._written = _written(chunks)
+        super().__init__(self._written, media_type="text/event-stream", headers=_HEADERS)
+        self._chunks = chunks
 
-def event_stream(chunks: AsyncIterator[Struct]) -> StreamingResponse:
-    """Chunks as server-sent events. An error after the first is an event too, and the last one."""
-
-    async def written() -> AsyncIterator[bytes]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async for chunk in chunks:
-                yield b"data: " + encoded(chunk) + b"\n\n"
-        except Exception as error:
-            yield b"data: " + encoded(envelope(api_error(error))) + b"\n\n"
-        else:
-            yield b"data: [DONE]\n\n"
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._written.aclose()
+            await self._chunks.aclose()
 
-    return StreamingResponse(written(), media_type="text/event-stream", headers=_HEADERS)
+
+async def _written(chunks: AsyncGenerator[Struct]) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield b"data: " + encoded(chunk) + b"\n\n"
+    except Exception as error:
+        yield b"data: " + encoded(envelope(api_error(error))) + b"\n\n"
+    else:
+        yield b"data: [DONE]\n\n"
 
 
 async def chunked(
     answering: Answering,
-    steps: AsyncIterator[Sequence[Event]],
+    steps: AsyncGenerator[Sequence[Event]],
     first: Sequence[Event],
     chunks: Callable[[dict[int, Piece]], Iterator[Struct]],
     usage: Callable[[], Struct] | None,
-) -> AsyncIterator[Struct]:
+) -> AsyncGenerator[Struct]:
     """The chunks of an answer whose first events have come, then its usage, if that is asked for."""
-    try:
+    async with aclosing(steps):
         for chunk in chunks(pieces(first, answering.facts.probes)):
             yield chunk
         async for events in steps:
@@ -127,5 +136,3 @@ async def chunked(
                 yield chunk
         if usage is not None:
             yield usage()
-    finally:
-        await steps.aclose()  # type: ignore[attr-defined]  # a generator: closing it cancels the job

@@ -107,10 +107,7 @@ def test_a_key_is_asked_for_and_taken_from_the_environment(monkeypatch: pytest.M
     [
         (lambda request: PlainTextResponse("<html>hello"), "answers what cannot be read"),
         (lambda request: PlainTextResponse("gone", 502), "answers with status 502: gone"),
-        (
-            lambda request: Response('{"data": [{"id": "gpt"}]}', media_type="application/json"),
-            "says nothing of residuals",
-        ),
+        (lambda request: JSONResponse({"data": [{"id": "gpt"}]}), "says nothing of residuals"),
         (lambda request: Response("[]", media_type="application/json"), "a list without models"),
     ],
 )

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from localprobe import checks
 from localprobe.engine import Capabilities, Sampler, Steering, Term, Watch
 from localprobe.errors import Cancelled, EngineCrashed, EngineError, OutOfMemory, QueueFull, UsageError
 from localprobe.fake import FakeEngine
@@ -318,11 +319,14 @@ def test_a_prompt_waits_until_memory_is_free(slow: FakeEngine) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_predictions_that_are_not_finite_fail_their_own_answer(slow: FakeEngine) -> None:
+def test_predictions_that_are_not_finite_fail_their_own_answer(
+    slow: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scheduler = Scheduler(slow, Limits(rows=3))
     fine = Prepared(request(slow, tokens=40), (Watch(2, vector(slow, 0)),))
     first = ask(scheduler, fine)
     first.began.wait(10)
+    monkeypatch.setattr(checks, "LONGEST", np.inf)
     huge = np.full(32, 2e38, np.float32)
     wild = ask(scheduler, Prepared(request(slow, steering=(Term(2, huge), Term(3, huge)))))
     with pytest.raises(EngineError, match="not finite"):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -15,9 +15,11 @@ import numpy as np
 import openai
 import uvicorn
 
-from localprobe.engine import Engine
+from localprobe.engine import Engine, IntArray, Step
 from localprobe.engines.spec import ModelSpec
+from localprobe.errors import EngineCrashed
 from localprobe.fake import FakeEngine
+from localprobe.fake.stream import FakeStream
 from localprobe.model import Model
 from localprobe.serve.app import create_app
 from localprobe.serve.host import Host
@@ -56,11 +58,12 @@ def serving(
     *,
     load: Callable[[Slot], Engine] = lambda slot: FakeEngine(slot.spec.name),
     names: tuple[str, ...] = ("fake",),
+    engine: str = "fake",
     ready: bool = True,
 ) -> Iterator[Server]:
     """A server, `ready` unless its model is to be waited for."""
     host = Host(
-        [ModelSpec(name, "fake") for name in names],
+        [ModelSpec(name, engine) for name in names],
         settings.limits,
         resident=settings.resident,
         load_on_request=settings.load_on_request,
@@ -75,7 +78,7 @@ def serving(
     try:
         with httpx.Client(base_url=url, timeout=60) as client:
             if ready:
-                wait_for(lambda: host.status()[0])
+                wait_for(lambda: host.status()[0], 120)
             yield Server(url, host, client)
     finally:
         server.should_exit = True
@@ -92,8 +95,8 @@ def wait_for(holds: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake") -> Vector:
-    """A random direction for each layer of the fake model, kept in the library."""
+def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake", weights: str = "") -> Vector:
+    """A random direction for each layer of the fake model, kept in the library; `weights` may be others."""
     with Model(FakeEngine(name)) as model:
         info = model.info
         random = np.random.default_rng(seed)
@@ -101,6 +104,33 @@ def planted(concept: str = "warm", *, seed: int = 0, name: str = "fake") -> Vect
             layer: Direction((v / np.linalg.norm(v)).astype(np.float32))
             for layer, v in enumerate(random.normal(size=(info.layers, info.width)))
         }
-        vector = Vector(concept, Origin.of(info, method="mean-difference", pooling="mean"), directions, LAYER)
+        origin = Origin.of(info, method="mean-difference", pooling="mean")
+        vector = Vector(concept, replace(origin, weights=weights or origin.weights), directions, LAYER)
     Library().keep(vector)
     return vector
+
+
+class Mortal(FakeEngine):
+    """An engine that can be killed as a child can: set `alive` to False."""
+
+    alive = True
+
+    def encode(self, text: str, *, template: bool = False) -> IntArray:
+        self.live()
+        return super().encode(text, template=template)
+
+    def open(self, *arguments: Any, **named: Any) -> FakeStream:
+        stream = super().open(*arguments, **named)
+        step = stream.step
+
+        def stepped(uniforms: Any) -> Step:
+            self.live()
+            return step(uniforms)
+
+        stream.step = stepped  # type: ignore[method-assign]
+        return stream
+
+    def live(self) -> None:
+        """Raise EngineCrashed if it is dead."""
+        if not self.alive:
+            raise EngineCrashed("the fake engine died; the model can be loaded again")

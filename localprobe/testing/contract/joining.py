@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from localprobe.checks import LONGEST
 from localprobe.engine import Engine, Prompt, Reserve, Row, Sampler, Stream, Term, Watch
 from localprobe.errors import LocalprobeError, OutOfMemory
 from localprobe.testing.contract.base import everywhere, middle, one, random_uniforms, strong_delta, text_ids, unit
@@ -252,6 +253,22 @@ class JoinContract(StreamChecks):
             table.settle()
             self.agrees(engine, first.prompt, first.played, 0, steering=(replace(term, start=8),))
             self.right(engine, second)
+
+    def test_steering_beyond_all_sense_harms_no_other_row(self, engine: Engine) -> None:
+        self.needs(engine, "row_steering")
+        layer = middle(engine)
+        wild = tuple(Term(b, np.float32(LONGEST / 2) * unit(engine, b)) for b in (layer, engine.info.layers - 1))
+        with self.table(engine, rows=2, tokens=64) as table:
+            (first,) = table.join(Prompt(text_ids(engine, 0, 6), sampler=PLAIN))
+            table.step()
+            (second,) = table.join(Prompt(text_ids(engine, 1, 9), wild, GREEDY))
+            table.step(3)
+            table.settle()
+            table.drop(second)
+            (third,) = table.join(Prompt(text_ids(engine, 2, 5), sampler=PLAIN))  # in its place
+            table.step(4)
+            table.settle()
+            self.right(engine, first, third)
 
     def test_other_projections_may_be_read(self, engine: Engine) -> None:
         old, new = self.watches(engine)[:2], [Watch(middle(engine), unit(engine, 9)), *self.watches(engine)[:2]]
