@@ -45,8 +45,7 @@ class ServerVectors:
     def named(self, name: str) -> Vector:
         """The vector of a name. VectorError if the server has none for its model."""
         if name not in self._known:
-            path = f"/v1/vectors/{quote(name, safe='')}"
-            self._known[name] = _loaded(name, self.server.fetch(path, format="safetensors"))
+            self._known[name] = _loaded(name, self.server.fetch(_path(name), format="safetensors"))
         return self._known[name]
 
     def upload(self, vector: Vector, name: str = "") -> str:
@@ -55,7 +54,7 @@ class ServerVectors:
         name = name or vector.concept
         if not name.strip():
             raise UsageError("the vector has no concept: give a `name` to keep it under")
-        self.server.put(f"/v1/vectors/{quote(name, safe='')}", files.encoded(vector))
+        self.server.put(_path(name), files.encoded(vector))
         self._known[name] = vector
         return name
 
@@ -114,6 +113,13 @@ def same(a: Vector, b: Vector) -> bool:
             for layer in shared
         )
     )
+
+
+def _path(name: str) -> str:
+    """The path of a vector in the API. VectorError for what a server would read as another path."""
+    if "/" in name or not name.strip() or name.startswith("."):
+        raise VectorError(f"{shown(name)} is no name of a vector on a server")
+    return f"/v1/vectors/{quote(name, safe='')}"
 
 
 def _loaded(name: str, content: bytes) -> Vector:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 
 import pytest
 
 from localprobe.chats.store import Chats
 from tests.cli.conftest import Ran, Run, run  # noqa: F401 (a fixture)
-from tests.serve.server import Server
+from tests.client.test_failures import slow
+from tests.serve.server import Server, serving, wait_for
 
 
 @pytest.fixture
@@ -88,3 +94,58 @@ def test_steer_and_generate_answer_as_they_do_here(run: Run, server: Server) -> 
         assert over_http["ids"] == here["ids"]
         assert over_http["alerts"] == here["alerts"]
         assert [knob["alpha"] for knob in over_http["knobs"]] == pytest.approx([k["alpha"] for k in here["knobs"]])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudoterminal")
+def test_ctrl_c_on_a_terminal_ends_the_answer_at_the_server_and_the_text_is_kept() -> None:
+    with serving(load=slow) as server, Terminal("chat", "--plain", "--url", server.url, "--tokens", "400") as chat:
+        chat.reads(lambda told: "> " in told)
+        chat.types("Hello\n")
+        chat.reads(lambda told: len(told.partition("Hello")[2].strip()) > 20)
+        assert not server.host.hosted().idle
+        chat.types("\x03")
+        chat.reads(lambda told: re.search(r"\d+ tokens, [\d.]+ tok/s, stopped", told) is not None)
+        wait_for(lambda: server.host.hosted().idle)
+        chat.types("/quit\n")
+        assert chat.process.wait(20) == 0
+    kept = Chats()
+    [answer] = [turn for turn in kept.read(kept.find()[0].id).path() if turn.role == "assistant"]
+    assert answer.reason == "stopped"
+    assert len(answer.content) > 20
+
+
+_MAIN = """
+import fcntl, signal, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C reaches the process, as in a shell
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from localprobe.cli import main
+main()
+"""
+
+
+class Terminal:
+    """`localprobe` in a process of its own, on a pseudoterminal."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._end, inner = pty.openpty()
+        command = [sys.executable, "-c", _MAIN, *arguments]
+        self.process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, start_new_session=True)
+        os.close(inner)
+        self._told = ""
+
+    def types(self, text: str) -> None:
+        os.write(self._end, text.encode())
+
+    def reads(self, holds: Callable[[str], bool]) -> None:
+        """Read until what was told holds."""
+        while not holds(self._told):
+            self._told += os.read(self._end, 4096).decode(errors="replace")
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
