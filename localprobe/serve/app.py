@@ -9,7 +9,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from localprobe.serve import chat, completions, metrics, models, openapi
+from localprobe.serve import (
+    chat,
+    completions,
+    control_vectors,
+    embeddings,
+    metrics,
+    models,
+    openapi,
+    residuals,
+    steering,
+    vectors,
+)
 from localprobe.serve.endpoint import Endpoint, failure
 from localprobe.serve.errors import ApiError, envelope
 from localprobe.serve.host import Host
@@ -19,6 +30,11 @@ ENDPOINTS: list[Endpoint] = [
     *models.ENDPOINTS,
     *chat.ENDPOINTS,
     *completions.ENDPOINTS,
+    *embeddings.ENDPOINTS,
+    *residuals.ENDPOINTS,
+    *vectors.ENDPOINTS,
+    *steering.ENDPOINTS,
+    *control_vectors.ENDPOINTS,
     *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,
 ]
