@@ -23,7 +23,7 @@ _AT_ONCE = 16  # texts of a request
 def captured(
     server: Server, info: Info, texts: Iterable[Text], layers: Sequence[int], pooling: str, limit: int | None
 ) -> Iterator[Captured]:
-    """Yield the residuals of texts, in their order. `Captured.ids` are -1 where the server does not say them."""
+    """Yield the residuals of texts, in their order. Raises what the server answers."""
     start = 0
     rest = iter(texts)
     while batch := list(islice(rest, _AT_ONCE)):
@@ -62,14 +62,16 @@ def _read(server: Server, content: bytes, start: int, texts: int, layers: int, w
         tensors = load(content)
     except (SafetensorError, ValueError, TypeError) as error:
         raise unreadable(server.url, str(error)) from error
-    residuals, tokens = tensors.get("residuals"), tensors.get("tokens")
+    if missing := {"residuals", "tokens", "ids", "cut"} - tensors.keys():
+        raise unreadable(server.url, f"residuals without {', '.join(sorted(missing))}")
+    residuals, tokens = tensors["residuals"], tensors["tokens"]
     offsets = tensors.get("offsets", np.arange(texts + 1))
     if (
-        residuals is None
-        or tokens is None
-        or residuals.dtype != np.float32
+        residuals.dtype != np.float32
         or residuals.shape != (int(offsets[-1]), layers, width)
         or len(tokens) != texts
+        or len(tensors["cut"]) != texts
+        or len(tensors["ids"]) != tokens.sum()
         or len(offsets) != texts + 1
         or (np.diff(offsets) < 1).any()
     ):
@@ -80,8 +82,7 @@ def _read(server: Server, content: bytes, start: int, texts: int, layers: int, w
 def _rows(tensors: Mapping[str, Any], residuals: Any, tokens: Any, offsets: Any, start: int) -> Iterator[Captured]:
     """Each text's part of a capture file."""
     ends = np.cumsum(tokens)
-    known = tensors.get("ids")
-    ids = np.full(int(ends[-1]), -1, dtype=np.int32) if known is None else np.asarray(known, dtype=np.int32)
+    ids, cut = tensors["ids"].astype(np.int32), tensors["cut"]
     for i, (first, stop) in enumerate(pairwise(offsets)):
         own = residuals[first:stop].swapaxes(0, 1) if "offsets" in tensors else residuals[first]
-        yield Captured(start + i, ids[ends[i] - tokens[i] : ends[i]], np.ascontiguousarray(own), False)
+        yield Captured(start + i, ids[ends[i] - tokens[i] : ends[i]], np.ascontiguousarray(own), bool(cut[i]))

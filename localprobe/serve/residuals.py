@@ -104,7 +104,7 @@ async def residuals(call: Call[ResidualsRequest]) -> ResidualsAnswer | Response:
 def _file(
     info: Info, texts: Sequence[Encoded], found: Sequence[FloatArray], layers: list[int], pooling: str, *, pooled: bool
 ) -> bytes:
-    """A capture file (`localprobe.capture.file`), with the ids of all texts, joined, besides."""
+    """A capture file (`localprobe.capture.file`), with the ids of all texts, joined, and which were cut, besides."""
     from safetensors.numpy import save
 
     rows = [one[:, 0][None] if pooled else one.swapaxes(0, 1) for one in found]  # (positions, layers, width)
@@ -112,6 +112,7 @@ def _file(
         "residuals": np.ascontiguousarray(np.concatenate(rows)),
         "tokens": np.array([len(text.ids) for text in texts], dtype=np.int64),
         "ids": np.concatenate([text.ids for text in texts]),
+        "cut": np.array([text.cut for text in texts], dtype=np.int64),
     }
     if not pooled:
         tensors["offsets"] = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)

@@ -11,9 +11,7 @@ import localprobe as lp
 from localprobe.client.model import RemoteModel
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.serve import app
 from localprobe.vectors.vector import Vector
-from tests.client.stand_in import ENDPOINTS
 from tests.serve.server import Server, planted, serving
 
 
@@ -26,10 +24,8 @@ def library(own_folders: Path) -> Vector:
 
 @pytest.fixture(scope="session")
 def server(library: Vector) -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "ENDPOINTS", [*app.ENDPOINTS, *ENDPOINTS])
-        with serving() as running:
-            yield running
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

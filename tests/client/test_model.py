@@ -100,11 +100,7 @@ def test_what_needs_the_engine_is_refused_in_words(remote: RemoteModel) -> None:
 
 
 def test_the_servers_default_is_what_can_be_asked_for(library: Vector) -> None:
-    from localprobe.serve import app
-    from tests.client.stand_in import ENDPOINTS
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "ENDPOINTS", [*app.ENDPOINTS, *ENDPOINTS])
-        with serving(Settings(steering="0.5 warm")) as server, lp.connect(server.url) as model:
-            assert model.default == "0.5 warm"
-            assert model.answer(PROMPT, tokens=12).text != model.answer(PROMPT, tokens=12, steer=model.default).text
+    with serving(Settings(steering="0.5 warm")) as server, lp.connect(server.url) as model:
+        assert model.default == "0.5 warm"
+        assert model.answer(PROMPT, tokens=12).text != model.answer(PROMPT, tokens=12, steer=model.default).text

@@ -14,12 +14,10 @@ from localprobe.client.vectors import same
 from localprobe.engine import Watch
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.serve import app
 from localprobe.serve.settings import Settings
 from localprobe.vectors import files
 from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Direction, Origin, Vector
-from tests.client.stand_in import ENDPOINTS
 from tests.serve.server import serving
 
 
@@ -34,10 +32,8 @@ def made(concept: str, seed: int) -> Vector:
 @pytest.fixture(scope="module")
 def taking(library: Vector) -> Iterator[str]:
     """The address of a server that takes vectors."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "ENDPOINTS", [*app.ENDPOINTS, *ENDPOINTS])
-        with serving(Settings(allow_upload=True)) as server:
-            yield server.url
+    with serving(Settings(allow_upload=True)) as server:
+        yield server.url
 
 
 def test_the_vectors_of_the_server_are_listed_and_fetched(remote: RemoteModel, library: Vector) -> None:

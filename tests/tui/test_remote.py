@@ -15,13 +15,11 @@ from localprobe.engine import Engine
 from localprobe.engines.spec import ModelSpec
 from localprobe.fake import FakeEngine
 from localprobe.model import Model
-from localprobe.serve import app as serve_app
 from localprobe.serve.hosted import Slot
 from localprobe.steering.knob import watch
 from localprobe.vectors.vector import Vector
 from localprobe_tui.app import LocalprobeApp
 from localprobe_tui.engine.served import ServerSession
-from tests.client.stand_in import ENDPOINTS
 from tests.serve.server import Server, serving
 from tests.tui.chat.test_gates import answered, tokens
 from tests.tui.knobs.test_said import add
@@ -47,9 +45,7 @@ def slow(slot: Slot) -> Engine:
 @pytest.fixture
 def served(own_data: Path) -> Iterator[Callable[..., Server]]:
     """A server over the library of the test: `served(load=quick)`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve_app, "ENDPOINTS", [*serve_app.ENDPOINTS, *ENDPOINTS])
-        yield serving  # type: ignore[misc]
+    yield serving  # type: ignore[misc]
 
 
 def play(server: Server, scene: Scene) -> None:
