@@ -10,7 +10,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from localprobe.serve import chat, completions, metrics, models, openapi, page
+from localprobe.serve import (
+    chat,
+    completions,
+    control_vectors,
+    embeddings,
+    metrics,
+    models,
+    openapi,
+    page,
+    residuals,
+    steering,
+    vectors,
+)
 from localprobe.serve.endpoint import Endpoint, failure
 from localprobe.serve.errors import ApiError, envelope
 from localprobe.serve.host import Host
@@ -20,6 +32,11 @@ ENDPOINTS: list[Endpoint] = [
     *models.ENDPOINTS,
     *chat.ENDPOINTS,
     *completions.ENDPOINTS,
+    *embeddings.ENDPOINTS,
+    *residuals.ENDPOINTS,
+    *vectors.ENDPOINTS,
+    *steering.ENDPOINTS,
+    *control_vectors.ENDPOINTS,
     *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,
     *page.ENDPOINTS,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
@@ -63,6 +64,8 @@ class Order:
     sampler: Sampler
     tokens: int
     stops: tuple[str, ...]
+    ids: bool
+    """Whether the ids of the tokens are told."""
     seed: int | None
     texts: bool
     """Whether the text of each token is told, as log-probabilities need it."""
@@ -85,6 +88,7 @@ class Order:
             _sampler(body),
             min(body.limit or settings.default_tokens, settings.max_tokens),
             tuple(stop for stop in body.stops if stop),
+            bool(body.return_token_ids),
             body.seed,
             texts,
             top,
@@ -153,6 +157,10 @@ class Answering:
         """What the same seed gives the same answer on."""
         info = self.hosted.info
         return f"{info.engine}-{info.weights[:12]}"
+
+    def ids(self, tokens: Sequence[Token]) -> list[int] | UnsetType:
+        """The ids of tokens, if they are asked for."""
+        return [token.id for token in tokens] if self.order.ids else UNSET
 
     @property
     def usage(self) -> Usage:

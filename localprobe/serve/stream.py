@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -54,7 +55,8 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
                 piece.tokens.append(event)
             case Score():
                 # The shortest text that reads as the same float32 is what a person wants to see.
-                values = {name: float(str(value)) for name, value in zip(probes, event.values, strict=True)}
+                read = zip(probes, event.values, strict=True)
+                values = {name: float(str(value)) for name, value in read if not math.isnan(value)}
                 piece.extra.scores.append({"token": event.index, **values})
             case GateChange():
                 piece.extra.gates.append(GateEvent(event.index, event.gate, event.open, event.score))
@@ -63,6 +65,7 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
             case Finished():
                 piece.text += event.text
                 piece.finish = _FINISH[event.reason]
+                piece.extra.reason = event.reason if event.reason in ("stop", "context") else None
     return found
 
 

@@ -18,13 +18,18 @@ FORMATS = (".safetensors", ".gguf", ".npz")
 
 def save(vector: Vector, path: Path) -> None:
     """Write a vector as safetensors, atomically. LocalprobeError if writing fails."""
+    from localprobe.store.files import write_whole
+
+    write_whole(path, encoded(vector))
+
+
+def encoded(vector: Vector) -> bytes:
+    """A vector as the bytes of its safetensors file."""
     from safetensors.numpy import save as encode
 
-    from localprobe.store.files import write_whole
     from localprobe.vectors import metadata
 
-    text = {metadata.KEY: metadata.text_of(vector)}
-    write_whole(path, encode(metadata.tensors_of(vector), metadata=text))
+    return encode(metadata.tensors_of(vector), metadata={metadata.KEY: metadata.text_of(vector)})
 
 
 def export(vector: Vector, path: Path) -> None:
