@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -29,7 +29,7 @@ def app() -> Starlette:
 @pytest.fixture(scope="module")
 def address(app: Starlette) -> Iterator[tuple[str, int]]:
     sockets = bind(Settings(port=0))
-    protocol = limited(MOST, head_seconds=0.2, stall_seconds=0.2)
+    protocol = limited(MOST, head_seconds=0.5, stall_seconds=0.2)
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None))
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
@@ -86,11 +86,13 @@ def test_more_connections_than_allowed_are_told_so_and_many_more_are_dropped(add
     wait_for(lambda: answers(address))
     with ExitStack() as stack:
         made = [stack.enter_context(connect(address)) for _ in range(2 * MOST + 1)]
-        made[MOST].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for each in (made[MOST], made[-1]):
+            with suppress(OSError):
+                each.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         said = read_until(made[MOST], b"}}")
         assert said.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 1" in said
         assert b"too_many_connections" in said
-        with pytest.raises(ConnectionResetError):
-            made[-1].recv(1)
+        with suppress(ConnectionResetError):
+            assert made[-1].recv(1) == b""
     wait_for(lambda: answers(address))
