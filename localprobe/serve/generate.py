@@ -125,24 +125,28 @@ class Answering:
 
     async def steps(self, deadline: float) -> AsyncGenerator[Sequence[Event]]:
         """The events of each step, until all answers have finished. Closing it cancels them. Raises ApiError."""
-        try:
-            job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
-        except Exception as error:
-            raise api_error(error) from error
-        left = self.order.answers
-        try:
-            while left:
-                arrived = await self._arrived.get()
-                if isinstance(arrived, Exception):
-                    raise api_error(arrived) from arrived
-                generated = sum(isinstance(event, Token) for event in arrived)
-                self.tokens += generated
-                self._exchange.generated(generated)
-                left -= sum(isinstance(event, Finished) for event in arrived)
-                self._reused = job.reused
-                yield arrived
-        finally:
-            job.cancel()
+        with self.hosted.in_use():
+            try:
+                job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
+            except Exception as error:
+                raise api_error(error) from error
+            left = self.order.answers
+            try:
+                while left:
+                    arrived = await self._arrived.get()
+                    if isinstance(arrived, Exception):
+                        raise api_error(arrived) from arrived
+                    self._count(arrived)
+                    left -= sum(isinstance(event, Finished) for event in arrived)
+                    self._reused = job.reused
+                    yield arrived
+            finally:
+                job.cancel()
+
+    def _count(self, events: Sequence[Event]) -> None:
+        generated = sum(isinstance(event, Token) for event in events)
+        self.tokens += generated
+        self._exchange.generated(generated)
 
     @property
     def fingerprint(self) -> str:

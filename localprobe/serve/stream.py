@@ -11,7 +11,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
-from localprobe.serve.errors import api_error, envelope
+from localprobe.serve.endpoint import failed
+from localprobe.serve.errors import envelope
 from localprobe.serve.generate import Answering
 from localprobe.serve.types import AlertEvent, ChatLogprobs, Extra, Finish, GateEvent, TokenLogprob, TopLogprob, encoded
 
@@ -112,7 +113,7 @@ async def _written(chunks: AsyncGenerator[Struct]) -> AsyncGenerator[bytes]:
         async for chunk in chunks:
             yield b"data: " + encoded(chunk) + b"\n\n"
     except Exception as error:
-        yield b"data: " + encoded(envelope(api_error(error))) + b"\n\n"
+        yield b"data: " + encoded(envelope(failed(error, "a stream"))) + b"\n\n"
     else:
         yield b"data: [DONE]\n\n"
 

@@ -44,8 +44,6 @@ class ChatMessage(Strict):
     """Ignored."""
     function_call: None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
-    localprobe: Any = None
-    """Ignored: what an answer said of itself, if it is sent back as it came."""
 
     @property
     def text(self) -> str:
