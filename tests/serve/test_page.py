@@ -376,7 +376,7 @@ def test_a_key_is_asked_for_where_the_server_wants_one(visiting: Visiting, warm:
 
 
 @slow
-def test_loading_is_shown_and_the_page_goes_on_by_itself(visiting: Visiting, browser: Any) -> None:
+def test_loading_is_shown_and_a_message_waits_for_its_end(browser: Any) -> None:
     go = threading.Event()
 
     def load(slot: Slot) -> Engine:
@@ -389,9 +389,14 @@ def test_loading_is_shown_and_the_page_goes_on_by_itself(visiting: Visiting, bro
         page.goto(server.url)
         page.wait_for_selector("#banner-text:text('reading weights')")
         assert page.evaluate("document.getElementById('progress').value") == 0.4
+        page.fill("#tokens", "8")
+        page.fill("#message", "Hello")
+        page.press("#message", "Enter")
+        page.wait_for_selector(".facts:text('waiting for the model')")
         go.set()
-        page.wait_for_selector("#model[data-state=ok]")
-        assert page.is_hidden("#banner")
+        page.wait_for_selector("#send:visible")
+        assert page.locator(".answer .token").count()
+        assert not page.locator(".note:visible").count()
         page.close()
 
 
