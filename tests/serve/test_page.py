@@ -392,7 +392,7 @@ def test_loading_is_shown_and_a_message_waits_for_its_end(browser: Any) -> None:
         page.fill("#tokens", "8")
         page.fill("#message", "Hello")
         page.press("#message", "Enter")
-        page.wait_for_selector(".facts:text('waiting for the model')")
+        page.wait_for_selector(".facts:has-text('waiting for the model')")
         go.set()
         page.wait_for_selector("#send:visible")
         assert page.locator(".answer .token").count()
