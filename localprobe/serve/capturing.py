@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -11,12 +12,13 @@ from localprobe import batches
 from localprobe.capture.residuals import Encoded, Pooling, Text, encode, spans
 from localprobe.chat_ids import encode_chat
 from localprobe.chat_template import Exchange, Message, render
-from localprobe.checks import check_rows, check_text
-from localprobe.engine import FloatArray, IntArray, Row, Span
+from localprobe.checks import check_ids, check_rows, check_text
+from localprobe.engine import FloatArray, Info, IntArray, Row, Span
 from localprobe.errors import EngineError, UsageError
 from localprobe.model import Model
 from localprobe.serve.errors import ApiError
 from localprobe.serve.hosted import Hosted
+from localprobe.serve.resolve import of_field
 from localprobe.serve.types import ChatMessage, Strict
 
 AT_ONCE = 1024
@@ -51,17 +53,12 @@ def _chat(chat: Chat) -> Text | list[Message]:
 
 
 async def encoded(hosted: Hosted, texts: Sequence[Text | list[Message]], limit: int | None) -> list[Encoded]:
-    """The ids of texts. ApiError for texts that are too long, alone or together."""
+    """The ids of texts. ApiError for one that is too long."""
 
     def ids(model: Model) -> list[Encoded]:
-        return [_encoded(model, text, number, limit) for number, text in enumerate(texts)]
+        return of_field("input", lambda: [_encoded(model, text, number, limit) for number, text in enumerate(texts)])
 
-    found = await hosted.run(ids)
-    if (total := sum(len(one.ids) for one in found)) > MOST:
-        raise ApiError(
-            413, f"the texts have {total} tokens, and a request may have {MOST}: send fewer at a time", param="input"
-        )
-    return found
+    return await hosted.run(ids)
 
 
 def _encoded(model: Model, text: Text | list[Message], number: int, limit: int | None) -> Encoded:
@@ -94,18 +91,19 @@ async def captured(
     hosted: Hosted, texts: Sequence[Encoded], layers: Sequence[int], averaged: Sequence[tuple[Span, ...] | None]
 ) -> list[FloatArray]:
     """Residuals of each text, (layers, spans or positions, width) float32; a batch at a time, between the steps of
-    answers."""
+    answers. ApiError for more than `MOST` tokens."""
+    if (total := sum(len(text.ids) for text in texts)) > MOST:
+        told = f"the texts have {total} tokens, and a request may have {MOST}: send fewer at a time"
+        raise ApiError(413, told, param="input")
     found: list[FloatArray] = [np.empty(0, np.float32)] * len(texts)
     for numbers in batches.by_length([len(text.ids) for text in texts], AT_ONCE):
         rows = [Row(texts[number].ids, spans=averaged[number]) for number in numbers]
-        for number, residuals in zip(
-            numbers, await hosted.run(lambda model, rows=rows: _run(model, rows, layers)), strict=True
-        ):
+        for number, residuals in zip(numbers, await hosted.run(partial(_run, rows, layers)), strict=True):
             found[number] = residuals
     return found
 
 
-def _run(model: Model, rows: Sequence[Row], layers: Sequence[int]) -> list[FloatArray]:
+def _run(rows: Sequence[Row], layers: Sequence[int], model: Model) -> list[FloatArray]:
     check_rows(model.info, rows, layers)
     found: dict[int, FloatArray] = {}
     for numbers, outputs in batches.forward(model.engine, rows, layers):
@@ -115,9 +113,8 @@ def _run(model: Model, rows: Sequence[Row], layers: Sequence[int]) -> list[Float
     return [found[number] for number in range(len(rows))]
 
 
-def whole(ids: Sequence[int], vocabulary: int) -> IntArray:
-    """Token ids that a request gives. UsageError for one that the model does not have."""
-    for token in ids:
-        if token >= vocabulary:
-            raise UsageError(f"token {token} is none of the model's {vocabulary}")
-    return np.array(ids, dtype=np.int32)
+def whole(ids: Sequence[int], info: Info) -> IntArray:
+    """Token ids that a request gives, as a text. UsageError for one that the model does not have, or for too many."""
+    found = np.array(ids, dtype=np.int32)
+    check_ids(info, found)
+    return found

@@ -1,4 +1,4 @@
-"""`/control-vectors` as ik_llama.cpp's server has them, for clients with sliders: the additions of the default steering.
+"""`/control-vectors` as ik_llama.cpp's server has them, for clients with sliders: additions of the default steering.
 
 A vector is loaded by a name of the library. Clients name files: of a path the last part counts, without its suffix, and
 no file is opened. The state is the default steering itself: id n is its n-th addition, a scale is alpha, and layers are

@@ -82,16 +82,7 @@ async def embed(call: Call[EmbeddingsRequest]) -> Embeddings:
     if isinstance(inputs[0], str):
         texts = await encoded(hosted, of_field("input", lambda: read([str(one) for one in inputs])), None)
     else:
-        size, most = hosted.info.vocabulary, hosted.info.context
-        texts = [Encoded(of_field("input", lambda ids=ids: whole(ids, size)), None, False) for ids in inputs]  # type: ignore[misc]
-        if (
-            longest := max(len(text.ids) for text in texts if len(text.ids) > most)
-            if any(len(text.ids) > most for text in texts)
-            else 0
-        ):
-            raise ApiError(
-                400, f"a text of {longest} tokens, and {hosted.name} holds {most}: shorten it", param="input"
-            )
+        texts = of_field("input", lambda: [Encoded(whole(ids, hosted.info), None, False) for ids in inputs])
     found = await captured(hosted, texts, [layer], [spans_of(text, body.pooling, UNSET) for text in texts])
     data = [Embedding(_written(one[0, 0], body.encoding_format), number) for number, one in enumerate(found)]
     tokens = sum(len(text.ids) for text in texts)

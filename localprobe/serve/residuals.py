@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from localprobe.capture.residuals import Encoded, Pooling
@@ -75,10 +76,8 @@ async def residuals(call: Call[ResidualsRequest]) -> ResidualsAnswer | Response:
     wanted = body.input if isinstance(body.input, list) else [body.input]
     layers = of_field("layers", lambda: hosted.model.layers(None if body.layers == "all" else list(body.layers)))
     texts = await encoded(hosted, of_field("input", lambda: read(wanted)), body.limit)
-    averaged = [
-        of_field("pooling" if body.spans is UNSET else "spans", lambda t=text: spans_of(t, body.pooling, body.spans))
-        for text in texts
-    ]  # type: ignore[misc]
+    field = "pooling" if body.spans is UNSET else "spans"
+    averaged = of_field(field, lambda: [spans_of(text, body.pooling, body.spans) for text in texts])
     numbers = sum(
         len(layers) * hosted.info.width * (len(text.ids) if spans is None else len(spans))
         for text, spans in zip(texts, averaged, strict=True)
@@ -108,7 +107,7 @@ def _file(
     from safetensors.numpy import save
 
     rows = [one[:, 0][None] if pooled else one.swapaxes(0, 1) for one in found]  # (positions, layers, width)
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "residuals": np.ascontiguousarray(np.concatenate(rows)),
         "tokens": np.array([len(text.ids) for text in texts], dtype=np.int64),
         "ids": np.concatenate([text.ids for text in texts]),

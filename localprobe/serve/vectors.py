@@ -36,7 +36,7 @@ class CalibrationAbout(Struct):
     """None for texts, whose threshold depends on their length."""
 
 
-class VectorObject(Struct, omit_defaults=True):
+class VectorObject(Struct):
     """A vector of the library."""
 
     id: str
@@ -136,14 +136,14 @@ def _kept(data: bytes, name: str, info: Info) -> Vector:
         except (LocalprobeError, OSError, ValueError) as error:
             told = first_line(error).replace(str(path), "the uploaded file").replace(path.name, "the uploaded file")
             raise VectorError(told) from error
-    vector = vector.within(info.model, info.layers, info.width)
-    Library().keep(_owned(vector, info), name)
+    vector = _owned(vector.within(info.model, info.layers, info.width), info)
+    Library().keep(vector, name)
     return vector
 
 
 def _owned(vector: Vector, info: Info) -> Vector:
-    """A vector of no known model belongs to the one that it was uploaded for."""
-    if vector.origin.weights or vector.origin.model:
+    """A vector of no known weights, as other programs write them, belongs to the model that it was uploaded for."""
+    if vector.origin.weights:
         return vector
     return replace(vector, origin=replace(vector.origin, model=info.model, weights=info.weights, width=info.width))
 
