@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ from localprobe.client.answers import CHAT, Answering, Asked, messages, seed_of
 from localprobe.client.expressions import expression_of
 from localprobe.client.listening import Listening
 from localprobe.engine import Sampler, Steering
-from localprobe.errors import UsageError
+from localprobe.errors import LocalprobeError, UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.conversation import Conversation, SteeringOf
 from localprobe.generation.events import Event
-from localprobe.steering.knob import SteeredBy
+from localprobe.steering.knob import Knob, SteeredBy
 
 if TYPE_CHECKING:
     from localprobe.client.model import RemoteModel
@@ -26,10 +26,8 @@ class RemoteConversation(Conversation):
     """Turns of a chat with a model on a server.
 
     Unlike a chat in this process, the steering of a turn acts on all of the chat that its positions name, earlier turns
-    included, and it stays as it was until the answer ends.
+    included.
     """
-
-    live = False
 
     def __init__(self, model: RemoteModel, system: str = "") -> None:
         super().__init__(model.engine, system)
@@ -88,7 +86,16 @@ class RemoteConversation(Conversation):
         self.messages[-1] = Message("assistant", self._texts[row])
 
     def steer(self, steering: Steering) -> None:
-        raise UsageError("a server steers an answer as it began: the change waits for the next answer")
+        raise UsageError("a server is steered by knobs, not by terms: `turn` them")
+
+    def turn(self, knobs: Sequence[Knob], tell: Callable[[str], None]) -> tuple[int, list[Knob]] | None:
+        if self._listening is None:
+            return None
+        try:
+            return self._listening.answers[0].turn(expression_of(knobs, self._model.kept)), list(knobs)
+        except LocalprobeError as error:
+            tell(str(error))
+            return None
 
     def stop(self) -> list[Event]:
         events = self._listening.stop() if self._listening else []

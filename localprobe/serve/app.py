@@ -19,6 +19,7 @@ from localprobe.serve import (
     openapi,
     residuals,
     steering,
+    turning,
     vectors,
 )
 from localprobe.serve.endpoint import Endpoint, failure
@@ -34,6 +35,7 @@ ENDPOINTS: list[Endpoint] = [
     *residuals.ENDPOINTS,
     *vectors.ENDPOINTS,
     *steering.ENDPOINTS,
+    *turning.ENDPOINTS,
     *control_vectors.ENDPOINTS,
     *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,

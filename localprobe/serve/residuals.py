@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from localprobe.capture.residuals import Encoded, Pooling
@@ -108,7 +109,7 @@ def _file(
     from safetensors.numpy import save
 
     rows = [one[:, 0][None] if pooled else one.swapaxes(0, 1) for one in found]  # (positions, layers, width)
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "residuals": np.ascontiguousarray(np.concatenate(rows)),
         "tokens": np.array([len(text.ids) for text in texts], dtype=np.int64),
         "ids": np.concatenate([text.ids for text in texts]),
