@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def test_it_acts_from_the_token_that_is_told(slowly: Server, warm: Vector) -> No
     before = text(slowly, "")
     with slowly.http.stream("POST", "/v1/chat/completions", json={**ASK, "return_token_ids": True}) as answer:
         lines = answer.iter_lines()
-        chunks = [chunk for chunk, _ in zip(events(lines), range(8), strict=False)]
+        chunks = list(islice(events(lines), 8))
         turned = slowly.http.post(f"/v1/answers/{chunks[0]['id']}/steering", json={"steering": "2 warm"})
         told = turned.json()
         chunks += events(lines)
@@ -71,7 +72,8 @@ def test_an_answer_that_has_ended_is_not_found(slowly: Server) -> None:
 
 def test_several_answers_of_a_request_cannot_be_turned(slowly: Server) -> None:
     with slowly.http.stream("POST", "/v1/chat/completions", json={**ASK, "n": 2}) as answer:
-        first = next(events(answer.iter_lines()))
+        lines = answer.iter_lines()  # held: the connection closes with it
+        first = next(events(lines))
         refused = slowly.http.post(f"/v1/answers/{first['id']}/steering", json={"steering": "2 warm"})
     assert refused.status_code == 409
 
