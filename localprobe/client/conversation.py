@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from localprobe.chat_template import Message
 from localprobe.checks import check_text
 from localprobe.client.answers import CHAT, Answering, Asked, messages, seed_of
 from localprobe.client.expressions import expression_of
 from localprobe.client.listening import Listening
-from localprobe.engine import Sampler, Steering
+from localprobe.client.vectors import ServerVectors
+from localprobe.engine import Engine, Sampler, Steering, Watch
 from localprobe.errors import LocalprobeError, UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.conversation import Conversation, SteeringOf
 from localprobe.generation.events import Event
 from localprobe.steering.knob import Knob, SteeredBy
-
-if TYPE_CHECKING:
-    from localprobe.client.model import RemoteModel
 
 
 class RemoteConversation(Conversation):
@@ -29,9 +27,10 @@ class RemoteConversation(Conversation):
     included.
     """
 
-    def __init__(self, model: RemoteModel, system: str = "") -> None:
-        super().__init__(model.engine, system)
-        self._model = model
+    def __init__(self, engine: Engine, kept: ServerVectors, system: str = "", watch: Sequence[Watch] = ()) -> None:
+        """`engine` says which model it is with; `kept` are the vectors of its server."""
+        super().__init__(engine, system, watch)
+        self._kept = kept
         self._listening: Listening | None = None
         self._texts: list[str] = []  # of each row of the last answer
 
@@ -48,28 +47,18 @@ class RemoteConversation(Conversation):
         check_text("the chat", *(message.content for message in self.messages))
         said = messages(*((message.role, message.content) for message in self.messages))
         expressions = [self._expression(steering), *([""] if beside else [])]
-        server, probes = self._model.server, tuple(map(self._model.kept.probe_of, self.watch))
-        watch, seed = tuple(alarm.name for alarm in self.alarms), seed_of(key)
-        listening = self._listening = Listening(
-            [
-                Answering(
-                    server,
-                    Asked(
-                        self._model.info.model,
-                        steering=expression,
-                        probes=probes,
-                        watch=watch,
-                        sampler=sampler or Sampler(),
-                        seed=seed,
-                        tokens=tokens,
-                        stops=tuple(stops),
-                    ),
-                    said,
-                    CHAT,
-                )
-                for expression in expressions
-            ]
+        probes = tuple(map(self._kept.probe_of, self.watch))
+        asked = Asked(
+            self.engine.info.model,
+            probes=probes,
+            watch=tuple(alarm.name for alarm in self.alarms),
+            sampler=sampler or Sampler(),
+            seed=seed_of(key),
+            tokens=tokens,
+            stops=tuple(stops),
         )
+        rows = [replace(asked, steering=expression) for expression in expressions]
+        listening = self._listening = Listening([Answering(self._kept.server, row, said, CHAT) for row in rows])
         yield from self._heard(listening)
 
     def go_on(
@@ -92,7 +81,7 @@ class RemoteConversation(Conversation):
         if self._listening is None:
             return None
         try:
-            return self._listening.answers[0].turn(expression_of(knobs, self._model.kept)), list(knobs)
+            return self._listening.answers[0].turn(expression_of(knobs, self._kept)), list(knobs)
         except LocalprobeError as error:
             tell(str(error))
             return None
@@ -125,4 +114,4 @@ class RemoteConversation(Conversation):
             return ""
         if not isinstance(steering, SteeredBy):
             raise UsageError("a server is steered by knobs, not by terms: give SteeredBy(knobs)")
-        return expression_of(steering.knobs, self._model.kept)
+        return expression_of(steering.knobs, self._kept)

@@ -184,9 +184,7 @@ class RemoteModel(Model):
 
     def conversation(self, system: str = "", watch: Sequence[Watch] = ()) -> RemoteConversation:
         """A new chat. It is sent whole with every turn; the server keeps what it can of what it computed."""
-        talk = RemoteConversation(self, system)
-        talk.watch = tuple(watch)
-        return talk
+        return RemoteConversation(self.engine, self.kept, system, watch)
 
     def __repr__(self) -> str:
         info = self.info
