@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,6 +25,7 @@ from localprobe.serve import (
     turning,
     vectors,
 )
+from localprobe.serve.capturing import MOST_REQUESTS
 from localprobe.serve.endpoint import Endpoint, failure
 from localprobe.serve.errors import ApiError, envelope
 from localprobe.serve.host import Host
@@ -55,6 +57,8 @@ def create_app(host: Host, settings: Settings) -> Starlette:
     )
     app.state.host, app.state.settings, app.state.endpoints = host, settings, ENDPOINTS
     app.state.metrics = metrics.Metrics(host)
+    app.state.sliders = control_vectors.Sliders()
+    app.state.capturing = asyncio.Semaphore(MOST_REQUESTS)
     return app
 
 
