@@ -107,7 +107,8 @@ class Residuals:
 
     def file(self) -> bytes:
         """As a capture file (see `localprobe.capture.file`), with two tensors more: `ids`, int32, those of all texts
-        after each other, and `cut`, int64, 1 for each text that was cut. Of spans, `offsets` counts spans in place of tokens."""
+        after each other, and `cut`, int64, 1 for each text that was cut. Of spans, `offsets` counts spans in
+        place of tokens."""
         from safetensors.numpy import save
 
         rows = [residuals.swapaxes(0, 1) for residuals in self.residuals]
