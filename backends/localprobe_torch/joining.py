@@ -17,6 +17,7 @@ from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
 from localprobe_torch.sampling import BatchSampler
 from localprobe_torch.slots import Positions, SlotCache
+from localprobe_torch.steering import RowSteering
 from localprobe_torch.stream import FULL, TorchStream
 
 
@@ -90,7 +91,8 @@ class JoinStream(TorchStream):
         late = self._no_scores(first) if self._late is None else self._late
         self._late = torch.cat([late, self._no_scores(len(slots))])
         self._lengths = np.append(self._lengths, [len(prompts[number].ids) for number in slots])
-        self._steerings += [prompts[number].steering for number in slots]
+        steerings = [RowSteering(prompt.steering) for prompt in prompts]
+        self._steerings += [steerings[number] for number in slots]
         samplers = [*self._sampler.samplers, *(prompts[number].sampler for number in slots)]
         tops = [*self._sampler.tops, *(prompts[number].top for number in slots)]
         self._sampler = BatchSampler(samplers, device, tops)
