@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from localprobe.version import __version__
 
 if TYPE_CHECKING:
-    from localprobe.api import bake, calibrate, concept, fit, load, validate, vector
+    from localprobe.api import bake, calibrate, concept, connect, fit, load, validate, vector
     from localprobe.contrast.pair_set import PairSet, pairs
     from localprobe.contrast.pairs import Pair
     from localprobe.engine import LoadOptions, Sampler
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from localprobe.vectors.vector import Direction, Vector
 
 _EXPORTS = {
-    "localprobe.api": ("bake", "calibrate", "concept", "fit", "load", "validate", "vector"),
+    "localprobe.api": ("bake", "calibrate", "concept", "connect", "fit", "load", "validate", "vector"),
     "localprobe.contrast.pair_set": ("PairSet", "pairs"),
     "localprobe.contrast.pairs": ("Pair",),
     "localprobe.engine": ("LoadOptions", "Sampler"),
@@ -112,6 +112,7 @@ __all__ = [
     "bake",
     "calibrate",
     "concept",
+    "connect",
     "fit",
     "load",
     "pairs",

@@ -1,4 +1,4 @@
-"""The functions of `import localprobe as lp`: load, fit, validate, calibrate, concept, bake.
+"""The functions of `import localprobe as lp`: load, connect, fit, validate, calibrate, concept, bake.
 
 Their results are recorded as runs, like those of the command line.
 """
@@ -17,6 +17,7 @@ from localprobe.probing.config import ProbeConfig
 if TYPE_CHECKING:
     from localprobe.baking import Baked
     from localprobe.capture.job import Amount
+    from localprobe.client.model import RemoteModel
     from localprobe.concepts.written import Writing
     from localprobe.engine import LoadOptions
     from localprobe.model import Model
@@ -36,6 +37,19 @@ def load(name: str, engine: str | None = None, options: LoadOptions | None = Non
     from localprobe.model import Model
 
     return Model.load(name, engine, options, remote=remote)
+
+
+def connect(url: str, key: str | None = None, *, model: str | None = None, timeout: float = 600.0) -> RemoteModel:
+    """Connect to a server (`localprobe serve`) at `http://HOST:PORT`: its model answers, streams and captures as one
+    that is loaded here, and steers by the vectors that the server keeps.
+
+    `key` None takes the one of LOCALPROBE_API_KEY; `model` names one of several; `timeout` is how many seconds the
+    server may be silent. Use the model as a context manager, or `close` it. Raises EndpointError if no server is there
+    or it refuses the key, or UnknownModel.
+    """
+    from localprobe.client.connecting import connect as connect_to
+
+    return connect_to(url, key, model=model, timeout=timeout)
 
 
 def fit(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -54,6 +54,9 @@ or parsed; knobs; None for no steering."""
 
 class Model:
     """A model on an engine. Use it as a context manager, or `close` it."""
+
+    served: ClassVar[bool] = False
+    """Whether it runs on a server, which only answers and captures: nothing can be fitted or taken apart on it."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -168,7 +171,7 @@ class Model:
         `vector`, or its file or name in the library, scores every token too, at `layer` (its own choice if None).
         """
         if isinstance(vector, str | Path):
-            vector = Library().vector(vector, self.info)
+            vector = self.find(vector)
         numbers = self.layers(layers)
         return lens(self.engine, text, numbers, vector=vector, at=layer, top=top, limit=limit, progress=progress)
 
@@ -217,13 +220,14 @@ class Model:
         Vectors are looked up in the library and as files, unless `find` does it. Raises UsageError in one line, with
         the column; warns of a vector that was made for another model.
         """
-        return resolve.knobs(expression, self, find or self._find)
+        return resolve.knobs(expression, self, find or self.find)
 
     def alarm(self, condition: str, *, find: Find | None = None) -> Alarm:
         """The alarm of a condition such as `refusal > fpr 0.01`, or of a probe alone, at its 1 % threshold."""
-        return resolve.alarm(condition, self, find or self._find)
+        return resolve.alarm(condition, self, find or self.find)
 
-    def _find(self, name: str) -> Vector:
+    def find(self, name: str | Path) -> Vector:
+        """The vector of a file, or of a name in the library for this model. VectorError if there is none."""
         return Library().vector(name, self.info)
 
     def _within(self, vector: Vector) -> Vector:
@@ -322,6 +326,31 @@ class Model:
         events = self.generate(requests, [scoring.watch], alarms=told)
         return collect(events, len(requests), scoring.midpoint, scoring.reach)
 
+    def stream(
+        self,
+        prompt: str,
+        *,
+        steer: Steer = None,
+        dose: float | None = None,
+        alpha: float | None = None,
+        layer: int | None = None,
+        positions: str = "all",
+        watch: Vector | Watch | None = None,
+        system: str = "",
+        raw: bool = False,
+        temperature: float = 0.7,
+        sampler: Sampler | None = None,
+        tokens: int = 200,
+        seed: int = 0,
+        alarms: Sequence[Alarm | str] = (),
+    ) -> Iterator[Event]:
+        """The events of an answer while it is generated; options as of `answer`. Closing the iterator ends it."""
+        knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
+        chosen, key = sampler or Sampler(temperature=temperature), f"seed {seed}"
+        request = self.request(prompt, knobs, system=system, raw=raw, sampler=chosen, key=key, tokens=tokens)
+        scoring = Scoring.by(watch, knobs)
+        return self.generate([request], [scoring.watch] if scoring else [], alarms=self._alarms(alarms))
+
     def _knobs(
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str
     ) -> list[Knob]:
@@ -331,7 +360,7 @@ class Model:
                 raise UsageError("`positions` is for a vector: write it into the steering expression")
             return self.steering(steer)
         if isinstance(steer, str | Path):
-            steer = self._find(str(steer))
+            steer = self.find(steer)
         if isinstance(steer, Vector):
             knobs = self.knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         elif (layer, alpha, dose) == (None, None, None):

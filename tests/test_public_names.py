@@ -43,6 +43,7 @@ NAMES = [
     "bake",
     "calibrate",
     "concept",
+    "connect",
     "fit",
     "load",
     "pairs",

@@ -119,6 +119,19 @@ class Context:
         """Let row `target` begin with all tokens of row `source`."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
+    def begin(self, source: int, target: int, length: int) -> int:
+        """Let row `target` begin with the first `length` tokens of row `source`. Returns what it then has: `length`,
+        or 0 if `source` is a recurrent state of more tokens, which cannot be rewound, or if tokens are gone that the
+        next one has in its sliding window."""
+        self.share(source, target)
+        left = self.forget(target, length)
+        if left and self._model.window:
+            # llama.cpp writes new tokens over those that a row's window has passed, and forgets what lies before them.
+            oldest: int = llama_cpp.llama_memory_seq_pos_min(self._memory, target)
+            if not 0 <= oldest <= max(0, length + 1 - self._model.window):
+                return self.forget(target)
+        return left
+
     def take(self, other: Context, source: int, target: int) -> None:
         """Copy row `source` of another context into row `target`."""
         size: int = llama_cpp.llama_state_seq_get_size(other._pointer, source)

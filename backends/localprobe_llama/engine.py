@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from localprobe.batches import apart
 from localprobe.checks import check_sides
-from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
+from localprobe.engine import Info, IntArray, Output, Prompt, Reserve, Row, Stream, Watch
 from localprobe.errors import OutOfMemory, UsageError
-from localprobe_llama.context import MOST_SEQUENCES
+from localprobe_llama import joining
+from localprobe_llama.context import MOST_SEQUENCES, Context
 from localprobe_llama.forward import forward
 from localprobe_llama.model import LlamaModel
-from localprobe_llama.pool import Pool
-from localprobe_llama.stream import Held, LlamaStream, need
+from localprobe_llama.pool import Need, Pool
+from localprobe_llama.rows import Kept
+from localprobe_llama.stream import LlamaStream, need
 
 
 class LlamaEngine:
@@ -42,25 +44,35 @@ class LlamaEngine:
         room: int,
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
+        reserve: Reserve | None = None,
     ) -> LlamaStream:
         model = self._open()
         check_sides(self.info, prompts)
-        needed = need(model, prompts, room, watch)
+        needed = joining.need(model, reserve, watch) if reserve else need(model, prompts, room, watch)
         if needed.rows > MOST_SEQUENCES:
             raise OutOfMemory(f"llama.cpp decodes at most {MOST_SEQUENCES} rows at once, not {needed.rows}: use fewer")
-        if reuse is None:
-            context, held = self._pool.take(needed), [Held(number) for number in range(needed.rows)]
-        elif isinstance(reuse, LlamaStream):
-            context, held = reuse.continue_with(needed, prompts)
-        else:
-            raise UsageError("only a stream of this engine can be reused: open without `reuse`")
+        context, kept = self._context(needed, prompts, reuse)
         try:
-            stream = LlamaStream(model, self._pool, context, held, prompts, room=room, watch=watch)
+            if reserve:
+                stream: LlamaStream = joining.JoinableStream(
+                    model, self._pool, context, kept, prompts, room=room, watch=watch, reserve=reserve
+                )
+            else:
+                stream = LlamaStream(model, self._pool, context, kept, prompts, room=room, watch=watch)
         except BaseException:
             self._pool.give(context)
             raise
         self._streams.add(stream)
         return stream
+
+    def _context(self, needed: Need, prompts: Sequence[Prompt], reuse: Stream | None) -> tuple[Context, list[Kept]]:
+        """A context, and what it holds of each row already."""
+        if reuse is None:
+            rows = sum(prompt.copies for prompt in prompts)
+            return self._pool.take(needed), [Kept(number) for number in range(rows)]
+        if isinstance(reuse, LlamaStream):
+            return reuse.continue_with(needed, prompts)
+        raise UsageError("only a stream of this engine can be reused: open without `reuse`")
 
     def close(self) -> None:
         self._closed = True

@@ -218,7 +218,7 @@ def _info(model: LlamaModel, weights: Weights, options: LoadOptions, notes: tupl
         template_args=options.template_args,
         bos=model.vocabulary.bos,
         eos=model.vocabulary.eos,
-        capabilities=Capabilities(operators=OPERATORS),
+        capabilities=Capabilities(operators=OPERATORS, join=True, top=True),
         notes=notes,
         threads=None if model.gpu else model.threads,
         rope_length=model.short_context,

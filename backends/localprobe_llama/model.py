@@ -35,6 +35,8 @@ class LlamaModel:
         self.context: int = llama_cpp.llama_model_n_ctx_train(pointer)
         self.rewinds = not (llama_cpp.llama_model_is_recurrent(pointer) or llama_cpp.llama_model_is_hybrid(pointer))
         """Whether a row's last tokens can be forgotten, which a recurrent state does not allow."""
+        self.window: int = llama_cpp.llama_model_n_swa(pointer)
+        """Tokens that blocks with a sliding window look back on; 0 if there are none."""
         self.controls = self.layers > 1
         """Whether control vectors work; set by `load`."""
         self.long_factors = False

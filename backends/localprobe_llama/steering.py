@@ -50,6 +50,8 @@ def steps(rows: Sequence[tuple[Steering, int]]) -> tuple[Mapping[int, Sequence[E
 
 def control(rows: Sequence[tuple[Steering, int]]) -> dict[int, FloatArray] | None:
     """Deltas by layer that steer all rows, each from its position on; None if no control vector can."""
+    if not rows:
+        return {}
     deltas = [_control(steering, position) for steering, position in rows]
     first = deltas[0]
     if first is None:

@@ -13,46 +13,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localprobe.checks import check_growth
-from localprobe.engine import FloatArray, IntArray, Prompt, Sampler, Steering, Step, Watch
+from localprobe.engine import FloatArray, Held, IntArray, Prompt, Steering, Step, Watch
 from localprobe.errors import UsageError
-from localprobe.sampling import sample
-from localprobe_llama.callback import Reader, Work
+from localprobe.sampling import most_likely, sample
+from localprobe.watches import arranged
+from localprobe_llama.callback import Work
 from localprobe_llama.context import Context
 from localprobe_llama.edits import Edit
 from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
+from localprobe_llama.rows import DecodedRow, Kept, rows_of
 from localprobe_llama.steering import control, effective, plan, steps
-
-
-@dataclass(slots=True)
-class _Row:
-    sequence: int
-    """Its sequence number in the cache."""
-    length: int
-    """Number of positions in the cache."""
-    limit: int
-    steering: Steering
-    sampler: Sampler
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The part of a row that a cache holds: its sequence number, and its number of positions."""
-
-    sequence: int
-    length: int = 0
+from localprobe_llama.watched import Watched
 
 
 class LlamaStream:
     """Rows being decoded. See `localprobe.engine.Stream`.
 
-    `held` describes what `context` holds of each row.
+    `kept` describes what `context` holds of each row. Rows cannot join it: see `localprobe_llama.joining`.
     """
 
     def __init__(
@@ -60,7 +43,7 @@ class LlamaStream:
         model: LlamaModel,
         pool: Pool,
         context: Context,
-        held: Sequence[Held],
+        kept: Sequence[Kept],
         prompts: Sequence[Prompt],
         *,
         room: int,
@@ -68,16 +51,18 @@ class LlamaStream:
     ) -> None:
         self._model, self._pool = model, pool
         self._context: Context | None = context
-        self._watch = _Watched(watch)
-        self._rows = list(_rows(prompts, held, room))
+        self._watch = Watched(watch)
+        self._rows: list[DecodedRow] = []
         self._edits: Mapping[int, Sequence[Edit]] = {}  # in a step: what the control vector does not do
         self._planned = 0  # for how many steps they hold
-        self._dropped = False
+        self._in_order = True
+        """Whether the cache holds the rows and nothing else, each with its positions in order."""
         self._pending: IntArray | None = None
-        self._prompt_scores: list[FloatArray] = []
-        self._logits = self._prefill(prompts)
+        self._late: FloatArray | None = None
+        """(rows, watches) scores of tokens that were run when other rows joined."""
+        self._logits: FloatArray = np.empty((0, model.vocabulary.size), np.float32)
         """(rows, vocabulary) logits of the tokens run last, until they are sampled from."""
-        self._steer_rows()
+        self._prompt_scores = self._add(prompts, list(rows_of(prompts, kept, room)))
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:
@@ -86,10 +71,13 @@ class LlamaStream:
 
     def step(self, uniforms: NDArray[np.float64]) -> Step:
         self._open()
+        if not self._rows:
+            raise UsageError("this stream has no rows to decode")
         scores = self._run_pending()
         ids, logprobs = sample(self._logits, [row.sampler for row in self._rows], uniforms)
         self._pending = ids
-        return Step(ids, logprobs, scores)
+        listed = max(row.top for row in self._rows)
+        return Step(ids, logprobs, scores, most_likely(self._logits, listed) if listed else None)
 
     def settle(self) -> FloatArray:
         self._open()
@@ -104,43 +92,68 @@ class LlamaStream:
         self._open()
         # Cells of dropped rows are not freed: a later token in a freed cell would precede earlier ones of its row, and
         # attention, which sums in the order of cells in float16, would give other numbers than without the drop.
-        stay = [number for number in range(len(self._rows)) if number not in set(rows)]
-        self._dropped = self._dropped or len(stay) < len(self._rows)
+        gone = set(rows)
+        stay = [number for number in range(len(self._rows)) if number not in gone]
+        self._in_order = self._in_order and len(stay) == len(self._rows)
         self._rows = [self._rows[number] for number in stay]
-        if self._pending is None:
-            self._logits = self._logits[stay]
+        if self._pending is None or not stay:
+            self._pending, self._logits = None, self._logits[stay]
         else:
             self._pending = self._pending[stay]
+        if self._late is not None:
+            self._late = self._late[stay]
         self._steer_rows()
+
+    def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
+        raise self._closed_to_rows()
+
+    def prefill(self, prompt: Prompt) -> Held:
+        raise self._closed_to_rows()
+
+    def hold(self, row: int, length: int) -> int:
+        raise self._closed_to_rows()
+
+    def release(self, held: int) -> None:
+        raise self._closed_to_rows()
+
+    def _closed_to_rows(self) -> UsageError:
+        self._open()
+        return UsageError("no row can join this stream: open it with `reserve`")
+
+    def watch(self, watch: Sequence[Watch]) -> None:
+        self._open()
+        if self._late is not None:
+            self._late = arranged(self._late, self._watch.all, watch)
+        self._watch = Watched(watch)
 
     def close(self) -> None:
         if self._context is not None:
             self._pool.give(self._hand_over())
 
-    def continue_with(self, need: Need, prompts: Sequence[Prompt]) -> tuple[Context, list[Held]]:
+    def continue_with(self, need: Need, prompts: Sequence[Prompt]) -> tuple[Context, list[Kept]]:
         """Hand the cache, cut to what each of `prompts` keeps, to a new stream, and close this one.
 
         Returns the context (a new one if this one does not meet `need`), and what it holds of each row.
         """
         context = self._open()
-        held = [
-            Held(row.sequence, context.forget(row.sequence, prompt.keep))
+        kept = [
+            Kept(row.sequence, context.forget(row.sequence, prompt.keep))
             for row, prompt in zip(self._rows, prompts, strict=True)
         ]
-        if self._pool.fits(context, need) and len(held) == 1 and not self._dropped:
-            return self._hand_over(), held
+        if self._pool.fits(context, need) and len(kept) == 1 and self._in_order:
+            return self._hand_over(), kept
         try:
-            return self._moved(context, held, need)
+            return self._moved(context, kept, need)
         finally:
             self.close()
 
-    def _moved(self, context: Context, held: Sequence[Held], need: Need) -> tuple[Context, list[Held]]:
+    def _moved(self, context: Context, kept: Sequence[Kept], need: Need) -> tuple[Context, list[Kept]]:
         """A new context with the content of this one, from its first cell on."""
         other = self._pool.take(need)
         alike = self._pool.alike(context, other)
-        moved = [Held(number, row.length if alike else 0) for number, row in enumerate(held)]
+        moved = [Kept(number, row.length if alike else 0) for number, row in enumerate(kept)]
         try:
-            for old, new in zip(held, moved, strict=True):
+            for old, new in zip(kept, moved, strict=True):
                 if new.length:
                     other.take(context, old.sequence, new.sequence)
         except BaseException:
@@ -154,47 +167,61 @@ class LlamaStream:
         self._logits = np.empty((0, 0), np.float32)  # it was a view into the context
         return context
 
-    def _prefill(self, prompts: Sequence[Prompt]) -> FloatArray:
-        """Run the part of each prompt that is not cached, once for all its copies. Returns logits (rows,
-        vocabulary)."""
-        context = self._open()
-        firsts = [sum(prompt.copies for prompt in prompts[:number]) for number in range(len(prompts))]
-        rows = [self._rows[first] for first in firsts]
-        edited = self._steer([(row.steering, row.length) for row in rows])
-        logits = np.empty((len(self._rows), self._model.vocabulary.size), np.float32)
-        for first, prompt in zip(firsts, prompts, strict=True):
-            row, *copies = self._rows[first : first + prompt.copies]
-            logits[first : first + prompt.copies] = self._prefill_one(prompt, row, edited=edited)
-            for copy in copies:
-                context.share(row.sequence, copy.sequence)
-                copy.length = row.length
-        return logits
+    def _add(self, prompts: Sequence[Prompt], rows: Sequence[DecodedRow]) -> list[FloatArray]:
+        """Prefill prompts, each once for all its copies, and let their `rows` follow those there are. Returns the
+        prompts' scores. If a pass fails, the stream is as before but for what the cache holds of `rows`."""
+        count = len(self._rows)
+        logits = np.empty((count + len(rows), self._model.vocabulary.size), np.float32)
+        logits[:count] = self._logits
+        self._logits = logits[:count]  # a copy: what llama.cpp keeps is overwritten by the next pass
+        edited = self._steer([*self._rows, *rows])
+        try:
+            scores = [self._fill(*each, edited=edited) for each in _by_prompt(prompts, rows, logits[count:])]
+            self._rows, self._logits = [*self._rows, *rows], logits
+        finally:
+            self._steer_rows()
+        return scores
 
-    def _prefill_one(self, prompt: Prompt, row: _Row, *, edited: bool) -> FloatArray:
-        """One prompt per pass, so that its numbers do not depend on the other prompts. Returns logits (vocabulary,)."""
+    def _fill(self, prompt: Prompt, rows: Sequence[DecodedRow], logits: FloatArray, *, edited: bool) -> FloatArray:
+        """Prefill a prompt into its rows, and set their `logits` (copies, vocabulary). Returns (n - keep, watches)
+        scores."""
+        first, *copies = rows
+        scores, logits[:] = self._prefill_one(prompt, first, edited=edited)
+        for copy in copies:
+            self._open().share(first.sequence, copy.sequence)
+            copy.length = first.length
+        return scores
+
+    def _prefill_one(self, prompt: Prompt, row: DecodedRow, *, edited: bool) -> tuple[FloatArray, FloatArray]:
+        """Run the part of a prompt that is not cached, one prompt per pass, so that its numbers do not depend on the
+        other prompts. Returns (n - keep, watches) scores, and logits (vocabulary,) until the next pass."""
         context, n = self._open(), len(prompt.ids)
-        held = row.length
-        scores = np.empty((n - held, self._watch.count), np.float32)
+        kept = row.length
+        scores = np.empty((n - kept, self._watch.count), np.float32)
+        every = self._model.layers - 1 in self._watch.layers  # the top block's residual is computed for outputs only
+        size = min(context.batch, context.outputs) if every else context.batch
         outputs = np.zeros(0, np.bool_)
-        for start in range(held, n, context.batch):
-            stop = min(start + context.batch, n)
-            outputs = np.full(stop - start, self._model.layers - 1 in self._watch.layers)  # the top block needs them
+        for start in range(kept, n, size):
+            stop = min(start + size, n)
+            outputs = np.full(stop - start, every)
             outputs[-1] |= stop == n
             edits: dict[int, list[Edit]] = {}
             if edited:
                 plan(edits, row.steering, start, stop, 0)
-            work = Work(edits, self._watch.readers(scores[start - held : stop - held]))
+            work = Work(edits, self._watch.readers(scores[start - kept : stop - kept]))
             positions = np.arange(start, stop, dtype=np.int32)
             sequences = np.full(stop - start, row.sequence, np.int32)
             context.decode(prompt.ids[start:stop], positions, sequences, outputs, work)
             row.length = stop
-        self._prompt_scores.append(scores[prompt.keep - held :])
         last: FloatArray = context.logits(int(outputs.sum()))[-1]
-        return last
+        return scores[prompt.keep - kept :], last
 
     def _run_pending(self) -> FloatArray:
         """Run the tokens sampled last, if they have not been. Returns (rows, watches) scores of them."""
         context = self._open()
+        late, self._late = self._late, None
+        if late is not None:
+            return late
         scores = np.full((len(self._rows), self._watch.count), np.nan, np.float32)
         if self._pending is None:
             return scores
@@ -223,14 +250,14 @@ class LlamaStream:
     def _steer_rows(self) -> None:
         """Choose how the rows are steered from now on."""
         if self._rows:
-            edited = self._steer([(row.steering, row.length) for row in self._rows])
-            self._edits, self._planned = {}, 0 if edited else sys.maxsize
+            self._steer(self._rows)
 
-    def _steer(self, rows: Sequence[tuple[Steering, int]]) -> bool:
+    def _steer(self, rows: Sequence[DecodedRow]) -> bool:
         """Set the control vector if it can steer all rows, each from its position on; else they need edits."""
-        deltas = control(rows)
+        deltas = control([(row.steering, row.length) for row in rows])
         served = deltas is not None and (self._model.controls or not deltas)
         self._open().control(deltas if deltas and served else {})
+        self._edits, self._planned = {}, sys.maxsize if served else 0
         return not served
 
     def _open(self) -> Context:
@@ -250,44 +277,16 @@ def need(model: LlamaModel, prompts: Sequence[Prompt], room: int, watch: Sequenc
         rooms = [room for _ in prompts]
     cells = sum(len(prompt.ids) + prompt.copies * own for prompt, own in zip(prompts, rooms, strict=True))
     # The top block's residual is computed for outputs only: to watch it, the whole prompt is output.
-    every = model.layers - 1 in _Watched(watch).layers
+    every = model.layers - 1 in Watched(watch).layers
     return Need(cells, rows, longest, model.batch if every else rows)
 
 
-class _Watched:
-    def __init__(self, watch: Sequence[Watch]) -> None:
-        self.count = len(watch)
-        self.layers = sorted({watched.layer for watched in watch})
-        numbers = {layer: [n for n, watched in enumerate(watch) if watched.layer == layer] for layer in self.layers}
-        self._vectors = {
-            layer: np.stack([watch[n].vector for n in columns], axis=1) for layer, columns in numbers.items()
-        }  # (width, columns)
-        self._columns = {layer: _together(columns) for layer, columns in numbers.items()}
-
-    def readers(self, scores: FloatArray) -> Mapping[int, Reader]:
-        """Readers that project residuals into `scores` (rows, watches)."""
-
-        def reader(layer: int) -> Reader:
-            columns, vectors = self._columns[layer], self._vectors[layer]
-
-            def read(residual: FloatArray) -> None:  # (rows, width)
-                scores[:, columns] = residual @ vectors
-
-            return read
-
-        return {layer: reader(layer) for layer in self.layers}
-
-
-def _together(numbers: list[int]) -> slice | list[int]:
-    """Numbers as a slice if they follow each other, which numpy finds its way to in a fraction of the time."""
-    first, last = numbers[0], numbers[-1]
-    return slice(first, last + 1) if last - first == len(numbers) - 1 else numbers
-
-
-def _rows(prompts: Sequence[Prompt], held: Sequence[Held], room: int) -> Iterator[_Row]:
-    places = iter(held)
+def _by_prompt(
+    prompts: Sequence[Prompt], rows: Sequence[DecodedRow], logits: FloatArray
+) -> Iterator[tuple[Prompt, Sequence[DecodedRow], FloatArray]]:
+    """Each prompt with its rows and their logits (copies, vocabulary)."""
+    first = 0
     for prompt in prompts:
-        steering = effective(prompt.steering)
-        for _ in range(prompt.copies):
-            place = next(places)
-            yield _Row(place.sequence, place.length, len(prompt.ids) + room, steering, prompt.sampler)
+        own = slice(first, first + prompt.copies)
+        yield prompt, rows[own], logits[own]
+        first = own.stop

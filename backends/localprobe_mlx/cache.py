@@ -104,18 +104,56 @@ class LayerCache:
     def arrays(self) -> list[mx.array]:
         return self._stores
 
-    def take(self, rows: mx.array) -> None:
-        """Keep these rows, in this order; rows may be repeated."""
+    def take(self, rows: mx.array, slots: int | None = None) -> None:
+        """Keep these rows, in this order, and the first `slots` of each, None for all; rows may be repeated."""
         self._rows = rows.size
-        self._stores = [store[rows] for store in self._stores]
+        self._slots = min(slots or self._slots, self._slots)
+        self._stores = [store[:, :, : self._slots][rows] for store in self._stores]
         mx.eval(self._stores)  # layer by layer, so that only one layer is held twice
 
     def grow(self, slots: int) -> None:
         """Make room for positions up to `slots`."""
         if slots > self._slots:
-            self._stores = [mx.pad(store, [(0, 0), (0, 0), (0, slots - self._slots), (0, 0)]) for store in self._stores]
+            self._stores = [_padded(store, slots) for store in self._stores]
             self._slots = slots
             mx.eval(self._stores)
+
+    def append(self, other: LayerCache, rows: mx.array, slots: int) -> None:
+        """Put these rows of another cache after those of this one, all with at least `slots` slots."""
+        slots = max(slots, self._slots)
+        stores = [
+            mx.concatenate([_padded(store, slots), _padded(new[:, :, :slots][rows], slots)])
+            for store, new in zip(self._stores, other._stores, strict=True)
+        ]
+        mx.eval(stores)  # before it becomes the cache: if there is no memory for it, the old one stays
+        self._stores, self._rows, self._slots = stores, self._rows + rows.size, slots
+
+    def cut(self, rows: int) -> None:
+        """Keep the first rows, with no new memory."""
+        self._stores, self._rows = [store[:rows] for store in self._stores], min(rows, self._rows)
+
+    def copied(self, row: int, length: int) -> LayerCache:
+        """A cache of one row of `length` slots, with that row's first positions."""
+        copy = LayerCache(self._window, 1, length)
+        # `contiguous`, because a slice would keep the whole array that it is a part of.
+        copy._stores = [mx.contiguous(store[row : row + 1, :, :length]) for store in self._stores]
+        mx.eval(copy._stores)
+        return copy
+
+    def put(self, row: int, source: LayerCache, length: int) -> None:
+        """Write the first `length` positions of a cache of one row into a row of this one."""
+        if not self._stores:
+            self._stores = [
+                mx.zeros((self._rows, own.shape[1], self._slots, own.shape[3]), own.dtype) for own in source._stores
+            ]
+        for store, new in zip(self._stores, source._stores, strict=True):
+            store[row : row + 1, :, :length] = new[:, :, :length]
+        mx.eval(self._stores)
+
+
+def _padded(store: mx.array, slots: int) -> mx.array:
+    """Keys or values (rows, heads, less slots, size) with empty slots after theirs."""
+    return mx.pad(store, [(0, 0), (0, 0), (0, slots - store.shape[2]), (0, 0)])
 
 
 class NoCache(LayerCache):

@@ -17,6 +17,7 @@ from localprobe.engine import (
     LoadOptions,
     Output,
     Prompt,
+    Reserve,
     Row,
     Stream,
     Watch,
@@ -82,7 +83,7 @@ class MlxEngine:
             template_args=options.template_args,
             bos=self._tokenizer.bos,
             eos=tuple(sorted(checkpoint.eos | self._tokenizer.eos)),
-            capabilities=Capabilities(operators=OPERATORS, no_decoding=network.no_decoding),
+            capabilities=Capabilities(operators=OPERATORS, join=True, top=True, no_decoding=network.no_decoding),
             notes=notes,
             rope_length=rope.length,
         )
@@ -115,16 +116,20 @@ class MlxEngine:
         room: int,
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
+        reserve: Reserve | None = None,
     ) -> Stream:
         check_decoding(self.info)
         if reuse is not None and not isinstance(reuse, MlxStream):
             raise UsageError("an MLX stream can only reuse another MLX stream")
-        check_sides(self.info, prompts, reuse.lengths if reuse else ())
+        if prompts:
+            check_sides(self.info, prompts, reuse.lengths if reuse else ())
 
         def prefill() -> MlxStream:
             network = self._loaded()
             with memory_errors(f"a stream of {len(prompts)} prompts", "open fewer rows or less room"):
-                return MlxStream(self._worker, network, self._memory, prompts, room=room, watch=watch, reuse=reuse)
+                return MlxStream(
+                    self._worker, network, self._memory, prompts, room=room, watch=watch, reuse=reuse, reserve=reserve
+                )
 
         return self._worker.run(prefill)
 

@@ -47,8 +47,11 @@ class Prefilled(NamedTuple):
     """For each prompt: (n - keep, watches) float32."""
 
 
-def prefill(network: Network, caches: list[LayerCache], prompts: Sequence[Prompt], watches: Watches) -> Prefilled:
-    """Run each prompt from its position `keep` on. Prompts are padded on the right.
+def prefill(
+    network: Network, caches: list[LayerCache], prompts: Sequence[Prompt], watches: Watches, *, long: bool
+) -> Prefilled:
+    """Run each prompt from its position `keep` on, rotated as rows of more than `rope_length` tokens if `long`. Prompts
+    are padded on the right.
 
     Padding in the cache lies beyond the row's end: no query attends to it, and decoding overwrites it.
     """
@@ -57,7 +60,6 @@ def prefill(network: Network, caches: list[LayerCache], prompts: Sequence[Prompt
     lengths = np.array([len(prompt.ids) - prompt.keep for prompt in prompts])
     steerings = Steerings([prompt.steering for prompt in prompts])
     step = max(_POSITIONS // len(prompts), 1)
-    long = network.is_long(len(prompts[0].ids))  # as all of them, whatever part of them is run
     ends = [mx.zeros(0)] * len(prompts)  # each prompt's residual after its last position, (width,)
     scores = []
     for low in range(0, ids.shape[1], step):

@@ -20,8 +20,10 @@ _BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 class BatchSampler:
     """One sampler per row, with their options as columns on the device."""
 
-    def __init__(self, samplers: Sequence[Sampler]) -> None:
+    def __init__(self, samplers: Sequence[Sampler], tops: Sequence[int] = ()) -> None:
+        """`tops` are the numbers of most likely tokens that rows ask for; empty if none does."""
         self._samplers = list(samplers)
+        self._tops = list(tops) or [0] * len(samplers)
         self._greedy = [s.temperature == 0 for s in samplers]
         self._cut = any(s.top_k or s.top_p < 1 or s.min_p > 0 for s in samplers if s.temperature)
         self._sorted = any(s.top_k or s.top_p < 1 for s in samplers if s.temperature)
@@ -32,7 +34,23 @@ class BatchSampler:
 
     def take(self, rows: Sequence[int]) -> BatchSampler:
         """The samplers of some rows."""
-        return BatchSampler([self._samplers[row] for row in rows])
+        return BatchSampler([self._samplers[row] for row in rows], [self._tops[row] for row in rows])
+
+    def joined(self, samplers: Sequence[Sampler], tops: Sequence[int]) -> BatchSampler:
+        """With samplers for more rows."""
+        return BatchSampler([*self._samplers, *samplers], [*self._tops, *tops])
+
+    def listed(self, logits: mx.array) -> tuple[mx.array, mx.array] | None:
+        """The most likely tokens of each row of `logits` (rows, vocabulary), the most likely first: ids (rows, k) int32
+        and log-probabilities (rows, k) float32, k the most that a row asks for. None if none does."""
+        most = min(max(self._tops, default=0), logits.shape[-1])
+        if not most:
+            return None
+        ids = mx.argpartition(-logits, most - 1, axis=-1)[:, :most]
+        likely = mx.take_along_axis(logits, ids, axis=-1)
+        order = mx.argsort(-likely, axis=-1)
+        ids, likely = mx.take_along_axis(ids, order, axis=-1), mx.take_along_axis(likely, order, axis=-1)
+        return ids.astype(mx.int32), likely - mx.logsumexp(logits, axis=-1, keepdims=True)
 
     def __call__(self, logits: mx.array, uniforms: Any) -> tuple[mx.array, mx.array]:
         """Draw from logits (rows, vocabulary) float32 by uniforms (rows,) float64 in [0, 1), on the host.

@@ -79,6 +79,10 @@ class Steerings:
         """The steerings of some rows."""
         return Steerings([self.rows[row] for row in rows])
 
+    def joined(self, rows: Sequence[Steering]) -> Steerings:
+        """With the steerings of more rows."""
+        return Steerings([*self.rows, *rows])
+
     def at(self, starts: Sequence[int], length: int) -> dict[int, LayerEdits]:
         """Edits by layer, for a pass over positions `starts[row] .. starts[row] + length` of each row."""
         covers = tuple(

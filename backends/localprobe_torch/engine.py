@@ -8,9 +8,11 @@ import torch
 
 from localprobe.batches import apart
 from localprobe.checks import check_prompts, check_rows, check_sides
-from localprobe.engine import Info, IntArray, Output, Prompt, Row, Stream, Watch
+from localprobe.engine import Info, IntArray, Output, Prompt, Reserve, Row, Stream, Watch
 from localprobe.errors import UsageError
 from localprobe.models.tokens import Vocabulary
+from localprobe_torch.batch import BatchStream
+from localprobe_torch.joining import JoinStream
 from localprobe_torch.logprobs import LogProbabilities
 from localprobe_torch.memory import out_of_memory, release
 from localprobe_torch.network import Network
@@ -64,17 +66,27 @@ class TorchEngine:
 
     @torch.inference_mode()
     def open(
-        self, prompts: Sequence[Prompt], *, room: int, watch: Sequence[Watch] = (), reuse: Stream | None = None
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        room: int,
+        watch: Sequence[Watch] = (),
+        reuse: Stream | None = None,
+        reserve: Reserve | None = None,
     ) -> TorchStream:
         check_prompts(self.info, prompts, room, watch)
-        return TorchStream(self._network, prompts, room, watch, self._reusable(prompts, reuse))
+        if reserve is None:
+            return BatchStream(self._network, prompts, room, watch, self._reusable(prompts, reuse))
+        if reuse is not None:
+            raise UsageError("a stream that rows can join begins anew: give `reserve` or `reuse`, not both")
+        return JoinStream(self._network, self.info, prompts, room, watch, reserve)
 
     def close(self) -> None:
         if not self._network.closed:
             self._network.close()
             release()
 
-    def _reusable(self, prompts: Sequence[Prompt], reuse: Stream | None) -> TorchStream | None:
+    def _reusable(self, prompts: Sequence[Prompt], reuse: Stream | None) -> BatchStream | None:
         """The stream to reuse, after checking that it holds what the prompts keep."""
         if not prompts:
             raise UsageError("there is no prompt to decode from: give at least one")
@@ -82,8 +94,8 @@ class TorchEngine:
             if any(prompt.keep for prompt in prompts):
                 raise UsageError("positions can only be kept with an earlier stream to reuse")
             return None
-        if not isinstance(reuse, TorchStream) or reuse.network is not self._network:
-            raise UsageError("the stream to reuse belongs to another engine")
+        if not isinstance(reuse, BatchStream) or reuse.network is not self._network:
+            raise UsageError("the stream to reuse belongs to another engine, or was opened with `reserve`")
         lengths = reuse.lengths
         if len(prompts) != len(lengths) or any(prompt.copies != 1 for prompt in prompts):
             raise UsageError(f"the stream to reuse has {len(lengths)} rows: give one prompt, without copies, for each")

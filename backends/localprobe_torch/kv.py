@@ -26,30 +26,41 @@ from localprobe.engine import IntArray
 
 
 class Frame:
-    """Where the tokens of one pass go: row r takes `columns` columns from `starts[r]` on, padding included."""
+    """Where the tokens of one pass go: its row r is row `first + r` of the cache, and takes `columns` columns from
+    `starts[r]` on, padding included."""
 
     def __init__(
-        self, starts: Sequence[int] | NDArray[np.int64], columns: int, capacity: int, device: torch.device
+        self,
+        starts: Sequence[int] | NDArray[np.int64],
+        columns: int,
+        capacity: int,
+        device: torch.device,
+        first: int = 0,
     ) -> None:
-        first = np.asarray(starts, dtype=np.int64)
+        self.starts = np.asarray(starts, dtype=np.int64)
+        self.columns = columns
         self.capacity = capacity
-        self.seen = int(first.max())
+        self.rows = slice(first, first + len(self.starts))
+        """Rows of the cache."""
+        self.seen = int(self.starts.max())
         self.length = self.seen + columns
         """Number of columns that the pass attends over."""
-        self.causal = columns == self.length or (columns == 1 and bool((first == first[0]).all()))
+        self.causal = columns == self.length or (columns == 1 and bool((self.starts == self.starts[0]).all()))
         """Whether the mask of every row is the plain causal one, which attention kernels have built in."""
-        positions = first[:, None] + np.arange(columns)  # (rows, columns)
-        slots = np.arange(len(first))[:, None] * capacity + positions
+        positions = self.starts[:, None] + np.arange(columns)  # (rows, columns)
+        slots = np.arange(self.rows.start, self.rows.stop)[:, None] * capacity + positions
         both = torch.from_numpy(np.stack([positions, slots])).to(device, non_blocking=True)
         self.positions = both[0]
         """(rows, columns) int64."""
-        self._slots = {device: both[1].reshape(-1)}
+        self._slots = {(device, capacity): both[1].reshape(-1)}
 
-    def slots(self, device: torch.device) -> Tensor:
-        """Index of each token of the pass into all columns of all rows, (rows * columns,) int64."""
-        if device not in self._slots:
-            self._slots[device] = next(iter(self._slots.values())).to(device)
-        return self._slots[device]
+    def slots(self, device: torch.device, capacity: int) -> Tensor:
+        """Index of each token of the pass into all columns of all rows, (rows * columns,) int64, where rows have
+        `capacity` columns."""
+        if (device, capacity) not in self._slots:
+            rows = torch.arange(self.rows.start, self.rows.stop, device=device)[:, None]
+            self._slots[device, capacity] = (rows * capacity + self.positions.to(device)).reshape(-1)
+        return self._slots[device, capacity]
 
     @contextmanager
     def masked(self) -> Iterator[None]:
@@ -65,8 +76,8 @@ class ColumnCache(Cache):  # type: ignore[misc]
     """Keys and values of all layers."""
 
     def __init__(self, layers: int) -> None:
-        self._place = _Place()
-        super().__init__(layers=[_Layer(self._place) for _ in range(layers)])
+        self._place = Place()
+        super().__init__(layers=[ColumnLayer(self._place) for _ in range(layers)])
 
     def place(self, frame: Frame) -> None:
         """Set where the tokens of the next pass go."""
@@ -78,14 +89,16 @@ class ColumnCache(Cache):  # type: ignore[misc]
             layer.take(rows, length, capacity)
 
 
-class _Place:
+class Place:
     """Shared by the layers of a cache. They do not reference the cache itself, as a cycle would delay the release of
     its memory."""
 
     frame: Frame
+    size: tuple[int, int] | None = None
+    """Rows and columns that a layer allocates; None for those of its first pass."""
 
 
-class _Layer(CacheLayerMixin):  # type: ignore[misc]
+class ColumnLayer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer, (rows, capacity, heads, dimensions): the tokens of a pass are stored by one
     copy."""
 
@@ -93,7 +106,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     is_croppable = False
     is_sliding = False
 
-    def __init__(self, place: _Place) -> None:
+    def __init__(self, place: Place) -> None:
         super().__init__()
         self._place = place
 
@@ -128,14 +141,14 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     def _empty(self, states: Tensor) -> Tensor:
         rows, heads, _, dimensions = states.shape
         # zeros: masked columns still enter the product of weights and values, where NaN would spread
-        return states.new_zeros(rows, self._place.frame.capacity, heads, dimensions)
+        return states.new_zeros(*(self._place.size or (rows, self._place.frame.capacity)), heads, dimensions)
 
     def _store(self, stored: Tensor, states: Tensor) -> Tensor:
         frame = self._place.frame
-        slots = frame.slots(stored.device)
+        slots = frame.slots(stored.device, stored.shape[1])
         flat = stored.view(-1, *stored.shape[2:])  # (rows * capacity, heads, dimensions)
         fresh = states.transpose(1, 2).reshape(-1, *stored.shape[2:])  # (rows * columns, heads, dimensions)
-        visible = stored[:, : frame.length].transpose(1, 2)  # (rows, heads, length, dimensions)
+        visible = stored[frame.rows, : frame.length].transpose(1, 2)  # (rows, heads, length, dimensions)
         if stored.device.type == "mps":  # Metal has lacked index_copy_, and its attention has erred on strided keys
             flat[slots] = fresh
             return visible.contiguous()

@@ -67,7 +67,7 @@ def load_engine(weights: Weights, options: LoadOptions) -> TorchEngine:
         bos=vocabulary.bos,
         eos=tuple(sorted(vocabulary.eos | end_ids(getattr(model, "generation_config", None), model.config, text))),
         threads=torch.get_num_threads() if network.device.type == "cpu" else None,
-        capabilities=Capabilities(operators=OPERATORS, no_decoding=no_decoding),
+        capabilities=Capabilities(operators=OPERATORS, join=True, top=True, no_decoding=no_decoding),
         notes=(only_captured("this model", no_decoding),) if no_decoding else (),
         rope_length=network.rope_length,
     )

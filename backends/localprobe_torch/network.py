@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from localprobe.errors import EngineError
 from localprobe_torch.head import Head
 from localprobe_torch.kv import ColumnCache, Frame
+from localprobe_torch.memory import check_room
 from localprobe_torch.taps import Plan, Taps
 
 
@@ -34,8 +35,10 @@ class Network:
         """Maximum number of positions of a row."""
         self.rope_length = rope_length
         """Rows of more tokens are rotated by other factors: transformers chooses by the last position of a pass."""
-        self.column_bytes = 2 * sum(map(_key_width, _by_layer(config, self.layers))) * self.dtype.itemsize
-        """Bytes of the KV cache per position of a row."""
+        self.column_bytes: dict[torch.device, int] = {}
+        """Bytes of the KV cache per position of a row, on each device."""
+        for device, own in zip(self.devices, _by_layer(config, self.layers), strict=True):
+            self.column_bytes[device] = self.column_bytes.get(device, 0) + 2 * _key_width(own) * self.dtype.itemsize
         self.closed = False
         self._taps = Taps(blocks)
         self._cache_word = _cache_word(self.head.decoder)
@@ -52,15 +55,28 @@ class Network:
             places["position_ids"] = torch.arange(ids.shape[1], device=ids.device)[None]  # (1, columns)
         return self._run(plan, input_ids=ids, use_cache=False, **places)
 
-    def extend(self, ids: Tensor, frame: Frame, cache: ColumnCache, plan: Plan, longest: int | None = None) -> Tensor:
+    def extend(
+        self,
+        ids: Tensor,
+        frame: Frame,
+        cache: ColumnCache,
+        plan: Plan,
+        longest: int | None = None,
+        *,
+        long: bool = False,
+    ) -> Tensor:
         """Run `ids` (rows, columns) at the places given by `frame`, and store their keys and values in `cache`.
 
-        `longest` is the length of the longest row after the pass, without padding; None for any. Returns the hidden
-        states after the final norm (rows, columns, width).
+        `longest` is the length of the longest row after the pass, without padding; None for any. With `long` the last
+        column is padding, and the pass is rotated as one of rows beyond `rope_length`. Returns the hidden states after
+        the final norm (rows, columns, width).
         """
         cache.place(frame)
         # positions beyond are padding: they may have no embedding, and do not make short rows long ones
         positions = frame.positions.clamp(max=(longest or self.context) - 1)
+        if long:
+            assert self.rope_length is not None
+            positions[:, -1] = self.rope_length
         with frame.masked():
             kept = {self._cache_word: cache}
             states = self._run(plan, input_ids=ids, position_ids=positions, use_cache=True, **kept)
@@ -76,6 +92,11 @@ class Network:
             return None
         self.head.kind = type(output)
         return output[0]  # type: ignore[no-any-return]
+
+    def check_columns(self, count: int, what: str) -> None:
+        """Raise OutOfMemory, whose message `what` starts, if a cache of `count` more positions does not fit."""
+        for device, size in self.column_bytes.items():
+            check_room(count * size, device, what)
 
     def check_open(self) -> None:
         """Raise EngineError once the engine is closed: without its hooks a pass would not be steered."""

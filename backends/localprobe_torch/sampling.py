@@ -15,8 +15,10 @@ from localprobe.engine import Sampler
 class BatchSampler:
     """Draws a token for each row of a batch by the row's own sampler."""
 
-    def __init__(self, samplers: Sequence[Sampler], device: torch.device) -> None:
+    def __init__(self, samplers: Sequence[Sampler], device: torch.device, tops: Sequence[int] = ()) -> None:
+        """`tops` are the numbers of most likely tokens that rows ask for; empty if none does."""
         self.samplers = list(samplers)
+        self.tops = list(tops) or [0] * len(samplers)
         self._device = device
         # Metal has no float64
         self._wide = torch.float32 if device.type == "mps" else torch.float64
@@ -28,7 +30,16 @@ class BatchSampler:
 
     def take(self, rows: Sequence[int]) -> BatchSampler:
         """The samplers of some rows, in the given order."""
-        return BatchSampler([self.samplers[row] for row in rows], self._device)
+        return BatchSampler([self.samplers[row] for row in rows], self._device, [self.tops[row] for row in rows])
+
+    def listed(self, logits: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The most likely tokens of each row of `logits` (rows, vocabulary), the most likely first: ids (rows, k) int64
+        and log-probabilities (rows, k) float32, k the most that a row asks for. None if none does."""
+        most = min(max(self.tops, default=0), logits.shape[-1])
+        if not most:
+            return None
+        found = torch.log_softmax(logits, -1).topk(most, -1)
+        return found.indices, found.values
 
     def draw(self, logits: Tensor, uniforms: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """One token per row from `logits` (rows, vocabulary) float32 and `uniforms` (rows,) in [0, 1).

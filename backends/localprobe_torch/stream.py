@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from localprobe.checks import check_growth
-from localprobe.engine import FloatArray, Prompt, Steering, Step, Watch
+from localprobe.engine import FloatArray, Prompt, Steering, Step, Top, Watch
 from localprobe.errors import UsageError
+from localprobe.watches import arranged
 from localprobe_torch.kv import ColumnCache, Frame
-from localprobe_torch.memory import check_room, out_of_memory
+from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
 from localprobe_torch.residuals import Projections
 from localprobe_torch.rows import pad
@@ -21,68 +22,56 @@ from localprobe_torch.sampling import BatchSampler
 from localprobe_torch.steering import LayerSteering, next_change, plan_steering
 from localprobe_torch.taps import Plan
 
-_FULL = "the KV cache does not fit into memory: use fewer rows, shorter prompts or less room"
+FULL = "the KV cache does not fit into memory: use fewer rows, shorter prompts or less room"
 
 
 class TorchStream:
-    """A batch being decoded over one `ColumnCache`. Created by `open`; the engine checks the arguments."""
+    """Rows being decoded over one `ColumnCache`. `BatchStream` and `JoinStream` say how rows get into it and out.
 
-    def __init__(
-        self,
-        network: Network,
-        prompts: Sequence[Prompt],
-        room: int,
-        watch: Sequence[Watch],
-        reuse: TorchStream | None = None,
-    ) -> None:
+    A row is known to the caller by its number, and here by its slot: its row of the cache and of every tensor.
+    """
+
+    _cache: ColumnCache
+
+    def __init__(self, network: Network, watch: Sequence[Watch]) -> None:
         self.network = network
-        self._room = room
+        self._watch = tuple(watch)
         self._projections = Projections(watch, network.devices)
         self._adds: dict[int, LayerSteering] = {}
         self._stale = 0.0  # steps until `_adds` must be updated
-        self._sampled = 0
+        self._order = np.arange(0)  # (rows,): the slot of each row
+        self._steerings: list[Steering] = []  # by slot, as what follows
+        self._lengths = np.arange(0)  # positions run
+        self._sampler = BatchSampler([], network.device)
+        self._hidden = torch.empty(0, network.width, dtype=network.dtype, device=network.device)
         self._pending: Tensor | None = None  # (rows,) int64: sampled, not yet run
+        self._late: Tensor | None = None  # (rows, watches): scores of tokens that were run without a step
+        self._prompt_scores: Sequence[FloatArray] = []
+        self._capacity = 0
+        """Columns of a row in the cache."""
         self._closed = False
-        copies = [row for row, prompt in enumerate(prompts) for _ in range(prompt.copies)]
-        self._steerings = [prompts[row].steering for row in copies]
-        self._sampler = BatchSampler([prompts[row].sampler for row in copies], network.device)
-        self._lengths = np.array([len(prompts[row].ids) for row in copies])  # (rows,): positions run
-        longest = max(prompt.keep for prompt in prompts) + max(len(p.ids) - p.keep for p in prompts)
-        self._capacity = max(int(self._lengths.max()) + room, longest)
-        with out_of_memory(_FULL):
-            if reuse:
-                self._cache = reuse._hand_over(prompts, self._capacity)
-            else:
-                check_room(len(copies) * self._capacity * network.column_bytes, network.device, _FULL)
-                self._cache = ColumnCache(network.layers)
-            self._prefill(prompts, copies)
 
-    def _hand_over(self, prompts: Sequence[Prompt], capacity: int) -> ColumnCache:
-        """Hand the cache to a stream that resumes this one, and close this one."""
-        cache = self._cache
-        cache.take(range(len(prompts)), max(prompt.keep for prompt in prompts), capacity)
-        self.close()
-        return cache
+    def _run_prompts(
+        self, prompts: Sequence[Prompt], cache: ColumnCache, capacity: int, first: int = 0, *, long: bool = False
+    ) -> tuple[Tensor, list[FloatArray]]:
+        """Run what is not kept of prompts, each in a row of the cache from row `first` on.
 
-    def _prefill(self, prompts: Sequence[Prompt], copies: Sequence[int]) -> None:
+        `long` is as in `Network.extend`. Returns the hidden states of their last positions (prompts, width), and their
+        scores.
+        """
         network = self.network
         starts = [prompt.keep for prompt in prompts]
         fresh = [prompt.ids[prompt.keep :] for prompt in prompts]
         lengths = [len(ids) for ids in fresh]
-        columns = max(lengths)
-        once = len(copies) == len(prompts)
-        frame = Frame(starts, columns, self._capacity if once else max(starts) + columns, network.device)
+        frame = Frame(starts, max(lengths), capacity, network.device, first)
         adds = plan_steering([prompt.steering for prompt in prompts], starts, lengths, network.devices)
         plan = Plan(adds, self._projections.reads())
-        longest = int(self._lengths.max())
+        longest = max(len(prompt.ids) for prompt in prompts)
         ids = pad(fresh, network.device)  # (prompts, columns)
-        states = network.extend(ids, frame, self._cache, plan, longest)  # (prompts, columns, width)
+        states = network.extend(ids, frame, cache, plan, longest, long=long)  # (prompts, columns, width)
         rows = torch.arange(len(prompts), device=states.device)
-        self._hidden = states[rows, torch.tensor(lengths, device=states.device) - 1]  # (prompts, width)
-        self._prompt_scores = self._scores_of_prompts(lengths)
-        if not once:
-            self._cache.take(copies, frame.length, self._capacity)
-            self._hidden = self._hidden[torch.tensor(copies, device=states.device)]
+        hidden = states[rows, torch.tensor(lengths, device=states.device) - 1]  # (prompts, width)
+        return hidden, self._scores_of_prompts(lengths)
 
     def _scores_of_prompts(self, lengths: Sequence[int]) -> list[FloatArray]:
         if not self._projections.count:
@@ -94,7 +83,7 @@ class TorchStream:
     def lengths(self) -> Sequence[int]:
         """Positions in the cache, by row."""
         self._check_open()
-        return [int(length) for length in self._lengths]
+        return [int(length) for length in self._lengths[self._order]]
 
     @property
     def prompt_scores(self) -> Sequence[FloatArray]:
@@ -110,28 +99,36 @@ class TorchStream:
             return Step(
                 np.empty(0, np.int32), np.empty(0, np.float32), np.empty((0, self._projections.count), np.float32)
             )
-        if self._sampled == self._room:
-            raise UsageError(f"the stream was opened with room for {self._room} tokens, and they are used up")
-        with out_of_memory(_FULL):
-            scores = self._run_pending()
+        by_slot = np.empty(self._rows)
+        by_slot[self._order] = uniforms
+        with out_of_memory(FULL):
+            self._late = self._run_pending()
             logits = self.network.head(self._hidden)  # (rows, vocabulary)
-            self._pending, logprobs = self._sampler.draw(logits, uniforms)
+            self._pending, logprobs = self._sampler.draw(logits, by_slot)
+            listed = self._sampler.listed(logits)
             # ids are below 2^24, so float32 holds them: everything crosses to the host at once
-            packed = torch.cat([self._pending[:, None].float(), logprobs[:, None], scores], -1).cpu().numpy()
-        self._sampled += 1
-        return Step(packed[:, 0].astype(np.int32), packed[:, 1], packed[:, 2:])
+            packed = torch.cat([self._pending[:, None].float(), logprobs[:, None], self._late], -1).cpu().numpy()
+        self._late = None
+        packed = packed[self._order]
+        top = None
+        if listed is not None:
+            ids, likely = (part.cpu().numpy()[self._order] for part in listed)
+            top = Top(ids.astype(np.int32), likely)
+        return Step(packed[:, 0].astype(np.int32), packed[:, 1], packed[:, 2:], top)
 
     @torch.inference_mode()
     def settle(self) -> FloatArray:
         self._check_open()
-        with out_of_memory(_FULL):
-            return self._run_pending().cpu().numpy()
+        with out_of_memory(FULL):
+            scores, self._late = self._run_pending(), None
+            return scores.cpu().numpy()[self._order]
 
     def _run_pending(self) -> Tensor:
-        """Run the tokens sampled last. Returns their scores (rows, watches), NaN if none are pending."""
+        """Run the tokens sampled last. Returns their scores (rows, watches), or those that are late; NaN if there are
+        neither."""
         network, count = self.network, self._projections.count
         if self._pending is None:
-            return self._no_scores()
+            return self._no_scores(self._rows) if self._late is None else self._late
         check_growth(network.rope_length, self.lengths)
         if self._stale <= 0:
             self._steer_anew()
@@ -141,14 +138,14 @@ class TorchStream:
         self._lengths = self._lengths + 1
         self._stale -= 1
         self._pending = None
-        return self._projections.take(network.device)[:, -1] if count else self._no_scores()
+        return self._projections.take(network.device)[:, -1] if count else self._no_scores(self._rows)
 
     @property
     def _rows(self) -> int:
-        return len(self._steerings)
+        return len(self._order)
 
-    def _no_scores(self) -> Tensor:
-        return torch.full((self._rows, self._projections.count), torch.nan, device=self.network.device)
+    def _no_scores(self, rows: int) -> Tensor:
+        return torch.full((rows, self._projections.count), torch.nan, device=self.network.device)
 
     def _steer_anew(self) -> None:
         """Compute the edits for the next positions; they stay valid until a term begins or ends."""
@@ -160,31 +157,37 @@ class TorchStream:
     def steer(self, row: int, steering: Steering) -> None:
         self._check_open()
         self._check_rows([row])
-        self._steerings[row] = steering
+        self._steerings[self._order[row]] = steering
         self._stale = 0
 
     @torch.inference_mode()
-    def drop(self, rows: Sequence[int]) -> None:
+    def watch(self, watch: Sequence[Watch]) -> None:
         self._check_open()
-        self._check_rows(rows)
-        stay = [row for row in range(self._rows) if row not in set(rows)]
-        if len(stay) == self._rows:
-            return
-        index = torch.tensor(stay, dtype=torch.int64, device=self.network.device)
-        with out_of_memory(_FULL):
-            self._cache.take(stay, int(self._lengths.max()), self._capacity)
-        self._hidden = self._hidden[index.to(self._hidden.device)]
-        self._pending = self._pending[index] if stay and self._pending is not None else None
-        self._lengths = self._lengths[stay]
-        self._steerings = [self._steerings[row] for row in stay]
-        self._sampler = self._sampler.take(stay)
+        projections = Projections(watch, self.network.devices)
+        if self._late is not None:
+            late = arranged(self._late.cpu().numpy(), self._watch, watch)
+            self._late = torch.from_numpy(late).to(self.network.device)
+        self._watch, self._projections = tuple(watch), projections
+
+    def _keep_slots(self, slots: Sequence[int]) -> None:
+        """Keep what belongs to these slots, in this order; the cache and the order of rows are left as they are."""
+
+        def picked(values: Tensor) -> Tensor:
+            return values[torch.tensor(slots, dtype=torch.int64, device=values.device)]
+
+        self._hidden = picked(self._hidden)
+        self._pending = picked(self._pending) if slots and self._pending is not None else None
+        self._late = None if self._late is None else picked(self._late)
+        self._lengths = self._lengths[list(slots)]
+        self._steerings = [self._steerings[slot] for slot in slots]
+        self._sampler = self._sampler.take(slots)
         self._stale = 0
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             del self._cache, self._hidden
-            self._pending = None
+            self._pending = self._late = None
             self._adds = {}
 
     def _check_open(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.options import Chosen, loaded_with, model_argument
+from localprobe.cli.options import Chosen, loaded_with, model_argument, url_option
 from localprobe.cli.output import say
 from localprobe.cli.steering import Resolver, check_texts, loaded_for, positions_option, steering_options
 from localprobe.errors import LocalprobeError, UsageError
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 )
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.7, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@url_option
 @model_argument
 def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
     """Chat with MODEL, steered by a vector. Without MODEL: the model that the vector was fitted on, or the bundled one.
 
     On a terminal this opens the app. With --plain, or in a pipe, each line of standard input is a message; answers go
     to standard output, notes about them to standard error. The chat is saved and can be continued in the app.
+    With --url, MODEL is one of a server's, and names of vectors are the server's too.
 
     \b
     echo "My friend sounds sad. What do I do?" | localprobe chat --plain --vector empathy.safetensors --dose 0.2
@@ -54,7 +56,7 @@ def chat(chosen: Chosen, plain: bool, **options: Any) -> None:
         from localprobe.cli.tui import run_app
 
         first = options["vector"] or (names[0] if names else None)
-        run_app(chosen.of(origin_of(first) if first else None), **options)
+        run_app(chosen if chosen.url else chosen.of(origin_of(first) if first else None), **options)
         return
     from localprobe.cli.plain_chat import PlainChat
     from localprobe.store.text_files import InputLines

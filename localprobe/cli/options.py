@@ -30,20 +30,29 @@ class Chosen(ModelSpec):
 
     named: bool = True
     """Whether the user named the model."""
+    url: str = ""
+    """The server that runs it; empty for this machine."""
 
     def of(self, origin: Origin | None) -> Chosen:
         """The model that a vector was fitted on, on its engine if that is installed; or this one, if the user named
         it."""
         from localprobe.discovery import installed, names
 
-        if self.named or origin is None or not origin.model:
+        if self.url or self.named or origin is None or not origin.model:
             return self
         available = origin.engine in names(hidden=True) and installed(origin.engine)
         return replace(self, name=origin.model, engine=self.engine or (origin.engine if available else None))
 
     def load(self) -> AbstractContextManager[Model]:
-        """Load it for a `with` block; see `loaded`."""
-        return loaded(self, named=self.named)
+        """Load it, or connect to it, for a `with` block; see `loaded`."""
+        return self._connected() if self.url else loaded(self, named=self.named)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Model]:
+        from localprobe.client.connecting import connect
+
+        with connect(self.url, model=self.name if self.named else None) as model:
+            yield model
 
 
 @contextmanager
@@ -93,6 +102,12 @@ class Labelled:
 
     chosen: Chosen
     label: str
+
+
+def url_option(command: F) -> F:
+    """`--url`, for a command that works with a model on a server too; the command gets it within `chosen`."""
+    words = "A server (`localprobe serve`) that runs the model: http://HOST:PORT. LOCALPROBE_API_KEY holds its key."
+    return click.option("--url", help=words)(command)
 
 
 def models_options(command: F) -> F:
@@ -159,8 +174,10 @@ def loading_options(command: F) -> F:
 def _chosen(kwargs: dict[str, Any]) -> Chosen:
     """Take the arguments that describe the model out of a command's arguments."""
     options = LoadOptions(**{name: kwargs.pop(name) for name in LoadOptions.__dataclass_fields__})
-    name = kwargs.pop("model")
-    return Chosen(name or BUNDLED, kwargs.pop("engine"), options, named=name is not None)
+    name, engine, url = kwargs.pop("model"), kwargs.pop("engine"), kwargs.pop("url", None) or ""
+    if url and (engine or options != LoadOptions()):
+        raise UsageError("a server has loaded its model: leave out how to load it, or leave out `url`")
+    return Chosen(name or BUNDLED, engine, options, named=name is not None, url=url)
 
 
 _OPTIONS = [

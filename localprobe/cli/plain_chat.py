@@ -181,12 +181,12 @@ class PlainChat:
         from localprobe.chats.recorder import AnswerRecorder
         from localprobe.engine import Sampler
         from localprobe.generation.events import text_of
-        from localprobe.steering.knob import steering
+        from localprobe.steering.knob import SteeredBy
 
         self._talk.watch = (self._steers[-1].watch,) if self._steers else ()
         recorder, start, before = AnswerRecorder((answer,)), time.perf_counter(), len(answer.pieces)
         steps = generate(
-            lambda place: steering(self._steers, place),
+            SteeredBy(tuple(self._steers)),
             sampler=Sampler(temperature=self._options["temperature"]),
             key=key,
             tokens=self._options["tokens"],
@@ -195,6 +195,8 @@ class PlainChat:
             try:
                 for events in steps:
                     step = [*events, *(self._talk.stop() if interrupted() else [])]
+                    if not step:
+                        continue
                     self._chat.add(answer)
                     recorder.take(step, time.perf_counter())
                     say("".join(map(text_of, step)), nl=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localprobe.cli.options import Chosen, loaded_with, model_options
+from localprobe.cli.options import Chosen, loaded_with, model_options, url_option
 from localprobe.cli.output import say, say_json
 from localprobe.cli.steering import (
     Resolver,
@@ -56,6 +56,7 @@ def _generation_options(command: Any) -> Any:
 @positions_option
 @steering_options
 @_generation_options
+@url_option
 @model_options
 def steer(vector: str, prompt: str | None, chosen: Chosen, **options: Any) -> None:
     """Answer PROMPT with the direction of VECTOR (a file, or a name: `localprobe vector list`) added to the residuals.
@@ -83,6 +84,7 @@ def steer(vector: str, prompt: str | None, chosen: Chosen, **options: Any) -> No
 @click.argument("prompt")
 @steering_options
 @_generation_options
+@url_option
 @model_options
 def generate(prompt: str, chosen: Chosen, **options: Any) -> None:
     """Answer PROMPT, steered by expressions or not at all, and tell when a probe fires.
@@ -136,32 +138,24 @@ def _by_vector(vector: str, prompt: str, chosen: Chosen, options: dict[str, Any]
 
 def _prompt_check(prompt: str, options: dict[str, Any]) -> Any:
     """Raises for a prompt that is too long, before a vector is fitted or the scale measured."""
-    return lambda model: model.ids(prompt, system=options["system"], raw=options["raw"])
+    return lambda model: model.served or model.ids(prompt, system=options["system"], raw=options["raw"])
 
 
 def _answer(resolver: Resolver, knobs: Sequence[Knob], prompt: str, options: dict[str, Any]) -> None:
-    from localprobe.engine import Sampler
     from localprobe.generation.answer import AnswerBuilder
     from localprobe.generation.events import text_of
 
     model, alarms = resolver.model, resolver.alarms(options["conditions"])
     probe = _probe(knobs, alarms)
-    request = model.request(
-        prompt,
-        knobs,
-        system=options["system"],
-        raw=options["raw"],
-        sampler=Sampler(temperature=options["temperature"]),
-        key=f"seed {options['seed']}",
-        tokens=options["tokens"],
-    )
+    given = {name: options[name] for name in ("system", "raw", "temperature", "tokens", "seed")}
+    events = model.stream(prompt, steer=knobs, watch=probe, alarms=alarms, **given)
     place = f"{model.info.model} on {model.info.engine}"
     for line in [describe(model, knob) for knob in knobs] or ["unsteered"]:
         say(f"[{line}, {place}]", err=True)
     row = AnswerBuilder()
     start = time.perf_counter()
     try:
-        for event in model.generate([request], [probe] if probe else [], alarms=alarms):
+        for event in events:
             row.take(event)
             if not options["as_json"]:
                 say(text_of(event), nl=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,9 @@ class Conversation:
     on. `messages` is always up to date, including answers that were stopped or interrupted. `messages` and `watch`
     may be replaced between answers: the part of the cache that is still valid is reused.
     """
+
+    live: ClassVar[bool] = True
+    """Whether `steer` acts on the answer that is being generated."""
 
     def __init__(self, engine: Engine, system: str = "", watch: Sequence[Watch] = ()) -> None:
         self.engine = engine

@@ -30,15 +30,16 @@ def vector_for(
 
     A vector is returned as it is, and a path is read. A name is looked up in the library among the vectors for this
     model; if there is none, and a contrast set of that name ships, the vector is fitted on that set and kept, with a
-    message to `notify`. Raises VectorError if there is neither, and what reading and fitting raise.
+    message to `notify`; a model on a server has the names of the server only. Raises VectorError if there is neither,
+    and what reading and fitting raise.
     """
     if isinstance(reference, Vector):
         return reference
-    library, name = library or Library(), str(reference)
+    name = str(reference)
     try:
-        return library.vector(reference, model.info)
+        return model.find(reference) if library is None else library.vector(reference, model.info)
     except VectorError as error:
-        if is_path(reference):
+        if is_path(reference) or model.served:
             raise
         try:
             pairs = read_pairs(PAIR_SETS.path(name))
@@ -46,7 +47,7 @@ def vector_for(
             raise error from None
     notify(f"no vector {name!r} is kept for {model.info.model}: fitting it on the {len(pairs)} pairs that ship")
     vector = fit(model, pairs, concept=name, validate=False, capturing=capturing).vector
-    notify(f"kept as {library.keep(vector)}")
+    notify(f"kept as {(library or Library()).keep(vector)}")
     return vector
 
 

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from localprobe.serve import (
     chat,
@@ -18,6 +19,7 @@ from localprobe.serve import (
     metrics,
     models,
     openapi,
+    page,
     residuals,
     steering,
     vectors,
@@ -39,6 +41,7 @@ ENDPOINTS: list[Endpoint] = [
     *control_vectors.ENDPOINTS,
     *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,
+    *page.ENDPOINTS,
 ]
 """All of the API, in the order of the document."""
 
@@ -62,7 +65,14 @@ async def _refused(request: Request, error: Any) -> Response:
     path = request.url.path[:200]
     about = {404: f"no {path!r} here: GET /openapi.json lists the API", 405: f"{path!r} has no {request.method}"}
     told = ApiError(error.status_code, about.get(error.status_code, error.detail))
-    return JSONResponse(envelope(told), told.status, headers=error.headers)
+    headers = {"Allow": _allowed(request)} if told.status == 405 else error.headers
+    return JSONResponse(envelope(told), told.status, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of a path, which starlette tells of its first endpoint only."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 async def _failed(request: Request, error: Exception) -> Response:

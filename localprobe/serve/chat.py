@@ -80,6 +80,7 @@ def _choice(answering: Answering, index: int, answer: Piece) -> ChatChoice:
         answer.finish or "stop",
         chat_logprobs(answering, answer.tokens),
         answer.extra or UNSET,
+        answering.ids(answer.tokens),
     )
 
 
@@ -111,7 +112,8 @@ class _Chunks:
             self._begun.add(index)
             delta = Delta("assistant", piece.text)
         logprobs = chat_logprobs(self._answering, piece.tokens) if piece.tokens else None
-        return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET)
+        ids = self._answering.ids(piece.tokens)
+        return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
         answering = self._answering

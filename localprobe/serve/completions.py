@@ -111,7 +111,8 @@ class _Chunks:
     def choice(self, index: int, piece: Piece) -> TextChoice:
         """What an answer says more."""
         logprobs = self._logprobs(index, piece.tokens) if piece.tokens else None
-        return TextChoice(index, piece.text, piece.finish, logprobs, piece.extra or UNSET)
+        ids = self._answering.ids(piece.tokens)
+        return TextChoice(index, piece.text, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _logprobs(self, index: int, tokens: Sequence[Token]) -> TextLogprobs | None:
         """The log-probabilities of tokens; an offset counts the characters of the tokens before."""

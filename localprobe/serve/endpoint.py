@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from localprobe.serve.errors import ApiError, api_error, envelope
+from localprobe.serve.errors import BUG, ApiError, api_error, envelope
 from localprobe.serve.host import Host
 from localprobe.serve.settings import Settings
 
@@ -109,10 +109,16 @@ def decode(body: bytes, kind: type[T]) -> T:
 
 def failure(error: Exception, request: Request) -> Response:
     """The answer to a request that failed; a bug is logged."""
-    told = api_error(error)
-    if told.status == 500 and told.code == "internal_error":
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    told = failed(error, f"{request.method} {request.url.path}")
     return JSONResponse(envelope(told), told.status, headers=told.headers)
+
+
+def failed(error: Exception, what: str) -> ApiError:
+    """An error as the client is told of it; a bug is logged, with `what` failed."""
+    told = api_error(error)
+    if told.code == BUG:
+        _log.error("%s failed", what, exc_info=error)
+    return told
 
 
 async def _json(request: Request) -> bytes:

@@ -7,7 +7,9 @@ from typing import Any
 from localprobe import errors as core
 from localprobe.errors import LocalprobeError, first_line
 
-_BUG = "the server failed on this request; its log says more"
+BUG = "internal_error"
+"""The code of an error that is a fault of the server."""
+_SORRY = "the server failed on this request; its log says more"
 
 
 class ApiError(Exception):
@@ -52,7 +54,7 @@ def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
     if isinstance(error, TimeoutError):
         return ApiError(504, str(error) or "the request took longer than the server allows", code="deadline")
     if not isinstance(error, LocalprobeError):
-        return ApiError(500, _BUG, code="internal_error")
+        return ApiError(500, _SORRY, code=BUG)
     message = first_line(error)
     for kind, (status, code, retry_after) in _STATUS.items():
         if isinstance(error, kind):

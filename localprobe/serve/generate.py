@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
@@ -63,6 +64,8 @@ class Order:
     sampler: Sampler
     tokens: int
     stops: tuple[str, ...]
+    ids: bool
+    """Whether the ids of the tokens are told."""
     seed: int | None
     texts: bool
     """Whether the text of each token is told, as log-probabilities need it."""
@@ -85,6 +88,7 @@ class Order:
             _sampler(body),
             min(body.limit or settings.default_tokens, settings.max_tokens),
             tuple(stop for stop in body.stops if stop),
+            bool(body.return_token_ids),
             body.seed,
             texts,
             top,
@@ -125,30 +129,38 @@ class Answering:
 
     async def steps(self, deadline: float) -> AsyncGenerator[Sequence[Event]]:
         """The events of each step, until all answers have finished. Closing it cancels them. Raises ApiError."""
-        try:
-            job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
-        except Exception as error:
-            raise api_error(error) from error
-        left = self.order.answers
-        try:
-            while left:
-                arrived = await self._arrived.get()
-                if isinstance(arrived, Exception):
-                    raise api_error(arrived) from arrived
-                generated = sum(isinstance(event, Token) for event in arrived)
-                self.tokens += generated
-                self._exchange.generated(generated)
-                left -= sum(isinstance(event, Finished) for event in arrived)
-                self._reused = job.reused
-                yield arrived
-        finally:
-            job.cancel()
+        with self.hosted.in_use():
+            try:
+                job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
+            except Exception as error:
+                raise api_error(error) from error
+            left = self.order.answers
+            try:
+                while left:
+                    arrived = await self._arrived.get()
+                    if isinstance(arrived, Exception):
+                        raise api_error(arrived) from arrived
+                    self._count(arrived)
+                    left -= sum(isinstance(event, Finished) for event in arrived)
+                    self._reused = job.reused
+                    yield arrived
+            finally:
+                job.cancel()
+
+    def _count(self, events: Sequence[Event]) -> None:
+        generated = sum(isinstance(event, Token) for event in events)
+        self.tokens += generated
+        self._exchange.generated(generated)
 
     @property
     def fingerprint(self) -> str:
         """What the same seed gives the same answer on."""
         info = self.hosted.info
         return f"{info.engine}-{info.weights[:12]}"
+
+    def ids(self, tokens: Sequence[Token]) -> list[int] | UnsetType:
+        """The ids of tokens, if they are asked for."""
+        return [token.id for token in tokens] if self.order.ids else UNSET
 
     @property
     def usage(self) -> Usage:

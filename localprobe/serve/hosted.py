@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -39,6 +39,7 @@ class Hosted:
         """When it was loaded, in seconds since 1970."""
         self.began = self.used = time.monotonic()
         """When it was loaded, and asked for last."""
+        self._users = 0
 
     @property
     def name(self) -> str:
@@ -51,9 +52,17 @@ class Hosted:
 
     @property
     def idle(self) -> bool:
-        """Whether it answers nothing now."""
-        stats = self.scheduler.stats
-        return not stats.rows and not stats.waiting
+        """Whether nobody waits for it now."""
+        return not self._users
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """It is not idle during the block. To be used on the event loop."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
 
     @property
     def dead(self) -> Exception | None:
@@ -66,10 +75,11 @@ class Hosted:
 
     async def run(self, work: Callable[[Model], T]) -> T:
         """Other work with the model, between two steps of the answers. Raises ApiError."""
-        try:
-            return await asyncio.wrap_future(self.scheduler.call(lambda: work(self.model)))
-        except Exception as error:
-            raise api_error(error) from error
+        with self.in_use():
+            try:
+                return await asyncio.wrap_future(self.scheduler.call(lambda: work(self.model)))
+            except Exception as error:
+                raise api_error(error) from error
 
     def close(self, grace: float = 0.0) -> None:
         """Let running answers go on for `grace` seconds, then end the engine."""

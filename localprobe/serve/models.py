@@ -36,6 +36,15 @@ class ModelDetails(Struct, omit_defaults=True):
     chat: bool = False
     """Whether it has a chat template."""
     notes: list[str] = []
+    version: str = ""
+    """The libraries that compute."""
+    template_args: list[str] = []
+    operators: list[str] = []
+    """What terms of the steering may do."""
+    first_layer: int = 0
+    """The lowest layer that can be steered."""
+    scale: list[float] = []
+    """Median residual length of every layer, the unit of a dose; only told of one model at a time."""
 
 
 class ModelObject(Struct):
@@ -90,7 +99,10 @@ async def show_model(call: Call[None]) -> ModelObject:
     slot = next((slot for slot in call.host.slots() if slot.goes_by(name)), None)
     if slot is None:
         raise ApiError(404, f"no model {name[:200]!r} here: GET /v1/models lists them", code="model_not_found")
-    return _object(slot)
+    found = _object(slot)
+    if (hosted := slot.hosted) is not None:
+        found.localprobe.scale = [float(x) for x in await hosted.run(lambda model: model.scale)]
+    return found
 
 
 async def load_model(call: Call[LoadRequest]) -> ModelObject:
@@ -128,6 +140,10 @@ def _object(slot: Slot) -> ModelObject:
         weights=info.weights,
         chat=info.chat_template is not None,
         notes=list(info.notes),
+        version=info.version,
+        template_args=list(info.template_args),
+        operators=list(info.capabilities.operators),
+        first_layer=info.capabilities.first_layer,
     )
     return ModelObject(hosted.name, hosted.created, details)
 

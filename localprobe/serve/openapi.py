@@ -76,7 +76,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[int, Any]) -> dict[str, Any]:
 
 def _responses(endpoint: Endpoint, schema_of: dict[int, Any]) -> dict[str, Any]:
     content = {} if endpoint.answer is None else {"application/json": {"schema": schema_of[id(endpoint.answer)]}}
-    content |= {kind: {"schema": {"type": "string"}} for kind in endpoint.gives}
+    content |= {kind: {"schema": {} if "json" in kind else {"type": "string"}} for kind in endpoint.gives}
     refused = {"application/json": {"schema": schema_of[id(ErrorAnswer)]}}
     statuses = {*endpoint.errors, *_ALWAYS, *(_WITH_BODY if endpoint.body is not None or endpoint.takes else ())}
     own = {503: content} if endpoint.path == "/health" else {}

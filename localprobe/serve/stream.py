@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
-from localprobe.serve.errors import api_error, envelope
+from localprobe.serve.endpoint import failed
+from localprobe.serve.errors import envelope
 from localprobe.serve.generate import Answering
 from localprobe.serve.types import AlertEvent, ChatLogprobs, Extra, Finish, GateEvent, TokenLogprob, TopLogprob, encoded
 
@@ -53,7 +55,8 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
                 piece.tokens.append(event)
             case Score():
                 # The shortest text that reads as the same float32 is what a person wants to see.
-                values = {name: float(str(value)) for name, value in zip(probes, event.values, strict=True)}
+                read = zip(probes, event.values, strict=True)
+                values = {name: float(str(value)) for name, value in read if not math.isnan(value)}
                 piece.extra.scores.append({"token": event.index, **values})
             case GateChange():
                 piece.extra.gates.append(GateEvent(event.index, event.gate, event.open, event.score))
@@ -62,6 +65,7 @@ def pieces(events: Iterable[Event], probes: Sequence[str]) -> dict[int, Piece]:
             case Finished():
                 piece.text += event.text
                 piece.finish = _FINISH[event.reason]
+                piece.extra.reason = event.reason if event.reason in ("stop", "context") else None
     return found
 
 
@@ -112,7 +116,7 @@ async def _written(chunks: AsyncGenerator[Struct]) -> AsyncGenerator[bytes]:
         async for chunk in chunks:
             yield b"data: " + encoded(chunk) + b"\n\n"
     except Exception as error:
-        yield b"data: " + encoded(envelope(api_error(error))) + b"\n\n"
+        yield b"data: " + encoded(envelope(failed(error, "a stream"))) + b"\n\n"
     else:
         yield b"data: [DONE]\n\n"
 

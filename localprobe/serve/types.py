@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from localprobe.generation.events import Reason
+
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 31)]
 Choices: TypeAlias = Annotated[int, Meta(ge=1, le=8)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
@@ -44,8 +46,6 @@ class ChatMessage(Strict):
     """Ignored."""
     function_call: None = None
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
-    localprobe: Any = None
-    """Ignored: what an answer said of itself, if it is sent back as it came."""
 
     @property
     def text(self) -> str:
@@ -107,6 +107,8 @@ class Generation(Struct, forbid_unknown_fields=True, kw_only=True):
     """The same seed gives the same random numbers; without one they differ by request."""
     stop: Stop = None
     max_tokens: Count | None = None
+    return_token_ids: bool | None = None
+    """Whether choices say the ids of their tokens, as `token_ids`."""
     temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
     """0.7 if not given. 0 takes the most likely token."""
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -212,15 +214,19 @@ class Extra(Struct, omit_defaults=True):
     """`token` is the index in the answer; the scores, by the names of `probes`, are projections in residual units."""
     gates: list[GateEvent] = []
     alerts: list[AlertEvent] = []
+    reason: Reason | None = None
+    """Why the answer ended, if not at the model's end token or the token limit, which `finish_reason` means otherwise:
+    `stop` (a stop string) or `context` (it is full)."""
 
     def __bool__(self) -> bool:
-        return bool(self.scores or self.gates or self.alerts)
+        return bool(self.scores or self.gates or self.alerts or self.reason)
 
     def add(self, other: Extra) -> None:
         """Take what is known more."""
         self.scores += other.scores
         self.gates += other.gates
         self.alerts += other.alerts
+        self.reason = self.reason or other.reason
 
 
 Finish: TypeAlias = Literal["stop", "length"]
@@ -276,6 +282,7 @@ class ChatChoice(Struct):
     finish_reason: Finish
     logprobs: ChatLogprobs | None = None
     localprobe: Extra | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatAnswer(Struct):
@@ -302,6 +309,7 @@ class ChunkChoice(Struct):
     finish_reason: Finish | None = None
     logprobs: ChatLogprobs | None = None
     localprobe: Extra | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatChunk(Struct):
@@ -323,6 +331,7 @@ class TextChoice(Struct):
     finish_reason: Finish | None = None
     logprobs: TextLogprobs | None = None
     localprobe: Extra | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class TextAnswer(Struct):

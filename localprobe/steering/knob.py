@@ -166,6 +166,16 @@ def steering(knobs: Iterable[Knob], place: Place) -> Steering:
     return tuple(term for knob in knobs for term in knob.terms(place))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SteeredBy:
+    """The steering of an answer by knobs: called with the place of its prompt, it gives their terms."""
+
+    knobs: tuple[Knob, ...] = ()
+
+    def __call__(self, place: Place) -> Steering:
+        return steering(self.knobs, place)
+
+
 def watch(vector: Vector, layer: int) -> Watch:
     """A projection on what reads a vector's concept (`Direction.unit`), of length 1 so that scores on different
     directions compare."""

@@ -73,6 +73,34 @@ def test_take_and_grow() -> None:
     assert held(cache)[0] == [3, 4, 0]
 
 
+def test_rows_of_another_cache_come_after_those_of_this_one() -> None:
+    cache, other = LayerCache(None, rows=1, slots=3), LayerCache(None, rows=2, slots=4)
+    run(cache, Place([0], 2), keys([1, 2]))
+    run(other, Place([0, 0], 4), keys([3, 4, 5, 9], [6, 7, 8, 9]))
+    cache.append(other, mx.array([1, 1]), slots=2)
+    assert held(cache) == [[1, 2, 0], [6, 7, 8], [6, 7, 8]]
+    cache.append(other, mx.array([0]), slots=5)
+    assert held(cache) == [[1, 2, 0, 0, 0], [6, 7, 8, 0, 0], [6, 7, 8, 0, 0], [3, 4, 5, 9, 0]]
+    cache.take(mx.array([0, 3]), slots=4)
+    assert held(cache) == [[1, 2, 0, 0], [3, 4, 5, 9]]
+    cache.cut(1)
+    assert run(cache, Place([2], 1), keys([7])) == [[1, 2, 7]]
+    assert held(cache) == [[1, 2, 7, 0]]
+
+
+def test_positions_of_a_row_are_copied() -> None:
+    cache = LayerCache(None, rows=2, slots=4)
+    run(cache, Place([0, 0], 3), keys([1, 2, 3], [4, 5, 6]))
+    copy = cache.copied(1, 2)
+    run(cache, Place([0, 0], 1), keys([8], [9]))
+    assert held(copy) == [[4, 5]]
+    new = LayerCache(None, rows=2, slots=3)
+    new.put(1, copy, 2)
+    new.put(0, copy, 1)
+    assert held(new) == [[4, 0, 0], [4, 5, 0]]
+    assert held(copy) == [[4, 5]]
+
+
 def test_masks_of_a_prefill() -> None:
     cache = NoCache(None)
     cache.place = Place([0, 0], 3)

@@ -71,6 +71,7 @@ def serving(
     )
     config = uvicorn.Config(create_app(host, settings), log_level="warning", lifespan="off")
     server, listening = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the sockets of `localprobe serve` are
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     host.start()
     thread.start()
@@ -78,7 +79,8 @@ def serving(
     try:
         with httpx.Client(base_url=url, timeout=60) as client:
             if ready:
-                wait_for(lambda: host.status()[0], 120)
+                wait_for(lambda: host.status()[1]["status"] != "loading", 120)
+                assert host.status()[0], host.status()
             yield Server(url, host, client)
     finally:
         server.should_exit = True

@@ -29,13 +29,13 @@ def slow() -> Iterator[Server]:
 
 
 def test_a_client_that_goes_in_mid_answer_cancels_it(slow: Server) -> None:
-    stats = slow.host.hosted().scheduler
+    scheduler = slow.host.hosted().scheduler
     with slow.http.stream("POST", "/v1/chat/completions", json={**LONG, "stream": True}) as answer:
         lines = answer.iter_lines()
         next(lines)
-        assert stats.stats.rows == 1
-    wait_for(lambda: stats.stats.cancelled == 1)
-    assert stats.stats.rows == 0
+        wait_for(lambda: scheduler.stats.rows == 1)
+    wait_for(lambda: scheduler.stats.cancelled == 1)
+    wait_for(lambda: scheduler.stats.rows == 0)
 
 
 def test_a_client_that_waits_no_longer_for_a_whole_answer_cancels_it(slow: Server) -> None:
@@ -120,3 +120,15 @@ def test_many_clients_at_once_each_get_their_own_answer(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert [together[i] for i in range(12)] == alone
+
+
+def test_a_fault_of_the_server_is_told_without_its_text() -> None:
+    class Faulty(FakeEngine):
+        def encode(self, text: str, *, template: bool = False) -> Any:
+            raise RuntimeError("secret")
+
+    with serving(load=lambda slot: Faulty()) as server:
+        answer = server.http.post("/v1/chat/completions", json={"messages": ASK})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "secret" not in answer.text

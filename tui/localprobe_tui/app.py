@@ -134,8 +134,9 @@ class LocalprobeApp(App[None]):
         is shown in a dialog."""
         try:
             model = await self.session.load(spec)
+            kept = await asyncio.to_thread(first_vector.kept, model)
         except Cancelled:
-            self.notify(f"Loading {spec.name} was cancelled.")
+            self.notify(f"Loading {spec.name or self.session.at} was cancelled.")
             return
         except LocalprobeError as error:
             self.show_error(error)
@@ -143,7 +144,7 @@ class LocalprobeApp(App[None]):
         for note in model.info.notes:
             self.notify(note)
         gc.freeze()  # garbage collection of all that is imported would halt the screen for 40 ms
-        await self._take_vectors(model)
+        await self._take_vectors(model, kept)
 
     def use_vector(self, vector: Vector) -> None:
         """Add a direction to the chat, as a probe and as a knob, and show the chat."""
@@ -236,10 +237,10 @@ class LocalprobeApp(App[None]):
         if engine is not None:
             self.load_model(ModelSpec(name, engine or None))
 
-    async def _take_vectors(self, model: Model) -> None:
-        """Offer the vectors that fit a model just loaded, and put the newest on the panel if nothing on it fits."""
+    async def _take_vectors(self, model: Model, kept: list[Vector]) -> None:
+        """Offer the vectors that are kept for a model just loaded, and put the newest on the panel if nothing on it
+        fits."""
         info = model.info
-        kept = await asyncio.to_thread(first_vector.kept, info)
         present = [(vector.concept, vector.origin) for vector in self.vectors]
         self.vectors += [vector for vector in kept if (vector.concept, vector.origin) not in present]
         self._tell_all(spoken.look_up_again(self.talk, model))
@@ -317,9 +318,10 @@ if TYPE_CHECKING:
     _: type[Shell] = LocalprobeApp  # checks the protocol that the screens rely on
 
 
-def run(load: ModelSpec, **opening: Any) -> None:
-    """Run the app until it is closed; no process of it remains. `opening` are the fields of `Opening`."""
-    app = LocalprobeApp(load, opening=Opening(**opening))
+def run(load: ModelSpec, *, url: str = "", **opening: Any) -> None:
+    """Run the app until it is closed; no process of it remains. `url` is the server that runs the model, if it is not
+    this machine; `opening` are the fields of `Opening`."""
+    app = LocalprobeApp(load, session=_session(url), opening=Opening(**opening))
     try:
         app.run()
     finally:
@@ -328,3 +330,11 @@ def run(load: ModelSpec, **opening: Any) -> None:
         raise app.talk.writer.trouble
     if app.return_code:
         raise SystemExit(app.return_code)
+
+
+def _session(url: str) -> EngineSession:
+    if not url:
+        return EngineSession()
+    from localprobe_tui.engine.served import ServerSession  # HTTP is only imported where it is spoken
+
+    return ServerSession(url)

@@ -17,7 +17,7 @@ RATE = 1 << 16
 
 class Bodies:
     """Refuses bodies that are larger than the settings allow (413), as soon as that is known, and those that do not
-    arrive in time (408)."""
+    arrive in time (408). The app gets these as the ApiError of a `receive`, and answers it as any other."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
@@ -30,22 +30,13 @@ class Bodies:
         if sum(int(size) for size in values(scope, b"content-length") if size.isdecimal()) > body.most:
             await refuse(body.too_large(), send)
             return
-        started = False
 
         async def answer(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                if body.late:  # nobody will read the rest
-                    message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+            if message["type"] == "http.response.start" and body.late:  # nobody will read the rest
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
             await send(message)
 
-        try:
-            await self._app(scope, body.receive, answer)
-        except ApiError as error:
-            if started or not body.failed:
-                raise
-            await refuse(error, answer)
+        await self._app(scope, body.receive, answer)
 
     def _most(self, scope: Scope) -> int:
         settings = self._settings
@@ -58,7 +49,7 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int, total: float, idle: float) -> None:
         self.most = most
-        self.late = self.failed = False
+        self.late = False
         self._receive, self._idle = receive, idle
         self._size = 0
         self._whole = False
@@ -72,13 +63,12 @@ class _Body:
             async with asyncio.timeout_at(min(now + self._idle, self._until + self._size / RATE)):
                 message = await self._receive()
         except TimeoutError:
-            self.late = self.failed = True
+            self.late = True
             came = f"the body did not arrive in time: {self._size} bytes of it came"
             raise ApiError(408, came, code="body_timeout") from None
         self._size += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._size > self.most:
-            self.failed = True
             raise self.too_large()
         return message
 

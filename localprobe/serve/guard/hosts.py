@@ -60,4 +60,4 @@ def _is_address(host: str) -> bool:
 
 
 def _is_wildcard(host: str) -> bool:
-    return not host or (_is_address(host) and ip_address(_plain(host)).is_unspecified)
+    return _is_address(host) and ip_address(_plain(host)).is_unspecified

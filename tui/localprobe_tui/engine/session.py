@@ -20,6 +20,7 @@ from localprobe_tui.engine.work import OneThread, Outcome, on_the_loop
 if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
     from localprobe.model import Model
+    from localprobe.models.inventory import Item
 
 T = TypeVar("T")
 State: TypeAlias = Literal["empty", "loading", "ready", "dead"]
@@ -46,6 +47,8 @@ class EngineSession:
         """What the engine is reserved for, in words for the user; None while it is free."""
         self.last_spec: ModelSpec | None = None
         """The last model that was loaded or requested, for loading it again."""
+        self.at = ""
+        """Host and port of the server that runs the model; empty for this machine."""
         self._remote = remote
         self._listeners: list[Callable[[], None]] = []
         self._loader: Loader | None = None
@@ -132,6 +135,12 @@ class EngineSession:
             loading = self.state == "loading"
             raise UsageError("the model is still loading" if loading else "no model is loaded: choose one (F4)")
         return self.model
+
+    def items(self) -> list[Item]:
+        """The models that can be loaded. Takes a moment."""
+        from localprobe.models import inventory
+
+        return inventory.items()
 
     @contextmanager
     def reserved(self, reason: str) -> Iterator[Model]:

@@ -130,12 +130,13 @@ class TopBar(Horizontal):
 
 
 def session_text(session: EngineSession, *, short: bool = False) -> str:
-    """A session as text: the model, its engine and device, or why there is none."""
+    """A session as text: the model, the server that it is on, its engine and device; or why there is none."""
     if session.state == "dead":
         return "the engine died"
     if session.model is None:
         return "no model"
     info = session.model.info
+    name = f"{info.model} @ {session.at}" if session.at else info.model
     if short:
-        return info.model
-    return " · ".join(filter(None, (info.model, info.quantisation, info.engine, info.device)))
+        return name
+    return " · ".join(filter(None, (name, info.quantisation, info.engine, info.device)))

@@ -21,6 +21,7 @@ from localprobe_tui.widgets.plain import DataTable, Static
 
 if TYPE_CHECKING:
     from localprobe.models.inventory import Item, Use
+    from localprobe_tui.engine.session import EngineSession
 
 _HINT = "another model: org/name, org/name:file.gguf, a folder or a .gguf file"
 
@@ -75,7 +76,7 @@ class ModelsScreen(Page):
         table = self.query_one(DataTable)
         table.loading = True
         try:
-            listed, self._free = await in_thread(_look)
+            listed, self._free = await in_thread(lambda: _look(self.session))
         except LocalprobeError as error:
             self.localprobe.show_error(error)
             return
@@ -93,8 +94,8 @@ class ModelsScreen(Page):
                 "",
                 Text(item.name if item.name not in {before, item.weights} else "", style="bold"),
                 Text(use.engine, style="" if use.installed else "dim strike"),
-                _memory(use),
-                Text(gigabytes(item.bytes) if first else "", justify="right"),
+                Text() if self.session.at else _memory(use),
+                Text(gigabytes(item.bytes) if first and item.bytes else "", justify="right"),
                 ("yes" if item.path else "no") if first else "",
                 item.weights if first else "",
             )
@@ -115,6 +116,11 @@ class ModelsScreen(Page):
         if not 0 <= row < len(self._rows):
             return
         item, use = self._rows[row]
+        if self.session.at:
+            self.query_one("#about", Static).update(
+                f"{item.name} on the server {self.session.at}. Enter chats with it."
+            )
+            return
         action = "Enter loads it" if item.path else f"Enter fetches {gigabytes(item.bytes)} and loads it"
         if not use.installed:
             action = "Enter says how to get it"
@@ -154,10 +160,10 @@ class ModelsScreen(Page):
         self.query_one(DataTable).focus()
 
 
-def _look() -> tuple[list[Item], int]:
-    from localprobe.models import fits, inventory
+def _look(session: EngineSession) -> tuple[list[Item], int]:
+    from localprobe.models import fits
 
-    return inventory.items(), fits.available()
+    return session.items(), fits.available()
 
 
 def _memory(use: Use) -> Text:

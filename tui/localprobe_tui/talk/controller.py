@@ -22,7 +22,7 @@ from localprobe_tui.talk.sampling import Sampling
 
 if TYPE_CHECKING:
     from localprobe.chats.store import Chats
-    from localprobe.engine import Steering, Watch
+    from localprobe.engine import Watch
     from localprobe.generation.conversation import Conversation
     from localprobe.generation.events import Event
     from localprobe.model import Model
@@ -244,20 +244,17 @@ class ChatController:
     ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
         """Yield (time, events of a step, changed knobs or None), in the engine's thread."""
         from localprobe.chat_template import Message
-        from localprobe.generation.conversation import Conversation
-        from localprobe.steering.knob import steering
+        from localprobe.steering.knob import SteeredBy, steering
 
         if self._conversation is None or self._conversation.engine is not model.engine:
-            self._conversation = Conversation(model.engine)
+            self._conversation = model.conversation()
         talk, answer = self._conversation, turns[0]
         path = self.chat.path(answer.id if continued else answer.parent)
         system = [Message("system", self.chat.system)] if self.chat.system else []
         talk.messages = [*system, *(Message(turn.role, turn.content) for turn in path)]
         talk.watch, talk.alarms = self._watch(answer.reading), tuple(alarms)
 
-        def steer(place: Place) -> Steering:
-            return steering(knobs, place)
-
+        steer = SteeredBy(tuple(knobs))
         sampler, key, tokens = self.sampling.sampler(), str(answer.details["key"]), self.sampling.tokens
         if continued:
             key += f" from {len(answer.pieces)}"
@@ -272,6 +269,9 @@ class ChatController:
                     yield time.perf_counter(), talk.stop(), None
                 elif (new_knobs := self._turn_to) is not None:
                     self._turn_to = None
+                    if not talk.live:
+                        self.notices.add(f"The server steers an answer as it began. {WAITS}")
+                        continue
                     placed = [knob for knob in new_knobs if self._has_place(knob, talk.place)]
                     talk.steer(steering(placed, talk.place))
                     yield time.perf_counter(), [], placed

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from localprobe_tui.engine.session import EngineSession
 
 
-def kept(info: Info) -> list[Vector]:
-    """The vectors of the library that were made for a model, the newest first."""
+def kept(model: Model) -> list[Vector]:
+    """The vectors that were made for a model: those of the library, the newest first, or those of its server. Blocks.
+    LocalprobeError if the server is gone."""
+    from localprobe.client.model import RemoteModel
     from localprobe.vectors.library import Library
 
-    return [entry.vector for entry in Library().entries() if fits(entry.vector, info)]
+    if isinstance(model, RemoteModel):
+        return model.kept.fitting()
+    return [entry.vector for entry in Library().entries() if fits(entry.vector, model.info)]
 
 
 def fits(vector: Vector, info: Info) -> bool:

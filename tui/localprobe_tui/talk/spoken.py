@@ -125,11 +125,10 @@ def look_up_again(talk: ChatController, model: Model) -> list[str]:
 
 def finder(talk: ChatController, model: Model) -> Find:
     """Finds the vector of a file or a name: of the library, or one that the app has loaded or fitted."""
-    from localprobe.vectors.library import Library
 
     def find(name: str) -> Vector:
         try:
-            return Library().vector(name, model.info)
+            return model.find(name)
         except LocalprobeError:
             held = [*talk.vectors, *(knob.vector for knob in talk.knobs)]
             for vector in held:
