@@ -195,8 +195,7 @@ def _kept(path: Path, name: str, info: Info) -> LibraryEntry:
 def _owned(vector: Vector, name: str, info: Info) -> Vector:
     """A vector as it is kept. One of no known weights, as other programs write them, belongs to the model that it was
     uploaded for. It is called as it was uploaded if it has no name of its own, or if no file can have its name."""
-    origin = vector.origin
-    concept = vector.concept
+    origin, concept = vector.origin, vector.concept
     if not origin.version or not concept or Library().path(name, "").stem.rpartition("@")[0] != name:
         concept = name
     if not origin.weights:
