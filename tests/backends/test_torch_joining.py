@@ -17,6 +17,7 @@ from localprobe.testing.tiny import tiny_folder
 from localprobe_torch import memory, slots
 from localprobe_torch.engine import TorchEngine
 from localprobe_torch.joining import JoinStream
+from localprobe_torch.kv import Frame
 from tests.backends.rope_models import ORIGINAL, texts, write
 from tests.backends.torch_models import load, random_ids
 
@@ -144,7 +145,7 @@ def test_a_prefill_that_fails_leaves_the_other_rows(
     steps = [step(stream), step(stream)]
     extend = stream.network.extend
 
-    def fails(ids: object, frame: slots.Frame, *arguments: object, **more: object) -> object:
+    def fails(ids: object, frame: Frame, *arguments: object, **more: object) -> object:
         states = extend(ids, frame, *arguments, **more)  # type: ignore[arg-type]
         if frame.columns > 1:
             raise MemoryError
@@ -170,7 +171,8 @@ def test_a_cache_that_cannot_grow_in_all_layers_goes_on(
     first, second = prompts(6, 9)
     stream.join([first], 10)
     tokens = step(stream).ids.tolist()
-    resize, resized = slots._resize, []
+    resize = slots._resize
+    resized: list[object] = []
 
     def fails(*arguments: object) -> None:
         if len(resized) == 2:

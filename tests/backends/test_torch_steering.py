@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localprobe.engine import Coordinates, Steering, Term
-from localprobe_torch.steering import Addition, RowSteering, next_change, plan_steering, plan_step
+from localprobe_torch.steering import Addition, LayerSteering, RowSteering, next_change, plan_steering, plan_step
 from tests.operator_hooks import by_hand, directions
 
 WIDTH, LAYERS = 3, 2
@@ -121,7 +121,8 @@ def test_layers_that_are_edited_alike_share_tensors_on_each_device() -> None:
 def test_rows_planned_one_by_one_are_edited_as_together(rows: list[tuple[list[Term], int, int]]) -> None:
     steerings = [tuple(terms) for terms, _, _ in rows]
     own, starts = [RowSteering(terms) for terms in steerings], [start for _, start, _ in rows]
-    ones, stale, planned = [1] * len(rows), 0.0, {}
+    ones, stale = [1] * len(rows), 0.0
+    planned: dict[int, LayerSteering] = {}
     for _ in range(8):
         if stale <= 0:
             planned, stale = plan_step(own, starts, CPU)
