@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
@@ -15,6 +16,7 @@ from localprobe import checks
 from localprobe.engine import Capabilities, Sampler, Steering, Term, Watch
 from localprobe.errors import Cancelled, EngineCrashed, EngineError, OutOfMemory, QueueFull, UsageError
 from localprobe.fake import FakeEngine
+from localprobe.fake.stream import FakeStream
 from localprobe.generation.answer import Answer, collect
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Token
@@ -156,6 +158,42 @@ def test_a_beginning_is_shared_while_its_row_still_decodes(slow: FakeEngine) -> 
     assert scheduler.stats.reused_tokens >= len(slow.encode(system))
     same(first.answers()[0], alone(slow, asked))
     scheduler.close()
+
+
+@contextmanager
+def at_once(scheduler: Scheduler) -> Iterator[None]:
+    """What is asked for in the block arrives together."""
+    go = threading.Event()
+    held = scheduler.call(go.wait)
+    yield
+    go.set()
+    held.result(10)
+
+
+def test_prompts_that_arrive_together_are_prefilled_together(
+    engine: FakeEngine, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[int] = []
+    join = FakeStream.join
+    monkeypatch.setattr(
+        FakeStream, "join", lambda self, prompts, room: joined.append(len(prompts)) or join(self, prompts, room)
+    )
+    wanted = [Prepared(request(engine, f"{name} asks")) for name in ("Ann", "Bob", "Cem", "Dee")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    for listener, one in zip(heard, wanted, strict=True):
+        same(listener.answers()[0], alone(engine, one))
+    assert joined == [4]
+
+
+def test_a_beginning_that_arrivals_share_is_prefilled_once(engine: FakeEngine, scheduler: Scheduler) -> None:
+    system = "You are a kind and patient assistant, who answers in one sentence. "
+    wanted = [Prepared(request(engine, f"{system}{name}?")) for name in ("Who", "What", "Where", "When")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    for listener, one in zip(heard, wanted, strict=True):
+        same(listener.answers()[0], alone(engine, one))
+    assert scheduler.stats.reused_tokens >= 3 * len(engine.encode(system))
 
 
 def test_a_long_prompt_comes_in_pieces_between_the_steps_of_others(slow: FakeEngine) -> None:
