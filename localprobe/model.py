@@ -42,7 +42,7 @@ from localprobe.steering.expression import Expression
 from localprobe.steering.gates import Alarm
 from localprobe.steering.knob import Knob
 from localprobe.steering.resolve import Find
-from localprobe.steering.scoring import Scoring
+from localprobe.steering.scoring import Scoring, watched
 from localprobe.suggest import shown
 from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Vector
@@ -348,8 +348,8 @@ class Model:
         knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         chosen, key = sampler or Sampler(temperature=temperature), f"seed {seed}"
         request = self.request(prompt, knobs, system=system, raw=raw, sampler=chosen, key=key, tokens=tokens)
-        scoring = Scoring.by(watch, knobs)
-        return self.generate([request], [scoring.watch] if scoring else [], alarms=self._alarms(alarms))
+        read = watched(watch, knobs)
+        return self.generate([request], [read] if read else [], alarms=self._alarms(alarms))
 
     def _knobs(
         self, steer: Steer, *, layer: int | None, alpha: float | None, dose: float | None, positions: str

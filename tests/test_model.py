@@ -190,7 +190,7 @@ def test_numbers_and_texts_of_another_type_are_refused_in_one_line(engine: FakeE
 
 def test_one_alarm_needs_no_list(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(engine)
-    monkeypatch.setattr(model, "_find", lambda name: kindness(engine))
+    monkeypatch.setattr(model, "find", lambda name: kindness(engine))
     alone = model.answer("Hello", alarms="kindness > -100", tokens=4)
     assert len(alone.alerts) == 4
     assert alone.alerts == model.answer("Hello", alarms=["kindness > -100"], tokens=4).alerts

@@ -10,7 +10,7 @@ import numpy as np
 
 from localprobe import batches
 from localprobe.chat_ids import encode_chat
-from localprobe.chat_template import Exchange, Marked, Message, render_answer
+from localprobe.chat_template import Exchange, Marked, Message, render, render_answer
 from localprobe.checks import check_rows, check_text
 from localprobe.engine import Engine, FloatArray, IntArray, Row, Span, Steering
 from localprobe.errors import EngineError, UsageError
@@ -120,11 +120,31 @@ def encode(engine: Engine, text: Text, index: int = 0, limit: int | None = None)
 
     Raises UsageError, naming the text by `index` + 1, if it is empty or longer than the model's context.
     """
-    if not words_of(text).strip():
+    if isinstance(text, Exchange):
+        return encode_chat_text(engine, [*text.messages, Message("assistant", text.answer)], index, limit)
+    _check_words(index, words_of(text))
+    return _limited(engine, ids_of(engine, text), None, index, limit)
+
+
+def encode_chat_text(engine: Engine, messages: Sequence[Message], index: int = 0, limit: int | None = None) -> Encoded:
+    """Ids of a chat in the model's template: up to the end of its last message if that is an answer, else up to where
+    the answer would begin. `limit`, `index` and what is raised are as of `encode`."""
+    _check_words(index, messages[-1].content, *(message.content for message in messages[:-1]))
+    if messages[-1].role == "assistant":
+        ids, answer = _answered(engine, messages)
+        return _limited(engine, ids, answer, index, limit)
+    return _limited(engine, encode_chat(engine, render(engine.info, messages)), None, index, limit)
+
+
+def _check_words(index: int, words: str, *others: str) -> None:
+    """UsageError for a text without words, or with half a character in it or in the messages before it."""
+    if not words.strip():
         raise UsageError(f"text {index + 1} is empty: there is nothing to capture")
-    asked = (text.system, text.prompt) if isinstance(text, Exchange) else ()
-    check_text(f"text {index + 1}", words_of(text), *asked)
-    ids, answer = _chat(engine, text) if isinstance(text, Exchange) else (ids_of(engine, text), None)
+    check_text(f"text {index + 1}", words, *others)
+
+
+def _limited(engine: Engine, ids: IntArray, answer: int | None, index: int, limit: int | None) -> Encoded:
+    """Ids within the limit and the model's context."""
     most = min(limit or engine.info.context, engine.info.context)
     if len(ids) > most and limit is None:
         raise UsageError(
@@ -149,9 +169,9 @@ def ids_of(engine: Engine, text: str | Marked) -> IntArray:
     return ids if bos is None or ids[:1] == bos else np.concatenate([np.array([bos], dtype=np.int32), ids])
 
 
-def _chat(engine: Engine, exchange: Exchange) -> tuple[IntArray, int]:
-    """Ids of a whole exchange, and the position where its answer begins."""
-    continued = render_answer(engine.info, [*exchange.messages, Message("assistant", exchange.answer)])
+def _answered(engine: Engine, messages: Sequence[Message]) -> tuple[IntArray, int]:
+    """Ids of a chat up to the end of its last message, and the position where that answer begins."""
+    continued = render_answer(engine.info, messages)
     ids = encode_chat(engine, continued.rendered)
     before = encode_chat(engine, continued.rendered.part(0, continued.start))
     shared = min(len(before), len(ids) - 1)  # a token that spans the border belongs to the answer

@@ -22,7 +22,7 @@ from localprobe.cli.steering import (
     say_events,
     steering_options,
 )
-from localprobe.errors import UsageError
+from localprobe.errors import UsageError, caught_warnings
 
 if TYPE_CHECKING:
     from localprobe.engine import Watch
@@ -148,7 +148,12 @@ def _answer(resolver: Resolver, knobs: Sequence[Knob], prompt: str, options: dic
     model, alarms = resolver.model, resolver.alarms(options["conditions"])
     probe = _probe(knobs, alarms)
     given = {name: options[name] for name in ("system", "raw", "temperature", "tokens", "seed")}
-    events = model.stream(prompt, steer=knobs, watch=probe, alarms=alarms, **given)
+    with caught_warnings() as warned:
+        events = model.stream(prompt, steer=knobs, watch=probe, alarms=alarms, **given)
+    told = {line for knob in knobs for line in knob.vector.check_compatible(model.info)}  # when its vector was found
+    for line in warned:
+        if line not in told:
+            say(f"warning: {line}", err=True)
     place = f"{model.info.model} on {model.info.engine}"
     for line in [describe(model, knob) for knob in knobs] or ["unsteered"]:
         say(f"[{line}, {place}]", err=True)

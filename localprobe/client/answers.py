@@ -15,6 +15,7 @@ import numpy as np
 from localprobe.client.errors import unreadable
 from localprobe.client.server import Server
 from localprobe.engine import Sampler
+from localprobe.errors import UsageError
 from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
 from localprobe.serve.types import ChatChunk, ChunkChoice, Extra, TextAnswer, TextChoice
 
@@ -71,6 +72,8 @@ class Answering:
     def __init__(self, server: Server, asked: Asked, prompt: Any, path: str = CHAT) -> None:
         self.notices: tuple[str, ...] = ()
         """Lines about the steering for the user, once the first events have come."""
+        self.id = ""
+        """What the server calls it, once the first events have come."""
         self.prompt = 0
         """Tokens of the prompt, once the answer is complete."""
         self.reused = 0
@@ -93,7 +96,16 @@ class Answering:
                     raise unreadable(self._server.url, str(error)) from error
                 yield self._step(chunk)
 
+    def turn(self, steering: str) -> int:
+        """Change the steering of the answer from the next token on, whose index is returned. Raises what the server
+        answers."""
+        if not self.id:
+            raise UsageError("the answer has not begun")
+        answered = self._server.post(f"/v1/answers/{self.id}/steering", {"steering": steering})
+        return int(answered["token"])
+
     def _step(self, chunk: ChatChunk | TextAnswer) -> list[Event]:
+        self.id = chunk.id
         if chunk.localprobe is not msgspec.UNSET:
             self.notices = tuple(chunk.localprobe.notices)
         if usage := chunk.usage or None:

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from localprobe.chat_template import Message
 from localprobe.checks import check_text
 from localprobe.client.answers import CHAT, Answering, Asked, messages, seed_of
 from localprobe.client.expressions import expression_of
 from localprobe.client.listening import Listening
-from localprobe.engine import Sampler, Steering
-from localprobe.errors import UsageError
+from localprobe.client.vectors import ServerVectors
+from localprobe.engine import Engine, Sampler, Steering, Watch
+from localprobe.errors import LocalprobeError, UsageError
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.conversation import Conversation, SteeringOf
 from localprobe.generation.events import Event
-from localprobe.steering.knob import SteeredBy
-
-if TYPE_CHECKING:
-    from localprobe.client.model import RemoteModel
+from localprobe.steering.knob import Knob, SteeredBy
 
 
 class RemoteConversation(Conversation):
     """Turns of a chat with a model on a server.
 
     Unlike a chat in this process, the steering of a turn acts on all of the chat that its positions name, earlier turns
-    included, and it stays as it was until the answer ends.
+    included.
     """
 
-    live = False
-
-    def __init__(self, model: RemoteModel, system: str = "") -> None:
-        super().__init__(model.engine, system)
-        self._model = model
+    def __init__(self, engine: Engine, kept: ServerVectors, system: str = "", watch: Sequence[Watch] = ()) -> None:
+        """`engine` says which model it is with; `kept` are the vectors of its server."""
+        super().__init__(engine, system, watch)
+        self._kept = kept
         self._listening: Listening | None = None
         self._texts: list[str] = []  # of each row of the last answer
 
@@ -50,28 +47,18 @@ class RemoteConversation(Conversation):
         check_text("the chat", *(message.content for message in self.messages))
         said = messages(*((message.role, message.content) for message in self.messages))
         expressions = [self._expression(steering), *([""] if beside else [])]
-        server, probes = self._model.server, tuple(map(self._model.kept.probe_of, self.watch))
-        watch, seed = tuple(alarm.name for alarm in self.alarms), seed_of(key)
-        listening = self._listening = Listening(
-            [
-                Answering(
-                    server,
-                    Asked(
-                        self._model.info.model,
-                        steering=expression,
-                        probes=probes,
-                        watch=watch,
-                        sampler=sampler or Sampler(),
-                        seed=seed,
-                        tokens=tokens,
-                        stops=tuple(stops),
-                    ),
-                    said,
-                    CHAT,
-                )
-                for expression in expressions
-            ]
+        probes = tuple(map(self._kept.probe_of, self.watch))
+        asked = Asked(
+            self.engine.info.model,
+            probes=probes,
+            watch=tuple(alarm.name for alarm in self.alarms),
+            sampler=sampler or Sampler(),
+            seed=seed_of(key),
+            tokens=tokens,
+            stops=tuple(stops),
         )
+        rows = [replace(asked, steering=expression) for expression in expressions]
+        listening = self._listening = Listening([Answering(self._kept.server, row, said, CHAT) for row in rows])
         yield from self._heard(listening)
 
     def go_on(
@@ -88,7 +75,16 @@ class RemoteConversation(Conversation):
         self.messages[-1] = Message("assistant", self._texts[row])
 
     def steer(self, steering: Steering) -> None:
-        raise UsageError("a server steers an answer as it began: the change waits for the next answer")
+        raise UsageError("a server is steered by knobs, not by terms: `turn` them")
+
+    def turn(self, knobs: Sequence[Knob], tell: Callable[[str], None]) -> tuple[int, list[Knob]] | None:
+        if self._listening is None:
+            return None
+        try:
+            return self._listening.answers[0].turn(expression_of(knobs, self._kept)), list(knobs)
+        except LocalprobeError as error:
+            tell(str(error))
+            return None
 
     def stop(self) -> list[Event]:
         events = self._listening.stop() if self._listening else []
@@ -118,4 +114,4 @@ class RemoteConversation(Conversation):
             return ""
         if not isinstance(steering, SteeredBy):
             raise UsageError("a server is steered by knobs, not by terms: give SteeredBy(knobs)")
-        return expression_of(steering.knobs, self._model.kept)
+        return expression_of(steering.knobs, self._kept)

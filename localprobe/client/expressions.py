@@ -23,9 +23,9 @@ def expression_of(knobs: Sequence[Knob], vectors: ServerVectors) -> str:
     terms = []
     for _, same in groupby(enumerate(knobs), lambda each: each[1].text or each[0]):  # one term may make several knobs
         knob = next(same)[1]
+        names = tuple(vectors.name_of(vector) for vector in (knob.vector, *knob.others))  # an idle knob is read too
         if knob.idle:
             continue
-        names = tuple(vectors.name_of(vector) for vector in (knob.vector, *knob.others))
         terms.append(str(_said(knob, names)) if knob.text else _written(knob, names))
     return "; ".join(terms)
 

@@ -34,7 +34,7 @@ from localprobe.steering.expression import Expression
 from localprobe.steering.gates import Alarm
 from localprobe.steering.knob import Knob
 from localprobe.steering.resolve import Find
-from localprobe.steering.scoring import Scoring
+from localprobe.steering.scoring import Scoring, watched
 from localprobe.vectors import files
 from localprobe.vectors.library import is_path
 from localprobe.vectors.vector import Vector
@@ -115,9 +115,8 @@ class RemoteModel(Model):
         with caught_warnings() as warned:
             knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
         scoring = Scoring.by(watch, knobs)
-        asked = self._asked(
-            knobs, scoring, watch, alarms, sampler or Sampler(temperature=temperature), seed=seed, tokens=tokens
-        )
+        chosen = sampler or Sampler(temperature=temperature)
+        asked = self._asked(knobs, watch, alarms, chosen, seed=seed, tokens=tokens)
         path, counts = TEXT if raw else CHAT, Counter(texts)
         if counts and max(counts.values()) > _MOST:
             raise UsageError(f"a server gives at most {_MOST} answers to a prompt: take other seeds for more")
@@ -154,15 +153,8 @@ class RemoteModel(Model):
     ) -> Iterator[Event]:
         """The events of an answer while it is generated; options as of `answer`. Closing the iterator ends it."""
         knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
-        asked = self._asked(
-            knobs,
-            Scoring.by(watch, knobs),
-            watch,
-            alarms,
-            sampler or Sampler(temperature=temperature),
-            seed=seed,
-            tokens=tokens,
-        )
+        chosen = sampler or Sampler(temperature=temperature)
+        asked = self._asked(knobs, watch, alarms, chosen, seed=seed, tokens=tokens)
         answering = Answering(self.server, asked, _prompt(_text(prompt), system, raw), TEXT if raw else CHAT)
         return _flat(answering)
 
@@ -192,9 +184,7 @@ class RemoteModel(Model):
 
     def conversation(self, system: str = "", watch: Sequence[Watch] = ()) -> RemoteConversation:
         """A new chat. It is sent whole with every turn; the server keeps what it can of what it computed."""
-        talk = RemoteConversation(self, system)
-        talk.watch = tuple(watch)
-        return talk
+        return RemoteConversation(self.engine, self.kept, system, watch)
 
     def __repr__(self) -> str:
         info = self.info
@@ -204,7 +194,6 @@ class RemoteModel(Model):
     def _asked(
         self,
         knobs: Sequence[Knob],
-        scoring: Scoring | None,
         watch: Vector | Watch | None,
         alarms: Sequence[Alarm | str],
         sampler: Sampler,
@@ -217,18 +206,19 @@ class RemoteModel(Model):
         return Asked(
             self.info.model,
             steering=expression_of(knobs, self.kept),
-            probes=() if scoring is None else (self._probe(knobs, scoring.watch, watch),),
+            probes=self._probes(knobs, watch),
             watch=tuple(alarm.name if isinstance(alarm, Alarm) else alarm for alarm in told),
             sampler=sampler,
             seed=seed,
             tokens=tokens,
         )
 
-    def _probe(self, knobs: Sequence[Knob], watched: Watch, watch: Vector | Watch | None) -> str:
-        """The projection that scores an answer, in the server's words."""
+    def _probes(self, knobs: Sequence[Knob], watch: Vector | Watch | None) -> tuple[str, ...]:
+        """The projection that scores an answer, if any, in the server's words."""
         if isinstance(watch, Watch):
-            return self.kept.probe_of(watch)
-        return self.kept.probe(knobs[-1].vector if watch is None else watch, watched.layer)
+            return (self.kept.probe_of(watch),)
+        read = watched(watch, knobs)
+        return () if read is None else (self.kept.probe(knobs[-1].vector if watch is None else watch, read.layer),)
 
 
 class _Shape:

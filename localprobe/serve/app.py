@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,8 +22,10 @@ from localprobe.serve import (
     page,
     residuals,
     steering,
+    turning,
     vectors,
 )
+from localprobe.serve.capturing import MOST_REQUESTS
 from localprobe.serve.endpoint import Endpoint, failure
 from localprobe.serve.errors import ApiError, envelope
 from localprobe.serve.host import Host
@@ -36,6 +39,7 @@ ENDPOINTS: list[Endpoint] = [
     *residuals.ENDPOINTS,
     *vectors.ENDPOINTS,
     *steering.ENDPOINTS,
+    *turning.ENDPOINTS,
     *control_vectors.ENDPOINTS,
     *metrics.ENDPOINTS,
     *openapi.ENDPOINTS,
@@ -53,6 +57,8 @@ def create_app(host: Host, settings: Settings) -> Starlette:
     )
     app.state.host, app.state.settings, app.state.endpoints = host, settings, ENDPOINTS
     app.state.metrics = metrics.Metrics(host)
+    app.state.sliders = control_vectors.Sliders()
+    app.state.capturing = asyncio.Semaphore(MOST_REQUESTS)
     return app
 
 

@@ -1,30 +1,35 @@
-"""`/control-vectors` as ik_llama.cpp's server has them, for clients with sliders: additions of the default steering.
+"""`/control-vectors`, as ik_llama.cpp's server has them, for clients with sliders: what the default steering adds.
 
-A vector is loaded by a name of the library. Clients name files: of a path the last part counts, without its suffix, and
-no file is opened. The state is the default steering itself: id n is its n-th addition, a scale is alpha, and layers are
-from `layer_start` to `layer_end`, both included.
+A client names a vector by its file. Of that path the last part counts, without its suffix, as a name of the library; no
+file is opened. Number n is the n-th addition of the default steering, a scale is alpha, and the layers are those of the
+vector from `layer_start` to `layer_end`, both included. The other terms of the default stay as they are.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct, structs
 
 from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
-from localprobe.serve.resolve import library_name, library_vector, of_field
+from localprobe.serve.resolve import library_name, library_vector, noticing, of_field
 from localprobe.serve.steering import applied
-from localprobe.serve.types import Name, Strict
+from localprobe.serve.types import Strict
 from localprobe.steering.expression import TermExpression
+from localprobe.steering.lexer import unusable
 from localprobe.steering.parser import parse
 from localprobe.steering.places import Layers
 from localprobe.suggest import shown
 from localprobe.vectors import files
 from localprobe.vectors.vector import Vector
+
+LayerNumber = Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)] | None
 
 
 class ControlVector(Struct):
@@ -32,7 +37,7 @@ class ControlVector(Struct):
 
     id: int
     path: str
-    """The vector's name."""
+    """As it was loaded; the vector's name if another call made it the default."""
     scale: float
     layer_start: int
     layer_end: int
@@ -43,11 +48,21 @@ class ControlVector(Struct):
 class LoadVector(Strict):
     """The body of `POST /control-vectors/load`."""
 
-    path: Name
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
     scale: float = 1.0
-    layer_start: int | None = None
-    """The vector's first layer if not given, or not positive."""
-    layer_end: int | None = None
+    layer_start: LayerNumber = None
+    """The model's first layer if not given, or not positive."""
+    layer_end: LayerNumber = None
+    """The model's last layer if not given, or not positive."""
+
+
+class ScaleVector(Strict):
+    """One vector of the body of `POST /control-vectors/apply`; those that are not named stay as they are."""
+
+    id: int
+    scale: float
+    layer_start: LayerNumber = None
+    layer_end: LayerNumber = None
 
 
 class UnloadVector(Strict):
@@ -56,111 +71,131 @@ class UnloadVector(Strict):
     id: int
 
 
-class ScaleVector(Strict):
-    """One vector of the body of `POST /control-vectors/apply`; those that are not named stay as they are."""
-
-    id: int
-    scale: float
-    layer_start: int | None = None
-    layer_end: int | None = None
-
-
-class Done(Struct, omit_defaults=True):
+class Done(Struct):
     success: bool
-    id: int = -1
-    """Of the vector that was loaded."""
+
+
+class Loaded(Struct):
+    success: bool
+    id: int
+
+
+@dataclass(slots=True)
+class Sliders:
+    """The additions of a default steering as clients set them: paths and layers as they wrote them."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the default changes: sliders send faster than they are answered."""
+    default: str = ""
+    """The steering that these calls made; if it is another by now, `vectors` says nothing of it."""
+    vectors: list[ControlVector] = field(default_factory=list)
 
 
 async def list_control_vectors(call: Call[None]) -> list[ControlVector]:
-    terms = _terms(call.host.default)
-    added = [terms[place] for place in _additions(terms)]
-    if not added:
-        return []
-    hosted = call.host.hosted()
-    return await hosted.run(lambda model: [_about(model, number, term) for number, term in enumerate(added)])
+    return (await _sliders(call))[1]
 
 
-async def load_control_vector(call: Call[LoadVector]) -> Done:
-    name, vector = _vector(call, call.body.path)
-    terms = _terms(call.host.default)
-    layers = _layers(vector, call.body.layer_start, call.body.layer_end)
-    term = TermExpression("add", call.body.scale, "alpha", (name,), layers=layers)
-    await _put(call, [*terms, term])
-    return Done(True, len(_additions(terms)))
+async def load_control_vector(call: Call[LoadVector]) -> Loaded:
+    async with _known(call).lock:
+        body = call.body
+        terms, vectors = await _sliders(call)
+        name, vector = _found(call, body.path)
+        start, end = _range(call, body.layer_start, body.layer_end)
+        terms.append(TermExpression("add", body.scale, "alpha", (name,), layers=_layers(vector, start, end)))
+        vectors.append(ControlVector(len(vectors), body.path, body.scale, start, end, body.scale != 0))
+        await _put(call, terms, vectors)
+        return Loaded(True, len(vectors) - 1)
 
 
 async def unload_control_vector(call: Call[UnloadVector]) -> Done:
-    terms = _terms(call.host.default)
-    del terms[_place(terms, call.body.id)]
-    await _put(call, terms)
-    return Done(True)
+    async with _known(call).lock:
+        terms, vectors = await _sliders(call)
+        del terms[_place(terms, call.body.id)], vectors[call.body.id]
+        await _put(call, terms, [structs.replace(vector, id=number) for number, vector in enumerate(vectors)])
+        return Done(True)
 
 
 async def apply_control_vectors(call: Call[list[ScaleVector]]) -> Done:
-    terms = _terms(call.host.default)
-    for wanted in call.body:
-        place = _place(terms, wanted.id)
-        term = terms[place]
-        layers = term.layers
-        if wanted.layer_start is not None or wanted.layer_end is not None:
-            vector = library_vector(term.vectors[0], call.host.hosted().info)
-            layers = _layers(vector, wanted.layer_start, wanted.layer_end)
-        terms[place] = replace(term, strength=wanted.scale, unit="alpha", layers=layers)
-    await _put(call, terms)
-    return Done(True)
+    async with _known(call).lock:
+        terms, vectors = await _sliders(call)
+        for wanted in call.body:
+            place = _place(terms, wanted.id)
+            term, vector = terms[place], vectors[wanted.id]
+            layers, start, end = term.layers, vector.layer_start, vector.layer_end
+            if wanted.layer_start is not None or wanted.layer_end is not None:
+                start, end = _range(call, wanted.layer_start, wanted.layer_end)
+                layers = _layers(library_vector(term.vectors[0], call.host.hosted().info), start, end)
+            terms[place] = replace(term, strength=wanted.scale, unit="alpha", layers=layers)
+            vectors[wanted.id] = ControlVector(wanted.id, vector.path, wanted.scale, start, end, wanted.scale != 0)
+        await _put(call, terms, vectors)
+        return Done(True)
 
 
-def _terms(default: str) -> list[TermExpression]:
-    return list(parse(default).terms) if default else []
+async def _sliders(call: Call[Any]) -> tuple[list[TermExpression], list[ControlVector]]:
+    """The terms of the default steering, and its additions as clients see them."""
+    default, known = call.host.default, _known(call)
+    terms = list(parse(default).terms) if default else []
+    if known.default == default:
+        return terms, list(known.vectors)
+    added = [term for term in terms if term.operator == "add"]
+    if not added:
+        return terms, []
+    run = call.host.hosted().run
+    return terms, await run(lambda model: [_described(model, number, term) for number, term in enumerate(added)])
 
 
-def _additions(terms: Sequence[TermExpression]) -> list[int]:
-    """Places of the terms that add."""
-    return [place for place, term in enumerate(terms) if term.operator == "add"]
+def _known(call: Call[Any]) -> Sliders:
+    sliders: Sliders = call.request.app.state.sliders
+    return sliders
+
+
+async def _put(call: Call[Any], terms: Sequence[TermExpression], vectors: list[ControlVector]) -> None:
+    """Make terms the default, once they are known to work on the loaded model."""
+    default = (await applied(call, "; ".join(map(str, terms)))).steering
+    known = _known(call)
+    call.host.default = known.default = default
+    known.vectors = vectors
 
 
 def _place(terms: Sequence[TermExpression], number: int) -> int:
-    places = _additions(terms)
+    """Where the n-th addition is among the terms. ApiError 400 if there is none."""
+    places = [place for place, term in enumerate(terms) if term.operator == "add"]
     if not 0 <= number < len(places):
-        raise ApiError(400, f"no control vector {number}: there are {len(places)}", param="id")
+        raise ApiError(400, f"no control vector {number}: GET /control-vectors lists {len(places)}", param="id")
     return places[number]
 
 
-async def _put(call: Call[object], terms: Sequence[TermExpression]) -> None:
-    """Make terms the default, once they are known to work."""
-    text = "; ".join(map(str, terms))
-    call.host.default = (await applied(call, text)).steering if text else ""
-
-
-def _vector(call: Call[object], path: str) -> tuple[str, Vector]:
-    """A vector of the library that a client names by a file: `/models/warm.gguf` is the library's `warm`."""
-    said = PurePosixPath(path.replace("\\", "/")).name
-    suffix = next((end for end in files.FORMATS if said.lower().endswith(end)), "")
-    name = library_name(said[: len(said) - len(suffix)])
+def _found(call: Call[Any], path: str) -> tuple[str, Vector]:
+    """The vector of the library that a client names by a file: `/models/warm.gguf` is `warm`. ApiError 400."""
+    file = PurePosixPath(path.replace("\\", "/")).name
+    suffix = next((ending for ending in files.FORMATS if file.lower().endswith(ending)), "")
+    name = of_field("path", lambda: library_name(file[: len(file) - len(suffix)]))
+    if fault := unusable(name):
+        raise ApiError(400, f"the name of a vector in {shown(path)} {fault}", param="path")
     return name, of_field("path", lambda: library_vector(name, call.host.hosted().info))
 
 
-def _layers(vector: Vector, start: int | None, end: int | None) -> Layers:
-    """The layers of a vector within [start, end]."""
-    first, last = start or 0, end if end and end > 0 else max(vector.directions)
-    layers = tuple(layer for layer in sorted(vector.directions) if first <= layer <= last)
-    if not layers:
-        have = ", ".join(map(str, sorted(vector.directions)))
-        told = f"{shown(vector.concept)} has no layer from {first} to {last}: it has {have}"
+def _range(call: Call[Any], start: int | None, end: int | None) -> tuple[int, int]:
+    """The first and the last layer that a client asks for; all of the model's if it does not say."""
+    first = start if start is not None and start > 0 else 0
+    return first, end if end is not None and end > 0 else call.host.hosted().info.layers - 1
+
+
+def _layers(vector: Vector, start: int, end: int) -> Layers:
+    """The layers of a vector from `start` to `end`. ApiError 400 if it has none there."""
+    found = tuple(layer for layer in sorted(vector.directions) if start <= layer <= end)
+    if not found:
+        told = f"{shown(vector.concept)} has no layer from {start} to {end}: it has {vector.span}"
         raise ApiError(400, told, param="layer_start")
-    return Layers(layers)
+    return Layers(found)
 
 
-def _about(model: Model, number: int, term: TermExpression) -> ControlVector:
-    """A term of the default; of a dose, alpha at its first layer."""
-    vector = library_vector(term.vectors[0], model.info)
-    layers = sorted(term.layers.indices) or ([vector.best] if vector.best is not None else sorted(vector.directions))
-    if term.layers.every:
-        layers = sorted(vector.directions)
-    alpha = term.strength
-    if term.unit == "dose":
-        first = vector.directions[layers[0] if term.source is None else term.source]
-        alpha = first.alpha(term.strength, float(model.scale[layers[0]]))
+def _described(model: Model, number: int, term: TermExpression) -> ControlVector:
+    """A term of the default that another call made; of a dose, alpha at its first layer."""
+    with noticing():
+        knobs = model.steering(str(term), find=lambda name: library_vector(name, model.info))
+    layers = sorted(layer for one in knobs for layer in one.reach)
+    alpha = knobs[0].alpha
     return ControlVector(number, term.vectors[0], alpha, layers[0], layers[-1], alpha != 0)
 
 
@@ -169,9 +204,9 @@ ENDPOINTS = [
         "GET",
         "/control-vectors",
         list_control_vectors,
-        "Vectors added by default",
+        "Vectors that are added by default",
         answer=list[ControlVector],
-        errors=(503,),
+        errors=(400, 404, 503),
     ),
     Endpoint(
         "POST",
@@ -179,28 +214,28 @@ ENDPOINTS = [
         load_control_vector,
         "Add a vector by default",
         body=LoadVector,
-        answer=Done,
-        errors=(503,),
+        answer=Loaded,
+        errors=(404, 503),
         admin=True,
     ),
     Endpoint(
         "POST",
         "/control-vectors/unload",
         unload_control_vector,
-        "Add it no more",
+        "Add a vector no longer",
         body=UnloadVector,
         answer=Done,
-        errors=(503,),
+        errors=(404, 503),
         admin=True,
     ),
     Endpoint(
         "POST",
         "/control-vectors/apply",
         apply_control_vectors,
-        "Scale vectors",
+        "Scale vectors that are added by default",
         body=list[ScaleVector],
         answer=Done,
-        errors=(503,),
+        errors=(404, 503),
         admin=True,
     ),
 ]

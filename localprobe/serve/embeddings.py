@@ -1,7 +1,6 @@
 """`POST /v1/embeddings`: pooled residuals of one layer, in OpenAI's form.
 
-They are the model's own states, not those of a model trained for retrieval: near for texts that the model is about to
-continue alike.
+They are the states of a language model, not of one that was trained for retrieval.
 """
 
 from __future__ import annotations
@@ -10,24 +9,27 @@ import base64
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from msgspec import UNSET, Meta, Struct
+from msgspec import Meta, Struct
 
-from localprobe.capture.residuals import Encoded
+from localprobe.capture.residuals import spans
 from localprobe.engine import FloatArray
-from localprobe.serve.capturing import captured, encoded, read, spans_of, whole
+from localprobe.serve.capturing import captured, capturing, encoded
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
+from localprobe.serve.generate import unless_gone
 from localprobe.serve.resolve import of_field
 from localprobe.serve.types import Strict, TokenId
 
 _Ids = Annotated[list[TokenId], Meta(min_length=1)]
+MOST = 2048
+"""The most inputs of a request, as OpenAI has it."""
 
 
 class EmbeddingsRequest(Strict):
     """The body of `POST /v1/embeddings`."""
 
-    input: str | Annotated[list[str | TokenId | _Ids], Meta(min_length=1, max_length=2048)]
-    """A text, texts, the ids of one, or lists of ids."""
+    input: str | Annotated[list[str | TokenId | _Ids], Meta(min_length=1)]
+    """A text, texts (at most 2048), the ids of one, or lists of ids."""
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
     layer: Annotated[int, Meta(ge=-1024, le=1024)] | None = None
@@ -42,6 +44,7 @@ class EmbeddingsRequest(Strict):
 
 class Embedding(Struct):
     embedding: list[float] | str
+    """(width,) float32, in residual units; in base64, the bytes, little-endian."""
     index: int
     object: Literal["embedding"] = "embedding"
 
@@ -52,7 +55,7 @@ class EmbeddingsUsage(Struct):
 
 
 class EmbeddingsAbout(Struct):
-    """What the numbers are: residuals after `layer`, float32, not normalised."""
+    """What the numbers are: residuals after `layer`, not normalised."""
 
     layer: int
     pooling: str
@@ -69,34 +72,41 @@ class Embeddings(Struct):
 
 
 async def embed(call: Call[EmbeddingsRequest]) -> Embeddings:
+    return await unless_gone(call.request, _embedded(call))
+
+
+async def _embedded(call: Call[EmbeddingsRequest]) -> Embeddings:
     body, hosted = call.body, call.host.hosted(call.body.model)
     if body.dimensions is not None:
-        raise ApiError(
-            400, f"an embedding has the model's width, {hosted.info.width}: leave dimensions out", param="dimensions"
-        )
-    wanted = hosted.info.layers // 2 if body.layer is None else body.layer
-    (layer,) = of_field("layer", lambda: hosted.model.layers([wanted]))
-    inputs = _inputs(body.input)
-    if any(isinstance(one, str) for one in inputs) and not all(isinstance(one, str) for one in inputs):
-        raise ApiError(400, "texts and lists of ids in one input: send either", param="input")
-    if isinstance(inputs[0], str):
-        texts = await encoded(hosted, of_field("input", lambda: read([str(one) for one in inputs])), None)
-    else:
-        texts = of_field("input", lambda: [Encoded(whole(ids, hosted.info), None, False) for ids in inputs])
-    found = await captured(hosted, texts, [layer], [spans_of(text, body.pooling, UNSET) for text in texts])
+        told = f"an embedding has the model's width, {hosted.info.width}: leave dimensions out"
+        raise ApiError(400, told, param="dimensions")
+    middle = hosted.info.layers // 2
+    (layer,) = of_field("layer", lambda: hosted.model.layers([middle if body.layer is None else body.layer]))
+    async with capturing(call, hosted):
+        texts = [text.ids for text in await encoded(hosted, inputs(body.input))]
+        found = await captured(hosted, texts, [layer], [spans(body.pooling, len(ids)) for ids in texts])
     data = [Embedding(_written(one[0, 0], body.encoding_format), number) for number, one in enumerate(found)]
-    tokens = sum(len(text.ids) for text in texts)
+    tokens = sum(map(len, texts))
     return Embeddings(data, hosted.name, EmbeddingsUsage(tokens, tokens), EmbeddingsAbout(layer, body.pooling))
 
 
-def _inputs(given: str | list[Any]) -> list[str] | list[list[int]]:
+def inputs(given: str | list[str | int | list[int]]) -> list[str | list[int]]:
+    """The texts of a body, each as a text or as ids. ApiError 400 for a mixture."""
     if isinstance(given, str):
         return [given]
-    return [given] if isinstance(given[0], int) and all(isinstance(one, int) for one in given) else given
+    ids = [part for part in given if isinstance(part, int)]
+    if ids and len(ids) == len(given):
+        return [ids]
+    if ids or len({type(part) for part in given}) != 1:
+        told = "input is a text, a list of texts, the ids of one, or a list of lists of ids: give one of these"
+        raise ApiError(400, told, param="input")
+    if len(given) > MOST:
+        raise ApiError(400, f"{len(given)} inputs: a request may have {MOST}", param="input")
+    return [part for part in given if not isinstance(part, int)]
 
 
 def _written(vector: FloatArray, form: str) -> list[float] | str:
-    """A vector (width,) as numbers, or as base64 of its little-endian float32."""
+    """A vector (width,) as numbers or in base64."""
     if form == "float":
         return [float(number) for number in vector]
     return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
@@ -110,6 +120,6 @@ ENDPOINTS = [
         "Pooled residuals of a layer, as embeddings",
         body=EmbeddingsRequest,
         answer=Embeddings,
-        errors=(404, 503),
+        errors=(404, 503, 504),
     ),
 ]

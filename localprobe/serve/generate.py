@@ -16,21 +16,22 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from localprobe.engine import IntArray, Sampler, Steering
+from localprobe.checks import check_steering
+from localprobe.engine import IntArray, Sampler
 from localprobe.generation.events import Event, Finished, Token
+from localprobe.generation.gates import RowGates
 from localprobe.generation.place import PromptPlace
 from localprobe.generation.request import Request
 from localprobe.model import Model
-from localprobe.scheduling.job import Prepared
+from localprobe.scheduling.job import Job, Prepared
 from localprobe.serve import exchange
 from localprobe.serve.endpoint import Call
-from localprobe.serve.errors import api_error
+from localprobe.serve.errors import ApiError, api_error
 from localprobe.serve.hosted import Hosted
 from localprobe.serve.resolve import Wanted, noticing, of_field, read, resolve
 from localprobe.serve.types import Applied, CachedTokens, Generation, Usage
 from localprobe.serve.unsupported import refuse_unsupported
 from localprobe.steering import knob
-from localprobe.steering.knob import Knob
 
 T = TypeVar("T")
 TEMPERATURE = 0.7
@@ -124,6 +125,9 @@ class Answering:
         """Tokens generated so far."""
         self._exchange = exchange.current()
         self._reused = 0
+        self._job: Job | None = None
+        self._place: PromptPlace | None = None  # of the last prompt
+        self._drawn = 0  # tokens so far, on the scheduler's thread
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Sequence[Event] | Exception] = asyncio.Queue()
 
@@ -131,9 +135,10 @@ class Answering:
         """The events of each step, until all answers have finished. Closing it cancels them. Raises ApiError."""
         with self.hosted.in_use():
             try:
-                job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
+                job = self._job = self.hosted.scheduler.submit(self._prepare, self, deadline=deadline)
             except Exception as error:
                 raise api_error(error) from error
+            self.hosted.answering[self.name] = self
             left = self.order.answers
             try:
                 while left:
@@ -145,7 +150,26 @@ class Answering:
                     self._reused = job.reused
                     yield arrived
             finally:
+                self.hosted.answering.pop(self.name, None)
                 job.cancel()
+
+    async def turn(self, wanted: Wanted) -> tuple[int, Applied]:
+        """Change the steering of the one answer from the next token on: the index of that token, and what is applied.
+        ApiError if it cannot be done, and the answer goes on as it was."""
+        if self.order.answers > 1:
+            raise ApiError(409, "several answers are being generated: ask for one at a time to change its steering")
+        return await self.hosted.run(partial(self._turn, wanted))
+
+    def _turn(self, wanted: Wanted, model: Model) -> tuple[int, Applied]:
+        if self._place is None or self._job is None or not self._drawn:
+            raise ApiError(409, "the answer has not begun: change its steering after its first token")
+        with noticing() as notices:
+            resolved = resolve(model, wanted)
+            steering = of_field("steering", partial(knob.steering, resolved.knobs, self._place))
+            of_field("steering", lambda: check_steering(model.info, RowGates(model.engine, steering).all_terms))
+        self._job.steer(steering)
+        resolved.applied.notices = list(notices)
+        return self._drawn, resolved.applied
 
     def _count(self, events: Sequence[Event]) -> None:
         generated = sum(isinstance(event, Token) for event in events)
@@ -170,6 +194,7 @@ class Answering:
 
     def events(self, events: Sequence[Event]) -> None:
         """See `localprobe.scheduling.job.Listener`."""
+        self._drawn += sum(isinstance(event, Token) for event in events)
         if self.order.texts:
             for event in events:
                 if isinstance(event, Token):
@@ -197,7 +222,8 @@ class Answering:
             prompts = order.encode(model)
             prepared, repeats = [], Counter[str]()
             for prompt in prompts:
-                steering = of_field("steering", partial(_steering, model, resolved.knobs, prompt))
+                place = self._place = PromptPlace.of(model.engine, prompt.ids, message=prompt.message)
+                steering = of_field("steering", partial(knob.steering, resolved.knobs, place))
                 for _ in range(order.choices):
                     key = self._key(repeats[prompt.key])
                     repeats[prompt.key] += 1
@@ -219,11 +245,6 @@ def _sampler(body: Generation) -> Sampler:
     temperature = TEMPERATURE if body.temperature is None else body.temperature
     top_p = 1.0 if body.top_p is None else body.top_p
     return Sampler(temperature if temperature >= _COLDEST else 0.0, body.top_k or 0, top_p, body.min_p or 0.0)
-
-
-def _steering(model: Model, knobs: Sequence[Knob], prompt: PromptText) -> Steering:
-    place = PromptPlace.of(model.engine, prompt.ids, message=prompt.message)
-    return knob.steering(knobs, place)
 
 
 async def unless_gone(request: HttpRequest, work: Awaitable[T]) -> T:

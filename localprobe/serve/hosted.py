@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from localprobe.engines.loading import end
 from localprobe.errors import LocalprobeError
@@ -20,9 +20,19 @@ if TYPE_CHECKING:
     from localprobe.engines.spec import ModelSpec
     from localprobe.scheduling.job import Limits
     from localprobe.scheduling.scheduler import Scheduler
+    from localprobe.serve.resolve import Wanted
+    from localprobe.serve.types import Applied
 
 T = TypeVar("T")
 State: TypeAlias = Literal["unloaded", "loading", "ready", "failed"]
+
+
+class Turnable(Protocol):
+    """An answer whose steering may change while it is generated; `localprobe.serve.generate.Answering`."""
+
+    name: str
+
+    async def turn(self, wanted: Wanted) -> tuple[int, Applied]: ...
 
 
 class Hosted:
@@ -39,6 +49,8 @@ class Hosted:
         """When it was loaded, in seconds since 1970."""
         self.began = self.used = time.monotonic()
         """When it was loaded, and asked for last."""
+        self.answering: dict[str, Turnable] = {}
+        """Requests that are being answered, by the ids of their answers."""
         self._users = 0
 
     @property

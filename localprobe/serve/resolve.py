@@ -24,7 +24,7 @@ from localprobe.steering.lexer import Tokens, name_text, number_text
 from localprobe.steering.parser import parse, parse_watch
 from localprobe.suggest import close_match, shown
 from localprobe.vectors import files
-from localprobe.vectors.library import Library
+from localprobe.vectors.library import Library, LibraryEntry
 from localprobe.vectors.vector import Vector
 
 T = TypeVar("T")
@@ -128,9 +128,14 @@ def library_name(name: str) -> str:
 
 def library_vector(name: str, info: Info) -> Vector:
     """The vector of a name for a model. ApiError for a path, VectorError if the library has none."""
+    return library_entry(name, info).vector
+
+
+def library_entry(name: str, info: Info) -> LibraryEntry:
+    """The same with its file."""
     library = Library()
     if entry := library.find(library_name(name), info):
-        return entry.vector
+        return entry
     if others := ", ".join(dict.fromkeys(entry.vector.origin.model for entry in library.named(name))):
         raise VectorError(f"the vector {shown(name)} is kept for {others}, not for {info.model}: fit one for it")
     meant = close_match(name, (entry.name for entry in library.entries() if entry.made_for(info)))

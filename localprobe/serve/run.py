@@ -59,7 +59,7 @@ def serve(app: Starlette, host: Host, settings: Settings, *, say: Callable[[str]
 def _config(app: Observed, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=limited(connections(settings.connections), settings.header_timeout),
+        http=limited(connections(settings.connections), settings.header_timeout, settings.body_timeout),
         ws="none",
         lifespan="off",
         loop="asyncio",

@@ -45,7 +45,8 @@ class Settings:
     header_timeout: float = 15.0
     """A request's head must come within it, and a body must not pause for longer."""
     body_timeout: float = 60.0
-    """A body must come within it; large ones get a second more for every 64 KiB."""
+    """A body must come within it, large ones get a second more for every 64 KiB; and no client may leave an answer
+    unread for longer."""
     connections: int = 512
     """The most connections that are answered at a time; fewer if the system allows this process fewer files."""
     keys: tuple[str, ...] = field(default=(), repr=False)

@@ -41,3 +41,12 @@ class Scoring:
         if probe is not None:
             return cls.of(probe, probe.layer(), knobs)
         return cls.of(knobs[-1].vector, knobs[-1].read_at, knobs) if knobs else None
+
+
+def watched(probe: Vector | Watch | None, knobs: Sequence[Knob]) -> Watch | None:
+    """The projection of `Scoring.by`, without a scale to read its scores on."""
+    if isinstance(probe, Watch):
+        return probe
+    if probe is not None:
+        return watch(probe, probe.layer())
+    return knobs[-1].watch if knobs else None

@@ -10,11 +10,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from localprobe.chats.store import Chats
-from tests.cli.conftest import Ran, Run, run  # noqa: F401 (a fixture)
+from localprobe.serve.settings import Settings
+from localprobe.vectors.library import Library
+from localprobe.vectors.vector import Vector
+from tests.cli.conftest import Ran, Run, run, vector_file  # noqa: F401 (fixtures)
 from tests.client.test_failures import slow
 from tests.serve.server import Server, serving, wait_for
 
@@ -63,6 +67,25 @@ def test_an_error_is_a_line_and_the_chat_goes_on(chat, line: str, told: str) -> 
     assert ran.status == 0
     assert told in ran.err
     assert ran.out.splitlines()
+
+
+def test_a_vector_of_this_machine_needs_a_server_that_takes_it(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    vector_file: Path,  # noqa: F811
+    library: Vector,
+) -> None:
+    for allowed in (True, False):
+        with serving(Settings(allow_upload=allowed)) as server:
+            monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
+            ran = run("chat", "--plain", "--url", server.url, "--tokens", "4", "--vector", vector_file)
+        if allowed:
+            assert "[probe " in ran.err
+            for kept in Library().named("kindness"):
+                kept.path.unlink()
+        else:
+            assert "has no vector 'kindness', and takes none: " in ran.err
+            assert "--allow-upload" in ran.err
 
 
 def test_how_to_load_is_not_for_a_server(run: Run, server: Server) -> None:  # noqa: F811

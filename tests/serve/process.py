@@ -59,8 +59,8 @@ class Started:
 
 
 @contextmanager
-def started(**settings: Any) -> Iterator[Started]:
-    """A server that is ready; ended, if it did not end, when the block does."""
+def started(*, ready: bool = True, **settings: Any) -> Iterator[Started]:
+    """A server, `ready` unless its model is to be waited for; ended, if it did not end, when the block does."""
     with tempfile.TemporaryDirectory() as folder:
         errors = Path(folder, "stderr")
         with errors.open("w") as stderr:
@@ -74,7 +74,8 @@ def started(**settings: Any) -> Iterator[Started]:
             headers = {"Authorization": f"Bearer {settings['keys'][0]}"} if settings.get("keys") else {}
             with httpx.Client(base_url=found[0], headers=headers, timeout=60, trust_env=False) as http:
                 server = Started(process, found[0], http, errors)
-                wait_for(server.ready)
+                if ready:
+                    wait_for(server.ready)
                 yield server
         finally:
             process.terminate()

@@ -246,7 +246,7 @@ class TestStrangers:
 
     def test_foreign_pages_are_refused_before_their_key_is_looked_at(self, server: Started) -> None:
         for kind in ("application/json", "text/plain"):
-            headers = {"Origin": "https://evil.example", "Content-Type": kind}
+            headers = {"Origin": "https://evil.example", "Content-Type": kind, "Authorization": "Bearer guess"}
             answer = server.http.post(CHAT, content="{}", headers=headers)
             assert (answer.status_code, error(answer)["code"]) == (403, "origin_not_allowed")
 

@@ -15,15 +15,14 @@ import pytest
 
 from localprobe.engine import Engine
 from localprobe.fake import FakeEngine
-from localprobe.serve.app import ENDPOINTS
 from localprobe.serve.hosted import Slot
 from localprobe.serve.page import headers, html
+from localprobe.vectors.vector import Vector
 from tests.serve.process import started
 from tests.serve.scripted import chunk, scripted
 from tests.serve.server import LAYER, Server, serving
 
 CHROMIUM = Path("/usr/bin/chromium")
-LIBRARY = {"data": [{"id": name, "best_layer": LAYER, "made_for_this_model": True} for name in ("warm", "brief")]}
 slow = pytest.mark.slow
 
 
@@ -83,9 +82,6 @@ def visiting(browser: Any) -> Iterator[Visiting]:
         context.set_default_timeout(120_000)  # the first dose measures the fake model, and others may be busy
         visit = Visit(context.new_page())
         contexts.append(context)
-        if not {"/v1/vectors", "/v1/steering"} <= {endpoint.path for endpoint in ENDPOINTS}:
-            context.route("**/v1/vectors", lambda route: route.fulfill(json=LIBRARY))
-            context.route("**/v1/steering", lambda route: route.fulfill(json={"steering": ""}))
         visits.append(visit)
 
         def called(request: Any) -> None:
@@ -110,6 +106,7 @@ def visit(visiting: Visiting, server: Server) -> Visit:
     """The page of the shared server, with its sliders."""
     visit = visiting(server.url)
     visit.page.wait_for_selector(".knob")
+    visit.page.select_option("#probe", "warm")
     visit.page.fill("#tokens", "24")
     return visit
 
@@ -357,7 +354,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
 
 
 @slow
-def test_a_key_is_asked_for_where_the_server_wants_one(visiting: Visiting) -> None:
+def test_a_key_is_asked_for_where_the_server_wants_one(visiting: Visiting, warm: Vector) -> None:
     with started(keys=["secret-key"]) as server:
         visit = visiting(server.url)
         page = visit.page
@@ -379,7 +376,7 @@ def test_a_key_is_asked_for_where_the_server_wants_one(visiting: Visiting) -> No
 
 
 @slow
-def test_loading_is_shown_and_the_page_goes_on_by_itself(visiting: Visiting, browser: Any) -> None:
+def test_loading_is_shown_and_a_message_waits_for_its_end(browser: Any) -> None:
     go = threading.Event()
 
     def load(slot: Slot) -> Engine:
@@ -392,9 +389,14 @@ def test_loading_is_shown_and_the_page_goes_on_by_itself(visiting: Visiting, bro
         page.goto(server.url)
         page.wait_for_selector("#banner-text:text('reading weights')")
         assert page.evaluate("document.getElementById('progress').value") == 0.4
+        page.fill("#tokens", "8")
+        page.fill("#message", "Hello")
+        page.press("#message", "Enter")
+        page.wait_for_selector(".facts:has-text('waiting for the model')")
         go.set()
-        page.wait_for_selector("#model[data-state=ok]")
-        assert page.is_hidden("#banner")
+        page.wait_for_selector("#send:visible")
+        assert page.locator(".answer .token").count()
+        assert not page.locator(".note:visible").count()
         page.close()
 
 

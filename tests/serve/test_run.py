@@ -34,6 +34,15 @@ def test_a_signal_ends_it_and_its_engine(number: signal.Signals) -> None:
         assert "Traceback" not in server.said()
 
 
+def test_a_signal_while_the_model_is_being_loaded_ends_it_too() -> None:
+    with started(ready=False) as server:
+        wait_for(lambda: bool(server.engines))
+        engines = server.engines
+        server.process.send_signal(signal.SIGTERM)
+        assert ended(server) == 0
+        assert not psutil.wait_procs(engines, timeout=PATIENCE)[1]
+
+
 def test_running_answers_end_and_new_ones_are_refused() -> None:
     with started(delay=0.02) as server:
         with server.http.stream("POST", "/v1/chat/completions", json={**LONG, "max_tokens": 60}) as answer:

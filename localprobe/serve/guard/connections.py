@@ -1,4 +1,5 @@
-"""Connections, which uvicorn alone does not bound: how many there are, and how long a request's head may take."""
+"""Connections, which uvicorn alone does not bound: how many there are, how long the head of a request may take, and
+how long a client may leave an answer unread."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ class Connection(H11Protocol):
     """One connection. A subclass, made by `limited`, says what it is allowed."""
 
     most: ClassVar[int]
-    seconds: ClassVar[float]
+    head_seconds: ClassVar[float]
+    stall_seconds: ClassVar[float]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._timer: asyncio.TimerHandle | None = None
+        self._head: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,32 +44,43 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._await_head()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(self.stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        _cancel(self._stall)
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        _cancel(self._head)
+        _cancel(self._stall)
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
         """Give the next request's head its time; one that has arrived is watched by `Bodies` until it is answered."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
-        elif self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.seconds, self._head_is_late)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            _cancel(self._head)
+            self._head = None
+        elif self._head is None and not self.transport.is_closing():
+            self._head = self.loop.call_later(self.head_seconds, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        self._timer = None
+        self._head = None
         if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
 
 
-def limited(most: int, seconds: float) -> type[Connection]:
-    """The protocol of connections of which there are at most `most`, each with `seconds` for the head of a request.
-    Requests on more connections are refused (503)."""
-    return type("LimitedConnection", (Connection,), {"most": most, "seconds": seconds})
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def limited(most: int, head_seconds: float, stall_seconds: float) -> type[Connection]:
+    """The protocol of connections of which at most `most` are answered; requests on more are refused (503). The head
+    of a request must come within `head_seconds`, and a client must read on within `stall_seconds`."""
+    limits = {"most": most, "head_seconds": head_seconds, "stall_seconds": stall_seconds}
+    return type("LimitedConnection", (Connection,), limits)
 
 
 async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:

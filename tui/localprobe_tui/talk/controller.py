@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from localprobe.model import Model
     from localprobe.steering.gates import Alarm
     from localprobe.steering.knob import Knob
-    from localprobe.steering.positions import Place
     from localprobe.vectors.vector import Vector
     from localprobe_tui.engine.session import EngineSession
 
@@ -244,7 +243,8 @@ class ChatController:
     ) -> Iterator[tuple[float, list[Event], list[Knob] | None]]:
         """Yield (time, events of a step, changed knobs or None), in the engine's thread."""
         from localprobe.chat_template import Message
-        from localprobe.steering.knob import SteeredBy, steering
+        from localprobe.generation.events import Token
+        from localprobe.steering.knob import SteeredBy
 
         if self._conversation is None or self._conversation.engine is not model.engine:
             self._conversation = model.conversation()
@@ -261,29 +261,25 @@ class ChatController:
             steps = talk.go_on(steer, sampler=sampler, key=key, tokens=tokens)
         else:
             steps = talk.reply(steer, beside=len(turns) > 1, sampler=sampler, key=key, tokens=tokens)
+        turned: tuple[int, list[Knob]] | None = None  # other knobs, and the first token that they act on
+        drawn = 0
         with closing(steps):
             for events in steps:
+                drawn += sum(isinstance(event, Token) and event.row == 0 for event in events)
                 self.used = talk.prompt + len(answer.pieces)
                 yield time.perf_counter(), events, None
                 if self._stopping:
                     yield time.perf_counter(), talk.stop(), None
                 elif (new_knobs := self._turn_to) is not None:
                     self._turn_to = None
-                    if not talk.live:
-                        self.notices.add(f"The server steers an answer as it began. {WAITS}")
-                        continue
-                    placed = [knob for knob in new_knobs if self._has_place(knob, talk.place)]
-                    talk.steer(steering(placed, talk.place))
-                    yield time.perf_counter(), [], placed
+                    turned = talk.turn(new_knobs, self._waits) or turned
+                if turned is not None and drawn >= turned[0]:
+                    yield time.perf_counter(), [], turned[1]
+                    turned = None
 
-    def _has_place(self, knob: Knob, place: Place) -> bool:
-        """Whether a knob that is turned in mid-answer can act in it; tells the user if not."""
-        try:
-            knob.terms(place)
-        except UsageError as error:  # its text is not in the prompt
-            self.notices.add(f"{error}. {WAITS}")
-            return False
-        return True
+    def _waits(self, why: str) -> None:
+        """Tell the user of a change in mid-answer that has to wait for the next one."""
+        self.notices.add(f"{why}. {WAITS}")
 
     def _watch(self, read: Reading | None) -> tuple[Watch, ...]:
         from localprobe.steering.knob import watch
