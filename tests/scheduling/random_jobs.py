@@ -59,7 +59,8 @@ class RandomJobs:
         start = int(random.choice([0, 3, length - 1]))
         term = self._ablation(start) if random.random() < 0.25 else self._term(start, float(random.normal(0, 0.5)))
         if random.random() < 0.4:
-            gate = TokenGate(f"probe {number}", self._watch(), float(random.normal()), -1.0)
+            opens = float(random.normal(0, 0.5))
+            gate = TokenGate(f"probe {number}", self._watch(), opens, opens - 0.5)
             return gated(term, (gate,))
         return term
 
