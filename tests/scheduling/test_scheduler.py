@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from localprobe import checks
-from localprobe.engine import Capabilities, Sampler, Steering, Term, Watch
+from localprobe.capture.scale import residual_scale
+from localprobe.engine import Capabilities, Sampler, Term, Watch
 from localprobe.errors import Cancelled, EngineCrashed, EngineError, OutOfMemory, QueueFull, UsageError
 from localprobe.fake import FakeEngine
 from localprobe.fake.stream import FakeStream
@@ -21,8 +22,8 @@ from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Token
 from localprobe.scheduling.job import Limits, Prepared
 from localprobe.scheduling.scheduler import Scheduler
-from localprobe.steering.gates import Alarm, TokenGate, gated
 from tests.scheduling.listeners import Heard
+from tests.scheduling.random_jobs import RandomJobs, arrive
 
 WARM = Sampler(temperature=1.0)
 
@@ -80,51 +81,12 @@ def ask(scheduler: Scheduler, wanted: Prepared, **how: float) -> Heard:
     return heard
 
 
-def random_jobs(engine: FakeEngine, count: int, seed: int = 0) -> list[Prepared]:
-    """Requests of every kind: shared beginnings, terms, gates, probes and alarms of their own, samplers, lengths."""
-    random = np.random.default_rng(seed)
-    shared = ["You are a helpful assistant. ", "Answer in the manner of a pirate, and be brief. ", ""]
-    jobs = []
-    for number in range(count):
-        text = shared[random.integers(3)] + "".join(
-            chr(97 + random.integers(26)) for _ in range(random.integers(3, 40))
-        )
-        steering: Steering = ()
-        watch = tuple(
-            Watch(int(random.integers(6)), vector(engine, int(random.integers(5)))) for _ in range(random.integers(3))
-        )
-        for _ in range(random.integers(3)):
-            stop = None if random.random() < 0.7 else int(random.integers(5, 40))
-            delta = vector(engine, int(random.integers(4))) * np.float32(random.normal())
-            term = Term(int(random.integers(6)), delta, int(random.integers(4)), stop)
-            if random.random() < 0.4:
-                read = Watch(int(random.integers(6)), vector(engine, int(random.integers(4))))
-                term = gated(term, (TokenGate(f"probe {number}", read, float(random.normal()), -1.0),))
-            steering = (*steering, term)
-        alarms = (Alarm("alarm", Watch(3, vector(engine, 7)), 1.0),) if random.random() < 0.3 else ()
-        sampler = Sampler(float(random.choice([0.0, 0.7, 1.3])), top_k=int(random.choice([0, 20])))
-        asked = Request(engine.encode(text), steering, sampler, f"key {number}", int(random.integers(1, 30)))
-        jobs.append(Prepared(asked, watch, alarms))
-    return jobs
-
-
 def test_no_request_reaches_the_tokens_of_another(engine: FakeEngine) -> None:
     """64 random requests, joined in random order with cancels between: each is the answer that it gets alone."""
     scheduler = Scheduler(engine, Limits(rows=5, tokens=1200, prefixes=3, piece=24))
-    random = np.random.default_rng(5)
-    jobs = random_jobs(engine, 64)
-    heard, cancelled = [], set()
-    for number, wanted in enumerate(jobs):
-        listener = Heard()
-        job = scheduler.submit(lambda wanted=wanted: [wanted], listener)
-        heard.append(listener)
-        if random.random() < 0.2:
-            cancelled.add(number)
-            if random.random() < 0.5:
-                listener.began.wait(10)
-            job.cancel()
-        if random.random() < 0.3:
-            heard[int(random.integers(len(heard)))].began.wait(0.05)
+    drawn = RandomJobs(engine, residual_scale(engine), tokens=30)
+    jobs = [drawn.draw() for _ in range(64)]
+    heard, cancelled = arrive(scheduler, jobs)
     for number, (wanted, listener) in enumerate(zip(jobs, heard, strict=True)):
         if number not in cancelled:
             same(listener.answers()[0], alone(engine, wanted))
