@@ -14,7 +14,6 @@ from localprobe.errors import EngineNotInstalled, UsageError, VectorError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localprobe.engines.spec import ModelSpec
 
 _NEEDED = ("starlette", "uvicorn", "prometheus_client")
 
@@ -72,14 +71,14 @@ def serve(
     from localprobe.scheduling.job import Limits
     from localprobe.serve.app import create_app
     from localprobe.serve.guard.keys import read_keys
-    from localprobe.serve.host import Host
+    from localprobe.serve.host import Host, check_known
     from localprobe.serve.run import serve as run
     from localprobe.serve.settings import Settings
 
     settings = Settings(limits=Limits(rows=rows), steering=_default(steering), keys=read_keys(api_key_file), **options)
     specs = [model.chosen for model in models]
     for spec in specs[: settings.resident]:
-        _check_known(spec)
+        check_known(spec)
     host = Host(specs, settings.limits, resident=settings.resident, load_on_request=settings.load_on_request)
     run(create_app(host, settings), host, settings)
 
@@ -100,9 +99,3 @@ def _default(steering: Sequence[str]) -> str:
             raise VectorError(f"no vector {name!r} in the library: `localprobe vector list` shows them")
     return "; ".join(map(str, expressions))
 
-
-def _check_known(spec: ModelSpec) -> None:
-    """Raise now for what no load could find, rather than in the background."""
-    from localprobe import discovery, models
-
-    discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))

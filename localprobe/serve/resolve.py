@@ -13,7 +13,14 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from localprobe.engine import Info, Watch
-from localprobe.errors import LocalprobeError, UsageError, VectorError, caught_warnings
+from localprobe.errors import (
+    EngineCrashed,
+    EngineStopped,
+    LocalprobeError,
+    UsageError,
+    VectorError,
+    caught_warnings,
+)
 from localprobe.model import Model
 from localprobe.serve.errors import ApiError, api_error
 from localprobe.serve.types import Applied, Steering, SteeringTerm
@@ -206,9 +213,12 @@ def described(model: Model, knob: Knob) -> dict[str, Any]:
 
 
 def of_field(name: str, work: Callable[[], T]) -> T:
-    """What `work` gives; its error names the field."""
+    """What `work` gives; its error names the field. The end of the engine is no field's fault, and stays what it is:
+    the scheduler must hear of it."""
     try:
         return work()
+    except (EngineCrashed, EngineStopped):
+        raise
     except ApiError as error:
         error.param = error.param or name
         raise

@@ -139,7 +139,7 @@ def received(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-", ignore_cleanup_errors=True) as own:
-            yield Path(own, "upload")
+            yield Path(own, "the upload")  # as messages call it
     except OSError as error:
         raise ApiError(500, f"the library cannot be written: {error.strerror}") from error
 
@@ -184,7 +184,7 @@ def _kept(path: Path, name: str, info: Info) -> LibraryEntry:
         if not LibraryEntry(name, path, vector).made_for(info):
             raise VectorError(f"the upload was made for {shown(vector.origin.model)}, not for {info.model}")
     except (VectorError, ModelError) as error:
-        told = first_line(error).replace(str(path), "the upload").replace(path.name, "the upload")
+        told = first_line(error).replace(str(path), path.name)
         raise ApiError(400, told, code="vector_error") from error
     try:
         return LibraryEntry(name, Library().keep(vector, name), vector)
