@@ -144,10 +144,11 @@ def received(folder: Path) -> Iterator[Path]:
         raise ApiError(500, f"the library cannot be written: {error.strerror}") from error
 
 
-def names(steering: str) -> set[str]:
-    """The vectors that an expression names, in terms and conditions."""
+def names(steering: str) -> list[str]:
+    """The vectors that an expression names, in terms and conditions, each once."""
     terms = parse(steering).terms if steering else ()
-    return {name for term in terms for name in (*term.vectors, *(gate.condition.probe for gate in term.gates))}
+    named = (name for term in terms for name in (*term.vectors, *(gate.condition.probe for gate in term.gates)))
+    return list(dict.fromkeys(named))
 
 
 def _allowed(call: Call[Any]) -> None:
