@@ -190,7 +190,8 @@ def _kept(path: Path, name: str, info: Info) -> LibraryEntry:
     try:
         return LibraryEntry(name, Library().keep(vector, name), vector)
     except LocalprobeError as error:
-        raise ApiError(500, "the vector cannot be written into the library") from error
+        why = getattr(error.__cause__, "strerror", None) or "see the server's disk"
+        raise ApiError(500, f"the library cannot be written: {why}") from error
 
 
 def _owned(vector: Vector, name: str, info: Info) -> Vector:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from localprobe.engine import IntArray
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import EngineCrashed, EngineStopped, OutOfMemory, UnknownEngine, UnknownModel
 from localprobe.fake import FakeEngine
+from localprobe.model import Model
 from localprobe.scheduling.job import Limits
 from localprobe.serve import host as hosts
 from localprobe.serve.hosted import Slot
@@ -181,7 +181,11 @@ def test_the_models_of_a_closed_host_are_freed() -> None:
 
 def test_work_between_answers_runs_on_the_models_thread(server: Any) -> None:
     names: list[str] = []
-    work: Callable[[Any], int] = lambda model: (names.append(threading.current_thread().name), model.info.layers)[1]  # noqa: E731
+
+    def work(model: Model) -> int:
+        names.append(threading.current_thread().name)
+        return model.info.layers
+
     assert asyncio.run(server.host.hosted().run(work)) == 6
     assert names == ["localprobe scheduler"]
 
