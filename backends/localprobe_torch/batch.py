@@ -15,6 +15,7 @@ from localprobe_torch.kv import ColumnCache
 from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
 from localprobe_torch.sampling import BatchSampler
+from localprobe_torch.steering import RowSteering
 from localprobe_torch.stream import FULL, TorchStream
 
 
@@ -34,7 +35,8 @@ class BatchStream(TorchStream):
         self._sampled = 0
         copies = [row for row, prompt in enumerate(prompts) for _ in range(prompt.copies)]
         self._order = np.arange(len(copies))
-        self._steerings = [prompts[row].steering for row in copies]
+        steerings = [RowSteering(prompt.steering) for prompt in prompts]
+        self._steerings = [steerings[row] for row in copies]
         self._sampler = BatchSampler(
             [prompts[row].sampler for row in copies], network.device, [prompts[row].top for row in copies]
         )

@@ -17,6 +17,7 @@ from localprobe_torch.memory import out_of_memory
 from localprobe_torch.network import Network
 from localprobe_torch.sampling import BatchSampler
 from localprobe_torch.slots import Positions, SlotCache
+from localprobe_torch.steering import RowSteering
 from localprobe_torch.stream import FULL, TorchStream
 
 
@@ -53,6 +54,7 @@ class JoinStream(TorchStream):
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._check_open()
         check_prompts(self._info, prompts, room)
+        self._check_sides(prompts)
         self._check_begun(prompts)
         limits = [len(prompt.ids) + room for prompt in prompts for _ in range(prompt.copies)]
         self._check_reserve(limits)
@@ -90,7 +92,8 @@ class JoinStream(TorchStream):
         late = self._no_scores(first) if self._late is None else self._late
         self._late = torch.cat([late, self._no_scores(len(slots))])
         self._lengths = np.append(self._lengths, [len(prompts[number].ids) for number in slots])
-        self._steerings += [prompts[number].steering for number in slots]
+        steerings = [RowSteering(prompt.steering) for prompt in prompts]
+        self._steerings += [steerings[number] for number in slots]
         samplers = [*self._sampler.samplers, *(prompts[number].sampler for number in slots)]
         tops = [*self._sampler.tops, *(prompts[number].top for number in slots)]
         self._sampler = BatchSampler(samplers, device, tops)
@@ -207,6 +210,15 @@ class JoinStream(TorchStream):
             self.network.check_columns(more + self._cache.size // self.network.layers, FULL)
             self._cache.resize(slots, columns, self._rows)
         self._capacity = columns
+
+    def _check_sides(self, prompts: Sequence[Prompt]) -> None:
+        """Raises UsageError for a prompt that is not on the stream's side of `Info.rope_length`."""
+        for prompt in prompts:
+            if self._info.is_long(len(prompt.ids)) != self._long:
+                raise UsageError(
+                    f"{self._info.model} rotates texts of more than {self._info.rope_length} tokens by other factors: "
+                    f"a prompt of {len(prompt.ids)} tokens cannot join rows on the other side"
+                )
 
     def _check_begun(self, prompts: Sequence[Prompt]) -> None:
         """Raises UsageError if prompts are not what this stream's rows and held positions can begin."""

@@ -19,7 +19,7 @@ from localprobe_torch.network import Network
 from localprobe_torch.residuals import Projections
 from localprobe_torch.rows import pad
 from localprobe_torch.sampling import BatchSampler
-from localprobe_torch.steering import LayerSteering, next_change, plan_steering
+from localprobe_torch.steering import LayerSteering, RowSteering, plan_steering, plan_step
 from localprobe_torch.taps import Plan
 
 FULL = "the KV cache does not fit into memory: use fewer rows, shorter prompts or less room"
@@ -40,7 +40,7 @@ class TorchStream:
         self._adds: dict[int, LayerSteering] = {}
         self._stale = 0.0  # steps until `_adds` must be updated
         self._order = np.arange(0)  # (rows,): the slot of each row
-        self._steerings: list[Steering] = []  # by slot, as what follows
+        self._steerings: list[RowSteering] = []  # by slot, as what follows
         self._lengths = np.arange(0)  # positions run
         self._sampler = BatchSampler([], network.device)
         self._hidden = torch.empty(0, network.width, dtype=network.dtype, device=network.device)
@@ -150,14 +150,12 @@ class TorchStream:
     def _steer_anew(self) -> None:
         """Compute the edits for the next positions; they stay valid until a term begins or ends."""
         starts = [int(length) for length in self._lengths]
-        self._adds = plan_steering(self._steerings, starts, [1] * self._rows, self.network.devices)
-        changes = (next_change(terms, start) - start for terms, start in zip(self._steerings, starts, strict=True))
-        self._stale = min(changes)
+        self._adds, self._stale = plan_step(self._steerings, starts, self.network.devices)
 
     def steer(self, row: int, steering: Steering) -> None:
         self._check_open()
         self._check_rows([row])
-        self._steerings[self._order[row]] = steering
+        self._steerings[self._order[row]] = RowSteering(steering)
         self._stale = 0
 
     @torch.inference_mode()

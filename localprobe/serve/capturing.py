@@ -45,11 +45,13 @@ Input: TypeAlias = str | Chat | list[int]
 
 
 @asynccontextmanager
-async def capturing(call: Call[Any]) -> AsyncIterator[None]:
-    """Waits until few requests are captured for. ApiError 504 if the block has not ended by the deadline."""
+async def capturing(call: Call[Any], hosted: Hosted) -> AsyncIterator[None]:
+    """Waits until few requests are captured for, and keeps the model loaded meanwhile. ApiError 504 if the block has
+    not ended by the deadline."""
     try:
-        async with asyncio.timeout(call.settings.deadline), call.request.app.state.capturing:
-            yield
+        with hosted.in_use():
+            async with asyncio.timeout(call.settings.deadline), call.request.app.state.capturing:
+                yield
     except TimeoutError as error:
         raise api_error(error) from error
 
@@ -62,7 +64,7 @@ async def encoded(hosted: Hosted, inputs: Sequence[Input], limit: int | None = N
         found += await hosted.run(_Encoding(part, limit))
         if (total := sum(len(text.ids) for text in found)) > MOST_TOKENS:
             message = f"the texts have more than {MOST_TOKENS} tokens ({total} so far): send fewer at a time"
-            raise ApiError(413, message, param="input")
+            raise ApiError(413, message, code="too_many_tokens", param="input")
     return found
 
 

@@ -82,7 +82,7 @@ async def _embedded(call: Call[EmbeddingsRequest]) -> Embeddings:
         raise ApiError(400, told, param="dimensions")
     middle = hosted.info.layers // 2
     (layer,) = of_field("layer", lambda: hosted.model.layers([middle if body.layer is None else body.layer]))
-    async with capturing(call):
+    async with capturing(call, hosted):
         texts = [text.ids for text in await encoded(hosted, inputs(body.input))]
         found = await captured(hosted, texts, [layer], [spans(body.pooling, len(ids)) for ids in texts])
     data = [Embedding(_written(one[0, 0], body.encoding_format), number) for number, one in enumerate(found)]

@@ -21,7 +21,7 @@ from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import unless_gone
 from localprobe.serve.resolve import of_field
 from localprobe.serve.types import Count, Strict
-from localprobe.serve.vectors import BYTES
+from localprobe.serve.vectors import SAFETENSORS
 from localprobe.vectors.vector import Origin
 
 Layer: TypeAlias = Annotated[int, Meta(ge=-1024, le=1024)]
@@ -106,9 +106,9 @@ class Residuals:
         return ResidualsAnswer(model, self.info.weights, self.layers, self.pooling, self.info.width, data)
 
     def file(self) -> bytes:
-        """As a capture file (see `localprobe.capture.file`), with two tensors more: `ids`, int32, those of all texts
-        after each other, and `cut`, int64, 1 for each text that was cut. Of spans, `offsets` counts spans in
-        place of tokens."""
+        """As a capture file (see `localprobe.capture.file`), with two tensors more: `ids` int32 of all texts
+        after each other, and `cut` int64 (texts,), 1 for a text that was cut. Of spans, `offsets` counts these in place
+        of tokens."""
         from safetensors.numpy import save
 
         rows = [residuals.swapaxes(0, 1) for residuals in self.residuals]
@@ -128,7 +128,7 @@ class Residuals:
 async def show_residuals(call: Call[ResidualsRequest]) -> ResidualsAnswer | Response:
     found = await unless_gone(call.request, _captured(call))
     if call.body.format == "safetensors":
-        return Response(found.file(), media_type=BYTES)
+        return Response(found.file(), media_type=SAFETENSORS)
     return found.answer(call.host.hosted(call.body.model).name)
 
 
@@ -136,7 +136,7 @@ async def _captured(call: Call[ResidualsRequest]) -> Residuals:
     body, hosted = call.body, call.host.hosted(call.body.model)
     wanted = body.layers if isinstance(body.layers, list) else None
     layers = of_field("layers", lambda: hosted.model.layers(wanted))
-    async with capturing(call):
+    async with capturing(call, hosted):
         texts = await encoded(hosted, body.input if isinstance(body.input, list) else [body.input], body.limit)
         averaged = _averaged(body, texts)
         _check_size(body.format, len(layers) * hosted.info.width, texts, averaged)
@@ -178,7 +178,7 @@ ENDPOINTS = [
         "Residuals of texts",
         body=ResidualsRequest,
         answer=ResidualsAnswer,
-        gives=(BYTES,),
+        gives=(SAFETENSORS,),
         errors=(404, 503, 504),
     ),
 ]

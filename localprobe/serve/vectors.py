@@ -25,8 +25,8 @@ from localprobe.vectors import files
 from localprobe.vectors.library import Library, LibraryEntry
 from localprobe.vectors.vector import Vector
 
-BYTES = "application/octet-stream"
-UPLOADS = (BYTES, "application/safetensors", "application/gguf")
+SAFETENSORS = "application/safetensors"
+UPLOADS = (SAFETENSORS, "application/octet-stream")
 LONGEST_NAME = 200
 """Characters."""
 _ZIP = b"PK\x03\x04"
@@ -92,7 +92,7 @@ async def show_vector(call: Call[None]) -> VectorObject | Response:
         raise ApiError(400, f"format {shown(wanted)}: json or safetensors", param="format")
     entry = await _entry(call)
     if wanted == "safetensors":
-        return Response(files.encoded(entry.vector), media_type=BYTES)
+        return Response(files.encoded(entry.vector), media_type=SAFETENSORS)
     about = _about(entry, hosted.info)
     about.norms = {str(layer): float(one.norm) for layer, one in sorted(entry.vector.directions.items())}
     scale = await hosted.run(lambda model: model.scale)
@@ -105,9 +105,6 @@ async def upload_vector(call: Call[None]) -> VectorObject:
     for the same weights."""
     _allowed(call)
     name, info = _name(call), call.host.hosted().info
-    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in UPLOADS:
-        raise ApiError(415, f"the body is of type {shown(kind or 'none')}: send {' or '.join(UPLOADS)}")
     most = call.settings.upload
     told = call.request.headers.get("content-length", "")
     if told.isdecimal() and int(told[:20]) > most:
@@ -196,13 +193,13 @@ def _kept(path: Path, name: str, info: Info) -> LibraryEntry:
 
 
 def _owned(vector: Vector, name: str, info: Info) -> Vector:
-    """A vector as it is kept. What names no model belongs to the one that it was uploaded for; a control vector of
-    another program is called as it was uploaded, and so is one whose name no file can have."""
-    origin = vector.origin
-    if not (origin.weights or origin.model):
-        origin = replace(origin, model=info.model, weights=info.weights)
-    foreign = not origin.version or not vector.concept
-    concept = name if foreign or Library().path(name, "").stem.rpartition("@")[0] != name else vector.concept
+    """A vector as it is kept. One of no known weights, as other programs write them, belongs to the model that it was
+    uploaded for. It is called as it was uploaded if it has no name of its own, or if no file can have its name."""
+    origin, concept = vector.origin, vector.concept
+    if not origin.version or not concept or Library().path(name, "").stem.rpartition("@")[0] != name:
+        concept = name
+    if not origin.weights:
+        origin = replace(origin, model=info.model, weights=info.weights, width=info.width)
     return replace(vector, origin=origin, concept=concept)
 
 
@@ -247,7 +244,7 @@ ENDPOINTS = [
         show_vector,
         "One vector",
         answer=VectorObject,
-        gives=(BYTES,),
+        gives=(SAFETENSORS,),
         errors=(400, 404, 503),
         query=("format",),
     ),

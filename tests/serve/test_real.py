@@ -76,3 +76,15 @@ def test_a_prompt_that_came_before_is_taken_from_the_cache(real: Server) -> None
     assert usage is not None
     assert usage.prompt_tokens_details is not None
     assert usage.prompt_tokens_details.cached_tokens
+
+
+def test_embeddings_and_residuals_are_those_of_the_model(real: Server, model: Model) -> None:
+    texts = ["A cat sat on a mat.", "Rain"]
+    found = real.client.embeddings.create(model=NAME, input=texts)
+    middle = model.info.layers // 2
+    expected = model.pooled(texts, [middle], "mean-without-first")[:, 0]
+    np.testing.assert_allclose([one.embedding for one in found.data], expected, rtol=0.02, atol=0.02)
+    body = {"input": texts, "layers": [0, LAYER], "pooling": "last"}
+    data = real.http.post("/v1/residuals", json=body).json()["data"]
+    expected = model.pooled(texts, [0, LAYER], "last")
+    np.testing.assert_allclose([one["residuals"] for one in data], expected, rtol=0.02, atol=0.02)

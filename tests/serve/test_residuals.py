@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from localprobe.fake.transformer import LAYERS, WIDTH
 from localprobe.model import Model
 from localprobe.serve import capturing, residuals
 from localprobe.serve.settings import Settings
-from tests.serve.server import Server, serving
+from tests.serve.server import Server, serving, wait_for
 
 PATH = "/v1/residuals"
 TEXTS = ["A short text.", "Another one, which is quite a bit longer than the first.", "Short."]
@@ -125,7 +126,7 @@ def test_longer_texts_are_cut_to_a_limit_that_is_asked_for(server: Server, model
 def file(server: Server, given: Any, **fields: Any) -> tuple[dict[str, NDArray[Any]], Any]:
     """The tensors and the metadata of an answer as safetensors."""
     answer = server.http.post(PATH, json={"input": given, "format": "safetensors", **fields})
-    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-type"] == "application/safetensors"
     size = int.from_bytes(answer.content[:8], "little")
     return load(answer.content), json.loads(json.loads(answer.content[8 : 8 + size])["__metadata__"]["localprobe"])
 
@@ -137,6 +138,8 @@ def test_a_file_of_pooled_residuals_is_a_capture_file(server: Server, model: Mod
     assert (about["layers"], about["cut"], about["origin"]["pooling"]) == ([1, 4], 0, "mean")
     assert (about["origin"]["model"], about["origin"]["weights"]) == ("fake", model.info.weights)
     assert "offsets" not in tensors
+    cut, about = file(server, TEXTS, limit=20)
+    assert (cut["cut"].tolist(), about["cut"]) == ([0, 1, 0], 1)
 
 
 @pytest.mark.parametrize("fields", [{"pooling": "tokens"}, {"spans": [[0, 2], [1, 3], [2, 7]]}])
@@ -238,3 +241,14 @@ def test_a_request_that_takes_too_long_is_given_up(
     assert len(engine.passes) < 50
     engine.delay = 0.0
     assert "data" in asked(server, "Hello")
+
+
+def test_a_client_that_goes_is_captured_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Watched()
+    monkeypatch.setattr(capturing, "AT_ONCE", 1)
+    with serving(load=lambda slot: engine) as server:
+        engine.delay = 0.02
+        with pytest.raises(httpx.ReadTimeout):
+            server.http.post(PATH, json={"input": ["Hello"] * 400}, timeout=0.1)
+        wait_for(lambda: server.host.hosted().idle)
+        assert len(engine.passes) < 400
