@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import click
 import pytest
 
 from localprobe.cli.options import any_models_options
@@ -92,9 +93,11 @@ def test_the_table_has_all_routes() -> None:
 
 
 def test_every_option_of_the_server_is_explained() -> None:
-    def bare() -> None: ...
+    @click.command()
+    @any_models_options
+    def bare(**given: Any) -> None: ...
 
-    of_models = {option.name for option in any_models_options(bare).__click_params__}
+    of_models = {parameter.name for parameter in bare.params}
     own = [parameter for parameter in serve.params if parameter.name not in of_models]
     assert own
     missing = [option.opts[0] for option in own if f"`{option.opts[0]}" not in PAGE]
