@@ -108,9 +108,8 @@ class Running:
             self._batch.close()
 
     def _queue(self, job: Job, wanted: Sequence[Prepared]) -> None:
-        groups = alike(wanted)
-        if (most := max(map(len, groups))) > self._limits.rows:
-            raise UsageError(f"{most} answers of one prompt: at most {self._limits.rows} are decoded at a time")
+        most = self._limits.rows  # more answers of one prompt come in turn
+        groups = [group[at : at + most] for group in alike(wanted) for at in range(0, len(group), most)]
         job.first, self._rows = self._rows, self._rows + len(wanted)
         job.unfinished = set(range(job.first, self._rows))
         self._jobs |= dict.fromkeys(job.unfinished, job)
