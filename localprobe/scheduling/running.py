@@ -109,13 +109,15 @@ class Running:
 
     def _queue(self, job: Job, wanted: Sequence[Prepared]) -> None:
         most = self._limits.rows  # more answers of one prompt come in turn
-        groups = [group[at : at + most] for group in alike(wanted) for at in range(0, len(group), most)]
+        groups = [(at, group[at : at + most]) for group in alike(wanted) for at in range(0, len(group), most)]
         job.first, self._rows = self._rows, self._rows + len(wanted)
         job.unfinished = set(range(job.first, self._rows))
         self._jobs |= dict.fromkeys(job.unfinished, job)
-        for group in groups:
+        for at, group in groups:
             numbers = [job.first + index for index in group]
-            job.groups.append(self._admission.add(numbers, [wanted[index] for index in group]))
+            added = self._admission.add(numbers, [wanted[index] for index in group])
+            added.again = at > 0
+            job.groups.append(added)
 
     def _admit(self) -> None:
         """Let prompts join, first come first served."""
@@ -132,7 +134,7 @@ class Running:
             return
         for group in joined:
             job = self._jobs[group.numbers[0]]
-            job.reused += group.reused
+            job.reused += 0 if group.again else group.reused
             job.groups.remove(group)
             self._waits_no_more(job)
 

@@ -211,10 +211,10 @@ def test_more_answers_of_one_prompt_than_rows_come_in_turn(engine: FakeEngine, r
     scheduler = Scheduler(engine, Limits(rows=rows))
     heard = Heard(5)
     wanted = [Prepared(request(engine, key=f"answer {number}")) for number in range(5)]
-    scheduler.submit(lambda: wanted, heard)
+    job = scheduler.submit(lambda: wanted, heard)
     for answer, one in zip(heard.answers(), wanted, strict=True):
         same(answer, alone(engine, one))
-    assert scheduler.stats.waiting == 0
+    assert (scheduler.stats.waiting, job.reused) == (0, 0)
     scheduler.close()
 
 
