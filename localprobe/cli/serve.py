@@ -79,7 +79,8 @@ def serve(
     from localprobe.scheduling.job import Limits
     from localprobe.serve.app import create_app
     from localprobe.serve.guard.keys import read_keys
-    from localprobe.serve.host import Host, check_known
+    from localprobe.serve.host import Host
+    from localprobe.serve.hosted import check_known
     from localprobe.serve.run import serve as run
     from localprobe.serve.settings import Settings
 

@@ -98,6 +98,8 @@ class Group:
     """Positions that were in the cache when it began."""
     stream: int = 0
     """The stream that holds them; 0 before it has begun."""
+    again: bool = False
+    """Whether an earlier group of its job has the same prompt, which is counted once."""
 
     @property
     def request(self) -> Request:

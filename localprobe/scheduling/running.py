@@ -108,15 +108,16 @@ class Running:
             self._batch.close()
 
     def _queue(self, job: Job, wanted: Sequence[Prepared]) -> None:
-        groups = alike(wanted)
-        if (most := max(map(len, groups))) > self._limits.rows:
-            raise UsageError(f"{most} answers of one prompt: at most {self._limits.rows} are decoded at a time")
+        most = self._limits.rows  # more answers of one prompt come in turn
+        groups = [(at, group[at : at + most]) for group in alike(wanted) for at in range(0, len(group), most)]
         rows = [self._batch.row(self._rows + index, one) for index, one in enumerate(wanted)]
         job.first, self._rows = self._rows, self._rows + len(wanted)
         job.unfinished = set(range(job.first, self._rows))
         self._jobs |= dict.fromkeys(job.unfinished, job)
-        for group in groups:
-            job.groups.append(self._admission.add([rows[index] for index in group]))
+        for at, group in groups:
+            added = self._admission.add([rows[index] for index in group])
+            added.again = at > 0
+            job.groups.append(added)
 
     def _admit(self) -> None:
         """Let prompts join, first come first served."""
@@ -132,7 +133,7 @@ class Running:
             return
         for group in joined:
             job = self._jobs[group.rows[0].number]
-            job.reused += group.reused
+            job.reused += 0 if group.again else group.reused
             job.groups.remove(group)
             self._waits_no_more(job)
 

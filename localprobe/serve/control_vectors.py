@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct, structs
 
@@ -65,6 +65,10 @@ class ScaleVector(Strict):
     layer_end: LayerNumber = None
 
 
+ScaleVectors: TypeAlias = Annotated[list[ScaleVector], Meta(max_length=64)]
+"""As many as a steering has terms."""
+
+
 class UnloadVector(Strict):
     """The body of `POST /control-vectors/unload`."""
 
@@ -115,7 +119,7 @@ async def unload_control_vector(call: Call[UnloadVector]) -> Done:
         return Done(True)
 
 
-async def apply_control_vectors(call: Call[list[ScaleVector]]) -> Done:
+async def apply_control_vectors(call: Call[ScaleVectors]) -> Done:
     async with _known(call).lock:
         terms, vectors = await _sliders(call)
         for wanted in call.body:
@@ -233,7 +237,7 @@ ENDPOINTS = [
         "/control-vectors/apply",
         apply_control_vectors,
         "Scale vectors that are added by default",
-        body=list[ScaleVector],
+        body=ScaleVectors,
         answer=Done,
         errors=(404, 503),
         admin=True,

@@ -71,6 +71,8 @@ _STATUS: dict[type[LocalprobeError], tuple[int, str | None, int | None]] = {
     core.UnknownModel: (404, "model_not_found", None),
     core.NotDownloaded: (404, "model_not_found", None),
     core.ModelError: (400, "model_error", None),
+    core.UnknownEngine: (400, "engine_unknown", None),
+    core.EngineNotInstalled: (400, "engine_not_installed", None),
     core.EngineError: (500, "engine_error", None),
     core.VectorError: (400, "vector_error", None),
     core.UsageError: (400, None, None),

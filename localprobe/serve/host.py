@@ -14,14 +14,14 @@ from localprobe.engines.loading import Loader, Stage, end
 from localprobe.engines.spec import ModelSpec
 from localprobe.errors import EngineCrashed, LocalprobeError, first_line
 from localprobe.serve.errors import ApiError
-from localprobe.serve.hosted import Hosted, Slot
+from localprobe.serve.hosted import SOON, Hosted, Slot, check_known, not_ready
 from localprobe.suggest import shown
 
 if TYPE_CHECKING:
     from localprobe.engine import Engine
     from localprobe.scheduling.job import Limits
 
-__all__ = ["Host", "Hosted", "Slot", "load_in_child"]
+__all__ = ["SOON", "Host", "Hosted", "Slot", "load_in_child"]
 
 Load: TypeAlias = Callable[[Slot], "Engine"]
 
@@ -32,7 +32,6 @@ class Free(Protocol):
     def __call__(self, grace: float = 0.0) -> None: ...
 
 
-SOON = 5  # seconds after which a request that came during a load may come again
 _LOOK = 0.25  # seconds between two looks at whether the engines still live
 _WAITS = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before each reload of crashes in a row; then the model is given up
 _STEADY = 120.0  # seconds that an engine lives until its next crash counts as a first one
@@ -48,13 +47,6 @@ def load_in_child(slot: Slot) -> Engine:
 
     slot.loader = Loader(slot.spec, remote=True, measure=True, report=report)
     return slot.loader.load()
-
-
-def check_known(spec: ModelSpec) -> None:
-    """Raise what would keep any load of a model from beginning: UnknownModel, UnknownEngine or EngineNotInstalled."""
-    from localprobe import discovery, models
-
-    discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
 
 
 def _nothing(grace: float = 0.0) -> None:
@@ -103,7 +95,7 @@ class Host:
                 return slot.hosted
             if slot.state == "unloaded" and self.loads_on_request:
                 self._begin_instead(slot)
-            raise _not_ready(slot)
+            raise not_ready(slot)
 
     def slots(self) -> list[Slot]:
         """Every model that the server knows."""
@@ -138,7 +130,7 @@ class Host:
             with self._lock:
                 if slot.asked and slot in self._slots:
                     self._slots.remove(slot)  # else the wrong names that clients try would be listed for ever
-            raise _not_ready(slot)
+            raise not_ready(slot)
         return slot.hosted
 
     def _begun(self, name: str, engine: str | None) -> Slot:
@@ -164,7 +156,7 @@ class Host:
         with self._lock:
             slot = self._slot(name)
             if slot.state == "unloaded":
-                raise _not_ready(slot)
+                raise not_ready(slot)
             free = self._taken_out(slot)
         free()
         return slot
@@ -297,16 +289,3 @@ class Host:
                 loader.cancel()
 
         return free
-
-
-def _not_ready(slot: Slot) -> ApiError:
-    """Why a model cannot answer now."""
-    match slot.state:
-        case "unloaded":
-            message = f"the model {slot.name!r} is not loaded: load it with POST /v1/models/load"
-            return ApiError(404, message, code="model_not_found", param="model")
-        case "failed":
-            return ApiError(503, f"{slot.name} cannot be loaded: {slot.error}", code="model_failed")
-    why = f", since {slot.error}" if slot.error else ""
-    stage = f": {slot.doing}" if slot.doing else ""
-    return ApiError(503, f"{slot.name} is being loaded{why}{stage}", code="model_loading", retry_after=SOON)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 from localprobe.engines.loading import end
 from localprobe.errors import LocalprobeError
 from localprobe.model import Model
-from localprobe.serve.errors import api_error
+from localprobe.serve.errors import ApiError, api_error
 
 if TYPE_CHECKING:
     from localprobe.engine import Engine, Info
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from localprobe.serve.types import Applied
 
 T = TypeVar("T")
+SOON = 5
+"""Seconds after which a request that came during a load may come again."""
 State: TypeAlias = Literal["unloaded", "loading", "ready", "failed"]
 
 
@@ -131,3 +133,23 @@ class Slot:
     def goes_by(self, name: str) -> bool:
         """Whether a request that names a model so means it."""
         return name in (self.spec.name, self.name)
+
+
+def check_known(spec: ModelSpec) -> None:
+    """Raise what would keep any load of a model from beginning: UnknownModel, UnknownEngine or EngineNotInstalled."""
+    from localprobe import discovery, models
+
+    discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
+
+
+def not_ready(slot: Slot) -> ApiError:
+    """Why a model cannot answer now."""
+    match slot.state:
+        case "unloaded":
+            message = f"the model {slot.name!r} is not loaded: load it with POST /v1/models/load"
+            return ApiError(404, message, code="model_not_found", param="model")
+        case "failed":
+            return ApiError(503, f"{slot.name} cannot be loaded: {slot.error}", code="model_failed")
+    why = f", since {slot.error}" if slot.error else ""
+    stage = f": {slot.doing}" if slot.doing else ""
+    return ApiError(503, f"{slot.name} is being loaded{why}{stage}", code="model_loading", retry_after=SOON)

@@ -122,6 +122,7 @@ def test_sliders_that_move_at_once_lose_nothing(sliders: Server) -> None:
         ("unload", {"id": 0}, "no control vector 0: GET /control-vectors lists 0"),
         ("apply", [{"id": -1, "scale": 1}], "no control vector -1"),
         ("apply", {"id": 0, "scale": 1}, "Expected `array`"),
+        ("apply", [{"id": 0, "scale": 1}] * 65, "Expected `array` of length <= 64"),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(sliders: Server, call: str, body: Any, message: str) -> None:

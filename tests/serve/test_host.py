@@ -15,7 +15,8 @@ from localprobe.fake import FakeEngine
 from localprobe.model import Model
 from localprobe.scheduling.job import Limits
 from localprobe.serve import host as hosts
-from localprobe.serve.hosted import Slot
+from localprobe.serve.errors import api_error
+from localprobe.serve.hosted import Slot, check_known
 from localprobe.serve.settings import Settings
 from tests.serve.server import Mortal, serving, wait_for
 
@@ -177,6 +178,13 @@ def test_the_models_of_a_closed_host_are_freed() -> None:
     with serving(Settings(resident=2), names=("one", "two"), load=load) as server:
         wait_for(lambda: all(slot.hosted for slot in server.host.slots()))
     assert sorted(closed) == ["one", "two"]
+
+
+def test_an_engine_that_there_is_not_is_the_requests_mistake() -> None:
+    with pytest.raises(UnknownEngine) as caught:
+        check_known(ModelSpec("fake", "nosuch"))
+    told = api_error(caught.value)
+    assert (told.status, told.code, told.type) == (400, "engine_unknown", "invalid_request_error")
 
 
 def test_work_between_answers_runs_on_the_models_thread(server: Any) -> None:
