@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from localprobe.engine import Engine, Reserve, Steering
 from localprobe.errors import (
@@ -35,7 +35,7 @@ class Running:
     """
 
     def __init__(self, engine: Engine, limits: Limits, begun: Callable[[], None]) -> None:
-        self.stats = Stats()
+        self._counts = asdict(Stats())
         self._engine = engine
         self._limits = limits
         self._begun = begun
@@ -44,6 +44,11 @@ class Running:
         self._prefixes = Prefixes(engine, limits.prefixes)
         self._admission = Admission(engine, self._prefixes, limits.piece)
         self._batch = self._new_batch(1)
+
+    @property
+    def stats(self) -> Stats:
+        """Its counts; for any thread."""
+        return Stats(**self._counts)
 
     @property
     def busy(self) -> bool:
@@ -220,10 +225,11 @@ class Running:
         self._prefixes.leaving(self._batch, number)
 
     def _count(self, **more: int) -> None:
-        self._note(**{name: getattr(self.stats, name) + amount for name, amount in more.items()})
+        for name, amount in more.items():
+            self._counts[name] += amount
 
     def _note(self, **values: int) -> None:
-        self.stats = replace(self.stats, **values)
+        self._counts |= values
 
 
 def alike(wanted: Sequence[Prepared]) -> list[list[int]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import statistics
 import sys
 import time
@@ -16,8 +17,9 @@ from typing import Any, TypeAlias
 
 from benchmarks.plain import Plain
 from benchmarks.serve_clients import Clients, localprobe, process
-from benchmarks.serve_requests import DOSE, MOST, TOKENS, Asked, library
+from benchmarks.serve_requests import DOSE, MOST, TOKENS, Asked, library, unsteered
 from benchmarks.timing import PROMPT, interleaved, limit, row
+from localprobe import discovery, models
 from localprobe.engine import LoadOptions
 from localprobe.generation.decode import Decoding
 from localprobe.generation.events import Token
@@ -26,7 +28,7 @@ from localprobe.model import Model
 Rows: TypeAlias = list[dict[str, Any]]
 Part: TypeAlias = Callable[[Asked, Clients, int], Rows]
 """Takes the requests, the clients of the server, and a number of rounds."""
-NAMES = {"torch": "torch", "llama": "llama.cpp"}
+NAMES = {"torch": "torch", "llama": "llama.cpp", "mlx": "mlx"}
 SPREAD = 1 / MOST
 """Seconds between two of the requests that arrive within one."""
 
@@ -115,6 +117,46 @@ def generated(asked: Asked, count: int) -> float:
     start = time.perf_counter()
     tokens = sum(isinstance(event, Token) for event in asked.model.generate(requests, watch))
     return (time.perf_counter() - start) / tokens
+
+
+def against(
+    measure: str,
+    command: list[str],
+    asked: Asked,
+    clients: Clients,
+    rounds: int,
+    *,
+    count: int,
+    goal: float | None = None,
+    model: str | None = None,
+) -> dict[str, Any]:
+    """Requests at once, against the same ones unsteered at another server, which answers them as it does. `command`
+    gets its port; `model` is what it calls the model, if it must be told."""
+    port = free_port()
+    with process([*command, "--host", "127.0.0.1", "--port", str(port)], f"http://127.0.0.1:{port}") as url:
+        others = Clients(url)
+        named = {} if model is None else {"model": model}
+
+        def theirs() -> float:
+            return others.at_once([{**body, **named} for body in unsteered(asked.bodies(count))])
+
+        try:
+            seconds = interleaved(lambda: clients.at_once(asked.bodies(count)), theirs, rounds)
+        finally:
+            others.close()
+    return row(measure, *seconds, 1, "tok/s", goal)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def folder() -> str:
+    """The bundled model as torch and MLX get it, float32 in a folder."""
+    return str(models.resolve("smollm2-135m", discovery.backend("torch")).path)
 
 
 def _name(asked: Asked) -> str:
