@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,17 @@ from localprobe.errors import EngineNotInstalled, UsageError, VectorError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localprobe.engines.spec import ModelSpec
-
 _NEEDED = ("starlette", "uvicorn", "prometheus_client")
+
+
+class Seconds(click.FloatRange):
+    """A finite number; click's own range lets nan and inf in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 @click.command()
@@ -34,15 +43,13 @@ _NEEDED = ("starlette", "uvicorn", "prometheus_client")
     "--max-tokens", type=click.IntRange(min=1), default=4096, show_default=True, help="The most tokens of an answer."
 )
 @click.option(
-    "--deadline", type=click.FloatRange(min=0.1), default=600, show_default=True, help="Seconds until a request fails."
+    "--deadline", type=Seconds(min=0.1), default=600, show_default=True, help="Seconds until a request fails."
 )
 @click.option(
     "--resident", type=click.IntRange(min=1), default=1, show_default=True, help="Models loaded at a time, at most."
 )
 @click.option("--load-on-request", is_flag=True, help="A request loads the MODEL that it names, if there is room.")
-@click.option(
-    "--grace", type=click.FloatRange(min=0), default=30, show_default=True, help="Seconds for answers at the end."
-)
+@click.option("--grace", type=Seconds(min=0), default=30, show_default=True, help="Seconds for answers at the end.")
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,14 +79,16 @@ def serve(
     from localprobe.scheduling.job import Limits
     from localprobe.serve.app import create_app
     from localprobe.serve.guard.keys import read_keys
-    from localprobe.serve.host import Host
+    from localprobe.serve.host import Host, check_known
     from localprobe.serve.run import serve as run
     from localprobe.serve.settings import Settings
 
     settings = Settings(limits=Limits(rows=rows), steering=_default(steering), keys=read_keys(api_key_file), **options)
     specs = [model.chosen for model in models]
+    if twice := [spec.name for place, spec in enumerate(specs) if spec.name in [other.name for other in specs[:place]]]:
+        raise UsageError(f"{twice[0]} is named twice: requests could not tell which is meant")
     for spec in specs[: settings.resident]:
-        _check_known(spec)
+        check_known(spec)
     host = Host(specs, settings.limits, resident=settings.resident, load_on_request=settings.load_on_request)
     run(create_app(host, settings), host, settings)
 
@@ -89,20 +98,15 @@ def _default(steering: Sequence[str]) -> str:
     for a vector that the library has not."""
     from localprobe.serve.errors import ApiError
     from localprobe.serve.resolve import read_steering
+    from localprobe.serve.vectors import names
     from localprobe.vectors.library import Library
 
     try:
         expressions = read_steering(list(steering))
     except ApiError as error:
         raise UsageError(f"{error}; name vectors of the library") from error
-    for name in dict.fromkeys(name for e in expressions for term in e.terms for name in term.vectors):
+    text = "; ".join(map(str, expressions))
+    for name in names(text):
         if not Library().named(name):
             raise VectorError(f"no vector {name!r} in the library: `localprobe vector list` shows them")
-    return "; ".join(map(str, expressions))
-
-
-def _check_known(spec: ModelSpec) -> None:
-    """Raise now for what no load could find, rather than in the background."""
-    from localprobe import discovery, models
-
-    discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
+    return text

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from localprobe.checks import check_sampler
 from localprobe.client.errors import unreadable
 from localprobe.client.server import Server
 from localprobe.engine import Sampler
@@ -46,6 +47,7 @@ class Asked:
     def body(self, path: str, prompt: Any) -> dict[str, Any]:
         """The body of a request: `prompt` is a text for `TEXT`, and a list of messages for `CHAT`."""
         sampler = self.sampler
+        check_sampler(sampler)  # JSON has no nan to ask the server with
         return {
             "model": self.model,
             **({"messages": prompt, "logprobs": True} if path == CHAT else {"prompt": prompt, "logprobs": 0}),

@@ -31,10 +31,14 @@ class Server:
 
         self.url = _base(url)
         """`http://HOST:PORT`, without a path of the API."""
-        key = os.environ.get(KEY) if key is None else key
+        key = (os.environ.get(KEY) or "" if key is None else key).strip()
+        if not (key.isascii() and key.isprintable()):
+            raise EndpointError(f"the key (`key`, or {KEY}) holds other characters than printable ASCII")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             host = httpx2.URL(self.url).host
+            if not host:
+                raise ValueError(host)
             limits = httpx2.Limits(max_connections=None)  # the server says how many answers it gives at a time
             # A proxy of the environment is for other machines.
             self._client = httpx2.Client(
@@ -105,7 +109,7 @@ class Server:
     def _read_json(self, response: httpx2.Response) -> Any:
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise unreadable(self.url, str(error)) from error
 
     def _sent(self, method: str, path: str, **about: Any) -> httpx2.Response:
@@ -128,7 +132,7 @@ class Server:
         response.read()
         try:
             body = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             body = response.text
         raise told(self.url, response.status_code, body)
 
@@ -140,7 +144,7 @@ class Server:
                 return
             try:
                 body = event.json()
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise unreadable(self.url, str(error)) from error
             if not isinstance(body, dict):
                 raise unreadable(self.url, "an event is no object")
@@ -152,5 +156,5 @@ class Server:
 
 def _base(url: str) -> str:
     """The address without the path that OpenAI's clients are given."""
-    base = url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
-    return base if "://" in base else f"http://{base}"
+    scheme, mark, rest = url.strip().rpartition("://")
+    return f"{scheme}{mark or 'http://'}{rest.rstrip('/').removesuffix('/v1').rstrip('/')}"

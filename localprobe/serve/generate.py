@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from localprobe.checks import check_steering
-from localprobe.engine import IntArray, Sampler
+from localprobe.engine import IntArray, Sampler, Steering
 from localprobe.generation.events import Event, Finished, Token
 from localprobe.generation.gates import RowGates
 from localprobe.generation.place import PromptPlace
@@ -28,7 +28,7 @@ from localprobe.serve import exchange
 from localprobe.serve.endpoint import Call
 from localprobe.serve.errors import ApiError, api_error
 from localprobe.serve.hosted import Hosted
-from localprobe.serve.resolve import Wanted, noticing, of_field, read, resolve
+from localprobe.serve.resolve import Resolved, Wanted, noticing, of_field, read, resolve
 from localprobe.serve.types import Applied, CachedTokens, Generation, Usage
 from localprobe.serve.unsupported import refuse_unsupported
 from localprobe.steering import knob
@@ -163,10 +163,11 @@ class Answering:
     def _turn(self, wanted: Wanted, model: Model) -> tuple[int, Applied]:
         if self._place is None or self._job is None or not self._drawn:
             raise ApiError(409, "the answer has not begun: change its steering after its first token")
+        if self._job.over:
+            raise ApiError(404, "the answer has ended", code="answer_not_found")
         with noticing() as notices:
             resolved = resolve(model, wanted)
-            steering = of_field("steering", partial(knob.steering, resolved.knobs, self._place))
-            of_field("steering", lambda: check_steering(model.info, RowGates(model.engine, steering).all_terms))
+            steering = _steering(model, resolved, self._place)
         self._job.steer(steering)
         resolved.applied.notices = list(notices)
         return self._drawn, resolved.applied
@@ -223,7 +224,7 @@ class Answering:
             prepared, repeats = [], Counter[str]()
             for prompt in prompts:
                 place = self._place = PromptPlace.of(model.engine, prompt.ids, message=prompt.message)
-                steering = of_field("steering", partial(knob.steering, resolved.knobs, place))
+                steering = _steering(model, resolved, place)
                 for _ in range(order.choices):
                     key = self._key(repeats[prompt.key])
                     repeats[prompt.key] += 1
@@ -239,6 +240,13 @@ class Answering:
         """The name of an answer's random numbers; with a seed, the one that `Model.answers` gives it."""
         seed = f"request {self.name}" if self.order.seed is None else f"seed {self.order.seed}"
         return seed + (f" again {repeat}" if repeat else "")
+
+
+def _steering(model: Model, resolved: Resolved, place: PromptPlace) -> Steering:
+    """The terms of a row, checked before the scheduler has them, so that an error names the field."""
+    steering = of_field("steering", partial(knob.steering, resolved.knobs, place))
+    of_field("steering", lambda: check_steering(model.info, RowGates(model.engine, steering).all_terms))
+    return steering
 
 
 def _sampler(body: Generation) -> Sampler:

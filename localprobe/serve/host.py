@@ -15,6 +15,7 @@ from localprobe.engines.spec import ModelSpec
 from localprobe.errors import EngineCrashed, LocalprobeError, first_line
 from localprobe.serve.errors import ApiError
 from localprobe.serve.hosted import Hosted, Slot
+from localprobe.suggest import shown
 
 if TYPE_CHECKING:
     from localprobe.engine import Engine
@@ -49,6 +50,13 @@ def load_in_child(slot: Slot) -> Engine:
     return slot.loader.load()
 
 
+def check_known(spec: ModelSpec) -> None:
+    """Raise what would keep any load of a model from beginning: UnknownModel, UnknownEngine or EngineNotInstalled."""
+    from localprobe import discovery, models
+
+    discovery.choose(spec.engine, None if spec.engine else models.formats(spec.name))
+
+
 def _nothing(grace: float = 0.0) -> None:
     """Frees nothing."""
 
@@ -64,12 +72,14 @@ class Host:
         resident: int = 1,
         load_on_request: bool = False,
         load: Load = load_in_child,
+        known: Callable[[ModelSpec], None] = check_known,
     ) -> None:
-        """Of `specs`, at least one, the first `resident` are loaded by `start`. `load` gives the engine of a model."""
+        """Of `specs`, at least one, the first `resident` are loaded by `start`. `load` gives the engine of a model;
+        `known` raises for one that no load could find, so that no other makes room for it."""
         self.default = ""
         """The steering of requests that name none: an expression, or empty."""
         self.loads_on_request = load_on_request
-        self._limits, self._most, self._load = limits, resident, load
+        self._limits, self._most, self._load, self._known = limits, resident, load, known
         self._usual = specs[0]
         self._slots = [Slot(spec) for spec in specs]
         self._lock = threading.RLock()
@@ -92,7 +102,7 @@ class Host:
                 slot.hosted.used = time.monotonic()
                 return slot.hosted
             if slot.state == "unloaded" and self.loads_on_request:
-                self._begin(slot, before=self._make_room())
+                self._begin_instead(slot)
             raise _not_ready(slot)
 
     def slots(self) -> list[Slot]:
@@ -115,25 +125,39 @@ class Host:
         }
 
     async def load(self, name: str, engine: str | None = None) -> Hosted:
-        """Load a model, and wait for it. ApiError if it cannot be loaded."""
-        with self._lock:
-            slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
-            if slot is None:
-                slot = Slot(replace(self._usual, name=name, engine=engine))
-            before: Free = _nothing
-            if engine not in (None, slot.spec.engine):
-                before = self._taken_out(slot)
-                slot.spec = replace(slot.spec, engine=engine)
-            if slot.state in ("unloaded", "failed"):
-                slot.crashes = 0
-                self._begin(slot, before=self._make_room() if before is _nothing else before)
-            if slot not in self._slots:
-                self._slots.append(slot)
+        """Load a model, and wait for it. ApiError if it cannot be loaded, UnknownModel and the like if there is none:
+        what made room for it is loaded again then."""
+        slot = next((slot for slot in self.slots() if slot.goes_by(name)), None)
+        if slot is None or engine not in (None, slot.spec.engine):
+            usual = self._usual if slot is None else slot.spec
+            await asyncio.to_thread(self._known, replace(usual, name=slot.spec.name if slot else name, engine=engine))
+        slot = self._begun(name, engine)
         while slot.state == "loading":
             await asyncio.sleep(_LOOK / 5)
         if slot.hosted is None:
+            with self._lock:
+                if slot.asked and slot in self._slots:
+                    self._slots.remove(slot)  # else the wrong names that clients try would be listed for ever
             raise _not_ready(slot)
         return slot.hosted
+
+    def _begun(self, name: str, engine: str | None) -> Slot:
+        """The model of a name, which is ready or being loaded; a new one if no model goes by it."""
+        with self._lock:
+            slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
+            if slot is None:
+                slot = Slot(replace(self._usual, name=name, engine=engine), asked=True)
+            if engine not in (None, slot.spec.engine):
+                free = self._taken_out(slot)
+                slot.spec = replace(slot.spec, engine=engine)
+                slot.crashes = 0
+                self._begin(slot, before=free)
+            elif slot.state in ("unloaded", "failed"):
+                slot.crashes = 0
+                self._begin_instead(slot)
+            if slot not in self._slots:
+                self._slots.append(slot)
+            return slot
 
     def unload(self, name: str) -> Slot:
         """Free a model, or end its load; its running answers fail. ApiError 404 for one that is not loaded."""
@@ -160,15 +184,21 @@ class Host:
         slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
         if slot is None:
             known = ", ".join(slot.name for slot in self._slots)
-            raise ApiError(404, f"no model {name!r} here, but {known}", code="model_not_found", param="model")
+            raise ApiError(404, f"no model {shown(name)} here, but {known}", code="model_not_found", param="model")
         return slot
 
     def _begin(self, slot: Slot, wait: float = 0.0, before: Free = _nothing) -> None:
         """Load a model on a thread of its own, after `wait` seconds, and once what was there `before` is freed."""
-        slot.state, slot.hosted, slot.doing = "loading", None, "waiting" if wait else "starting"
+        slot.state, slot.hosted, slot.doing, slot.instead = "loading", None, "waiting" if wait else "starting", None
         slot.loads += 1
         arguments = (slot, slot.loads, wait, before)
         threading.Thread(target=self._run, args=arguments, name=f"load {slot.spec.name}", daemon=True).start()
+
+    def _begin_instead(self, slot: Slot) -> None:
+        """Load a model in the place of another, if there is no room for one more. ApiError 503 if none can leave."""
+        leaving = self._leaving()
+        self._begin(slot, before=self._taken_out(leaving) if leaving else _nothing)
+        slot.instead = leaving
 
     def _run(self, slot: Slot, load: int, wait: float, before: Free) -> None:
         before()
@@ -204,6 +234,8 @@ class Host:
                 self._reload(slot, error)
                 return
             slot.state, slot.doing, slot.error = "failed", "", first_line(error)
+            if (left := slot.instead) is not None and left.state == "unloaded" and self._has_room():
+                self._begin(left)
         bug = None if isinstance(error, LocalprobeError) else error
         _log.error("%s cannot be loaded: %s", slot.spec.name, first_line(error), exc_info=bug)
 
@@ -235,17 +267,22 @@ class Host:
             for slot in self.slots():
                 self._look(slot)
 
-    def _make_room(self) -> Free:
-        """Take the model out that was idle for the longest, if there is no room for one more. ApiError 503 if none
-        is."""
-        loaded = [slot for slot in self._slots if slot.state in ("ready", "loading")]
-        if len(loaded) < self._most:
-            return _nothing
+    def _has_room(self) -> bool:
+        return len(self._loaded_slots()) < self._most
+
+    def _loaded_slots(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot.state in ("ready", "loading")]
+
+    def _leaving(self) -> Slot | None:
+        """The model that was idle for the longest, if there is no room for one more. ApiError 503 if none is."""
+        if self._has_room():
+            return None
+        loaded = self._loaded_slots()
         idle = [slot for slot in loaded if slot.hosted and slot.hosted.idle]
         if not idle:
             message = f"there is no room for another model: {', '.join(s.name for s in loaded)} answers; send it again"
             raise ApiError(503, message, code="no_room", retry_after=SOON)
-        return self._taken_out(min(idle, key=lambda slot: slot.hosted.used if slot.hosted else 0.0))
+        return min(idle, key=lambda slot: slot.hosted.used if slot.hosted else 0.0)
 
     def _taken_out(self, slot: Slot) -> Free:
         """Make a model unloaded; what is returned frees it, and waits for that."""

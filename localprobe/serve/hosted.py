@@ -118,6 +118,10 @@ class Slot:
     """How often it was loaded again after its engine failed."""
     loads: int = 0
     """Counts its loads, so that one that was given up is told from the next."""
+    asked: bool = False
+    """Whether a client named it: it is forgotten if it cannot be loaded."""
+    instead: Slot | None = None
+    """Whose place it took; loaded again if this one fails."""
 
     @property
     def name(self) -> str:

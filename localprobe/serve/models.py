@@ -13,6 +13,7 @@ from localprobe.serve.errors import ApiError
 from localprobe.serve.host import SOON
 from localprobe.serve.hosted import Slot, State
 from localprobe.serve.types import Name, Strict
+from localprobe.suggest import shown
 
 
 class ModelDetails(Struct, omit_defaults=True):
@@ -98,7 +99,7 @@ async def show_model(call: Call[None]) -> ModelObject:
     name = call.path["name"]
     slot = next((slot for slot in call.host.slots() if slot.goes_by(name)), None)
     if slot is None:
-        raise ApiError(404, f"no model {name[:200]!r} here: GET /v1/models lists them", code="model_not_found")
+        raise ApiError(404, f"no model {shown(name)} here: GET /v1/models lists them", code="model_not_found")
     found = _object(slot)
     if (hosted := slot.hosted) is not None:
         found.localprobe.scale = [float(x) for x in await hosted.run(lambda model: model.scale)]

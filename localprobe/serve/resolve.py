@@ -13,7 +13,14 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from localprobe.engine import Info, Watch
-from localprobe.errors import LocalprobeError, UsageError, VectorError, caught_warnings
+from localprobe.errors import (
+    EngineCrashed,
+    EngineStopped,
+    LocalprobeError,
+    UsageError,
+    VectorError,
+    caught_warnings,
+)
 from localprobe.model import Model
 from localprobe.serve.errors import ApiError, api_error
 from localprobe.serve.types import Applied, Steering, SteeringTerm
@@ -28,6 +35,8 @@ from localprobe.vectors.library import Library, LibraryEntry
 from localprobe.vectors.vector import Vector
 
 T = TypeVar("T")
+LONGEST = 1 << 14
+"""The most characters of a request's steering."""
 
 _warnings = threading.Lock()  # warnings are caught for the whole process, and each model resolves on its own thread
 
@@ -59,6 +68,7 @@ def read(
 ) -> Wanted:
     """What a request asks for. ApiError 400, with the field at fault, for what cannot be read, for more than `most`
     terms, and for a path."""
+    _check_length(steering, most)
     expressions = of_field("steering", lambda: read_steering(steering, default))
     if sum(len(expression.terms) for expression in expressions) > most:
         raise ApiError(400, f"steering has more than the {most} terms that this server takes", param="steering")
@@ -68,6 +78,15 @@ def read(
     conditions = tuple(dict.fromkeys(watch or ()))
     of_field("watch", lambda: [library_name(parse_watch(text).probe) for text in conditions])
     return Wanted(expressions, read_probes, conditions)
+
+
+def _check_length(steering: Steering, most: int) -> None:
+    """ApiError 400 for more than the event loop should read: it serves nobody else meanwhile."""
+    parts = steering if isinstance(steering, list) else [steering]
+    if len(parts) > most:
+        raise ApiError(400, f"steering has more than the {most} terms that this server takes", param="steering")
+    if (length := sum(len(part) for part in parts if isinstance(part, str))) > LONGEST:
+        raise ApiError(400, f"steering has {length:,} characters: {LONGEST:,} are the most", param="steering")
 
 
 @contextmanager
@@ -206,9 +225,12 @@ def described(model: Model, knob: Knob) -> dict[str, Any]:
 
 
 def of_field(name: str, work: Callable[[], T]) -> T:
-    """What `work` gives; its error names the field."""
+    """What `work` gives; its error names the field. The end of the engine is no field's fault, and stays what it is:
+    the scheduler must hear of it."""
     try:
         return work()
+    except (EngineCrashed, EngineStopped):
+        raise
     except ApiError as error:
         error.param = error.param or name
         raise

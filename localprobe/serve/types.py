@@ -16,6 +16,8 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 31)]
 Choices: TypeAlias = Annotated[int, Meta(ge=1, le=8)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
+Said: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2000)]
+"""A name or a condition as the steering language writes it, in quotes if it must."""
 Stop: TypeAlias = str | Annotated[list[str], Meta(max_length=4)] | None
 Seed: TypeAlias = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
@@ -71,13 +73,13 @@ class SteeringTerm(Strict):
     ablate: Share | None = None
     """The share of the component that is removed."""
     layer: Annotated[int, Meta(ge=0)] | None = None
-    layers: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)] | str | None = None
+    layers: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1, max_length=1000)] | Said | None = None
     """A list, or as the language writes them: `all`, `12-18`."""
-    positions: str | None = None
+    positions: Said | None = None
     """As the language writes them: `response`, `first 5`, `response outside thinking`."""
-    if_: str | None = field(default=None, name="if")
+    if_: Said | None = field(default=None, name="if")
     """A condition on the prompt: `refusal > fpr 0.01`."""
-    when: str | None = None
+    when: Said | None = None
     """A condition on the tokens of the answer."""
     until: float | None = None
     """Where the condition of `when` ends."""
@@ -96,9 +98,9 @@ class Generation(Struct, forbid_unknown_fields=True, kw_only=True):
     model: str | None = None
     """One of `GET /v1/models`; without it, the one that is loaded."""
     steering: Steering = None
-    probes: Annotated[list[Name], Meta(max_length=64)] | None = None
+    probes: Annotated[list[Said], Meta(max_length=64)] | None = None
     """Vectors of the library, `NAME` or `NAME@LAYER`: every token is scored by them."""
-    watch: Annotated[list[Name], Meta(max_length=64)] | None = None
+    watch: Annotated[list[Said], Meta(max_length=64)] | None = None
     """Conditions such as `refusal > fpr 0.01`: the answer tells of tokens where they hold."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -139,15 +139,16 @@ def received(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".upload-", ignore_cleanup_errors=True) as own:
-            yield Path(own, "upload")
+            yield Path(own, "the upload")  # as messages call it
     except OSError as error:
         raise ApiError(500, f"the library cannot be written: {error.strerror}") from error
 
 
-def names(steering: str) -> set[str]:
-    """The vectors that an expression names, in terms and conditions."""
+def names(steering: str) -> list[str]:
+    """The vectors that an expression names, in terms and conditions, each once."""
     terms = parse(steering).terms if steering else ()
-    return {name for term in terms for name in (*term.vectors, *(gate.condition.probe for gate in term.gates))}
+    named = (name for term in terms for name in (*term.vectors, *(gate.condition.probe for gate in term.gates)))
+    return list(dict.fromkeys(named))
 
 
 def _allowed(call: Call[Any]) -> None:
@@ -184,12 +185,13 @@ def _kept(path: Path, name: str, info: Info) -> LibraryEntry:
         if not LibraryEntry(name, path, vector).made_for(info):
             raise VectorError(f"the upload was made for {shown(vector.origin.model)}, not for {info.model}")
     except (VectorError, ModelError) as error:
-        told = first_line(error).replace(str(path), "the upload").replace(path.name, "the upload")
+        told = first_line(error).replace(str(path), path.name)
         raise ApiError(400, told, code="vector_error") from error
     try:
         return LibraryEntry(name, Library().keep(vector, name), vector)
     except LocalprobeError as error:
-        raise ApiError(500, "the vector cannot be written into the library") from error
+        why = getattr(error.__cause__, "strerror", None) or "see the server's disk"
+        raise ApiError(500, f"the library cannot be written: {why}") from error
 
 
 def _owned(vector: Vector, name: str, info: Info) -> Vector:

@@ -75,6 +75,15 @@ def test_it_prints_its_address_answers_and_ends_with_its_engine(warm: Vector) ->
         (["fake", "--steer", "0.2"], "expected a vector after the number"),
         (["fake", "--host", "0.0.0.0"], "others can reach 0.0.0.0, and no key is set"),
         (["fake", "--port", "99999"], "99999"),
+        (["fake", "--steer", "0.2 warm if nosuch > 3"], "no vector 'nosuch' in the library"),
+        (["fake", "--deadline", "nan"], "nan is no number of seconds"),
+        (["fake", "--grace", "inf"], "inf is no number of seconds"),
+        (["fake", "fake", "--resident", "2"], "fake is named twice"),
+        (["fake", "--port", "0", "--allow-origin", "*"], "--allow-origin '*': an origin has a scheme and a host"),
+        (["fake", "--port", "0", "--allow-origin", "localhost:3000"], "--allow-origin 'localhost:3000'"),
+        (["fake", "--port", "0", "--allow-origin", "null"], "--allow-origin 'null'"),
+        (["fake", "--port", "0", "--allow-host", "http://me"], "--allow-host 'http://me': give a name or an address"),
+        (["fake", "--port", "0", "--allow-host", "*"], "--allow-host '*'"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(run: Run, warm: Vector, arguments: list[str], said: str) -> None:

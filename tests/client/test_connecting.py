@@ -46,8 +46,14 @@ def test_no_server_is_one_line() -> None:
 
 @pytest.mark.parametrize("url", ["", "http://", "ftp://127.0.0.1", "http://a b", "http://127.0.0.1:port"])
 def test_what_is_no_address_is_one_line(url: str) -> None:
-    with pytest.raises(EndpointError):
+    with pytest.raises(EndpointError, match=r"is no address of a server: write http://HOST:PORT|at http://a b"):
         lp.connect(url)
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "two\nlines"])
+def test_a_key_that_no_header_can_carry_is_said(key: str) -> None:
+    with pytest.raises(EndpointError, match="holds other characters than printable ASCII"):
+        lp.connect("http://127.0.0.1:9", key)
 
 
 def test_a_model_that_is_being_loaded_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +115,8 @@ def test_a_key_is_asked_for_and_taken_from_the_environment(monkeypatch: pytest.M
         (lambda request: PlainTextResponse("gone", 502), "answers with status 502: gone"),
         (lambda request: JSONResponse({"data": [{"id": "gpt"}]}), "says nothing of residuals"),
         (lambda request: Response("[]", media_type="application/json"), "a list without models"),
+        (lambda request: Response("[" * 100_000, media_type="application/json"), "answers what cannot be read"),
+        (lambda request: Response("[" * 100_000, 500, media_type="application/json"), "answers with status 500"),
     ],
 )
 def test_another_kind_of_server_is_told_apart(answer: Callable[..., Response], told: str) -> None:

@@ -64,6 +64,7 @@ def test_what_the_server_is_too_busy_for_is_an_error_of_the_endpoint() -> None:
         ({"steer": "nothing", "dose": 0.2}, lp.VectorError, "no vector 'nothing' in the library"),
         ({"alarms": ["nothing > 2"]}, LocalprobeError, "no vector 'nothing'"),
         ({"tokens": 4, "temperature": -1.0}, lp.UsageError, "temperature"),
+        ({"tokens": 4, "temperature": float("nan")}, lp.UsageError, "temperature must be 0 or more, not nan"),
         ({"steer": "warm"}, lp.UsageError, "column 1"),
     ],
     ids=str,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from localprobe.capture.scale import residual_scale
 from localprobe.engine import Capabilities, Sampler, Term, Watch
 from localprobe.errors import Cancelled, EngineCrashed, EngineError, OutOfMemory, QueueFull, UsageError
 from localprobe.fake import FakeEngine
+from localprobe.fake.stream import FakeStream
 from localprobe.generation.answer import Answer, collect
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Token
@@ -49,10 +50,22 @@ def same(answer: Answer, expected: Answer) -> None:
     assert [(a.index, a.probe) for a in answer.alerts] == [(a.index, a.probe) for a in expected.alerts]
 
 
+def endless(delay: float = 0.0) -> FakeEngine:
+    """An engine whose answers end at their limit only."""
+    engine = FakeEngine(delay=delay)
+    engine.info = replace(engine.info, eos=())
+    return engine
+
+
 @pytest.fixture
 def slow() -> FakeEngine:
     """An engine whose answers take a while."""
-    return FakeEngine(delay=0.01)
+    return endless(0.01)
+
+
+def long_answer(text: str = "Hello there", tokens: int = 200) -> Request:
+    """A request for an answer that takes a while on a slow engine."""
+    return request(FakeEngine(), text, tokens=tokens)
 
 
 @pytest.fixture
@@ -66,14 +79,6 @@ def ask(scheduler: Scheduler, wanted: Prepared, **how: float) -> Heard:
     heard = Heard()
     scheduler.submit(lambda: [wanted], heard, **how)
     return heard
-
-
-@cache
-def long_answer(text: str = "Hello there", tokens: int = 200) -> Request:
-    """A request whose answer does not end before its limit."""
-    engine = FakeEngine()
-    keys = (request(engine, text, tokens=tokens, key=str(key)) for key in range(100))
-    return next(asked for asked in keys if alone(engine, Prepared(asked)).reason == "length")
 
 
 def test_no_request_reaches_the_tokens_of_another(engine: FakeEngine) -> None:
@@ -113,11 +118,47 @@ def test_a_beginning_is_shared_while_its_row_still_decodes(slow: FakeEngine) -> 
     first = ask(scheduler, asked)
     first.began.wait(10)
     second = ask(scheduler, Prepared(request(slow, system + "What?", tokens=3)))
-    same(second.answers()[0], alone(slow, Prepared(request(slow, system + "What?", tokens=3))))
+    same(second.answers()[0], alone(endless(), Prepared(request(slow, system + "What?", tokens=3))))
     assert not first.over.is_set()
     assert scheduler.stats.reused_tokens >= len(slow.encode(system))
-    same(first.answers()[0], alone(slow, asked))
+    same(first.answers()[0], alone(endless(), asked))
     scheduler.close()
+
+
+@contextmanager
+def at_once(scheduler: Scheduler) -> Iterator[None]:
+    """What is asked for in the block arrives together."""
+    go = threading.Event()
+    held = scheduler.call(go.wait)
+    yield
+    go.set()
+    held.result(10)
+
+
+def test_prompts_that_arrive_together_are_prefilled_together(
+    engine: FakeEngine, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[int] = []
+    join = FakeStream.join
+    monkeypatch.setattr(
+        FakeStream, "join", lambda self, prompts, room: joined.append(len(prompts)) or join(self, prompts, room)
+    )
+    wanted = [Prepared(request(engine, f"{name} asks")) for name in ("Ann", "Bob", "Cem", "Dee")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    for listener, one in zip(heard, wanted, strict=True):
+        same(listener.answers()[0], alone(engine, one))
+    assert joined == [4]
+
+
+def test_a_beginning_that_arrivals_share_is_prefilled_once(engine: FakeEngine, scheduler: Scheduler) -> None:
+    system = "You are a kind and patient assistant, who answers in one sentence. "
+    wanted = [Prepared(request(engine, f"{system}{name}?")) for name in ("Who", "What", "Where", "When")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    for listener, one in zip(heard, wanted, strict=True):
+        same(listener.answers()[0], alone(engine, one))
+    assert scheduler.stats.reused_tokens >= 3 * len(engine.encode(system))
 
 
 def test_a_long_prompt_comes_in_pieces_between_the_steps_of_others(slow: FakeEngine) -> None:
@@ -126,8 +167,8 @@ def test_a_long_prompt_comes_in_pieces_between_the_steps_of_others(slow: FakeEng
     first.began.wait(10)
     long = Prepared(request(slow, "word " * 50, steering=(Term(2, vector(slow, 1)),), tokens=4))
     second = ask(scheduler, long)
-    same(second.answers()[0], alone(slow, long))
-    same(first.answers()[0], alone(slow, Prepared(long_answer("Hi", 80))))
+    same(second.answers()[0], alone(endless(), long))
+    same(first.answers()[0], alone(endless(), Prepared(long_answer("Hi", 80))))
     began = next(at for at, events in enumerate(second.steps))
     assert began == 0
     assert len(first.steps) >= 10
@@ -219,7 +260,6 @@ def test_a_cancelled_job_says_no_more_and_makes_room(slow: FakeEngine, began: bo
 
 
 def test_a_deadline_ends_a_job_that_waits_and_one_that_runs(slow: FakeEngine) -> None:
-    long_answer()
     scheduler = Scheduler(slow, Limits(rows=1))
     running = ask(scheduler, Prepared(long_answer()), deadline=0.3)
     waiting = ask(scheduler, Prepared(long_answer()), deadline=0.05)
@@ -276,7 +316,7 @@ def test_a_prompt_waits_until_memory_is_free(slow: FakeEngine) -> None:
     wanted = [Prepared(request(slow, "y" * 30 + str(number), tokens=20)) for number in range(4)]
     heard = [ask(scheduler, one) for one in wanted]
     for listener, one in zip(heard, wanted, strict=True):
-        same(listener.answers()[0], alone(slow, one))
+        same(listener.answers()[0], alone(endless(), one))
     scheduler.close()
 
 
@@ -293,7 +333,7 @@ def test_predictions_that_are_not_finite_fail_their_own_answer(
     wild = ask(scheduler, Prepared(request(slow, steering=(Term(2, huge), Term(3, huge)))))
     with pytest.raises(EngineError, match="not finite"):
         wild.answers()
-    same(first.answers()[0], alone(slow, fine))
+    same(first.answers()[0], alone(endless(), fine))
     scheduler.close()
 
 

@@ -68,6 +68,7 @@ def serving(
         resident=settings.resident,
         load_on_request=settings.load_on_request,
         load=load,
+        known=lambda spec: None,
     )
     config = uvicorn.Config(create_app(host, settings), log_level="warning", lifespan="off")
     server, listening = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))

@@ -65,3 +65,9 @@ def test_allowed_names_are_answered() -> None:
     assert status("Box.lan:8765", LOCAL, "box.lan") == 200
     assert status("box.lan:8765", LOCAL, "box.lan:8765") == 200
     assert status("box.lan:1", LOCAL, "box.lan:8765") == 403
+
+
+@pytest.mark.parametrize("allowed", ["[fd00::5]:8765", "[fd00::5]", "fd00::5"])
+def test_an_ipv6_address_may_be_allowed(allowed: str) -> None:
+    assert status("[fd00::5]:8765", LOCAL, allowed) == 200
+    assert status("[fd00::6]:8765", LOCAL, allowed) == 403

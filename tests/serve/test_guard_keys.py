@@ -79,6 +79,20 @@ def test_a_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        (b"\xef\xbb\xbffirst-key\r\n\r\nsecond-key\r\n", ("first-key", "second-key")),  # as Windows' editor saves it
+        (b"begins#goes-on\n#begins\n", ("begins#goes-on",)),
+    ],
+)
+def test_a_key_is_all_that_the_line_says(tmp_path: Path, content: bytes, keys: tuple[str, ...]) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    assert read_keys(file, {}) == keys
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"# none\n", "holds no key"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from localprobe.errors import EngineCrashed, UnknownModel
+from localprobe.engine import IntArray
+from localprobe.engines.spec import ModelSpec
+from localprobe.errors import EngineCrashed, EngineStopped, OutOfMemory, UnknownEngine, UnknownModel
 from localprobe.fake import FakeEngine
+from localprobe.model import Model
+from localprobe.scheduling.job import Limits
 from localprobe.serve import host as hosts
 from localprobe.serve.hosted import Slot
 from localprobe.serve.settings import Settings
@@ -123,6 +127,24 @@ def test_an_engine_that_dies_while_idle_is_loaded_again() -> None:
         assert server.chat()["choices"]
 
 
+def test_an_engine_that_is_stopped_while_idle_is_loaded_again() -> None:
+    class Stopped(FakeEngine):
+        def encode(self, text: str, *, template: bool = False) -> IntArray:
+            raise EngineStopped("its process is stopped")
+
+    loads: list[FakeEngine] = []
+
+    def load(slot: Slot) -> FakeEngine:
+        loads.append(FakeEngine() if loads else Stopped())
+        return loads[-1]
+
+    with serving(load=load) as server:
+        error = server.chat()["error"]
+        assert (error["code"], error["param"]) == ("engine_stopped", None)
+        wait_for(lambda: len(loads) == 2 and server.host.status()[0])
+        assert server.chat()["choices"]
+
+
 @pytest.mark.parametrize("dies", ["at once", "in the load"])
 def test_a_model_is_given_up_after_crashes_in_a_row(monkeypatch: pytest.MonkeyPatch, dies: str) -> None:
     monkeypatch.setattr(hosts, "_WAITS", (0.0, 0.01, 0.01))
@@ -158,9 +180,43 @@ def test_the_models_of_a_closed_host_are_freed() -> None:
 
 
 def test_work_between_answers_runs_on_the_models_thread(server: Any) -> None:
-    import asyncio
-
     names: list[str] = []
-    work: Callable[[Any], int] = lambda model: (names.append(threading.current_thread().name), model.info.layers)[1]  # noqa: E731
+
+    def work(model: Model) -> int:
+        names.append(threading.current_thread().name)
+        return model.info.layers
+
     assert asyncio.run(server.host.hosted().run(work)) == 6
     assert names == ["localprobe scheduler"]
+
+
+def test_a_model_that_cannot_be_loaded_takes_no_place_and_is_forgotten() -> None:
+    def load(slot: Slot) -> FakeEngine:
+        if slot.spec.name == "two":
+            raise OutOfMemory("two does not fit")
+        return FakeEngine(slot.spec.name)
+
+    with serving(names=("one",), load=load) as server:
+        refused = server.http.post("/v1/models/load", json={"model": "two"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_failed")
+        assert "two cannot be loaded: two does not fit" in refused.json()["error"]["message"]
+        wait_for(lambda: server.http.get("/health").status_code == 200)
+        assert server.chat()["model"] == "one"
+        assert [model["id"] for model in server.http.get("/health").json()["models"]] == ["one"]
+
+
+def test_a_name_that_nothing_has_is_refused_before_a_model_makes_room() -> None:
+    loads: list[str] = []
+
+    def load(slot: Slot) -> FakeEngine:
+        loads.append(slot.spec.name)
+        return FakeEngine()
+
+    host = hosts.Host([ModelSpec("one", "fake")], Limits(), load=load)
+    host.start()
+    wait_for(lambda: host.status()[0])
+    for name, engine, error in (("nosuchmodel", None, UnknownModel), ("one", "nosuch", UnknownEngine)):
+        with pytest.raises(error):
+            asyncio.run(host.load(name, engine))
+    assert (loads, host.status()[0], len(host.slots())) == (["one"], True, 1)
+    host.close()

@@ -119,3 +119,29 @@ def test_warnings_are_notices_of_the_answer(server: Server) -> None:
     Library().keep(Vector("deep", Origin("fake", width=WIDTH), {2: ones, LAYERS + 1: ones}, 2))
     notices = server.chat(steering="0.2 deep")["localprobe"]["notices"]
     assert notices == ["vector 'deep': the direction at layer 7 is past the last block of fake (5): left out"]
+
+
+@pytest.mark.parametrize(
+    ("steering", "message"),
+    [
+        (["0.1 warm"] * 65, "steering has more than the 64 terms"),
+        ("0.1 warm;" * 2000, "steering has 18,000 characters: 16,384 are the most"),
+        (["0.1 warm" + " " * 9000, "0.1 brief" + " " * 9000], "steering has 18,017 characters"),
+    ],
+)
+def test_more_than_a_request_may_say_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch, steering: Any, message: str
+) -> None:
+    monkeypatch.setattr("localprobe.serve.resolve.parse", None)
+    with pytest.raises(ApiError, match=message):
+        read(steering, None, None, default="", most=64)
+
+
+def test_a_strength_that_no_float32_has_is_the_steerings_fault(server: Server) -> None:
+    for steering in ("1e308 warm", "alpha 3e38 warm", {"vector": "warm", "dose": 1e39}):
+        assert server.chat(steering=steering)["error"]["param"] == "steering"
+
+
+def test_the_longest_name_can_be_probed_in_quotes(server: Server) -> None:
+    said = server.chat(probes=[f'"{"x" * 200}"'])["error"]
+    assert (said["param"], "no vector" in said["message"]) == ("probes", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,9 +11,13 @@ from typing import Any
 
 import pytest
 
-from localprobe.engine import Engine
+from localprobe.engine import Engine, Sampler
 from localprobe.fake import FakeEngine
+from localprobe.serve.completions import encode_prompt
+from localprobe.serve.errors import ApiError
+from localprobe.serve.generate import Answering, Order
 from localprobe.serve.hosted import Slot
+from localprobe.serve.resolve import Wanted
 from localprobe.vectors.vector import Vector
 from tests.serve.server import Server, serving
 
@@ -90,3 +95,37 @@ def events(lines: Iterator[str]) -> Iterator[Any]:
     for line in lines:
         if line.startswith("data: {"):
             yield json.loads(line.removeprefix("data: "))
+
+
+def test_an_answer_that_has_ended_but_is_still_being_read_is_not_turned(server: Server) -> None:
+    """A client that reads slowly has an answer that the scheduler has long finished."""
+    order = Order(
+        wanted=Wanted(),
+        encode=lambda model: [encode_prompt(model, "Hello")],
+        prompts=1,
+        choices=1,
+        sampler=Sampler(0),
+        tokens=4,
+        stops=(),
+        ids=False,
+        seed=None,
+        texts=False,
+        top=0,
+    )
+
+    async def turned() -> str:
+        answering = Answering(server.host.hosted(), order, "cmpl-1")
+        steps = answering.steps(30.0)
+        scheduler = server.host.hosted().scheduler
+        ended = scheduler.stats.answers
+        await anext(steps)
+        while scheduler.stats.answers == ended:
+            await asyncio.sleep(0.01)
+        try:
+            with pytest.raises(ApiError) as refused:
+                await answering.turn(Wanted())
+        finally:
+            await steps.aclose()
+        return f"{refused.value.status} {refused.value.message}"
+
+    assert asyncio.run(turned()) == "404 the answer has ended"

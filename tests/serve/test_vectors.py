@@ -228,6 +228,7 @@ class TestUpload:
         answer = put(open_server, "bad", data)
         assert (answer.status_code, told(answer)["code"]) == (400, "vector_error")
         assert message in told(answer)["message"]
+        assert "the the" not in told(answer)["message"]
         assert str(Library().folder) not in answer.text
         assert sorted(Library().folder.iterdir()) == before
 

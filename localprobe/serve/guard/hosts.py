@@ -12,9 +12,11 @@ from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localprobe.errors import UsageError
 from localprobe.serve.errors import ApiError
 from localprobe.serve.guard.refusal import refuse, values
 from localprobe.serve.settings import is_loopback
+from localprobe.suggest import shown
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?", re.ASCII)
 _SHOWN = 100
@@ -24,7 +26,11 @@ class Hosts:
     """Lets in requests to loopback, to the address that the server listens on, and to hosts that were allowed."""
 
     def __init__(self, app: ASGIApp, bound: str, allowed: Iterable[str] = ()) -> None:
-        """`bound` is the address or name that the server listens on; `allowed` are names, with or without a port."""
+        """`bound` is the address or name that the server listens on; `allowed` are names, with or without a port.
+        UsageError for what is none."""
+        for name in allowed:
+            if not (_HOST.fullmatch(name.strip()) or _is_address(name)):
+                raise UsageError(f"--allow-host {shown(name)}: give a name or an address, such as my-server.lan")
         self._app = app
         self._any_address = _is_wildcard(bound)
         self._allowed = {_plain(name) for name in (bound, *allowed)}
@@ -48,7 +54,7 @@ class Hosts:
 
 
 def _plain(host: str) -> str:
-    return host.strip().strip("[]").lower()
+    return host.strip().removeprefix("[").removesuffix("]").lower() if "]:" not in host else host.strip().lower()
 
 
 def _is_address(host: str) -> bool:

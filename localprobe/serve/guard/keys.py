@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import stat
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from localprobe.serve.errors import ApiError
 from localprobe.serve.guard.refusal import refuse, values
 
 VARIABLE = "LOCALPROBE_API_KEY"
+_COMMENT = re.compile(r"(?:^|\s)#")
 OPEN = frozenset({"/", "/health"})
 """Paths that answer without a key: the page, in which a key is typed, and the state for a load balancer."""
 
@@ -48,7 +50,8 @@ class Keys:
 
 
 def read_keys(path: Path | None, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The keys of a file, one a line, `#` begins a comment, and the one in LOCALPROBE_API_KEY, each once.
+    """The keys of a file, one a line, and the one in LOCALPROBE_API_KEY, each once. A `#` that begins a line or follows
+    a space begins a comment.
 
     Warns if other users may read the file. Raises DataError for a file that cannot be read, that holds no key, or with
     a line that no header can carry. No message holds a key.
@@ -61,14 +64,14 @@ def read_keys(path: Path | None, environ: Mapping[str, str] = os.environ) -> tup
 
 def _of_file(path: Path) -> list[str]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise DataError(f"{path} cannot be read ({why}): give --api-key-file a text file, one key a line") from error
     if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
         warnings.warn(LocalprobeWarning(f"{path} can be read by other users: chmod 600 it"), stacklevel=3)
-    written = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
+    written = [(number, _COMMENT.split(line)[0].strip()) for number, line in enumerate(lines, 1)]
     keys = [_checked(key, f"{path}, line {number}") for number, key in written if key]
     if not keys:
         raise DataError(f"{path} holds no key: write one a line")

@@ -6,25 +6,36 @@ the requests would be carried out: models loaded, steering changed. Browsers say
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localprobe.errors import UsageError
 from localprobe.serve.errors import ApiError
 from localprobe.serve.guard.refusal import refuse, values
+from localprobe.suggest import shown
 
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 _HEADERS = ("Authorization", "Content-Type")
 _EXPOSED = ("Retry-After",)
 _SHOWN = 100
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/*?#@]+/?", re.IGNORECASE)
 
 
 class Origins:
     """Lets in requests of the server's own pages, of named origins (by CORS), and of programs that are no browsers."""
 
     def __init__(self, app: ASGIApp, allowed: Collection[str] = ()) -> None:
-        """`allowed` are origins as browsers send them: scheme, host, and port unless it is the usual one."""
+        """`allowed` are origins as browsers send them: scheme, host, and port unless it is the usual one. UsageError
+        for what no browser sends."""
+        for origin in allowed:
+            if not _ORIGIN.fullmatch(origin):
+                told = (
+                    f"--allow-origin {shown(origin)}: an origin has a scheme and a host, as http://localhost:3000 does"
+                )
+                raise UsageError(told)
         self._app = app
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed)
         self._shared = CORSMiddleware(
