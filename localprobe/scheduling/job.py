@@ -165,7 +165,7 @@ class Job:
         self._post(lambda: self._commands.stop(self))
 
     def steer(self, steering: Steering) -> None:
-        """Change the steering of its answers for every position not yet run."""
+        """Change the steering of those of its answers that have begun, for every position not yet run."""
         self._post(lambda: self._commands.steer(self, steering))
 
     def fail(self, error: Exception) -> None:
