@@ -147,14 +147,9 @@ def check_prompts(info: Info, prompts: Sequence[Prompt], room: int, watch: Seque
 
 
 def check_join(info: Info, prompt: Prompt, room: int, reserve: Reserve) -> None:
-    """Raises UsageError or VectorError if a prompt may not join a stream with that reserve, whatever else is in it."""
+    """Raises UsageError or VectorError if a prompt cannot join any stream with a reserve of that size."""
     check_prompts(info, [prompt], room)
     length = len(prompt.ids) + room
-    if info.is_long(len(prompt.ids)) != info.is_long(reserve.longest):
-        raise UsageError(
-            f"{info.model} rotates texts of more than {info.rope_length} tokens by other factors: a prompt of "
-            f"{len(prompt.ids)} tokens cannot join rows on the other side"
-        )
     if prompt.copies > reserve.rows or length > reserve.tokens:
         raise UsageError(
             f"{prompt.copies} rows of {length} tokens: the stream has memory for {reserve.rows} rows and "

@@ -19,7 +19,6 @@ from localprobe_torch.network import Network
 from localprobe_torch.residuals import Residuals
 from localprobe_torch.rows import pad, to_host
 from localprobe_torch.steering import plan_steering
-from localprobe_torch.stream import TorchStream
 from localprobe_torch.taps import Plan
 
 _FULL = "the batch does not fit into memory: use fewer or shorter rows"
@@ -73,7 +72,7 @@ class TorchEngine:
         watch: Sequence[Watch] = (),
         reuse: Stream | None = None,
         reserve: Reserve | None = None,
-    ) -> TorchStream:
+    ) -> BatchStream | JoinStream:
         check_prompts(self.info, prompts, room, watch)
         if reserve is None:
             return BatchStream(self._network, prompts, room, watch, self._reusable(prompts, reuse))

@@ -54,6 +54,7 @@ class JoinStream(TorchStream):
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._check_open()
         check_prompts(self._info, prompts, room)
+        self._check_sides(prompts)
         self._check_begun(prompts)
         limits = [len(prompt.ids) + room for prompt in prompts for _ in range(prompt.copies)]
         self._check_reserve(limits)
@@ -209,6 +210,15 @@ class JoinStream(TorchStream):
             self.network.check_columns(more + self._cache.size // self.network.layers, FULL)
             self._cache.resize(slots, columns, self._rows)
         self._capacity = columns
+
+    def _check_sides(self, prompts: Sequence[Prompt]) -> None:
+        """Raises UsageError for a prompt that is not on the stream's side of `Info.rope_length`."""
+        for prompt in prompts:
+            if self._info.is_long(len(prompt.ids)) != self._long:
+                raise UsageError(
+                    f"{self._info.model} rotates texts of more than {self._info.rope_length} tokens by other factors: "
+                    f"a prompt of {len(prompt.ids)} tokens cannot join rows on the other side"
+                )
 
     def _check_begun(self, prompts: Sequence[Prompt]) -> None:
         """Raises UsageError if prompts are not what this stream's rows and held positions can begin."""

@@ -14,6 +14,8 @@ _KINDS: dict[str, type[LocalprobeError]] = {
     "engine_stopped": errors.EngineStopped,
     "engine_error": errors.EngineError,
     "out_of_memory": errors.OutOfMemory,
+    "answer_too_large": errors.OutOfMemory,
+    "too_many_tokens": errors.OutOfMemory,
     "model_not_found": errors.UnknownModel,
     "model_failed": errors.ModelError,
     "model_error": errors.ModelError,

@@ -14,7 +14,7 @@ from localprobe.checks import check_text
 from localprobe.client.errors import unreadable
 from localprobe.client.server import Server
 from localprobe.engine import Info
-from localprobe.errors import UsageError
+from localprobe.errors import OutOfMemory, UsageError
 
 PATH = "/v1/residuals"
 _AT_ONCE = 16  # texts of a request
@@ -23,20 +23,26 @@ _AT_ONCE = 16  # texts of a request
 def captured(
     server: Server, info: Info, texts: Iterable[Text], layers: Sequence[int], pooling: str, limit: int | None
 ) -> Iterator[Captured]:
-    """Yield the residuals of texts, in their order. Raises what the server answers."""
-    start = 0
-    rest = iter(texts)
-    while batch := list(islice(rest, _AT_ONCE)):
-        body = {
-            "model": info.model,
-            "input": [_input(text, start + i) for i, text in enumerate(batch)],
-            "layers": list(layers),
-            "pooling": pooling,
-            "format": "safetensors",
-            **({} if limit is None else {"limit": limit}),
-        }
-        yield from _read(server, server.fetch(PATH, body), start, len(batch), len(layers), info.width)
+    """Yield the residuals of texts, in their order. Texts that are too many for one request are sent in halves. Raises
+    what the server answers, OutOfMemory for one text that is too much."""
+    how: dict[str, Any] = {"model": info.model, "layers": list(layers), "pooling": pooling, "format": "safetensors"}
+    if limit is not None:
+        how["limit"] = limit
+    inputs = (_input(text, number) for number, text in enumerate(texts))
+    start, waiting = 0, list(islice(inputs, _AT_ONCE))
+    most = _AT_ONCE
+    while waiting:
+        batch = waiting[:most]
+        try:
+            content = server.fetch(PATH, {**how, "input": batch})
+        except OutOfMemory:
+            if len(batch) == 1:
+                raise
+            most = len(batch) // 2
+            continue
+        yield from _read(server, content, start, len(batch), len(layers), info.width)
         start += len(batch)
+        waiting = waiting[len(batch) :] or list(islice(inputs, _AT_ONCE))
 
 
 def _input(text: Text, index: int) -> Any:

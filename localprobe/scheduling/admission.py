@@ -6,15 +6,16 @@ from collections import deque
 from collections.abc import Sequence
 
 from localprobe.engine import Engine
-from localprobe.errors import OutOfMemory
-from localprobe.generation.gates import RowGates
+from localprobe.errors import LocalprobeError, OutOfMemory
+from localprobe.generation.request import Row
+from localprobe.generation.reuse import reusable
 from localprobe.scheduling.batch import Batch
-from localprobe.scheduling.job import Group, Prepared
-from localprobe.scheduling.prefixes import Prefixes
+from localprobe.scheduling.job import Group
+from localprobe.scheduling.prefixes import WORTH, Prefixes
 
 
 class Admission:
-    """The groups that wait, and the one that is being prefilled."""
+    """The groups that wait; of the first, a part may have been prefilled."""
 
     def __init__(self, engine: Engine, prefixes: Prefixes, piece: int) -> None:
         self.waiting: deque[Group] = deque()
@@ -24,11 +25,9 @@ class Admission:
         self._prefixes = prefixes
         self._piece = piece
 
-    def add(self, numbers: Sequence[int], wanted: Sequence[Prepared]) -> Group:
-        """Queue answers of the same prompt, steering and sampler."""
-        request = wanted[0].request
-        gates = RowGates(self._engine, request.steering, request.ids.tolist())
-        group = Group(numbers, wanted, gates.steering())
+    def add(self, rows: Sequence[Row]) -> Group:
+        """Queue rows of the same prompt, steering and sampler."""
+        group = Group(rows)
         self.waiting.append(group)
         return group
 
@@ -45,53 +44,98 @@ class Admission:
         Raises what makes the first group impossible; the caller drops it.
         """
         joined: list[Group] = []
+        left = self._piece
         try:
-            self._admit(batch, rows, joined)
+            while left > 0 and (run := self._advance(batch, rows, left, joined)):
+                left -= run
+        except OutOfMemory:
+            if not batch.width and not joined:
+                raise  # alone, and it does not fit
         finally:
-            if self.waiting and not self.waiting[0].own:
-                self.waiting[0].stream = 0  # what it was to begin with may be given up before its next turn
+            self._prefixes.pinned = set()
+            for group in self.waiting:  # what one was to begin with may be given up before its next turn
+                if not group.own:
+                    group.stream = 0
         return joined
 
-    def _admit(self, batch: Batch, rows: int, joined: list[Group]) -> None:
-        left = self._piece
-        while self.waiting and left > 0:
-            group = self.waiting[0]
-            length = len(group.wanted[0].request.ids)
-            if batch.width + len(group.wanted) > rows or not batch.takes(length):
-                break
-            if group.stream != batch.opened:
-                self._begin(group, batch)
-            try:
-                left -= self._advance(group, batch, left)
-            except OutOfMemory:
-                if self._prefixes.free(batch, keeping=group.held):
-                    continue
-                if not batch.width and not joined:
-                    raise  # alone, and it does not fit
-                break
-            if group.keep == length:
-                self.waiting.popleft()
-                self.prompt_tokens += length
-                self.reused_tokens += group.reused
-                joined.append(group)
-
-    def _begin(self, group: Group, batch: Batch) -> None:
-        group.held, group.keep = self._prefixes.find(batch, group.wanted[0].request)
-        group.own, group.reused, group.stream = False, group.keep, batch.opened
-
-    def _advance(self, group: Group, batch: Batch, left: int) -> int:
-        """Run a piece of a prompt, the last of which lets it join. Returns the number of tokens run."""
-        request = group.wanted[0].request
-        length = len(request.ids)
-        if length - group.keep <= max(left, 1):
-            run = length - group.keep
-            batch.join(group.numbers, group.wanted, group.held, group.keep)
+    def _advance(self, batch: Batch, rows: int, left: int, joined: list[Group]) -> int:
+        """Let those that wait first join, together, or run a piece of the first. Returns the number of tokens run; 0
+        if nothing can be done in this turn."""
+        pack = self._pack(batch, rows, left)
+        if not pack:
+            return self._piece_of_first(batch, rows, left)
+        self._join(batch, pack)
+        run = sum(group.rest for group in pack)
+        for group in pack:
+            self.waiting.popleft()
             self._free(group, batch)
-            group.keep = length
-            return run
-        if left < self._piece:  # the rest of a step's tokens is too few to be a piece of its own
-            return left
-        held = batch.prefill(request, group.steering, group.keep + left, group.held, group.keep)
+            self.prompt_tokens += len(group.request.ids)
+            self.reused_tokens += group.reused
+        joined += pack
+        return max(run, 1)
+
+    def _pack(self, batch: Batch, rows: int, left: int) -> list[Group]:
+        """The groups that wait first and may join together: an engine runs their prompts in one pass, if it can."""
+        pack: list[Group] = []
+        width = batch.width
+        self._prefixes.pinned = set()
+        for group in self.waiting:
+            width += len(group.rows)
+            if not self._may_begin(group, batch, width, rows):
+                break
+            if group.rest > left or (pack and (group.room != pack[0].room or self._follows(group, pack))):
+                group.stream = group.stream if group.own else 0  # to look again once those ahead have joined
+                break
+            pack.append(group)
+            left -= group.rest
+            if group.held is not None:
+                self._prefixes.pinned.add(group.held)
+        return pack
+
+    def _may_begin(self, group: Group, batch: Batch, width: int, rows: int) -> bool:
+        """Whether there is a place for it. It then knows what it can begin with."""
+        if width > rows or not batch.takes(len(group.request.ids)):
+            return False
+        if group.stream != batch.opened:
+            group.held, group.keep = self._prefixes.find(batch, group.request)
+            group.own, group.reused, group.stream = False, group.keep, batch.opened
+        return True
+
+    def _follows(self, group: Group, pack: Sequence[Group]) -> bool:
+        """Whether it shares more with one that is about to be prefilled than with what is held: then it waits."""
+        least = max(group.keep + 1, WORTH)
+        ahead = [(other.request.ids, other.steering) for other in pack]
+        return any(reusable(self._engine, ids, steering, group.request) >= least for ids, steering in ahead)
+
+    def _join(self, batch: Batch, pack: list[Group]) -> None:
+        """Let groups join; only the first of `pack` if they cannot all. OutOfMemory if even that finds no place."""
+        while True:
+            try:
+                batch.join(pack)
+                return
+            except LocalprobeError as error:
+                if len(pack) > 1:
+                    del pack[1:]
+                elif not isinstance(error, OutOfMemory) or not self._prefixes.free(batch):
+                    raise
+
+    def _piece_of_first(self, batch: Batch, rows: int, left: int) -> int:
+        """Run a piece of the prompt that waits first. The rest of a step's tokens is too few to be one."""
+        group = self.waiting[0] if self.waiting else None
+        if (
+            group is None
+            or left < self._piece
+            or not self._may_begin(group, batch, batch.width + len(group.rows), rows)
+        ):
+            return 0
+        self._prefixes.pinned = set() if group.held is None else {group.held}
+        while True:
+            try:
+                held = batch.prefill(group, left)
+                break
+            except OutOfMemory:
+                if not self._prefixes.free(batch):
+                    raise
         self._free(group, batch)
         group.held, group.keep, group.own = held.number, group.keep + left, True
         return left

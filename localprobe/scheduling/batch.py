@@ -12,8 +12,8 @@ from localprobe.errors import LocalprobeError, UsageError
 from localprobe.generation.decode import Decoding
 from localprobe.generation.events import Event, Failed
 from localprobe.generation.gates import RowGates
-from localprobe.generation.request import Request, Row, prompt_of, watches_of
-from localprobe.scheduling.job import Prepared
+from localprobe.generation.request import Row, prompt_of, watches_of
+from localprobe.scheduling.job import Group, Prepared
 from localprobe.steering.history import ended
 
 _streams = itertools.count(1)
@@ -57,33 +57,36 @@ class Batch(Decoding):
         assert self._reserve
         return not self._waiting and info.is_long(length) == info.is_long(self._reserve.longest)
 
-    def join(self, numbers: Sequence[int], wanted: Sequence[Prepared], held: int | None = None, keep: int = 0) -> None:
-        """Prefill answers that begin alike: same prompt, steering and sampler. They become rows of these new numbers.
-        The first `keep` positions are copied from `held` ones.
+    def row(self, number: int, wanted: Prepared) -> Row:
+        """A row that may join, of a new number. UsageError or VectorError for one that never can."""
+        row = self._row(number, wanted.request, wanted.watch, wanted.alarms)
+        assert self._reserve
+        check_join(self._engine.info, prompt_of([row]), row.limit, self._reserve)
+        return row
+
+    def join(self, groups: Sequence[Group]) -> None:
+        """Prefill the prompts of groups, each from the positions that are held for it, and decode their rows.
 
         Raises OutOfMemory if there is no place for them now, and what the engine cannot do; the others go on.
         """
-        assert self._reserve
-        rows = [
-            self._row(number, one.request, one.watch, one.alarms) for number, one in zip(numbers, wanted, strict=True)
-        ]
-        prompt, room = prompt_of(rows, keep, held), max(row.limit for row in rows)
-        check_join(self._engine.info, prompt, room, self._reserve)
+        rows = [row for group in groups for row in group.rows]
+        prompts = [prompt_of(group.rows, group.keep, group.held) for group in groups]
         self._rows |= {row.number: row for row in rows}
         try:
             self._reads()
-            scores = self._stream.join([prompt], room)
+            scores = self._stream.join(prompts, max(group.room for group in groups))
         except BaseException:
             self._forget(rows)
             raise
-        self._keep_scores([rows], scores)
+        self._keep_scores([group.rows for group in groups], scores)
         self._live += rows
         self._opened += len(rows)
         self._begin += [event for row in rows for event in row.gates.begin(row.number)]
 
-    def prefill(self, request: Request, steering: Steering, stop: int, held: int | None, keep: int) -> Held:
-        """Run the positions of a prompt from `keep` to `stop`, and hold them."""
-        return self._stream.prefill(Prompt(request.ids[:stop], steering, keep=keep, held=held))
+    def prefill(self, group: Group, tokens: int) -> Held:
+        """Run the next tokens of a group's prompt, and hold its positions up to there."""
+        ids = group.request.ids[: group.keep + tokens]
+        return self._stream.prefill(Prompt(ids, group.steering, keep=group.keep, held=group.held))
 
     def run_of(self, number: int) -> tuple[IntArray, Steering]:
         """The ids of a row that the cache holds, (n,) int32, and the steering that they were computed under."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from localprobe.engine import Steering, Watch
 from localprobe.generation.events import Event
-from localprobe.generation.request import Request
+from localprobe.generation.request import Request, Row
 from localprobe.steering.gates import Alarm
 
 
@@ -87,11 +87,7 @@ class Stats:
 class Group:
     """Answers of a job that begin alike, on their way in."""
 
-    numbers: Sequence[int]
-    """The numbers of its rows in the batch."""
-    wanted: Sequence[Prepared]
-    steering: Steering
-    """The terms that act on the prompt."""
+    rows: Sequence[Row]
     held: int | None = None
     """Held positions that it begins with."""
     keep: int = 0
@@ -104,6 +100,26 @@ class Group:
     """The stream that holds them; 0 before it has begun."""
     again: bool = False
     """Whether an earlier group of its job has the same prompt, which is counted once."""
+
+    @property
+    def request(self) -> Request:
+        """The first of its requests; the others have the same prompt."""
+        return self.rows[0].request
+
+    @property
+    def steering(self) -> Steering:
+        """The terms that act on the prompt."""
+        return self.rows[0].steering
+
+    @property
+    def rest(self) -> int:
+        """Tokens of the prompt that must be run."""
+        return len(self.request.ids) - self.keep
+
+    @property
+    def room(self) -> int:
+        """The most tokens that one of the answers may have."""
+        return max(row.limit for row in self.rows)
 
 
 class Commands(Protocol):

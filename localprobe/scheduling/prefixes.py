@@ -37,6 +37,8 @@ class Prefixes:
         self._held: list[Prefix] = []
         self._uses = 0
         self._stream = 0  # which of the batch's streams they are in
+        self.pinned: set[int] = set()
+        """Numbers that must not be given up now."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -69,10 +71,10 @@ class Prefixes:
         if self._most and len(ids) >= WORTH:
             self._take(batch, number, len(ids))
 
-    def free(self, batch: Batch, keeping: int | None = None) -> bool:
-        """Give the least recently used prefix up, but not number `keeping`. False if there is none."""
+    def free(self, batch: Batch) -> bool:
+        """Give the least recently used prefix up that is not pinned. False if there is none."""
         self._follow(batch)
-        rest = [prefix for prefix in self._held if prefix.number != keeping]
+        rest = [prefix for prefix in self._held if prefix.number not in self.pinned]
         if rest:
             self._release(batch, min(rest, key=lambda prefix: prefix.used))
         return bool(rest)
@@ -82,9 +84,11 @@ class Prefixes:
         ids, under = batch.run_of(row)
         ids, under = ids[:length], ended(under, length)
         for old in [prefix for prefix in self._held if _within(prefix, ids, under)]:
-            self._release(batch, old)
+            if old.number not in self.pinned:
+                self._release(batch, old)
         while len(self._held) >= self._most:
-            self.free(batch)
+            if not self.free(batch):
+                return None
         while True:
             try:
                 number = batch.hold(row, length)

@@ -110,12 +110,12 @@ class Running:
     def _queue(self, job: Job, wanted: Sequence[Prepared]) -> None:
         most = self._limits.rows  # more answers of one prompt come in turn
         groups = [(at, group[at : at + most]) for group in alike(wanted) for at in range(0, len(group), most)]
+        rows = [self._batch.row(self._rows + index, one) for index, one in enumerate(wanted)]
         job.first, self._rows = self._rows, self._rows + len(wanted)
         job.unfinished = set(range(job.first, self._rows))
         self._jobs |= dict.fromkeys(job.unfinished, job)
         for at, group in groups:
-            numbers = [job.first + index for index in group]
-            added = self._admission.add(numbers, [wanted[index] for index in group])
+            added = self._admission.add([rows[index] for index in group])
             added.again = at > 0
             job.groups.append(added)
 
@@ -123,17 +123,16 @@ class Running:
         """Let prompts join, first come first served."""
         if not self._admission.waiting:
             return
-        first = self._admission.waiting[0]
-        length = len(first.wanted[0].request.ids)
+        length = len(self._admission.waiting[0].request.ids)
         if not self._batch.width and not self._batch.takes(length):  # of the other side of `rope_length`
             self._renew(length)
         try:
             joined = self._admission.admit(self._batch, self._limits.rows)
         except Exception as error:
-            self._fail(self._jobs[self._admission.waiting[0].numbers[0]], error)
+            self._fail(self._jobs[self._admission.waiting[0].rows[0].number], error)
             return
         for group in joined:
-            job = self._jobs[group.numbers[0]]
+            job = self._jobs[group.rows[0].number]
             job.reused += 0 if group.again else group.reused
             job.groups.remove(group)
             self._waits_no_more(job)

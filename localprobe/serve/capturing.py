@@ -64,7 +64,7 @@ async def encoded(hosted: Hosted, inputs: Sequence[Input], limit: int | None = N
         found += await hosted.run(_Encoding(part, limit))
         if (total := sum(len(text.ids) for text in found)) > MOST_TOKENS:
             message = f"the texts have more than {MOST_TOKENS} tokens ({total} so far): send fewer at a time"
-            raise ApiError(413, message, param="input")
+            raise ApiError(413, message, code="too_many_tokens", param="input")
     return found
 
 

@@ -16,6 +16,7 @@ SECTIONS = {
     "engines": [("torch_engine", "torch"), ("mlx_engine", "mlx_lm"), ("llama_engine", "llama_cpp")],
     "sweep": [("sweep_torch", "torch"), ("sweep_llama", "llama_cpp"), ("sweep_mlx", "mlx_lm")],
     "steering": [("steering_torch", "torch"), ("steering_llama", "llama_cpp"), ("steering_mlx", "mlx_lm")],
+    "serve": [("serve_torch", "torch"), ("serve_llama", "llama_cpp"), ("serve_others", None)],
     "startup": [("startup", None)],
     "capture": [("capture", "torch")],
     "memory": [("memory", "llama_cpp"), ("big", "llama_cpp")],

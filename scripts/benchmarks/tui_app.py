@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import pty
-import re
 import select
 import statistics
 import subprocess
@@ -15,13 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from textual._compositor import CompositorUpdate
 from textual.events import Key
 
+from benchmarks.plain import LOCALPROBE, WAIT, Plain
 from benchmarks.timing import PROMPT, limit, row
 from localprobe_tui.app import LocalprobeApp
 
@@ -29,7 +28,6 @@ MODEL, ENGINE, TOKENS, ROUNDS = "smollm2-135m", "llama", 400, 7
 KEYS = 80
 MARKS = "①②③④⑤⑥⑦⑧⑨⑩"  # typed, and looked for in what goes to the terminal: no model says them
 LIMIT = 0.1
-WAIT = 300.0
 LOST = 2.0  # seconds that a key counts with if it does not show at all
 
 
@@ -44,47 +42,6 @@ class Shown(LocalprobeApp):
         super()._display(screen, renderable)
         if isinstance(renderable, CompositorUpdate):
             self.seen(renderable.render_segments(self.console))
-
-
-class Plain:
-    """`localprobe chat --plain` with the model in it, asked again and again."""
-
-    def __init__(self) -> None:
-        command = [str(Path(sys.executable).with_name("localprobe")), "chat", MODEL, "--engine", ENGINE, "--plain"]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            [*command, "--temperature", "0", "--tokens", str(TOKENS)],
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            text=False,
-            bufsize=0,
-        )
-        self._asked = False
-
-    def rate(self) -> float:
-        """Tokens a second from the first piece of an answer to its last."""
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._process.stdin.write(b"/regenerate\n" if self._asked else f"{PROMPT}\n".encode())
-        self._asked = True
-        times, told = [], b""
-        out, err = self._process.stdout.fileno(), self._process.stderr.fileno()
-        while (found := re.search(rb"(\d+) tokens, [\d.]+ tok/s", told)) is None:
-            for ready in select.select([out, err], [], [], WAIT)[0]:
-                got = os.read(ready, 65536)
-                if not got:
-                    raise SystemExit(f"localprobe chat --plain ended: {told.decode()}")
-                if ready == err:
-                    told += got
-                    if b"localprobe: " in told:
-                        raise SystemExit(f"localprobe chat --plain: {told.decode()}")
-                elif got != b"\n":
-                    times.append(time.perf_counter())
-        return (int(found[1]) - 1) / (times[-1] - times[0])
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 async def until(true: Callable[[], object], what: str) -> None:
@@ -139,7 +96,7 @@ async def key_times(app: Shown) -> list[float]:
 
 async def streaming() -> tuple[list[float], list[float], list[float]]:
     """Rates of the app, rates of --plain, and the times of keys."""
-    app, plain = Shown(), Plain()
+    app, plain = Shown(), Plain(MODEL, ENGINE, "--tokens", str(TOKENS))
     try:
         async with app.run_test(size=(120, 36)):
             await until(lambda: app.session.state == "ready", "the model")
@@ -156,11 +113,10 @@ async def streaming() -> tuple[list[float], list[float], list[float]]:
 
 def first_frame() -> float:
     """Seconds from the start of the process to the prompt on a terminal."""
-    localprobe = str(Path(sys.executable).with_name("localprobe"))
     master, slave = pty.openpty()
     start = time.perf_counter()
     process = subprocess.Popen(
-        [localprobe, "tui", MODEL],
+        [LOCALPROBE, "tui", MODEL],
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localprobe.engine import Coordinates, Steering, Term
-from localprobe_torch.steering import Addition, next_change, plan_steering
+from localprobe_torch.steering import Addition, LayerSteering, RowSteering, next_change, plan_steering, plan_step
 from tests.operator_hooks import by_hand, directions
 
 WIDTH, LAYERS = 3, 2
@@ -114,6 +114,31 @@ def test_layers_that_are_edited_alike_share_tensors_on_each_device() -> None:
     assert (
         planned[2](torch.empty(1, 7, 16, device="meta")).device.type == "meta"
     )  # which no tensor of the CPU mixes with
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_rows_planned_one_by_one_are_edited_as_together(rows: list[tuple[list[Term], int, int]]) -> None:
+    steerings = [tuple(terms) for terms, _, _ in rows]
+    own, starts = [RowSteering(terms) for terms in steerings], [start for _, start, _ in rows]
+    ones, stale = [1] * len(rows), 0.0
+    planned: dict[int, LayerSteering] = {}
+    for _ in range(8):
+        if stale <= 0:
+            planned, stale = plan_step(own, starts, CPU)
+        expected = plan_steering(steerings, starts, ones, CPU)
+        assert planned.keys() == expected.keys()
+        for layer, steering in planned.items():
+            hidden = torch.ones(len(rows), 1, WIDTH)
+            assert torch.equal(steering(hidden), expected[layer](hidden))
+        starts, stale = [start + 1 for start in starts], stale - 1
+
+
+def test_rows_that_do_not_only_add_are_planned_together() -> None:
+    hidden, starts = torch.from_numpy(HIDDEN[:, :1]), [3] * 6
+    planned, steps = plan_step([RowSteering(steering) for steering in MIXED], starts, CPU)
+    assert torch.equal(planned[0](hidden), plan_steering(MIXED, starts, [1] * 6, CPU)[0](hidden))
+    assert steps == 1
 
 
 def test_the_next_change_is_the_nearest_edge_ahead() -> None:

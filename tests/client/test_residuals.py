@@ -8,7 +8,9 @@ import pytest
 import localprobe as lp
 from localprobe.chat_template import Exchange, Marked
 from localprobe.client.model import RemoteModel
+from localprobe.errors import OutOfMemory
 from localprobe.model import Model
+from localprobe.serve import capturing
 
 TEXTS = ["A first text.", "And a second one, which is longer.", *(f"text {number}" for number in range(20))]
 
@@ -61,3 +63,14 @@ def test_what_cannot_be_captured_is_a_usage_error(
 ) -> None:
     with pytest.raises(lp.UsageError, match=words):
         remote.pooled(texts, layers, pooling)
+
+
+def test_texts_that_are_too_many_for_one_request_are_sent_in_halves(
+    remote: RemoteModel, local: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = max(len(local.engine.encode(text)) for text in TEXTS)
+    monkeypatch.setattr(capturing, "MOST_TOKENS", longest)
+    np.testing.assert_allclose(remote.pooled(TEXTS, [1]), local.pooled(TEXTS, [1]), rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(capturing, "MOST_TOKENS", longest - 1)
+    with pytest.raises(OutOfMemory, match="send fewer at a time"):
+        remote.pooled(TEXTS, [1])

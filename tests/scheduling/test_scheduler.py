@@ -5,23 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 
 from localprobe import checks
-from localprobe.engine import Capabilities, Sampler, Steering, Term, Watch
+from localprobe.capture.scale import residual_scale
+from localprobe.engine import Capabilities, Sampler, Term, Watch
 from localprobe.errors import Cancelled, EngineCrashed, EngineError, OutOfMemory, QueueFull, UsageError
 from localprobe.fake import FakeEngine
+from localprobe.fake.stream import FakeStream
 from localprobe.generation.answer import Answer, collect
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Token
 from localprobe.scheduling.job import Limits, Prepared
 from localprobe.scheduling.scheduler import Scheduler
-from localprobe.steering.gates import Alarm, TokenGate, gated
 from tests.scheduling.listeners import Heard
+from tests.scheduling.random_jobs import RandomJobs, arrive
 
 WARM = Sampler(temperature=1.0)
 
@@ -48,10 +50,22 @@ def same(answer: Answer, expected: Answer) -> None:
     assert [(a.index, a.probe) for a in answer.alerts] == [(a.index, a.probe) for a in expected.alerts]
 
 
+def endless(delay: float = 0.0) -> FakeEngine:
+    """An engine whose answers end at their limit only."""
+    engine = FakeEngine(delay=delay)
+    engine.info = replace(engine.info, eos=())
+    return engine
+
+
 @pytest.fixture
 def slow() -> FakeEngine:
     """An engine whose answers take a while."""
-    return FakeEngine(delay=0.01)
+    return endless(0.01)
+
+
+def long_answer(text: str = "Hello there", tokens: int = 200) -> Request:
+    """A request for an answer that takes a while on a slow engine."""
+    return request(FakeEngine(), text, tokens=tokens)
 
 
 @pytest.fixture
@@ -67,59 +81,12 @@ def ask(scheduler: Scheduler, wanted: Prepared, **how: float) -> Heard:
     return heard
 
 
-@cache
-def long_answer(text: str = "Hello there", tokens: int = 200) -> Request:
-    """A request whose answer does not end before its limit."""
-    engine = FakeEngine()
-    keys = (request(engine, text, tokens=tokens, key=str(key)) for key in range(100))
-    return next(asked for asked in keys if alone(engine, Prepared(asked)).reason == "length")
-
-
-def random_jobs(engine: FakeEngine, count: int, seed: int = 0) -> list[Prepared]:
-    """Requests of every kind: shared beginnings, terms, gates, probes and alarms of their own, samplers, lengths."""
-    random = np.random.default_rng(seed)
-    shared = ["You are a helpful assistant. ", "Answer in the manner of a pirate, and be brief. ", ""]
-    jobs = []
-    for number in range(count):
-        text = shared[random.integers(3)] + "".join(
-            chr(97 + random.integers(26)) for _ in range(random.integers(3, 40))
-        )
-        steering: Steering = ()
-        watch = tuple(
-            Watch(int(random.integers(6)), vector(engine, int(random.integers(5)))) for _ in range(random.integers(3))
-        )
-        for _ in range(random.integers(3)):
-            stop = None if random.random() < 0.7 else int(random.integers(5, 40))
-            delta = vector(engine, int(random.integers(4))) * np.float32(random.normal())
-            term = Term(int(random.integers(6)), delta, int(random.integers(4)), stop)
-            if random.random() < 0.4:
-                read = Watch(int(random.integers(6)), vector(engine, int(random.integers(4))))
-                term = gated(term, (TokenGate(f"probe {number}", read, float(random.normal()), -1.0),))
-            steering = (*steering, term)
-        alarms = (Alarm("alarm", Watch(3, vector(engine, 7)), 1.0),) if random.random() < 0.3 else ()
-        sampler = Sampler(float(random.choice([0.0, 0.7, 1.3])), top_k=int(random.choice([0, 20])))
-        asked = Request(engine.encode(text), steering, sampler, f"key {number}", int(random.integers(1, 30)))
-        jobs.append(Prepared(asked, watch, alarms))
-    return jobs
-
-
 def test_no_request_reaches_the_tokens_of_another(engine: FakeEngine) -> None:
     """64 random requests, joined in random order with cancels between: each is the answer that it gets alone."""
     scheduler = Scheduler(engine, Limits(rows=5, tokens=1200, prefixes=3, piece=24))
-    random = np.random.default_rng(5)
-    jobs = random_jobs(engine, 64)
-    heard, cancelled = [], set()
-    for number, wanted in enumerate(jobs):
-        listener = Heard()
-        job = scheduler.submit(lambda wanted=wanted: [wanted], listener)
-        heard.append(listener)
-        if random.random() < 0.2:
-            cancelled.add(number)
-            if random.random() < 0.5:
-                listener.began.wait(10)
-            job.cancel()
-        if random.random() < 0.3:
-            heard[int(random.integers(len(heard)))].began.wait(0.05)
+    drawn = RandomJobs(engine, residual_scale(engine), tokens=30)
+    jobs = [drawn.draw() for _ in range(64)]
+    heard, cancelled = arrive(scheduler, jobs)
     for number, (wanted, listener) in enumerate(zip(jobs, heard, strict=True)):
         if number not in cancelled:
             same(listener.answers()[0], alone(engine, wanted))
@@ -151,11 +118,47 @@ def test_a_beginning_is_shared_while_its_row_still_decodes(slow: FakeEngine) -> 
     first = ask(scheduler, asked)
     first.began.wait(10)
     second = ask(scheduler, Prepared(request(slow, system + "What?", tokens=3)))
-    same(second.answers()[0], alone(slow, Prepared(request(slow, system + "What?", tokens=3))))
+    same(second.answers()[0], alone(endless(), Prepared(request(slow, system + "What?", tokens=3))))
     assert not first.over.is_set()
     assert scheduler.stats.reused_tokens >= len(slow.encode(system))
-    same(first.answers()[0], alone(slow, asked))
+    same(first.answers()[0], alone(endless(), asked))
     scheduler.close()
+
+
+@contextmanager
+def at_once(scheduler: Scheduler) -> Iterator[None]:
+    """What is asked for in the block arrives together."""
+    go = threading.Event()
+    held = scheduler.call(go.wait)
+    yield
+    go.set()
+    held.result(10)
+
+
+def test_prompts_that_arrive_together_are_prefilled_together(
+    engine: FakeEngine, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[int] = []
+    join = FakeStream.join
+    monkeypatch.setattr(
+        FakeStream, "join", lambda self, prompts, room: joined.append(len(prompts)) or join(self, prompts, room)
+    )
+    wanted = [Prepared(request(engine, f"{name} asks")) for name in ("Ann", "Bob", "Cem", "Dee")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    for listener, one in zip(heard, wanted, strict=True):
+        same(listener.answers()[0], alone(engine, one))
+    assert joined == [4]
+
+
+def test_a_beginning_that_arrivals_share_is_prefilled_once(engine: FakeEngine, scheduler: Scheduler) -> None:
+    system = "You are a kind and patient assistant, who answers in one sentence. "
+    wanted = [Prepared(request(engine, f"{system}{name}?")) for name in ("Who", "What", "Where", "When")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    for listener, one in zip(heard, wanted, strict=True):
+        same(listener.answers()[0], alone(engine, one))
+    assert scheduler.stats.reused_tokens >= 3 * len(engine.encode(system))
 
 
 def test_a_long_prompt_comes_in_pieces_between_the_steps_of_others(slow: FakeEngine) -> None:
@@ -164,8 +167,8 @@ def test_a_long_prompt_comes_in_pieces_between_the_steps_of_others(slow: FakeEng
     first.began.wait(10)
     long = Prepared(request(slow, "word " * 50, steering=(Term(2, vector(slow, 1)),), tokens=4))
     second = ask(scheduler, long)
-    same(second.answers()[0], alone(slow, long))
-    same(first.answers()[0], alone(slow, Prepared(long_answer("Hi", 80))))
+    same(second.answers()[0], alone(endless(), long))
+    same(first.answers()[0], alone(endless(), Prepared(long_answer("Hi", 80))))
     began = next(at for at, events in enumerate(second.steps))
     assert began == 0
     assert len(first.steps) >= 10
@@ -269,7 +272,6 @@ def test_a_cancelled_job_says_no_more_and_makes_room(slow: FakeEngine, began: bo
 
 
 def test_a_deadline_ends_a_job_that_waits_and_one_that_runs(slow: FakeEngine) -> None:
-    long_answer()
     scheduler = Scheduler(slow, Limits(rows=1))
     running = ask(scheduler, Prepared(long_answer()), deadline=0.3)
     waiting = ask(scheduler, Prepared(long_answer()), deadline=0.05)
@@ -322,7 +324,7 @@ def test_a_prompt_waits_until_memory_is_free(slow: FakeEngine) -> None:
     wanted = [Prepared(request(slow, "y" * 30 + str(number), tokens=20)) for number in range(4)]
     heard = [ask(scheduler, one) for one in wanted]
     for listener, one in zip(heard, wanted, strict=True):
-        same(listener.answers()[0], alone(slow, one))
+        same(listener.answers()[0], alone(endless(), one))
     scheduler.close()
 
 
@@ -339,7 +341,7 @@ def test_predictions_that_are_not_finite_fail_their_own_answer(
     wild = ask(scheduler, Prepared(request(slow, steering=(Term(2, huge), Term(3, huge)))))
     with pytest.raises(EngineError, match="not finite"):
         wild.answers()
-    same(first.answers()[0], alone(slow, fine))
+    same(first.answers()[0], alone(endless(), fine))
     scheduler.close()
 
 

@@ -337,6 +337,24 @@ class JoinContract(StreamChecks):
             table.settle()
             self.right(engine, *rows)
 
+    def test_prompts_join_together_each_from_its_own_beginning(self, engine: Engine) -> None:
+        watch = self.watches(engine)
+        shared = text_ids(engine, 0, 8)
+        with self.table(engine, watch) as table:
+            table.join(Prompt(text_ids(engine, 3, 5), sampler=PLAIN))
+            table.step(2)
+            held = table.stream.prefill(Prompt(shared, everywhere(engine))).number
+            prompts = [
+                Prompt(np.append(shared, text_ids(engine, 1, 3)), everywhere(engine), PLAIN, keep=8, held=held),
+                Prompt(text_ids(engine, 2, 4), sampler=PLAIN, copies=2),
+                Prompt(np.append(shared[:5], text_ids(engine, 1, 6)), everywhere(engine), PLAIN, keep=5, held=held),
+            ]
+            table.join(*prompts)
+            table.stream.release(held)
+            table.step(4)
+            table.settle()
+            self.right(engine, *table.rows, watch=watch)
+
     def test_positions_of_a_row_outlive_it(self, engine: Engine) -> None:
         with self.table(engine) as table:
             (first,) = table.join(Prompt(text_ids(engine, 0, 6), everywhere(engine), PLAIN))
