@@ -223,7 +223,7 @@ def _about(entry: LibraryEntry, info: Info) -> VectorObject:
     return VectorObject(
         entry.name,
         vector.concept,
-        origin.model,
+        Path(origin.model).name if Path(origin.model).is_absolute() else origin.model,  # no folder of this machine
         layers,
         vector.best,
         len(vector.directions[layers[0]].vector),
