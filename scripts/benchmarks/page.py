@@ -22,7 +22,8 @@ touches both alike; the numbers are medians. Peaks of memory are each of one pro
 SmolLM2-135M (Q4_1, which torch and MLX get as float32), unless a row names another. Where less is better, the ratio is
 ours over the other's and the goal says "at most"; a row without a goal is there to be compared. Decoding is timed from
 the first token to the last; a watched answer's last pass, which scores that token, comes after it. Both sides of the
-engines' rows on torch and MLX compute with the same arrays.
+engines' rows on torch and MLX compute with the same arrays. Servers are asked over HTTP on loopback, prefill and all
+included; every request to ours has its own message, steering and probe, and a beginning that no cache has.
 
 For float32 on a CPU torch takes MKL; localprobe takes oneDNN, which torch has too, where that is clearly faster: it
 times both once on each machine. "by MKL" says what the row before would be without that, on machines where it applies.

@@ -110,7 +110,7 @@ class Clients:
         """The number of tokens of an answer."""
         answer = await self._http.post(_CHAT, json=body)
         if answer.is_error:
-            raise SystemExit(f"{answer.url}: {answer.text}")
+            raise RuntimeError(f"{answer.url}: {answer.text}")
         return int(answer.json()["usage"]["completion_tokens"])
 
     async def _first(self, body: Body, after: float, begun: asyncio.Barrier) -> float:
@@ -127,7 +127,7 @@ class Clients:
         """The pieces of text of a streamed answer."""
         async with self._http.stream("POST", _CHAT, json={**body, "stream": True}) as answer:
             if answer.is_error:
-                raise SystemExit(f"{answer.url}: {(await answer.aread()).decode()}")
+                raise RuntimeError(f"{answer.url}: {(await answer.aread()).decode()}")
             async with aclosing(_pieces(answer)) as pieces:
                 yield pieces
 

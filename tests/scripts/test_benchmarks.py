@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.serve.process import ASK, LONG, started
+
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -126,3 +128,27 @@ def test_a_section_that_fails_costs_its_own_rows(
     rows, absent = bench.measure(["s"])
     assert [row["measure"] for row in rows] == ["one"]
     assert absent == {"s": ["benchmarks.bad (which failed)"]}
+
+
+def test_clients_of_a_server_time_the_tokens_of_real_answers(bench: ModuleType) -> None:
+    from benchmarks.serve_clients import Clients
+
+    with started() as server:
+        clients = Clients(server.url)
+        try:
+            assert clients.at_once([ASK] * 3) > 0
+            assert clients.in_turn([ASK] * 2) > 0
+            assert clients.rate(LONG) > 0
+            assert len(clients.first([LONG] * 3, apart=0.01)) == 3
+            with pytest.raises(RuntimeError, match="no model 'missing' here"):
+                clients.at_once([{**ASK, "model": "missing"}])
+        finally:
+            clients.close()
+
+
+def test_a_server_that_does_not_start_says_why(bench: ModuleType) -> None:
+    from benchmarks.serve_clients import process
+
+    command = [sys.executable, "-c", "import sys; sys.exit('the port is taken')"]
+    with pytest.raises(SystemExit, match="the port is taken"), process(command):
+        pass
