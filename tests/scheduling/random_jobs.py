@@ -85,7 +85,8 @@ class RandomJobs:
         return int(self._random.integers(layers // 4, layers))
 
     def _vector(self) -> FloatArray:
-        return self._vectors[self._random.integers(VECTORS)]
+        vector: FloatArray = self._vectors[self._random.integers(VECTORS)]
+        return vector
 
 
 def arrive(scheduler: Scheduler, jobs: list[Prepared], seed: int = 5) -> tuple[list[Heard], set[int]]:

@@ -62,7 +62,8 @@ def run(*command: str | Path, **how: Any) -> str:
     """What a command prints."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **how)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    told: str = done.stdout
+    return told
 
 
 class TestCurl:
