@@ -7,7 +7,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -29,6 +28,7 @@ from localprobe.serve.endpoint import Call
 from localprobe.serve.errors import ApiError, api_error
 from localprobe.serve.hosted import Hosted
 from localprobe.serve.resolve import Resolved, Wanted, noticing, of_field, read, resolve
+from localprobe.serve.telling import TELLER
 from localprobe.serve.types import Applied, CachedTokens, Generation, Usage
 from localprobe.serve.unsupported import refuse_unsupported
 from localprobe.steering import knob
@@ -207,8 +207,7 @@ class Answering:
         self._tell(error)
 
     def _tell(self, arrived: Sequence[Event] | Exception) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and nobody waits
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, arrived)
+        TELLER.tell(self._loop, self._arrived.put_nowait, arrived)
 
     def _learn(self, event: Token) -> None:
         for token in (event.id, *(other for other, _ in event.top)):

@@ -29,6 +29,9 @@ from localprobe.serve.sockets import BACKLOG, bind, connections, url
 from localprobe.terminal_text import tell
 
 _LOOK = 0.05  # seconds between two looks at whether the last answer is sent
+_SWITCH = 0.0005  # seconds until a scheduler gets Python's lock from the loop, which writes chunks; usually 0.005
+    0.0005  # seconds until a scheduler gets Python's lock from the loop, which writes chunks; usually ten times that
+)
 _LAST_WORDS = 2  # seconds that answers which were broken off have to say so
 
 
@@ -44,12 +47,15 @@ def serve(app: Starlette, host: Host, settings: Settings, *, say: Callable[[str]
         observed = Observed(door, (metrics.observe, log), texts=settings.log_prompts)
         server = Server(_config(observed, settings), door, host, settings.grace)
         with _heard(server.handle_exit):
+            usual = sys.getswitchinterval()
+            sys.setswitchinterval(_SWITCH)
             try:
                 host.start()
                 say(f"localprobe serves on {url(sockets)} (Ctrl-C stops it)")
                 sys.stdout.flush()  # a program that started the server reads the line from a pipe
                 server.run(sockets)
             finally:
+                sys.setswitchinterval(usual)
                 host.close()
     finally:
         for each in sockets:
