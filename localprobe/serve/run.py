@@ -30,8 +30,6 @@ from localprobe.terminal_text import tell
 
 _LOOK = 0.05  # seconds between two looks at whether the last answer is sent
 _SWITCH = 0.0005  # seconds until a scheduler gets Python's lock from the loop, which writes chunks; usually 0.005
-    0.0005  # seconds until a scheduler gets Python's lock from the loop, which writes chunks; usually ten times that
-)
 _LAST_WORDS = 2  # seconds that answers which were broken off have to say so
 
 
