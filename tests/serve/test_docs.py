@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import click
 import pytest
@@ -72,6 +72,7 @@ def test_a_curl_command_is_answered(documented: Server, command: list[str]) -> N
 
 def named(kind: Any) -> str:
     """A type as the table names it."""
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     return f"list of {named(get_args(kind)[0])}" if get_origin(kind) is list else f"`{kind.__name__}`"
 
 

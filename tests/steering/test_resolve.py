@@ -181,7 +181,7 @@ def test_a_vector_of_another_model_is_warned_of(model: Model) -> None:
 
 
 def test_answers_take_expressions_and_alarms(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Model, "_find", lambda self, name: find(name))
+    monkeypatch.setattr(Model, "find", lambda self, name: find(name))
     plain = model.answer("Hello", tokens=12, temperature=1.0)
     gated = model.answer("Hello", steer="0.3 calm when kind > 1e9", tokens=12, temperature=1.0)
     assert gated.ids.tolist() == plain.ids.tolist()
