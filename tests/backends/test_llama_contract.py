@@ -13,20 +13,8 @@ from localprobe.testing.tiny import GGUF_ARCHITECTURES, tiny_gguf
 
 pytest.importorskip("llama_cpp")
 
-from tests.backends.llama_models import FLOAT16_CACHE, SUMS_IN_FLOAT16, load, tiny_mamba
+from tests.backends.llama_models import FLOAT16_CACHE, SUMMED_OTHERWISE, SUMS_IN_FLOAT16, load, tiny_mamba
 from tests.bundled import gemma, smollm2
-
-OF_MANY = {"test_rows_of_a_batch_have_their_own_operators"}
-"""Tests that compare a row of a pass of more than a hundred tokens with the same row alone, which llama.cpp computes by
-other kernels (see `SUMS_IN_FLOAT16`); batches of one size are compared bit for bit in test_llama_operators.py."""
-OUT_OF_ORDER = {
-    "test_slots_are_used_again",
-    "test_no_score_is_lost_when_a_row_joins_and_another_leaves",
-    "test_held_positions_count_and_are_freed",
-}
-"""Tests in which a row goes on in cells that another left, before its own: attention sums its positions in float16 in
-another order. Against sums in float32, log-probabilities of rows in and out of order lay equally far off: a median of
-4.6e-3 nats either way in 2,400 tokens of a tiny Llama."""
 
 
 class _Contract(EngineContract):
@@ -36,7 +24,7 @@ class _Contract(EngineContract):
 
     @pytest.fixture(autouse=True)
     def _other_kernels(self, request: pytest.FixtureRequest) -> None:
-        if request.function.__name__ in OF_MANY | OUT_OF_ORDER:
+        if request.function.__name__ in SUMMED_OTHERWISE:
             self.tolerance = self.of_many
 
 

@@ -320,7 +320,7 @@ def test_a_vector_that_was_calibrated_anew_does_not_go_on_under_another_threshol
 ) -> None:
     experiment = read_experiment(write('steering = ["0.1 kindness when kindness > fpr 0.01"]'))
     bound = [1.0]
-    monkeypatch.setattr(resolve._Resolver, "_number", lambda *_, **__: bound[0])
+    monkeypatch.setattr(resolve._Resolver, "number", lambda *_, **__: bound[0])
     run = sweep.run(experiment, runs, load=loaded)
     assert run.result["models"][0]["expressions"][0]["thresholds"] == [1.0, 1.0]
     bound[0] = 1.001  # as another machine may measure it
