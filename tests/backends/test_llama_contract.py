@@ -13,7 +13,7 @@ from localprobe.testing.tiny import GGUF_ARCHITECTURES, tiny_gguf
 
 pytest.importorskip("llama_cpp")
 
-from tests.backends.llama_models import FLOAT16_CACHE, SUMMED_OTHERWISE, SUMS_IN_FLOAT16, load, tiny_mamba
+from tests.backends.llama_models import FLOAT16_CACHE, SUMS_IN_FLOAT16, load, summed_otherwise, tiny_mamba
 from tests.bundled import gemma, smollm2
 
 
@@ -24,7 +24,7 @@ class _Contract(EngineContract):
 
     @pytest.fixture(autouse=True)
     def _other_kernels(self, request: pytest.FixtureRequest) -> None:
-        if request.function.__name__ in SUMMED_OTHERWISE:
+        if summed_otherwise(request.function):
             self.tolerance = self.of_many
 
 

@@ -37,9 +37,9 @@ class TestRemote(EngineContract):
     def _other_kernels(self, request: pytest.FixtureRequest, engine_name: str) -> None:
         """llama.cpp sums in another type or order in some tests."""
         if engine_name == "llama":
-            from tests.backends.llama_models import SUMMED_OTHERWISE, SUMS_IN_FLOAT16
+            from tests.backends.llama_models import SUMS_IN_FLOAT16, summed_otherwise
 
-            self.tolerance = SUMS_IN_FLOAT16 if request.function.__name__ in SUMMED_OTHERWISE else None
+            self.tolerance = SUMS_IN_FLOAT16 if summed_otherwise(request.function) else None
 
     @pytest.fixture
     def spare_engine(self, engine_name: str, tmp_path: Path) -> Engine:
