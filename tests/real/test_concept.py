@@ -10,7 +10,7 @@ import localprobe as lp
 from localprobe.model import Model
 from localprobe.probing.config import ProbeConfig
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def test_smollm2_writes_its_own_pairs_and_is_probed(

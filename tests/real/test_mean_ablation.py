@@ -12,7 +12,7 @@ from localprobe.model import Model
 from localprobe.steering.positions import Place
 from localprobe.vectors.vector import Direction, Origin, Vector
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def test_the_mean_over_neutral_texts_is_what_it_was_to_one_per_cent(llama_model: Model) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.serve.process import ASK, LONG, Started, started
 from tests.serve.server import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 KEY = "the-right-key"
 CHAT = "/v1/chat/completions"
 CONNECTIONS = 200

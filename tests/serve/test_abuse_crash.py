@@ -11,7 +11,7 @@ import pytest
 from tests.serve.process import LONG, Started, started
 from tests.serve.server import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 OPEN = 8
 PATIENCE = 10.0
 """Seconds; the server promises 2, and a busy machine may be slow."""

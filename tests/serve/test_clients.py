@@ -21,7 +21,7 @@ from localprobe.model import Model
 from localprobe.vectors.vector import Vector
 from tests.serve.process import Started, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 KEY = "secret-key"
 TEXT = "What do you do?"
 ASK: Any = {"model": "fake", "messages": [{"role": "user", "content": TEXT}], "seed": 5, "max_tokens": 20}

@@ -16,7 +16,7 @@ from localprobe.vectors.library import Library
 from localprobe.vectors.vector import Direction, Origin, Vector
 from tests.serve.server import Server, serving
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
 NAME = "smollm2-135m"
 ASK: Any = [{"role": "user", "content": "What is a cat?"}]
 LAYER = 15

@@ -14,7 +14,7 @@ from localprobe.serve.app import ENDPOINTS
 from localprobe.serve.openapi import document
 from tests.serve.process import Started, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 EXAMPLES = 40
 BEYOND = [
     positive_data_acceptance,  # a schema cannot say that a vector must exist, or that a prompt must hold a word
