@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from localprobe.engine import Engine, Info, Output, Row
+from localprobe.engine import Engine, Info, Output, Prompt, Row
 from localprobe.errors import OutOfMemory
 
 T = TypeVar("T")
@@ -16,6 +16,16 @@ TOKENS = 4096
 ROWS = 64
 WINDOW = 512
 """Rows sorted by length together: bounds memory, and keeps results near the order of the input."""
+
+
+def copied(prompts: Sequence[Prompt]) -> list[int]:
+    """For each row that prompts give, the number of its prompt."""
+    return [number for number, prompt in enumerate(prompts) for _ in range(prompt.copies)]
+
+
+def capacities(prompts: Sequence[Prompt], room: int) -> list[int]:
+    """For each row that prompts give, the tokens that it may hold."""
+    return [len(prompts[number].ids) + room for number in copied(prompts)]
 
 
 def windows(items: Iterable[T], size: int = WINDOW) -> Iterator[list[T]]:

@@ -20,7 +20,7 @@ from localprobe.engine import (
     Steering,
     Watch,
 )
-from localprobe.errors import UnsupportedModel, UsageError, VectorError
+from localprobe.errors import OutOfMemory, UnsupportedModel, UsageError, VectorError
 
 LONGEST = 1e18
 """The longest edit of a residual: the squares in a model's norms stay finite in float32. Beyond it a row turns into
@@ -155,6 +155,28 @@ def check_join(info: Info, prompt: Prompt, room: int, reserve: Reserve) -> None:
             f"{prompt.copies} rows of {length} tokens: the stream has memory for {reserve.rows} rows and "
             f"{reserve.tokens} tokens at most"
         )
+
+
+def check_place(reserve: Reserve, taken: Iterable[int], more: Sequence[int]) -> None:
+    """Raises OutOfMemory if a stream has no place for `more` rows or held prefixes, each of so many tokens, beside
+    those that are `taken`."""
+    lengths = [*taken, *more]
+    if len(lengths) > reserve.rows or sum(lengths) > reserve.tokens:
+        raise OutOfMemory(
+            f"{len(lengths)} rows of {sum(lengths)} tokens in all: the stream was opened for {reserve.rows} rows and "
+            f"{reserve.tokens} tokens, so wait until one ends"
+        )
+
+
+def check_side(rope_length: int | None, *, long: bool, prompts: Iterable[Prompt]) -> None:
+    """Raises UsageError if a prompt is not on the side of `rope_length` that a stream is for, `long` or not."""
+    for prompt in prompts:
+        if rope_length is not None and (len(prompt.ids) > rope_length) != long:
+            side = "more than" if long else "up to"
+            raise UsageError(
+                f"this stream is for rows of {side} {rope_length} tokens, which are rotated by other factors: "
+                f"a prompt of {len(prompt.ids)} tokens needs another stream"
+            )
 
 
 def check_decoding(info: Info) -> None:

@@ -17,8 +17,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from localprobe.batches import capacities
+from localprobe.checks import check_place
 from localprobe.engine import FloatArray, Held, Prompt, Reserve, Watch
-from localprobe.errors import OutOfMemory
 from localprobe_llama.context import Context
 from localprobe_llama.model import LlamaModel
 from localprobe_llama.pool import Need, Pool
@@ -50,13 +51,13 @@ class JoinableStream(LlamaStream):
         self._held: dict[int, Kept] = {}
         self._holds = 0  # numbers given so far
         self._rows = []
-        self._check_place([(len(prompt.ids) + room, prompt.copies) for prompt in prompts])
+        self._check_place(capacities(prompts, room))
         super().__init__(model, pool, context, kept, prompts, room=room, watch=watch)
         self._in_order = False
 
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._open()
-        self._check_place([(len(prompt.ids) + room, prompt.copies) for prompt in prompts])
+        self._check_place(capacities(prompts, room))
         self._late = self._run_pending()
         places = [place for prompt in prompts for place in self._begin(prompt, prompt.copies)]
         try:
@@ -71,7 +72,7 @@ class JoinableStream(LlamaStream):
 
     def prefill(self, prompt: Prompt) -> Held:
         self._open()
-        self._check_place([(len(prompt.ids), 1)])
+        self._check_place([len(prompt.ids)])
         (place,) = self._begin(prompt, 1)
         (row,) = rows_of([replace(prompt, copies=1)], [place], 0)
         if self._pending is None:
@@ -88,7 +89,7 @@ class JoinableStream(LlamaStream):
 
     def hold(self, row: int, length: int) -> int:
         context = self._open()
-        self._check_place([(length, 1)])
+        self._check_place([length])
         sequence = self._free.pop()
         return self._keep(Kept(sequence, context.begin(self._rows[row].sequence, sequence, length)))
 
@@ -123,16 +124,10 @@ class JoinableStream(LlamaStream):
             self._context.forget(sequence)
         self._free.append(sequence)
 
-    def _check_place(self, more: Sequence[tuple[int, int]]) -> None:
-        """Raise OutOfMemory if the reserve has no place for rows of these (tokens, copies) besides what there is."""
-        rows = len(self._rows) + len(self._held) + sum(copies for _, copies in more)
-        tokens = sum(row.limit for row in self._rows) + sum(held.length for held in self._held.values())
-        tokens += sum(length * copies for length, copies in more)
-        if rows > self._reserve.rows or tokens > self._reserve.tokens:
-            raise OutOfMemory(
-                f"{rows} rows of {tokens} tokens in all: the stream has memory for {self._reserve.rows} rows and "
-                f"{self._reserve.tokens} tokens, so wait until one ends"
-            )
+    def _check_place(self, more: Sequence[int]) -> None:
+        """Raise OutOfMemory if the reserve has no place for rows of so many tokens besides what there is."""
+        taken = [*(row.limit for row in self._rows), *(held.length for held in self._held.values())]
+        check_place(self._reserve, taken, more)
 
 
 def need(model: LlamaModel, reserve: Reserve, watch: Sequence[Watch]) -> Need:

@@ -12,23 +12,15 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from localprobe.batches import capacities, copied
+from localprobe.checks import check_place
 from localprobe.engine import Prompt, Reserve
-from localprobe.errors import OutOfMemory, UsageError
+from localprobe.errors import UsageError
 from localprobe_mlx.cache import LayerCache
 from localprobe_mlx.memory import Memory
 from localprobe_mlx.network import Network
 
 ADVICE = "open fewer rows, shorter prompts or less room"
-
-
-def copied(prompts: Sequence[Prompt]) -> list[int]:
-    """For each row that these prompts give, the number of its prompt."""
-    return [number for number, prompt in enumerate(prompts) for _ in range(prompt.copies)]
-
-
-def capacities(prompts: Sequence[Prompt], room: int) -> list[int]:
-    """For each row that these prompts give, the tokens that it may hold."""
-    return [len(prompts[number].ids) + room for number in copied(prompts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +45,7 @@ class Rows:
         """Raises UsageError if no row can join, OutOfMemory if the reserve has no place for rows of so many tokens."""
         if self._reserve is None:
             raise UsageError("no row can join this stream: open it with `reserve`")
-        rows = len(self._capacities) + len(self._held) + len(capacities)
-        tokens = sum(self._capacities) + sum(held.length for held in self._held.values()) + sum(capacities)
-        if rows > self._reserve.rows or tokens > self._reserve.tokens:
-            raise OutOfMemory(
-                f"{rows} rows with room for {tokens} tokens in all do not fit: this stream was opened for "
-                f"{self._reserve.rows} rows and {self._reserve.tokens} tokens"
-            )
+        check_place(self._reserve, [*self._capacities, *(held.length for held in self._held.values())], capacities)
 
     def check_reserve(self) -> None:
         """Raises OutOfMemory if the memory has no place for all of the reserve."""

@@ -10,7 +10,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.checks import check_growth
+from localprobe.batches import capacities, copied
+from localprobe.checks import check_growth, check_side
 from localprobe.engine import FloatArray, Held, Prompt, Reserve, Steering, Step, Top, Watch
 from localprobe.errors import UsageError
 from localprobe.watches import arranged
@@ -18,7 +19,7 @@ from localprobe_mlx.cache import LayerCache
 from localprobe_mlx.memory import Memory, memory_errors
 from localprobe_mlx.network import Network
 from localprobe_mlx.prefill import Prefilled, Watches, prefill
-from localprobe_mlx.rows import ADVICE, Rows, capacities, copied
+from localprobe_mlx.rows import ADVICE, Rows
 from localprobe_mlx.sampling import BatchSampler
 from localprobe_mlx.steering import Steerings
 from localprobe_mlx.worker import Worker
@@ -79,7 +80,7 @@ class MlxStream:
         if reserve:
             self._rows.check(capacities(prompts, room))
             self._rows.check_reserve()
-            self._check_side(prompts)
+            check_side(self._network.rope_length, long=self._long, prompts=prompts)
         self._prompt_scores: Sequence[FloatArray] = []
         if prompts:
             caches = self._rows.begin(prompts, room, reuse.hand_over(len(prompts)) if reuse else None)
@@ -239,7 +240,7 @@ class MlxStream:
 
     def _join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._rows.check(capacities(prompts, room))
-        self._check_side(prompts)
+        check_side(self._network.rope_length, long=self._long, prompts=prompts)
         if not prompts:
             return []
         if self._lengths:
@@ -247,15 +248,6 @@ class MlxStream:
             self._rows.check_memory(capacities(prompts, room))
         caches = self._rows.begin(prompts, 0 if self._lengths else room)
         return self._add(prompts, room, caches, self._prefill(prompts, caches))
-
-    def _check_side(self, prompts: Sequence[Prompt]) -> None:
-        for prompt in prompts:
-            if self._network.is_long(len(prompt.ids)) != self._long:
-                side = "more than" if self._long else "up to"
-                raise UsageError(
-                    f"this stream is for rows of {side} {self._network.rope_length} tokens, which are rotated by "
-                    f"factors of their own: a prompt of {len(prompt.ids)} tokens needs another stream"
-                )
 
     def _hold_prompt(self, prompt: Prompt) -> Held:
         self._rows.check([len(prompt.ids)])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from localprobe.batches import copied
 from localprobe.engine import FloatArray, Held, Prompt, Step, Watch
 from localprobe.errors import UsageError
 from localprobe_torch.kv import ColumnCache
@@ -33,7 +34,7 @@ class BatchStream(TorchStream):
         super().__init__(network, watch)
         self._room = room
         self._sampled = 0
-        copies = [row for row, prompt in enumerate(prompts) for _ in range(prompt.copies)]
+        copies = copied(prompts)
         self._order = np.arange(len(copies))
         steerings = [RowSteering(prompt.steering) for prompt in prompts]
         self._steerings = [steerings[row] for row in copies]

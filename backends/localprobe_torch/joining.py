@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from localprobe.checks import check_prompts
+from localprobe.batches import capacities
+from localprobe.checks import check_place, check_prompts, check_side
 from localprobe.engine import FloatArray, Held, Info, Prompt, Reserve, Watch
 from localprobe.errors import OutOfMemory, UsageError
 from localprobe_torch.memory import out_of_memory
@@ -54,9 +55,9 @@ class JoinStream(TorchStream):
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._check_open()
         check_prompts(self._info, prompts, room)
-        self._check_sides(prompts)
+        check_side(self._info.rope_length, long=self._long, prompts=prompts)
         self._check_begun(prompts)
-        limits = [len(prompt.ids) + room for prompt in prompts for _ in range(prompt.copies)]
+        limits = capacities(prompts, room)
         self._check_reserve(limits)
         padded = max(prompt.keep for prompt in prompts) + max(len(prompt.ids) - prompt.keep for prompt in prompts)
         with out_of_memory(FULL):
@@ -211,15 +212,6 @@ class JoinStream(TorchStream):
             self._cache.resize(slots, columns, self._rows)
         self._capacity = columns
 
-    def _check_sides(self, prompts: Sequence[Prompt]) -> None:
-        """Raises UsageError for a prompt that is not on the stream's side of `Info.rope_length`."""
-        for prompt in prompts:
-            if self._info.is_long(len(prompt.ids)) != self._long:
-                raise UsageError(
-                    f"{self._info.model} rotates texts of more than {self._info.rope_length} tokens by other factors: "
-                    f"a prompt of {len(prompt.ids)} tokens cannot join rows on the other side"
-                )
-
     def _check_begun(self, prompts: Sequence[Prompt]) -> None:
         """Raises UsageError if prompts are not what this stream's rows and held positions can begin."""
         for prompt in prompts:
@@ -235,13 +227,8 @@ class JoinStream(TorchStream):
 
     def _check_reserve(self, limits: Sequence[int]) -> None:
         """Raises OutOfMemory if there is no place for more rows of up to these numbers of tokens."""
-        rows = self._rows + len(self._held) + len(limits)
-        tokens = int(self._limits.sum()) + sum(held.length for held in self._held.values()) + sum(limits)
-        if rows > self._reserve.rows or tokens > self._reserve.tokens:
-            raise OutOfMemory(
-                f"{rows} rows of {tokens} tokens in all: the stream was opened for {self._reserve.rows} rows and "
-                f"{self._reserve.tokens} tokens"
-            )
+        taken = [*self._limits.tolist(), *(held.length for held in self._held.values())]
+        check_place(self._reserve, taken, limits)
 
 
 def _doubled(old: int, needed: int, most: int) -> int:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from localprobe.checks import check_growth
+from localprobe.batches import capacities
+from localprobe.checks import check_growth, check_place
 from localprobe.engine import FloatArray, Held, Prompt, Reserve, Sampler, Steering, Step, Watch
-from localprobe.errors import OutOfMemory, UsageError
+from localprobe.errors import UsageError
 from localprobe.fake.transformer import BASE, Cache, Transformer
 from localprobe.sampling import most_likely, sample
 from localprobe.watches import arranged
@@ -61,7 +62,7 @@ class FakeStream:
         self._holds = 0  # numbers given so far
         self._closed = False
         if reserve:
-            self._check_reserve([(len(prompt.ids) + room, prompt.copies) for prompt in prompts])
+            self._check_reserve(capacities(prompts, room))
         self._prompt_scores = [self._prefill(prompt, cache) for prompt, cache in zip(prompts, caches, strict=True)]
 
     @property
@@ -99,21 +100,21 @@ class FakeStream:
 
     def join(self, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
         self._refuse_closed()
-        self._check_reserve([(len(prompt.ids) + room, prompt.copies) for prompt in prompts])
+        self._check_reserve(capacities(prompts, room))
         for row, scores in zip(self._rows, self._run_pending(), strict=True):
             row.late = scores
         return [self._prefill(prompt, self._begin(prompt, room)) for prompt in prompts]
 
     def prefill(self, prompt: Prompt) -> Held:
         self._refuse_closed()
-        self._check_reserve([(len(prompt.ids), 1)])
+        self._check_reserve([len(prompt.ids)])
         cache = self._begin(prompt, 0)
         residuals = self._model.run(prompt.ids[cache.length :], cache, prompt.steering)  # (layers, n - keep, width)
         return Held(self._keep(cache), self._project(residuals))
 
     def hold(self, row: int, length: int) -> int:
         self._refuse_closed()
-        self._check_reserve([(length, 1)])
+        self._check_reserve([length])
         return self._keep(self._rows[row].cache.grown(length, length))
 
     def release(self, held: int) -> None:
@@ -144,15 +145,12 @@ class FakeStream:
         self._held[self._holds] = cache
         return self._holds
 
-    def _check_reserve(self, more: Sequence[tuple[int, int]]) -> None:
-        """Raise OutOfMemory if there is no place for rows of these (tokens, copies) besides what there is."""
+    def _check_reserve(self, more: Sequence[int]) -> None:
+        """Raise OutOfMemory if there is no place for rows of so many tokens besides what there is."""
         if self._reserve is None:
             raise UsageError("no row can join this stream: open it with `reserve`")
         caches = [*(row.cache for row in self._rows), *self._held.values()]
-        rows = len(caches) + sum(copies for _, copies in more)
-        tokens = sum(cache.keys.shape[1] for cache in caches) + sum(length * copies for length, copies in more)
-        if rows > self._reserve.rows or tokens > self._reserve.tokens:
-            raise OutOfMemory(f"{rows} rows of {tokens} tokens in all: the stream is for {self._reserve}")
+        check_place(self._reserve, (cache.keys.shape[1] for cache in caches), more)
 
     def take_caches(self, prompts: Sequence[Prompt], room: int) -> list[Cache]:
         """Hand the caches, cut to what each of `prompts` keeps, to a new stream, and close this one."""
