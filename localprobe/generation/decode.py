@@ -244,7 +244,7 @@ class Decoding:
 
     def _judged(self, row: Row, values: FloatArray) -> list[Event]:
         """What the scores (watches,) of what it reads, of the token run last, mean to gates and alarms."""
-        scores = without_added(values, row.reads, row.steering, row.length)
+        scores = without_added(values, [self._watch[at] for at in row.judged], row.steering, row.length)
         alerts = fired(row.alarms, row.number, row.run, scores)
         return alerts + row.gates.scored(row.number, row.run + 1, scores)
 
