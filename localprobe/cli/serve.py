@@ -99,15 +99,13 @@ def _default(steering: Sequence[str]) -> str:
     for a vector that the library has not."""
     from localprobe.serve.errors import ApiError
     from localprobe.serve.resolve import read_steering
-    from localprobe.serve.vectors import names
     from localprobe.vectors.library import Library
 
     try:
         expressions = read_steering(list(steering))
     except ApiError as error:
         raise UsageError(f"{error}; name vectors of the library") from error
-    text = "; ".join(map(str, expressions))
-    for name in names(text):
+    for name in dict.fromkeys(name for expression in expressions for name in expression.names):
         if not Library().named(name):
             raise VectorError(f"no vector {name!r} in the library: `localprobe vector list` shows them")
-    return text
+    return "; ".join(map(str, expressions))

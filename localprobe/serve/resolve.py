@@ -131,9 +131,8 @@ def read_steering(steering: Steering, default: str = "") -> tuple[Expression, ..
         if isinstance(part, SteeringTerm) or part.strip()
     )
     for expression in expressions:
-        for term in expression.terms:
-            for name in (*term.vectors, *(gate.condition.probe for gate in term.gates)):
-                library_name(name)
+        for name in expression.names:
+            library_name(name)
     return expressions
 
 

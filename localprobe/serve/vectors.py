@@ -125,7 +125,7 @@ async def delete_vector(call: Call[None]) -> Deleted:
     """Delete the vector of a name for the loaded model."""
     _allowed(call)
     entry = await _entry(call)
-    if entry.name in names(call.host.default):
+    if call.host.default and entry.name in parse(call.host.default).names:
         told = f"the default steering uses {shown(entry.name)}: change it with PUT /v1/steering first"
         raise ApiError(409, told, code="vector_in_use")
     await asyncio.to_thread(entry.path.unlink, True)
@@ -142,13 +142,6 @@ def received(folder: Path) -> Iterator[Path]:
             yield Path(own, "the upload")  # as messages call it
     except OSError as error:
         raise ApiError(500, f"the library cannot be written: {error.strerror}") from error
-
-
-def names(steering: str) -> list[str]:
-    """The vectors that an expression names, in terms and conditions, each once."""
-    terms = parse(steering).terms if steering else ()
-    named = (name for term in terms for name in (*term.vectors, *(gate.condition.probe for gate in term.gates)))
-    return list(dict.fromkeys(named))
 
 
 def _allowed(call: Call[Any]) -> None:

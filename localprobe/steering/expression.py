@@ -174,6 +174,12 @@ class Expression:
         if not self.terms:
             raise UsageError("a steering expression has at least one term, such as 0.2 empathy")
 
+    @property
+    def names(self) -> list[str]:
+        """The vectors that it names, in terms and conditions, each once."""
+        named = (name for t in self.terms for name in (*t.vectors, *(gate.condition.probe for gate in t.gates)))
+        return list(dict.fromkeys(named))
+
     def __str__(self) -> str:
         return "; ".join(map(str, self.terms))
 
