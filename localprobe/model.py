@@ -34,6 +34,7 @@ from localprobe.generation.conversation import Conversation
 from localprobe.generation.decode import Request, generate
 from localprobe.generation.events import Event
 from localprobe.generation.place import PromptPlace
+from localprobe.generation.request import random_key
 from localprobe.lens.logit_lens import lens
 from localprobe.lens.result import Lens
 from localprobe.progress import Progress, silent
@@ -314,7 +315,7 @@ class Model:
         requests, repeats = [], Counter[str]()
         for prompt, ids in zip(prompts, encoded, strict=True):
             if isinstance(prompt, str):
-                key = f"seed {seed}" + (f" again {repeats[prompt]}" if repeats[prompt] else "")
+                key = random_key(seed, repeats[prompt])
                 repeats[prompt] += 1
                 requests.append(Request(ids, self._steering(knobs, ids, prompt), sampler, key, tokens))
             else:
@@ -346,7 +347,7 @@ class Model:
     ) -> Iterator[Event]:
         """The events of an answer while it is generated; options as of `answer`. Closing the iterator ends it."""
         knobs = self._knobs(steer, layer=layer, alpha=alpha, dose=dose, positions=positions)
-        chosen, key = sampler or Sampler(temperature=temperature), f"seed {seed}"
+        chosen, key = sampler or Sampler(temperature=temperature), random_key(seed)
         request = self.request(prompt, knobs, system=system, raw=raw, sampler=chosen, key=key, tokens=tokens)
         read = watched(watch, knobs)
         return self.generate([request], [read] if read else [], alarms=self._alarms(alarms))

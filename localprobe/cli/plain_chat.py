@@ -120,13 +120,14 @@ class PlainChat:
 
     def _reply(self, question: Turn) -> None:
         from localprobe.chats.turns import Turn, generated_by
+        from localprobe.generation.request import random_key
 
         answers = [turn for turn in self._chat.turns.values() if turn.parent == question.id]
         answer = Turn("assistant", "", question.id, reading=self._reading())
         answer.parts = [self._part(answer)]
         # As in the app: repeating the same knobs draws new random numbers, changing the knobs keeps them.
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in answers)
-        key = f"seed {self._options['seed']}" + (f" again {again}" if again else "")
+        key = random_key(self._options["seed"], again)
         answer.details = {
             **generated_by(self._model.info),
             "temperature": self._options["temperature"],

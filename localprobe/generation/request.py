@@ -98,6 +98,12 @@ class Row:
         return Finished(self.number, self.ending or "end", text)
 
 
+def random_key(seed: int | str, repeat: int = 0) -> str:
+    """The name of the random numbers of an answer (`Request.key`) to a prompt with a seed; `repeat` counts the answers
+    to the same prompt before it."""
+    return f"seed {seed}" + (f" again {repeat}" if repeat else "")
+
+
 def prompt_of(rows: Sequence[Row], keep: int = 0, held: int | None = None) -> Prompt:
     """The prompt that rows start from which begin alike; its first `keep` positions are in a cache already."""
     first = rows[0]

@@ -14,6 +14,7 @@ from localprobe.chat_template import Exchange
 from localprobe.engine import FloatArray, Sampler, Watch
 from localprobe.generation.answer import AnswerBuilder
 from localprobe.generation.events import Finished, Score
+from localprobe.generation.request import random_key
 from localprobe.model import Model
 from localprobe.probing.config import TOKEN_LIMIT
 
@@ -59,7 +60,7 @@ def of_answers(
     sampler, seen = Sampler(temperature=temperature), dict.fromkeys(questions, 0)
     requests = []
     for question in questions:
-        key = f"seed {seed}" + (f" again {seen[question]}" if seen[question] else "")
+        key = random_key(seed, seen[question])
         requests.append(model.request(question, sampler=sampler, key=key, tokens=tokens))
         seen[question] += 1
     builders = [AnswerBuilder() for _ in requests]

@@ -20,7 +20,7 @@ from localprobe.engine import IntArray, Sampler, Steering
 from localprobe.generation.events import Event, Finished, Token
 from localprobe.generation.gates import RowGates
 from localprobe.generation.place import PromptPlace
-from localprobe.generation.request import Request
+from localprobe.generation.request import Request, random_key
 from localprobe.model import Model
 from localprobe.scheduling.job import Job, Prepared
 from localprobe.serve import exchange
@@ -225,7 +225,7 @@ class Answering:
                 place = self._place = PromptPlace.of(model.engine, prompt.ids, message=prompt.message)
                 steering = _steering(model, resolved, place)
                 for _ in range(order.choices):
-                    key = self._key(repeats[prompt.key])
+                    key = random_key(self.name if order.seed is None else order.seed, repeats[prompt.key])
                     repeats[prompt.key] += 1
                     request = Request(prompt.ids, steering, order.sampler, key, order.tokens, order.stops, order.top)
                     prepared.append(Prepared(request, resolved.watch, resolved.alarms))
@@ -234,11 +234,6 @@ class Answering:
         self.facts = Facts(resolved.applied, resolved.probes, tokens)
         self._exchange.prompted(tokens, steered=bool(resolved.knobs))
         return prepared
-
-    def _key(self, repeat: int) -> str:
-        """The name of an answer's random numbers; with a seed, the one that `Model.answers` gives it."""
-        seed = f"request {self.name}" if self.order.seed is None else f"seed {self.order.seed}"
-        return seed + (f" again {repeat}" if repeat else "")
 
 
 def _steering(model: Model, resolved: Resolved, place: PromptPlace) -> Steering:

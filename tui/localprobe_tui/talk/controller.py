@@ -14,6 +14,7 @@ from localprobe.chats.recorder import AnswerRecorder
 from localprobe.chats.store import ChatWriter
 from localprobe.chats.turns import Chat, KnobRecord, Reading, SteeredPart, Turn
 from localprobe.errors import UsageError
+from localprobe.generation.request import random_key
 from localprobe_tui.talk.alarms import PanelAlarm
 from localprobe_tui.talk.notices import Alerts, Notices
 from localprobe_tui.talk.panel_knob import PanelKnob
@@ -235,8 +236,7 @@ class ChatController:
         """The details of an answer. Repeating the same knobs draws new random numbers, other knobs reuse them."""
         before = [turn for turn in self.chat.turns.values() if turn.parent == question.id]
         again = sum(turn.parts[0].knobs == answer.parts[0].knobs for turn in before)
-        key = f"seed {self.sampling.seed}" + (f" again {again}" if again else "")
-        return {**self.sampling.details(model.info), "key": key}
+        return {**self.sampling.details(model.info), "key": random_key(self.sampling.seed, again)}
 
     def _steps(
         self, model: Model, turns: Sequence[Turn], knobs: list[Knob], alarms: Sequence[Alarm], continued: bool
