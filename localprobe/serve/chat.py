@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec import UNSET
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
 from localprobe.serve.resolve import of_field
-from localprobe.serve.stream import Events, Piece, chat_logprobs, chunked, collected
+from localprobe.serve.stream import Chunks, Piece, chat_logprobs, collected, streamed
 from localprobe.serve.types import (
     AnswerMessage,
     ChatAnswer,
@@ -46,11 +46,7 @@ async def complete_chat(call: Call[ChatRequest]) -> ChatAnswer | Response:
     )
     answering = Answering(call.host.hosted(body.model), order, new_id("chatcmpl"))
     if body.stream:
-        steps = answering.steps(settings.deadline)
-        first = await unless_gone(call.request, anext(steps))
-        wanted = body.stream_options is not None and body.stream_options.include_usage
-        chunks = _Chunks(answering, usage=bool(wanted))
-        return Events(chunked(answering, steps, first, chunks.of, chunks.last if wanted else None))
+        return await streamed(call, _Chunks(answering, usage=body.tells_usage))
     answers = await unless_gone(call.request, collected(answering, settings.deadline))
     return ChatAnswer(
         answering.name,
@@ -84,42 +80,21 @@ def _choice(answering: Answering, index: int, answer: Piece) -> ChatChoice:
     )
 
 
-class _Chunks:
-    """The chunks of a streamed answer: each answer begins with its role, and the first chunk tells the steering."""
+class _Chunks(Chunks[ChunkChoice, ChatChunk]):
+    """Each answer begins with its role."""
 
     def __init__(self, answering: Answering, *, usage: bool) -> None:
-        self._answering, self._usage = answering, usage
+        super().__init__(answering, ChatChunk, usage=usage)
         self._begun: set[int] = set()
-        self._told = False
 
-    def of(self, pieces: dict[int, Piece]) -> Iterator[ChatChunk]:
-        """The chunks of one step."""
-        for index, piece in pieces.items():
-            chunk = self._chunk([self._choice(index, piece)])
-            if not self._told:
-                self._told, chunk.localprobe = True, self._answering.facts.applied
-            yield chunk
-
-    def last(self) -> ChatChunk:
-        """The chunk that tells the usage."""
-        chunk = self._chunk([])
-        chunk.usage = self._answering.usage
-        return chunk
-
-    def _choice(self, index: int, piece: Piece) -> ChunkChoice:
+    def choice(self, index: int, piece: Piece) -> ChunkChoice:
         delta = Delta(content=piece.text) if piece.text else Delta()
         if index not in self._begun:
             self._begun.add(index)
             delta = Delta("assistant", piece.text)
-        logprobs = chat_logprobs(self._answering, piece.tokens) if piece.tokens else None
-        ids = self._answering.ids(piece.tokens)
+        logprobs = chat_logprobs(self.answering, piece.tokens) if piece.tokens else None
+        ids = self.answering.ids(piece.tokens)
         return ChunkChoice(index, delta, piece.finish, logprobs, piece.extra or UNSET, ids)
-
-    def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
-        answering = self._answering
-        chunk = ChatChunk(answering.name, answering.created, answering.hosted.name, choices, answering.fingerprint)
-        chunk.usage = None if self._usage else UNSET
-        return chunk
 
 
 ENDPOINTS = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -16,8 +16,9 @@ from localprobe.model import Model
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import Answering, Order, PromptText, new_id, unless_gone
+from localprobe.serve.inputs import one_or_many
 from localprobe.serve.resolve import of_field
-from localprobe.serve.stream import Events, Piece, chunked, collected
+from localprobe.serve.stream import Chunks, Piece, collected, streamed
 from localprobe.serve.types import CompletionRequest, TextAnswer, TextChoice, TextLogprobs
 
 MOST = 64  # answers of one request
@@ -25,7 +26,8 @@ MOST = 64  # answers of one request
 
 async def complete_text(call: Call[CompletionRequest]) -> TextAnswer | Response:
     body, settings = call.body, call.settings
-    prompts = read_prompts(body.prompt)
+    told = "prompt is a text, a list of texts, token ids, or a list of lists of ids"
+    prompts = one_or_many(body.prompt, ApiError(400, told, param="prompt"))
     if len(prompts) * (body.n or 1) > MOST:
         raise ApiError(400, f"{len(prompts)} prompts with n {body.n or 1}: at most {MOST} answers a request", param="n")
     order = Order.of(
@@ -37,28 +39,13 @@ async def complete_text(call: Call[CompletionRequest]) -> TextAnswer | Response:
         top=body.logprobs or 0,
     )
     answering = Answering(call.host.hosted(body.model), order, new_id("cmpl"))
-    chunks = _Chunks(answering)
+    chunks = _Chunks(answering, usage=bool(body.stream) and body.tells_usage)
     if body.stream:
-        steps = answering.steps(settings.deadline)
-        first = await unless_gone(call.request, anext(steps))
-        chunks.usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-        return Events(chunked(answering, steps, first, chunks.of, chunks.last if chunks.usage else None))
+        return await streamed(call, chunks)
     answers = await unless_gone(call.request, collected(answering, settings.deadline))
     whole = chunks.chunk([chunks.choice(index, answer) for index, answer in enumerate(answers)])
     whole.usage, whole.localprobe = answering.usage, answering.facts.applied
     return whole
-
-
-def read_prompts(prompt: str | Sequence[str | int | list[int]]) -> list[str | list[int]]:
-    """The prompts of a body: a text, texts, ids, or lists of ids. ApiError 400 for none, and for a mixture."""
-    if isinstance(prompt, str):
-        return [prompt]
-    ids = [part for part in prompt if isinstance(part, int)]
-    if ids and len(ids) == len(prompt):
-        return [ids]
-    if ids or not prompt:
-        raise ApiError(400, "prompt is a text, a list of texts, token ids, or a list of lists of ids", param="prompt")
-    return [part for part in prompt if not isinstance(part, int)]
 
 
 def encode_prompt(model: Model, prompt: str | list[int]) -> PromptText:
@@ -78,45 +65,21 @@ def encode_prompt(model: Model, prompt: str | list[int]) -> PromptText:
     return encoded
 
 
-class _Chunks:
-    """The chunks of a streamed answer, the first of which tells the steering; or the one whole answer."""
+class _Chunks(Chunks[TextChoice, TextAnswer]):
+    """Chunks, or the one whole answer, which has the same form."""
 
-    def __init__(self, answering: Answering) -> None:
-        self.usage = False
-        self._answering = answering
-        self._length: dict[int, int] = {}
-        self._told = False
-
-    def of(self, pieces: dict[int, Piece]) -> Iterator[TextAnswer]:
-        """The chunks of one step."""
-        for index, piece in pieces.items():
-            chunk = self.chunk([self.choice(index, piece)])
-            if not self._told:
-                self._told, chunk.localprobe = True, self._answering.facts.applied
-            yield chunk
-
-    def last(self) -> TextAnswer:
-        """The chunk that tells the usage."""
-        chunk = self.chunk([])
-        chunk.usage = self._answering.usage
-        return chunk
-
-    def chunk(self, choices: list[TextChoice]) -> TextAnswer:
-        """A chunk with these choices."""
-        answering = self._answering
-        chunk = TextAnswer(answering.name, answering.created, answering.hosted.name, choices, answering.fingerprint)
-        chunk.usage = None if self.usage else UNSET
-        return chunk
+    def __init__(self, answering: Answering, *, usage: bool) -> None:
+        super().__init__(answering, TextAnswer, usage=usage)
+        self._length: dict[int, int] = {}  # characters of each answer's tokens so far
 
     def choice(self, index: int, piece: Piece) -> TextChoice:
-        """What an answer says more."""
         logprobs = self._logprobs(index, piece.tokens) if piece.tokens else None
-        ids = self._answering.ids(piece.tokens)
+        ids = self.answering.ids(piece.tokens)
         return TextChoice(index, piece.text, piece.finish, logprobs, piece.extra or UNSET, ids)
 
     def _logprobs(self, index: int, tokens: Sequence[Token]) -> TextLogprobs | None:
         """The log-probabilities of tokens; an offset counts the characters of the tokens before."""
-        order, known = self._answering.order, self._answering.texts
+        order, known = self.answering.order, self.answering.texts
         if not order.texts:
             return None
         texts = [known[token.id] for token in tokens]

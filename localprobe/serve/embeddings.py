@@ -17,6 +17,7 @@ from localprobe.serve.capturing import captured, capturing, encoded
 from localprobe.serve.endpoint import Call, Endpoint
 from localprobe.serve.errors import ApiError
 from localprobe.serve.generate import unless_gone
+from localprobe.serve.inputs import one_or_many
 from localprobe.serve.resolve import of_field
 from localprobe.serve.types import Strict, TokenId
 
@@ -92,17 +93,14 @@ async def _embedded(call: Call[EmbeddingsRequest]) -> Embeddings:
 
 def inputs(given: str | list[str | int | list[int]]) -> list[str | list[int]]:
     """The texts of a body, each as a text or as ids. ApiError 400 for a mixture."""
-    if isinstance(given, str):
-        return [given]
-    ids = [part for part in given if isinstance(part, int)]
-    if ids and len(ids) == len(given):
-        return [ids]
-    if ids or len({type(part) for part in given}) != 1:
-        told = "input is a text, a list of texts, the ids of one, or a list of lists of ids: give one of these"
-        raise ApiError(400, told, param="input")
-    if len(given) > MOST:
-        raise ApiError(400, f"{len(given)} inputs: a request may have {MOST}", param="input")
-    return [part for part in given if not isinstance(part, int)]
+    told = "input is a text, a list of texts, the ids of one, or a list of lists of ids: give one of these"
+    refusal = ApiError(400, told, param="input")
+    found = one_or_many(given, refusal)
+    if len({type(part) for part in found}) != 1:
+        raise refusal
+    if len(found) > MOST:
+        raise ApiError(400, f"{len(found)} inputs: a request may have {MOST}", param="input")
+    return found
 
 
 def _written(vector: FloatArray, form: str) -> list[float] | str:

@@ -6,17 +6,32 @@ import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from localprobe.generation.events import Alert, Event, Finished, GateChange, Reason, Score, Token
-from localprobe.serve.endpoint import failed
+from localprobe.serve.endpoint import Call, failed
 from localprobe.serve.errors import envelope
-from localprobe.serve.generate import Answering
-from localprobe.serve.types import AlertEvent, ChatLogprobs, Extra, Finish, GateEvent, TokenLogprob, TopLogprob, encoded
+from localprobe.serve.generate import Answering, unless_gone
+from localprobe.serve.types import (
+    AlertEvent,
+    Applied,
+    ChatLogprobs,
+    Extra,
+    Finish,
+    GateEvent,
+    Generation,
+    TokenLogprob,
+    TopLogprob,
+    Usage,
+    encoded,
+)
 
+ChoiceT = TypeVar("ChoiceT")
+ChunkT = TypeVar("ChunkT", bound="_Chunk")
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies must not hold chunks back
 _FINISH: dict[Reason, Finish] = {
     "end": "stop",
@@ -121,19 +136,71 @@ async def _written(chunks: AsyncGenerator[Struct]) -> AsyncGenerator[bytes]:
         yield b"data: [DONE]\n\n"
 
 
-async def chunked(
-    answering: Answering,
-    steps: AsyncGenerator[Sequence[Event]],
-    first: Sequence[Event],
-    chunks: Callable[[dict[int, Piece]], Iterator[Struct]],
-    usage: Callable[[], Struct] | None,
+class _Chunk(Protocol):
+    """What chunks of chats and of texts have in common."""
+
+    usage: Usage | UnsetType | None
+    localprobe: Applied | UnsetType
+
+
+class Chunks(Generic[ChoiceT, ChunkT]):
+    """The chunks of a streamed answer, the first of which tells the steering. A subclass says what a choice is."""
+
+    def __init__(
+        self,
+        answering: Answering,
+        make: Callable[[str, int, str, list[ChoiceT], str], ChunkT],
+        *,
+        usage: bool,
+    ) -> None:
+        """`make` makes a chunk; with `usage`, one more at the end tells how many tokens there were."""
+        self.answering, self.usage = answering, usage
+        self._make = make
+        self._told = False
+
+    def choice(self, index: int, piece: Piece) -> ChoiceT:
+        """What an answer says more."""
+        raise NotImplementedError
+
+    def of(self, pieces: dict[int, Piece]) -> Iterator[ChunkT]:
+        """The chunks of one step."""
+        for index, piece in pieces.items():
+            chunk = self.chunk([self.choice(index, piece)])
+            if not self._told:
+                self._told, chunk.localprobe = True, self.answering.facts.applied
+            yield chunk
+
+    def last(self) -> ChunkT:
+        """The chunk that tells the usage."""
+        chunk = self.chunk([])
+        chunk.usage = self.answering.usage
+        return chunk
+
+    def chunk(self, choices: list[ChoiceT]) -> ChunkT:
+        """A chunk with these choices."""
+        told = self.answering
+        chunk = self._make(told.name, told.created, told.hosted.name, choices, told.fingerprint)
+        chunk.usage = None if self.usage else UNSET
+        return chunk
+
+
+async def streamed(call: Call[Generation], chunks: Chunks[Any, Any]) -> Events:
+    """An answer as events. What goes wrong before its first ones come is raised."""
+    steps = chunks.answering.steps(call.settings.deadline)
+    first = await unless_gone(call.request, anext(steps))
+    return Events(_chunked(steps, first, chunks))
+
+
+async def _chunked(
+    steps: AsyncGenerator[Sequence[Event]], first: Sequence[Event], chunks: Chunks[Any, Any]
 ) -> AsyncGenerator[Struct]:
     """The chunks of an answer whose first events have come, then its usage, if that is asked for."""
+    probes = chunks.answering.facts.probes
     async with aclosing(steps):
-        for chunk in chunks(pieces(first, answering.facts.probes)):
+        for chunk in chunks.of(pieces(first, probes)):
             yield chunk
         async for events in steps:
-            for chunk in chunks(pieces(events, answering.facts.probes)):
+            for chunk in chunks.of(pieces(events, probes)):
                 yield chunk
-        if usage is not None:
-            yield usage()
+        if chunks.usage:
+            yield chunks.last()

@@ -136,6 +136,11 @@ class Generation(Struct, forbid_unknown_fields=True, kw_only=True):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
+    def tells_usage(self) -> bool:
+        """Whether its stream ends with the number of tokens."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
     def limit(self) -> int | None:
         """The most tokens that it asks for."""
         return self.max_tokens
