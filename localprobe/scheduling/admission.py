@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from localprobe.engine import Engine
 from localprobe.errors import LocalprobeError, OutOfMemory
@@ -37,17 +37,21 @@ class Admission:
             self.waiting.remove(group)
         self._free(group, batch)
 
-    def admit(self, batch: Batch, rows: int) -> list[Group]:
+    def admit(self, batch: Batch, rows: int) -> Iterator[Group]:
         """Run prompts, first come first served, until a piece's tokens are run, `rows` are decoded, or the first that
-        waits finds no place. Returns the groups that have joined.
+        waits finds no place. Yields the groups that have joined.
 
-        Raises what makes the first group impossible; the caller drops it.
+        Raises what makes the group impossible that waits first; the caller drops it.
         """
-        joined: list[Group] = []
-        left = self._piece
+        left, joined = self._piece, False
         try:
-            while left > 0 and (run := self._advance(batch, rows, left, joined)):
-                left -= run
+            while left > 0:
+                pack = self._pack(batch, rows, left)
+                run = self._join(batch, pack) if pack else self._piece_of_first(batch, rows, left)
+                if not run:
+                    break
+                left, joined = left - run, joined or bool(pack)
+                yield from pack
         except OutOfMemory:
             if not batch.width and not joined:
                 raise  # alone, and it does not fit
@@ -56,23 +60,6 @@ class Admission:
             for group in self.waiting:  # what one was to begin with may be given up before its next turn
                 if not group.own:
                     group.stream = 0
-        return joined
-
-    def _advance(self, batch: Batch, rows: int, left: int, joined: list[Group]) -> int:
-        """Let those that wait first join, together, or run a piece of the first. Returns the number of tokens run; 0
-        if nothing can be done in this turn."""
-        pack = self._pack(batch, rows, left)
-        if not pack:
-            return self._piece_of_first(batch, rows, left)
-        self._join(batch, pack)
-        run = sum(group.rest for group in pack)
-        for group in pack:
-            self.waiting.popleft()
-            self._free(group, batch)
-            self.prompt_tokens += len(group.request.ids)
-            self.reused_tokens += group.reused
-        joined += pack
-        return max(run, 1)
 
     def _pack(self, batch: Batch, rows: int, left: int) -> list[Group]:
         """The groups that wait first and may join together: an engine runs their prompts in one pass, if it can."""
@@ -107,20 +94,28 @@ class Admission:
         ahead = [(other.request.ids, other.steering) for other in pack]
         return any(reusable(self._engine, ids, steering, group.request) >= least for ids, steering in ahead)
 
-    def _join(self, batch: Batch, pack: list[Group]) -> None:
-        """Let groups join; only the first of `pack` if they cannot all. OutOfMemory if even that finds no place."""
+    def _join(self, batch: Batch, pack: list[Group]) -> int:
+        """Let groups join; only the first of `pack` if they cannot all. Returns the number of tokens run, at least 1.
+        OutOfMemory if even that finds no place."""
         while True:
             try:
                 batch.join(pack)
-                return
+                break
             except LocalprobeError as error:
                 if len(pack) > 1:
                     del pack[1:]
                 elif not isinstance(error, OutOfMemory) or not self._prefixes.free(batch):
                     raise
+        for group in pack:
+            self.waiting.popleft()
+            self._free(group, batch)
+            self.prompt_tokens += len(group.request.ids)
+            self.reused_tokens += group.reused
+        return max(1, sum(group.rest for group in pack))
 
     def _piece_of_first(self, batch: Batch, rows: int, left: int) -> int:
-        """Run a piece of the prompt that waits first. The rest of a step's tokens is too few to be one."""
+        """Run a piece of the prompt that waits first; the rest of a step's tokens is too few to be one. Returns the
+        number of tokens run; 0 if nothing can be done in this turn."""
         group = self.waiting[0] if self.waiting else None
         if (
             group is None

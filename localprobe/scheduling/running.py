@@ -132,15 +132,13 @@ class Running:
         if not self._batch.width and not self._batch.takes(length):  # of the other side of `rope_length`
             self._renew(length)
         try:
-            joined = self._admission.admit(self._batch, self._limits.rows)
+            for group in self._admission.admit(self._batch, self._limits.rows):
+                job = self._jobs[group.rows[0].number]
+                job.reused += 0 if group.again else group.reused
+                job.groups.remove(group)
+                self._waits_no_more(job)
         except Exception as error:
             self._fail(self._jobs[self._admission.waiting[0].rows[0].number], error)
-            return
-        for group in joined:
-            job = self._jobs[group.rows[0].number]
-            job.reused += 0 if group.again else group.reused
-            job.groups.remove(group)
-            self._waits_no_more(job)
 
     def _step(self) -> None:
         width, steered = self._batch.width, self._batch.steered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ import pytest
 
 from localprobe import checks
 from localprobe.capture.scale import residual_scale
-from localprobe.engine import Capabilities, Sampler, Term, Watch
+from localprobe.engine import Capabilities, FloatArray, Prompt, Sampler, Term, Watch
 from localprobe.errors import Cancelled, EngineCrashed, EngineError, OutOfMemory, QueueFull, UsageError
 from localprobe.fake import FakeEngine
 from localprobe.fake.stream import FakeStream
@@ -309,6 +309,27 @@ def test_what_cannot_be_prepared_fails_alone(engine: FakeEngine, scheduler: Sche
     with pytest.raises(UsageError, match="layer 99"):
         bad.answers()
     assert ask(scheduler, Prepared(request(engine))).text
+
+
+def test_one_that_cannot_join_leaves_those_that_came_with_it_alone(
+    engine: FakeEngine, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join, bad = FakeStream.join, engine.encode("Bad asks")
+
+    def refusing(self: FakeStream, prompts: Sequence[Prompt], room: int) -> Sequence[FloatArray]:
+        if any(prompt.ids.tolist() == bad.tolist() for prompt in prompts):
+            raise UsageError("not this one")
+        return join(self, prompts, room)
+
+    monkeypatch.setattr(FakeStream, "join", refusing)
+    wanted = [Prepared(request(engine, f"{name} asks")) for name in ("Ann", "Bad", "Cem")]
+    with at_once(scheduler):
+        heard = [ask(scheduler, one) for one in wanted]
+    with pytest.raises(UsageError, match="not this one"):
+        heard[1].answers()
+    for number in (0, 2):
+        same(heard[number].answers()[0], alone(engine, wanted[number]))
+    assert (scheduler.stats.waiting, scheduler.stats.failed) == (0, 1)
 
 
 def test_a_prompt_that_can_never_fit_is_refused_and_others_are_answered(engine: FakeEngine) -> None:
