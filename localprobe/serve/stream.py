@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -27,7 +28,6 @@ from localprobe.serve.types import (
     TokenLogprob,
     TopLogprob,
     Usage,
-    encoded,
 )
 
 ChoiceT = TypeVar("ChoiceT")
@@ -129,9 +129,9 @@ class Events(StreamingResponse):
 async def _written(chunks: AsyncGenerator[Struct]) -> AsyncGenerator[bytes]:
     try:
         async for chunk in chunks:
-            yield b"data: " + encoded(chunk) + b"\n\n"
+            yield b"data: " + msgspec.json.encode(chunk) + b"\n\n"
     except Exception as error:
-        yield b"data: " + encoded(envelope(failed(error, "a stream"))) + b"\n\n"
+        yield b"data: " + msgspec.json.encode(envelope(failed(error, "a stream"))) + b"\n\n"
     else:
         yield b"data: [DONE]\n\n"
 

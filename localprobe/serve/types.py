@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from localprobe.generation.events import Reason
@@ -365,8 +364,3 @@ class ErrorAnswer(Struct):
     """What every refusal and failure answers."""
 
     error: ErrorBody
-
-
-def encoded(value: Any) -> bytes:
-    """A value as JSON."""
-    return msgspec.json.encode(value)
