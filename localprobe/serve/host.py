@@ -102,6 +102,10 @@ class Host:
         with self._lock:
             return list(self._slots)
 
+    def find(self, name: str) -> Slot | None:
+        """The model that goes by a name, loaded or not."""
+        return next((slot for slot in self.slots() if slot.goes_by(name)), None)
+
     def status(self) -> tuple[bool, dict[str, Any]]:
         """Whether a model is ready, and the state of all as JSON values."""
         slots = self.slots()
@@ -119,7 +123,7 @@ class Host:
     async def load(self, name: str, engine: str | None = None) -> Hosted:
         """Load a model, and wait for it. ApiError if it cannot be loaded, UnknownModel and the like if there is none:
         what made room for it is loaded again then."""
-        slot = next((slot for slot in self.slots() if slot.goes_by(name)), None)
+        slot = self.find(name)
         if slot is None or engine not in (None, slot.spec.engine):
             usual = self._usual if slot is None else slot.spec
             await asyncio.to_thread(self._known, replace(usual, name=slot.spec.name if slot else name, engine=engine))
@@ -136,7 +140,7 @@ class Host:
     def _begun(self, name: str, engine: str | None) -> Slot:
         """The model of a name, which is ready or being loaded; a new one if no model goes by it."""
         with self._lock:
-            slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
+            slot = self.find(name)
             if slot is None:
                 slot = Slot(replace(self._usual, name=name, engine=engine), asked=True)
             if engine not in (None, slot.spec.engine):
@@ -173,7 +177,7 @@ class Host:
     def _slot(self, name: str | None) -> Slot:
         if name is None:
             return min(self._slots, key=lambda s: (_ORDER.index(s.state), -(s.hosted.used if s.hosted else 0.0)))
-        slot = next((slot for slot in self._slots if slot.goes_by(name)), None)
+        slot = self.find(name)
         if slot is None:
             known = ", ".join(slot.name for slot in self._slots)
             raise ApiError(404, f"no model {shown(name)} here, but {known}", code="model_not_found", param="model")

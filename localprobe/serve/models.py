@@ -97,7 +97,7 @@ async def list_models(call: Call[None]) -> ModelList:
 
 async def show_model(call: Call[None]) -> ModelObject:
     name = call.path["name"]
-    slot = next((slot for slot in call.host.slots() if slot.goes_by(name)), None)
+    slot = call.host.find(name)
     if slot is None:
         raise ApiError(404, f"no model {shown(name)} here: GET /v1/models lists them", code="model_not_found")
     found = _object(slot)
