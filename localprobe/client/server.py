@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from localprobe.client.errors import told, unreachable, unreadable
 from localprobe.generators.endpoint_errors import EndpointError
-from localprobe.serve.settings import is_loopback
+from localprobe.serve.settings import KEY, is_loopback
 
 if TYPE_CHECKING:
     import httpx2
 
-KEY = "LOCALPROBE_API_KEY"
-"""The variable that a key is taken from if none is given."""
 TIMEOUT = 600.0
 """Seconds that a server may be silent, as while an answer waits for its turn."""
 _CONNECT = 10.0  # seconds until an address that does not answer is given up

@@ -8,6 +8,8 @@ from ipaddress import ip_address
 from localprobe.scheduling.job import Limits
 
 PORT = 8765
+KEY = "LOCALPROBE_API_KEY"
+"""The variable that a server, and its clients, take a key from."""
 MEBIBYTE = 1 << 20
 
 

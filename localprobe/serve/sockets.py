@@ -8,8 +8,7 @@ import socket
 from contextlib import suppress
 
 from localprobe.errors import UsageError
-from localprobe.serve.guard.keys import VARIABLE
-from localprobe.serve.settings import PORT, Settings, is_loopback
+from localprobe.serve.settings import KEY, PORT, Settings, is_loopback
 
 BACKLOG = 1024
 _SPARE = 128  # descriptors for all that is no client's connection: the engines' pipes, files, libraries
@@ -24,7 +23,7 @@ def bind(settings: Settings) -> list[socket.socket]:
         for family, address in _addresses(settings):
             if not settings.keys and not is_loopback(address):
                 raise UsageError(
-                    f"others can reach {address}, and no key is set: give --api-key-file FILE or {VARIABLE}, or "
+                    f"others can reach {address}, and no key is set: give --api-key-file FILE or {KEY}, or "
                     "listen on 127.0.0.1"
                 )
             sockets.append(_listen(family, address, port))

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from localprobe.errors import DataError, LocalprobeWarning
 from localprobe.serve.errors import ApiError
 from localprobe.serve.guard.refusal import refuse, values
+from localprobe.serve.settings import KEY
 
-VARIABLE = "LOCALPROBE_API_KEY"
 _COMMENT = re.compile(r"(?:^|\s)#")
 OPEN = frozenset({"/", "/health"})
 """Paths that answer without a key: the page, in which a key is typed, and the state for a load balancer."""
@@ -57,8 +57,8 @@ def read_keys(path: Path | None, environ: Mapping[str, str] = os.environ) -> tup
     a line that no header can carry. No message holds a key.
     """
     keys = [] if path is None else _of_file(path)
-    if own := environ.get(VARIABLE, "").strip():
-        keys.append(_checked(own, VARIABLE))
+    if own := environ.get(KEY, "").strip():
+        keys.append(_checked(own, KEY))
     return tuple(dict.fromkeys(keys))
 
 
