@@ -32,6 +32,9 @@ class Models:
             SimpleNamespace(name='b"\n', hosted=None, reloads=0, goes_by="b".__eq__),
         ]
 
+    def find(self, name: str) -> Any:
+        return next((slot for slot in self.slots() if slot.goes_by(name)), None)
+
     def slots(self) -> Any:
         return self._slots
 
